@@ -1,0 +1,28 @@
+# demask_layer(<name> [TORCH] SOURCES file... LINKS target...): the library of src/<name>, headers in include/demask/<name>.
+# TORCH layers share one precompiled ATen header, which most of their compile time would otherwise go to.
+function(demask_layer name)
+  cmake_parse_arguments(layer "TORCH" "" "SOURCES;LINKS" ${ARGN})
+  set(target demask_${name})
+  list(TRANSFORM layer_SOURCES PREPEND src/${name}/)
+  add_library(${target} STATIC ${layer_SOURCES})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(${target} PUBLIC ${layer_LINKS})
+  target_compile_definitions(${target} PRIVATE DEMASK_VERSION="${PROJECT_VERSION}")
+  demask_own_code(${target})
+  if(layer_TORCH)
+    target_link_libraries(${target} PUBLIC demask_torch)
+    demask_reuse_torch_headers(${target})
+  endif()
+endfunction()
+
+# The precompiled header is built once; every user must be compiled with the same flags.
+function(demask_reuse_torch_headers target)
+  if(NOT TARGET demask_precompiled)
+    file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
+    add_library(demask_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
+    target_link_libraries(demask_precompiled PRIVATE demask_torch fmt::fmt)
+    target_precompile_headers(demask_precompiled PRIVATE <ATen/ATen.h> <fmt/format.h> <string> <vector>)
+    demask_own_code(demask_precompiled)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM demask_precompiled)
+endfunction()

@@ -1,0 +1,43 @@
+// Turns configuration values into what they stand for: a device, a precision, paths, the mask token, forbidden ids.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "demask/config/config.h"
+#include "demask/model/language_model.h"
+#include "demask/text/vocabulary.h"
+
+namespace demask {
+
+// Throws Error(bad_usage) where the device is not here.
+at::Device resolve_device(const std::string& device);
+
+// Throws Error(bad_usage) where the device does not compute in that precision.
+at::ScalarType resolve_dtype(const std::string& dtype, at::Device device);
+
+std::string checkpoint_path(const Config& config);
+std::string remasking_checkpoint_path(const Config& config);
+
+// meta_path, else meta.pkl or meta.json of the dataset: the flag's, the model's own, or shakespeare_char.
+std::string vocabulary_path(const Config& config, const ModelInfo& model);
+
+// Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has many more.
+void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
+                      const std::string& checkpoint);
+
+// The flag, else the vocabulary's own, else the model's first id past the characters. None where the model has no such row.
+// Throws Error(bad_usage) where the flag names an id that the model does not have.
+std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary, const ModelInfo& model);
+
+// Ids that may be sampled: those with text, but not the mask.
+std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id);
+
+// [outputs] float32 on `device`: 0 for the allowed ids, -infinity for all others.
+at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, at::Device device);
+
+}  // namespace demask

@@ -1,0 +1,38 @@
+// What a run of either method works on: the settled configuration, the model and the vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "demask/config/config.h"
+#include "demask/model/language_model.h"
+#include "demask/text/vocabulary.h"
+
+namespace demask {
+
+struct Session {
+  Config config;  // seed settled
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;
+  std::string checkpoint;  // its path
+  std::unique_ptr<LanguageModel> model;
+  std::unique_ptr<Vocabulary> vocabulary;
+  std::optional<int64_t> mask_token_id;
+  std::vector<int64_t> allowed;  // ids that may be sampled
+};
+
+// Loads model and vocabulary and checks that they belong together. Throws Error.
+Session open_session(const ParsedConfig& parsed);
+
+// Loads another model with the session's device, dtype and options.
+std::unique_ptr<LanguageModel> open_model(const Session& session, const std::string& path);
+
+// Tells the user something that is not an error, on stderr.
+void notice(const std::string& text);
+
+}  // namespace demask

@@ -1,0 +1,12 @@
+// Scaled dot-product attention: one file for LibTorch 1.13, one for 2.x, chosen by CMake.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace demask {
+
+// queries [B, H, Q, D], keys and values [B, H, K, D] -> [B, H, Q, D], scores scaled by 1 / sqrt(D).
+// causal: query i stands at position K - Q + i and sees the keys up to its own position.
+at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal);
+
+}  // namespace demask

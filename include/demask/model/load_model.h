@@ -1,0 +1,22 @@
+// Opens a checkpoint of either kind as a LanguageModel, telling the kinds apart by content.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "demask/model/language_model.h"
+
+namespace demask {
+
+struct LoadOptions {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;  // of weights and activations; logits are always float32
+  bool compile = false;               // freeze and optimise TorchScript for inference
+};
+
+// Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that demask refuses.
+std::unique_ptr<LanguageModel> load_model(const std::string& path, const LoadOptions& options);
+
+}  // namespace demask

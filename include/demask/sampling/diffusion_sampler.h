@@ -1,0 +1,56 @@
+// Masked-diffusion sampling by iterative demasking: predict every masked position, mask some again, repeat.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "demask/sampling/reveal_policy.h"
+#include "demask/sampling/sample.h"
+#include "demask/sampling/schedule.h"
+#include "demask/sampling/token_draw.h"
+#include "demask/sampling/watched_model.h"
+
+namespace demask {
+
+// What is given and what is to fill: the same for every sample of a run.
+struct Template {
+  std::vector<int64_t> tokens;  // one a position; the mask id where the position is free
+  std::vector<bool> fixed;      // one a position
+
+  int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t free_positions() const;
+};
+
+struct DiffusionOptions {
+  MaskSchedule schedule;
+  DrawOptions draw;
+  uint64_t seed = 0;
+  int64_t mask_token_id = 0;
+  at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
+};
+
+// One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T] filled
+// from logits [B, T, V] with uniforms [B, T].
+Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked, const at::Tensor& uniforms,
+                 const DiffusionOptions& options);
+
+class DiffusionSampler {
+ public:
+  DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options);
+
+  // Draws the samples with global indices first_index .. first_index + batch - 1, all in the same tensor operations.
+  // `observer` may be null. `interrupted` is polled between steps.
+  // Throws Error(failed) on non-finite logits, Error(interrupted) once `interrupted` says so.
+  std::vector<Sample> sample(int64_t first_index, int64_t batch, const Template& text, Observer* observer,
+                             const std::function<bool()>& interrupted);
+
+ private:
+  WatchedModel& model_;
+  RevealPolicy& policy_;
+  DiffusionOptions options_;
+};
+
+}  // namespace demask

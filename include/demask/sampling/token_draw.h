@@ -1,0 +1,49 @@
+// From logits to drawn tokens: filters over logits, then one uniform number a row. All functions are pure and keep shapes
+// fixed; rows are the leading dimensions, V the last.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace demask {
+
+struct DrawOptions {
+  double temperature = 0.8;      // 0 is greedy
+  double top_p = 1.0;            // nucleus; 1 is off
+  std::optional<int64_t> top_k;  // none is off
+  double repetition_penalty = 1.0;
+  int64_t repetition_window = 10;  // tokens
+};
+
+struct Draw {
+  at::Tensor ids;            // [...] int64
+  at::Tensor probabilities;  // [...] float32, of each drawn id under the distribution it was drawn from
+};
+
+// Divides a positive logit, and multiplies any other, by `penalty` for the tokens that are visible in the `window`
+// positions before each position. Source: Keskar et al. 2019 (CTRL), section 4.1, made sign-aware.
+// logits [B, T, V]; tokens [B, T] int64; visible [B, T] bool.
+at::Tensor penalize_repetition(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& visible,
+                               double penalty, int64_t window);
+
+// The same for the one position that follows `tokens` [B, n]: logits [B, V].
+at::Tensor penalize_repetition_of_next(const at::Tensor& logits, const at::Tensor& tokens, double penalty, int64_t window);
+
+// Logits [..., V] below the k-th largest of their row become -inf; ties with it stay (nanoGPT's rule).
+at::Tensor keep_top_k(const at::Tensor& logits, int64_t k);
+
+// Logits [..., V] outside the nucleus become -inf: what stays is the smallest set of tokens whose probability exceeds
+// top_p, likeliest first, the lower id first among equals, never none. Source: Holtzman et al. 2020.
+at::Tensor keep_nucleus(const at::Tensor& logits, double top_p);
+
+// Draws by inverse CDF in the order of ids: the first id whose cumulative probability exceeds u times the total.
+// logits [..., V] float32, -inf excludes an id; uniforms [...] in (0, 1). An excluded id is never drawn.
+Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);
+
+// Temperature, top-k, nucleus and the draw; greedy (lowest id among equals) at temperature 0.
+// forbidden: [V] float32, 0 or -inf, added to the logits first.
+Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options);
+
+}  // namespace demask

@@ -1,0 +1,62 @@
+#include "demask/app/interrupt.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "demask/core/error.h"
+#include "demask/core/temporary_files.h"
+
+namespace demask {
+namespace {
+
+std::atomic<bool> stop_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void stop_then_exit(int) {
+  if (stop_requested.exchange(true)) {
+    remove_temporaries();
+    ::_exit(static_cast<int>(ExitCode::interrupted));
+  }
+}
+
+// The signal is blocked in its own handler: raised again, it takes its default action when this returns.
+void end_by_signal(int signal_number) {
+  remove_temporaries();
+  ::signal(signal_number, SIG_DFL);
+  ::raise(signal_number);
+}
+
+bool is_ignored(int signal_number) {
+  struct sigaction current {};
+  return ::sigaction(signal_number, nullptr, &current) == 0 && current.sa_handler == SIG_IGN;
+}
+
+void handle(int signal_number, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  ::sigemptyset(&action.sa_mask);
+  ::sigaction(signal_number, &action, nullptr);
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  for (const int signal_number : {SIGINT, SIGTERM}) {
+    if (!is_ignored(signal_number)) {
+      handle(signal_number, stop_then_exit);
+    }
+  }
+  if (!is_ignored(SIGHUP)) {
+    handle(SIGHUP, end_by_signal);
+  }
+  handle(SIGPIPE, end_by_signal);
+}
+
+bool interrupted() noexcept {
+  return stop_requested;
+}
+
+}  // namespace demask

@@ -1,0 +1,101 @@
+#include "demask/app/prompt.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+
+#include "demask/core/error.h"
+
+namespace demask {
+namespace {
+
+constexpr std::string_view file_prefix = "FILE:";
+
+std::string quoted_list(const std::vector<std::string>& texts) {
+  std::vector<std::string> quoted;
+  for (const std::string& text : texts) {
+    quoted.push_back(text == "\n" ? "'\\n'" : text == "\t" ? "'\\t'" : text == "\r" ? "'\\r'" : fmt::format("'{}'", text));
+  }
+  return fmt::format("{}", fmt::join(quoted, ", "));
+}
+
+}  // namespace
+
+std::string read_text_argument(const std::string& key, const std::string& value) {
+  if (value.rfind(file_prefix, 0) != 0) {
+    return value;
+  }
+  const std::string path = value.substr(file_prefix.size());
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) {  // also where `path` is a folder, which opens but does not read
+    fail(ExitCode::bad_input, "cannot read '{}', the file that --{}={} names. Check the path, or give the text itself.", path, key,
+         value);
+  }
+  return text;
+}
+
+std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary, bool skip_unknown) {
+  Vocabulary::Encoding encoding = vocabulary.encode(text);
+  if (!encoding.unknown.empty()) {
+    const std::string unknown = quoted_list(encoding.unknown);
+    if (!skip_unknown) {
+      fail(ExitCode::bad_input,
+           "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with --unknown_chars=skip.", key,
+           unknown);
+    }
+    fmt::print(stderr, "Notice: dropped from {}, as they are not in the vocabulary: {}\n", key, unknown);
+  }
+  return encoding.ids;
+}
+
+Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id) {
+  const auto given = static_cast<int64_t>(prefix.size());
+  if (given >= length) {
+    fail(ExitCode::bad_usage,
+         "start_text has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter text or a longer length.", given,
+         length);
+  }
+  Template text;
+  text.tokens = prefix;
+  text.tokens.resize(static_cast<size_t>(length), mask_token_id);
+  text.fixed.assign(prefix.size(), true);
+  text.fixed.resize(static_cast<size_t>(length), false);
+  return text;
+}
+
+Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
+                         int64_t mask_token_id, bool skip_unknown) {
+  std::string given;  // everything but the masks, so that unknown characters are named once
+  Template result;
+  const auto append_fixed = [&](std::string_view part) {
+    for (const int64_t id : vocabulary.encode(part).ids) {
+      result.tokens.push_back(id);
+      result.fixed.push_back(true);
+    }
+    given += part;
+  };
+  size_t start = 0;
+  for (size_t mask = text.find(mask_character); mask != std::string::npos; mask = text.find(mask_character, start)) {
+    append_fixed(std::string_view(text).substr(start, mask - start));
+    result.tokens.push_back(mask_token_id);
+    result.fixed.push_back(false);
+    start = mask + mask_character.size();
+  }
+  append_fixed(std::string_view(text).substr(start));
+  if (text.empty()) {
+    fail(ExitCode::bad_usage, "infill_text is empty. Give a text with '{}' at each position to fill.", mask_character);
+  }
+  encode_text("infill_text", given, vocabulary, skip_unknown);
+  if (result.free_positions() == 0) {
+    fail(ExitCode::bad_usage, "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",
+         mask_character);
+  }
+  return result;
+}
+
+}  // namespace demask

@@ -1,0 +1,47 @@
+#include "demask/app/settings.h"
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+namespace demask {
+namespace {
+
+const std::set<std::string_view> no_effect_on_text = {"num_samples",   "first_sample",        "batch_size", "seed",
+                                                      "show_progress", "use_verbose_logging", "log_debug",  "output"};
+
+nlohmann::ordered_json to_json(const Literal& literal) {
+  return std::visit(
+      [](const auto& value) -> nlohmann::ordered_json {
+        using Value = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<Value, std::monostate>) {
+          return nullptr;
+        } else if constexpr (std::is_same_v<Value, std::vector<Literal>>) {
+          nlohmann::ordered_json list = nlohmann::ordered_json::array();
+          for (const Literal& element : value) {
+            list.push_back(to_json(element));
+          }
+          return list;
+        } else {
+          return value;
+        }
+      },
+      literal.value);
+}
+
+}  // namespace
+
+nlohmann::ordered_json settings_json(const Config& config) {
+  nlohmann::ordered_json settings = nlohmann::ordered_json::object();
+  for (const Field& field : fields()) {
+    if (no_effect_on_text.count(field.name) == 0) {
+      settings[std::string(field.name)] = to_json(value_of(field, config));
+    }
+  }
+  return settings;
+}
+
+}  // namespace demask

@@ -1,0 +1,324 @@
+#include "demask/checkpoint/nanogpt_checkpoint.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <string_view>
+
+#include "demask/checkpoint/archive.h"
+#include "demask/checkpoint/pickle.h"
+#include "demask/core/error.h"
+
+namespace demask {
+namespace {
+
+using Kind = PickleValue::Kind;
+using Tensors = std::map<std::string, StoredTensor>;
+
+constexpr std::string_view compiled_prefix = "_orig_mod.";
+constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2";
+constexpr std::string_view rebuild_parameter = "torch._utils._rebuild_parameter";
+const std::string token_embedding = "transformer.wte.weight";
+const std::string head = "lm_head.weight";
+
+// Above any real model; their products stay far below 2^63.
+constexpr int64_t max_layers = 4096;
+constexpr int64_t max_width = int64_t{1} << 20;
+constexpr int64_t max_length = int64_t{1} << 24;
+
+bool ends_with(std::string_view text, std::string_view ending) {
+  return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
+}
+
+// --- model_args ---
+
+class ModelArgsReader {
+ public:
+  ModelArgsReader(const PickleValue& dict, const std::string& path) : dict_(dict), path_(path) {}
+
+  ModelArgs read() const {
+    ModelArgs args;
+    args.n_layer = size("n_layer", max_layers);
+    args.n_head = size("n_head", max_width);
+    args.n_embd = size("n_embd", max_width);
+    args.block_size = size("block_size", max_length);
+    args.vocab_size = size("vocab_size", max_length);
+    args.bias = flag("bias", true);  // as in nanoGPT's GPTConfig
+    args.bidirectional = choice("attention_type", "causal", "bidirectional");
+    args.rotary = choice("position_encoding", "absolute", "rotary");
+    args.binary_classification = flag("binary_classification", false);
+    if (args.n_embd % args.n_head != 0) {
+      refuse(fmt::format("n_embd = {} is not a multiple of n_head = {}", args.n_embd, args.n_head));
+    }
+    if (args.rotary && args.n_embd / args.n_head % 2 != 0) {
+      refuse(
+          fmt::format("rotary positions need an even head size, not n_embd / n_head = {}", args.n_embd / args.n_head));
+    }
+    return args;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& why) const {
+    fail(ExitCode::bad_input, "checkpoint '{}', model_args: {}.", path_, why);
+  }
+
+  int64_t size(const char* key, int64_t largest) const {
+    const PickleValue* value = find(dict_, key);
+    if (value == nullptr) refuse(fmt::format("'{}' is missing (keys found: {})", key, list_keys(dict_)));
+    if (value->kind != Kind::integer || value->integer < 1 || value->integer > largest) {
+      refuse(fmt::format("'{}' is {}; expected an integer from 1 to {}", key, describe(*value), largest));
+    }
+    return value->integer;
+  }
+
+  bool flag(const char* key, bool missing) const {
+    const PickleValue* value = find(dict_, key);
+    if (value == nullptr) return missing;
+    const bool is_flag = value->kind == Kind::boolean || (value->kind == Kind::integer && (value->integer | 1) == 1);
+    if (!is_flag) refuse(fmt::format("'{}' is {}; expected True or False", key, describe(*value)));
+    return value->integer != 0;
+  }
+
+  // False for `usual` or a missing key, true for `other`.
+  bool choice(const char* key, const char* usual, const char* other) const {
+    const PickleValue* value = find(dict_, key);
+    if (value == nullptr) return false;
+    if (value->kind != Kind::text || (value->text != usual && value->text != other)) {
+      refuse(fmt::format("'{}' is {}; expected '{}' or '{}'", key, describe(*value), usual, other));
+    }
+    return value->text == other;
+  }
+
+  const PickleValue& dict_;
+  const std::string& path_;
+};
+
+// --- tensors as the pickle describes them ---
+
+class TensorReader {
+ public:
+  TensorReader(const std::string& path, const std::string& name) : path_(path), name_(name) {}
+
+  StoredTensor read(const PickleValue& value) const {
+    if (is_call_of(value, rebuild_parameter, 1)) return read_tensor(*value.items[1]);
+    return read_tensor(value);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& why) const {
+    fail(ExitCode::bad_input, "checkpoint '{}': {} {}.", path_, quote(name_), why);
+  }
+
+  // _rebuild_tensor_v2(storage, storage_offset, size, stride, ...)
+  StoredTensor read_tensor(const PickleValue& value) const {
+    if (!is_call_of(value, rebuild_tensor, 4)) refuse(fmt::format("is {}; expected a tensor", describe(value)));
+    StoredTensor tensor;
+    read_storage(*value.items[1], tensor);
+    tensor.offset = integer(*value.items[2]);
+    tensor.sizes = integers(*value.items[3]);
+    tensor.strides = integers(*value.items[4]);
+    return tensor;
+  }
+
+  // The persistent id ('storage', torch.FloatStorage, key, device, elements).
+  void read_storage(const PickleValue& value, StoredTensor& tensor) const {
+    const PickleValue* id = value.kind == Kind::persistent_id ? value.items[0] : nullptr;
+    const bool understood = id != nullptr && id->kind == Kind::tuple && id->items.size() == 5 &&
+                            id->items[1]->kind == Kind::global && id->items[2]->kind == Kind::text;
+    if (!understood) refuse("has a storage that torch.save did not write");
+    tensor.dtype = dtype(id->items[1]->text);
+    tensor.storage = id->items[2]->text;
+    tensor.storage_numel = integer(*id->items[4]);
+  }
+
+  at::ScalarType dtype(const std::string& storage_type) const {
+    if (storage_type == "torch.FloatStorage") return at::kFloat;
+    if (storage_type == "torch.HalfStorage") return at::kHalf;
+    if (storage_type == "torch.BFloat16Storage") return at::kBFloat16;
+    if (storage_type == "torch.DoubleStorage") return at::kDouble;
+    refuse(fmt::format("is stored as {}; expected float32, float16, bfloat16 or float64", quote(storage_type)));
+  }
+
+  int64_t integer(const PickleValue& value) const {
+    if (value.kind != Kind::integer) refuse(fmt::format("has {} where an integer belongs", describe(value)));
+    return value.integer;
+  }
+
+  std::vector<int64_t> integers(const PickleValue& value) const {
+    if (value.kind != Kind::tuple) refuse(fmt::format("has {} where a tuple belongs", describe(value)));
+    std::vector<int64_t> numbers;
+    for (const PickleValue* item : value.items) numbers.push_back(integer(*item));
+    return numbers;
+  }
+
+  const std::string& path_;
+  const std::string& name_;
+};
+
+// Every tensor of the state dict but the causal-mask buffers, by its name without the prefix of compiled models.
+Tensors read_state_dict(const PickleValue& state_dict, const std::string& path) {
+  Tensors tensors;
+  for (size_t i = 0; i + 1 < state_dict.items.size(); i += 2) {
+    const PickleValue& key = *state_dict.items[i];
+    if (key.kind != Kind::text)
+      fail(ExitCode::bad_input, "checkpoint '{}': 'model' has {} for a tensor name.", path, describe(key));
+    std::string name = key.text;
+    if (name.compare(0, compiled_prefix.size(), compiled_prefix) == 0) name.erase(0, compiled_prefix.size());
+    // transformer.h.0.attn.bias is the mask; attn.c_attn.bias and attn.c_proj.bias are parameters.
+    if (ends_with(name, ".attn.bias")) continue;
+    const bool added = tensors.emplace(name, TensorReader(path, name).read(*state_dict.items[i + 1])).second;
+    if (!added) fail(ExitCode::bad_input, "checkpoint '{}' holds the tensor {} twice.", path, quote(name));
+  }
+  return tensors;
+}
+
+bool same_place(const StoredTensor& a, const StoredTensor& b) {
+  return a.storage == b.storage && a.dtype == b.dtype && a.offset == b.offset && a.sizes == b.sizes &&
+         a.strides == b.strides;
+}
+
+// A head that is the token embedding, left out of the file or stored as the same memory, is dropped from `tensors`.
+bool drop_tied_head(const ModelArgs& args, Tensors& tensors) {
+  if (args.binary_classification) return false;
+  const auto stored_head = tensors.find(head);
+  if (stored_head == tensors.end()) return true;
+  const auto embedding = tensors.find(token_embedding);
+  if (embedding == tensors.end() || !same_place(stored_head->second, embedding->second)) return false;
+  tensors.erase(stored_head);
+  return true;
+}
+
+// --- what is wrong with the tensors, all at once ---
+
+class Complaints {
+ public:
+  explicit Complaints(const char* what) : what_(what) {}
+
+  void add(const std::string& item) {
+    constexpr size_t shown = 8;
+    if (++count_ <= shown) items_ += (items_.empty() ? "" : ", ") + item;
+  }
+
+  // " Missing: a, b and 3 more." or nothing.
+  std::string text() const {
+    if (count_ == 0) return "";
+    const size_t shown = 8;
+    return count_ <= shown ? fmt::format(" {}: {}.", what_, items_)
+                           : fmt::format(" {}: {} and {} more.", what_, items_, count_ - shown);
+  }
+
+ private:
+  const char* what_;
+  std::string items_;
+  size_t count_ = 0;
+};
+
+void compare_with_architecture(const ModelArgs& args, const Tensors& tensors, const std::string& path) {
+  Complaints missing("Missing");
+  Complaints unexpected("Unexpected");
+  Complaints misshapen("Misshapen");
+  const auto expected = expected_parameters(args);
+  std::map<std::string_view, const std::vector<int64_t>*> shapes;
+  for (const auto& [name, shape] : expected) {
+    shapes.emplace(name, &shape);
+    if (tensors.count(name) == 0) missing.add(name);
+  }
+  for (const auto& [name, tensor] : tensors) {
+    const auto shape = shapes.find(name);
+    if (shape == shapes.end()) {
+      unexpected.add(quote(name));
+    } else if (tensor.sizes != *shape->second) {
+      misshapen.add(fmt::format("{} is [{}], expected [{}]", name, fmt::join(tensor.sizes, ", "),
+                                fmt::join(*shape->second, ", ")));
+    }
+  }
+  const std::string complaints = missing.text() + unexpected.text() + misshapen.text();
+  if (!complaints.empty())
+    fail(ExitCode::bad_input, "checkpoint '{}': its tensors do not fit its model_args.{}", path, complaints);
+}
+
+// --- the checkpoint ---
+
+const PickleValue& required_dict(const PickleValue& checkpoint, const char* key, const std::string& path) {
+  const PickleValue* value = find(checkpoint, key);
+  if (value == nullptr) {
+    fail(ExitCode::bad_input,
+         "checkpoint '{}' has no '{}' (keys found: {}). demask reads nanoGPT's dict with 'model' and 'model_args'; a "
+         "plain state dict "
+         "does not say how the model is built.",
+         path, key, list_keys(checkpoint));
+  }
+  if (value->kind != Kind::dict) {
+    fail(ExitCode::bad_input, "checkpoint '{}': '{}' is {}; expected a dict.", path, key, describe(*value));
+  }
+  return *value;
+}
+
+std::optional<std::string> read_dataset(const PickleValue& checkpoint) {
+  const PickleValue* config = find(checkpoint, "config");
+  if (config == nullptr || config->kind != Kind::dict) return std::nullopt;
+  const PickleValue* dataset = find(*config, "dataset");
+  if (dataset == nullptr || dataset->kind != Kind::text) return std::nullopt;
+  return dataset->text;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::vector<int64_t>>> expected_parameters(const ModelArgs& args) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> parameters;
+  const int64_t width = args.n_embd;
+  const auto norm = [&](const std::string& name) {
+    parameters.push_back({name + ".weight", {width}});
+    if (args.bias) parameters.push_back({name + ".bias", {width}});
+  };
+  const auto linear = [&](const std::string& name, int64_t outputs, int64_t inputs) {
+    parameters.push_back({name + ".weight", {outputs, inputs}});
+    if (args.bias) parameters.push_back({name + ".bias", {outputs}});
+  };
+
+  parameters.push_back({token_embedding, {args.vocab_size, width}});
+  if (!args.rotary) parameters.push_back({"transformer.wpe.weight", {args.block_size, width}});
+  for (int64_t layer = 0; layer < args.n_layer; ++layer) {
+    const std::string block = fmt::format("transformer.h.{}.", layer);
+    norm(block + "ln_1");
+    linear(block + "attn.c_attn", 3 * width, width);
+    linear(block + "attn.c_proj", width, width);
+    norm(block + "ln_2");
+    linear(block + "mlp.c_fc", 4 * width, width);
+    linear(block + "mlp.c_proj", width, 4 * width);
+  }
+  norm("transformer.ln_f");
+  if (!args.tied_head) parameters.push_back({head, {args.output_size(), width}});
+  return parameters;
+}
+
+NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
+  const Archive archive(path);
+  if (archive.is_torchscript()) {
+    fail(ExitCode::bad_input, "checkpoint '{}' is a TorchScript module, not a training checkpoint.", path);
+  }
+  const Pickle pickle(archive.read("data.pkl"), fmt::format("checkpoint '{}'", path));
+  const PickleValue& root = pickle.root();
+  if (root.kind != Kind::dict) {
+    fail(ExitCode::bad_input, "checkpoint '{}' is {}; expected a dict with 'model' and 'model_args'.", path,
+         describe(root));
+  }
+
+  NanoGptCheckpoint checkpoint;
+  const PickleValue& state_dict = required_dict(root, "model", path);
+  checkpoint.args = ModelArgsReader(required_dict(root, "model_args", path), path).read();
+  checkpoint.dataset = read_dataset(root);
+
+  Tensors tensors = read_state_dict(state_dict, path);
+  checkpoint.args.tied_head = drop_tied_head(checkpoint.args, tensors);
+  compare_with_architecture(checkpoint.args, tensors, path);
+  for (const auto& [name, tensor] : tensors) archive.check(tensor, name);
+  for (const auto& [name, tensor] : tensors) {
+    at::Tensor parameter = archive.read(tensor, name);
+    checkpoint.parameters.emplace(name, convert ? convert(std::move(parameter)) : std::move(parameter));
+  }
+  return checkpoint;
+}
+
+}  // namespace demask

@@ -1,0 +1,396 @@
+#include "demask/config/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <type_traits>
+#include <utility>
+
+#include "demask/core/error.h"
+
+namespace demask {
+namespace {
+
+// Sums and products of two counts stay well inside int64.
+constexpr double largest_count = 1e9;
+constexpr Range count_from(double low) {
+  return {low, largest_count};
+}
+constexpr Range share{0.0, 1.0};
+constexpr std::monostate anything;
+
+constexpr std::string_view checkpoints = "Checkpoints and vocabulary";
+constexpr std::string_view samples = "Samples and their text";
+constexpr std::string_view running = "Randomness, device and precision";
+constexpr std::string_view drawing = "Drawing tokens";
+constexpr std::string_view diffusion = "Diffusion";
+constexpr std::string_view standard = "Standard sampling";
+constexpr std::string_view watching = "Output and watching it work";
+
+bool is_resume(const std::string& text) {
+  return text == "resume";
+}
+
+bool is_device(const std::string& text) {
+  constexpr std::string_view numbered = "cuda:";
+  if (text.compare(0, numbered.size(), numbered) != 0) {
+    return text == "auto" || text == "cpu" || text == "cuda";
+  }
+  const std::string index = text.substr(numbered.size());
+  return (index.size() == 1 || index.size() == 2) && index.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// One code point of UTF-8, by the lengths and bounds of RFC 3629.
+bool is_one_character(const std::string& text) {
+  const auto byte = [&text](size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (text.size() == 1) {
+    return byte(0) < 0x80;
+  }
+  const bool continued = text.size() > 1 && std::all_of(text.begin() + 1, text.end(), [](char c) {
+                           return (static_cast<unsigned char>(c) & 0xC0U) == 0x80;
+                         });
+  if (!continued) {
+    return false;
+  }
+  switch (text.size()) {
+    case 2:
+      return byte(0) >= 0xC2 && byte(0) <= 0xDF;
+    case 3:
+      return (byte(0) & 0xF0U) == 0xE0 && (byte(0) != 0xE0 || byte(1) >= 0xA0) && (byte(0) != 0xED || byte(1) < 0xA0);
+    case 4:
+      return byte(0) >= 0xF0 && byte(0) <= 0xF4 && (byte(0) != 0xF0 || byte(1) >= 0x90) &&
+             (byte(0) != 0xF4 || byte(1) < 0x90);
+    default:
+      return false;
+  }
+}
+
+std::vector<Field> make_fields() {
+  using C = Config;
+  return {
+      {"sampling_method", &C::sampling_method, Choices{"diffusion", "standard"}, checkpoints,
+       "demask a whole text step by step, or write it left to right"},
+      {"init_from", &C::init_from,
+       Form{"'resume', the only source: demask samples from existing checkpoints", is_resume}, checkpoints,
+       "where the model comes from"},
+      {"out_dir", &C::out_dir, anything, checkpoints, "folder of the checkpoints"},
+      {"checkpoint_name", &C::checkpoint_name, anything, checkpoints,
+       "file in out_dir, or an absolute path; None: diffusion.pt or standard.pt"},
+      {"remasking_checkpoint_name", &C::remasking_checkpoint_name, anything, checkpoints,
+       "model in out_dir that says which tokens to mask again"},
+      {"data_dir", &C::data_dir, anything, checkpoints, "folder of the datasets"},
+      {"dataset", &C::dataset, anything, checkpoints,
+       "its folder in data_dir holds meta.pkl or meta.json; None: as the checkpoint says"},
+      {"meta_path", &C::meta_path, anything, checkpoints, "vocabulary file, in place of data_dir and dataset"},
+      {"mask_token_id", &C::mask_token_id, Range{0.0, largest_count}, checkpoints,
+       "id of the mask token; None: as the vocabulary or the model says"},
+
+      {"num_samples", &C::num_samples, count_from(1), samples, "how many samples"},
+      {"first_sample", &C::first_sample, count_from(0), samples, "index of the first, to split or continue a run"},
+      {"batch_size", &C::batch_size, count_from(1), samples, "samples at a time; None: as many as fit"},
+      {"sequence_length", &C::sequence_length, count_from(1), samples,
+       "diffusion: length in tokens, at most the model's block size"},
+      {"max_new_tokens", &C::max_new_tokens, count_from(1), samples, "standard: tokens to add to the prompt"},
+      {"start_text", &C::start_text, anything, samples, "prompt, or FILE:path; in diffusion a fixed prefix", "start"},
+      {"infill_text", &C::infill_text, anything, samples,
+       "diffusion: template, or FILE:path; each mask_char is filled in"},
+      {"mask_char", &C::mask_char, Form{"a single character", is_one_character}, samples,
+       "the character of infill_text that marks a position to fill"},
+      {"unknown_chars", &C::unknown_chars, Choices{"error", "skip"}, samples,
+       "prompt characters outside the vocabulary: refuse or drop them"},
+
+      {"seed", &C::seed, Range{-1.0}, running, "same seed, same text; -1 draws one and prints it"},
+      {"device", &C::device, Form{"'auto', 'cpu', 'cuda' or 'cuda:N' with N from 0 to 99", is_device}, running,
+       "where to run; auto: CUDA if there is any"},
+      {"dtype", &C::dtype, Choices{"auto", "float32", "bfloat16", "float16"}, running,
+       "precision; auto: bfloat16 on CUDA, float32 on CPU"},
+      {"compile", &C::compile, anything, running, "spend start-up time to run faster"},
+
+      {"temperature", &C::temperature, Range{0.0}, drawing, "diffusion: lower is safer, 0 takes the likeliest token"},
+      {"top_p", &C::top_p, Range{0.0, 1.0, true}, drawing,
+       "nucleus: only the likeliest tokens that reach this probability"},
+      {"repetition_penalty", &C::repetition_penalty, Range{0.0, Range{}.high, true}, drawing,
+       "above 1 discourages tokens seen shortly before"},
+      {"repetition_window", &C::repetition_window, count_from(0), drawing,
+       "how many positions before count as shortly"},
+
+      {"diffusion_iterations", &C::diffusion_iterations, count_from(1), diffusion, "steps of the linear schedule"},
+      {"start_ratio", &C::start_ratio, share, diffusion, "share of the text masked at its start"},
+      {"end_ratio", &C::end_ratio, share, diffusion, "share of the text masked at its end"},
+      {"schedule_type", &C::schedule_type, Choices{"linear", "custom"}, diffusion,
+       "custom takes its steps from masking_ratios"},
+      {"masking_ratios", &C::masking_ratios, share, diffusion, "share masked at each step; alone it implies custom"},
+      {"intelligent_remasking", &C::intelligent_remasking, anything, diffusion,
+       "mask again what the model doubts, rather than at random"},
+      {"randomness_strength", &C::randomness_strength, share, diffusion,
+       "in choosing what to mask again: 0 is all model, 1 is all chance"},
+      {"remasking_positive_class", &C::remasking_positive_class, Choices{"wrong", "correct"}, diffusion,
+       "what class 1 of the remasking model means"},
+
+      {"std_temperature", &C::std_temperature, Range{0.0}, standard,
+       "as temperature, which also sets it where this is not given"},
+      {"top_k", &C::top_k, count_from(1), standard, "only this many of the likeliest tokens; None: all"},
+
+      {"show_progress", &C::show_progress, anything, watching, "report progress on stderr"},
+      {"use_verbose_logging", &C::use_verbose_logging, anything, watching, "show the first sample at every step"},
+      {"log_debug", &C::log_debug, anything, watching, "show what the model thought at every step"},
+      {"output", &C::output, anything, watching, "also write the samples to this file; .jsonl: one object a sample"},
+  };
+}
+
+template <typename T>
+bool read(const Literal& literal, T& out) {
+  const T* value = std::get_if<T>(&literal.value);
+  if (value != nullptr) {
+    out = *value;
+  }
+  return value != nullptr;
+}
+
+// A whole number will do where a number is meant.
+bool read(const Literal& literal, double& out) {
+  int64_t whole = 0;
+  if (read(literal, whole)) {
+    out = static_cast<double>(whole);
+    return true;
+  }
+  return read<double>(literal, out);
+}
+
+bool read(const Literal& literal, std::vector<double>& out) {
+  const auto* items = std::get_if<std::vector<Literal>>(&literal.value);
+  if (items == nullptr || items->empty()) {
+    return false;
+  }
+  out.resize(items->size());
+  for (size_t i = 0; i < items->size(); ++i) {
+    if (!read((*items)[i], out[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+template <typename T>
+bool read(const Literal& literal, std::optional<T>& out) {
+  if (std::holds_alternative<std::monostate>(literal.value)) {
+    out.reset();
+    return true;
+  }
+  return read(literal, out.emplace());
+}
+
+bool permits(const Field&, bool) {
+  return true;
+}
+
+bool permits(const Field& field, double number) {
+  const auto* range = std::get_if<Range>(&field.rule);
+  return range == nullptr || (number <= range->high && (range->above_low ? number > range->low : number >= range->low));
+}
+
+bool permits(const Field& field, int64_t number) {
+  return permits(field, static_cast<double>(number));
+}
+
+bool permits(const Field& field, const std::string& text) {
+  if (const auto* choices = std::get_if<Choices>(&field.rule)) {
+    return std::find(choices->begin(), choices->end(), text) != choices->end();
+  }
+  const auto* form = std::get_if<Form>(&field.rule);
+  return form == nullptr || form->matches(text);
+}
+
+bool permits(const Field& field, const std::vector<double>& numbers) {
+  return std::all_of(numbers.begin(), numbers.end(), [&field](double number) { return permits(field, number); });
+}
+
+template <typename T>
+bool permits(const Field& field, const std::optional<T>& value) {
+  return !value || permits(field, *value);
+}
+
+template <typename T>
+Literal to_literal(const T& value) {
+  return {value};
+}
+
+Literal to_literal(const std::vector<double>& numbers) {
+  std::vector<Literal> items(numbers.size());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    items[i].value = numbers[i];
+  }
+  return {std::move(items)};
+}
+
+template <typename T>
+Literal to_literal(const std::optional<T>& value) {
+  return value ? to_literal(*value) : Literal{};
+}
+
+std::string range_in_words(const Field& field) {
+  const auto* range = std::get_if<Range>(&field.rule);
+  if (range == nullptr) {
+    return "";
+  }
+  const auto number = [](double bound) { return fmt::format("{:.0f}", bound); };
+  const bool bounded = std::isfinite(range->high);
+  if (range->above_low) {
+    return " above " + number(range->low) + (bounded ? " and at most " + number(range->high) : "");
+  }
+  return bounded ? " from " + number(range->low) + " to " + number(range->high) : ", at least " + number(range->low);
+}
+
+std::string text_in_words(const Field& field) {
+  if (const auto* form = std::get_if<Form>(&field.rule)) {
+    return std::string(form->description);
+  }
+  const auto* choices = std::get_if<Choices>(&field.rule);
+  if (choices == nullptr) {
+    return "a text";
+  }
+  std::string words;
+  for (size_t i = 0; i < choices->size(); ++i) {
+    words += i == 0 ? "" : i + 1 == choices->size() ? " or " : ", ";
+    words += fmt::format("'{}'", (*choices)[i]);
+  }
+  return words;
+}
+
+// The type and range of a key whose member points to a value of the second argument's type.
+std::string in_words(const Field&, bool Config::*) {
+  return "True or False";
+}
+std::string in_words(const Field& field, int64_t Config::*) {
+  return "a whole number" + range_in_words(field);
+}
+std::string in_words(const Field& field, double Config::*) {
+  return "a number" + range_in_words(field);
+}
+std::string in_words(const Field& field, std::string Config::*) {
+  return text_in_words(field);
+}
+std::string in_words(const Field& field, std::optional<int64_t> Config::*) {
+  return "a whole number" + range_in_words(field) + ", or None";
+}
+std::string in_words(const Field& field, std::optional<std::string> Config::*) {
+  return text_in_words(field) + ", or None";
+}
+std::string in_words(const Field& field, std::optional<std::vector<double>> Config::*) {
+  return "a list of one or more numbers" + range_in_words(field) + " such as [0.9, 0.5, 0.1], or None";
+}
+
+template <typename T>
+bool has_type(const Field& field) {
+  return std::holds_alternative<T Config::*>(field.member);
+}
+
+// Levenshtein's: the fewest insertions, deletions and replacements that make one text the other.
+size_t edit_distance(std::string_view left, std::string_view right) {
+  std::vector<size_t> row(right.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < left.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < right.size(); ++j) {
+      const size_t replaced = diagonal + (left[i] == right[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+const std::vector<Field>& fields() {
+  static const std::vector<Field> table = make_fields();
+  return table;
+}
+
+const Field* find_field(std::string_view name) {
+  const auto named = [name](const Field& field) {
+    return field.name == name || (field.alias == name && !name.empty());
+  };
+  const auto found = std::find_if(fields().begin(), fields().end(), named);
+  return found == fields().end() ? nullptr : &*found;
+}
+
+std::string_view nearest_name(std::string_view misspelt) {
+  const std::string_view compared = misspelt.substr(0, 100);
+  const auto nearer = [compared](const Field& left, const Field& right) {
+    return edit_distance(compared, left.name) < edit_distance(compared, right.name);
+  };
+  return std::min_element(fields().begin(), fields().end(), nearer)->name;
+}
+
+bool is_bool(const Field& field) {
+  return has_type<bool>(field);
+}
+
+bool is_text(const Field& field) {
+  return has_type<std::string>(field) || has_type<std::optional<std::string>>(field);
+}
+
+bool can_be_none(const Field& field) {
+  return has_type<std::optional<int64_t>>(field) || has_type<std::optional<std::string>>(field) ||
+         has_type<std::optional<std::vector<double>>>(field);
+}
+
+std::string allowed_values(const Field& field) {
+  return std::visit([&field](auto member) { return in_words(field, member); }, field.member);
+}
+
+Literal value_of(const Field& field, const Config& config) {
+  return std::visit([&config](auto member) { return to_literal(config.*member); }, field.member);
+}
+
+bool assign(const Field& field, const Literal& value, ParsedConfig& parsed) {
+  const auto set_member = [&](auto member) {
+    std::decay_t<decltype(parsed.config.*member)> candidate{};
+    if (!read(value, candidate) || !permits(field, candidate)) {
+      return false;
+    }
+    parsed.config.*member = std::move(candidate);
+    parsed.given.emplace(field.name);
+    return true;
+  };
+  return std::visit(set_member, field.member);
+}
+
+void settle(ParsedConfig& parsed) {
+  Config& config = parsed.config;
+  const auto given = [&parsed](const char* key) { return parsed.given.count(key) > 0; };
+
+  if (config.masking_ratios && !given("schedule_type")) {
+    config.schedule_type = "custom";
+  }
+  if (config.masking_ratios && config.schedule_type == "linear") {
+    fail(ExitCode::bad_usage,
+         "schedule_type='linear' contradicts masking_ratios: set schedule_type='custom', or masking_ratios=None");
+  }
+  if (!config.masking_ratios && config.schedule_type == "custom") {
+    fail(ExitCode::bad_usage,
+         "schedule_type='custom' takes its steps from masking_ratios, which is not set: give one such as "
+         "--masking_ratios=\"[0.9, 0.5, 0.1]\"");
+  }
+  if (config.sampling_method == "standard" && given("temperature") && !given("std_temperature")) {
+    config.std_temperature = config.temperature;
+  }
+}
+
+std::string print_config(const Config& config) {
+  std::string lines;
+  std::string_view group;
+  for (const Field& field : fields()) {
+    if (field.group != group) {
+      lines += fmt::format("{}# {}\n", lines.empty() ? "" : "\n", field.group);
+      group = field.group;
+    }
+    lines += fmt::format("{} = {}\n", field.name, to_source(value_of(field, config)));
+  }
+  return lines;
+}
+
+}  // namespace demask

@@ -1,0 +1,58 @@
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <new>
+#include <string>
+
+#include "demask/model/device.h"
+
+namespace demask {
+namespace {
+
+constexpr int64_t unlimited = std::numeric_limits<int64_t>::max();
+
+// The number in a file that holds nothing else; `unlimited` where there is none (the file is missing, or says "max").
+int64_t number_in(const std::string& path) {
+  int64_t value = 0;
+  std::ifstream file(path);
+  return file >> value ? value : unlimited;
+}
+
+int64_t system_memory_available_bytes() {
+  std::ifstream file("/proc/meminfo");
+  std::string label, unit;
+  for (int64_t kib = 0; file >> label >> kib;) {
+    if (label == "MemAvailable:") {
+      return kib * 1024;
+    }
+    std::getline(file, unit);
+  }
+  return unlimited;
+}
+
+}  // namespace
+
+int64_t host_memory_available_bytes() {
+  const int64_t limit = number_in("/sys/fs/cgroup/memory.max");
+  const int64_t used = number_in("/sys/fs/cgroup/memory.current");
+  const int64_t within_group = limit == unlimited || used == unlimited ? unlimited : std::max<int64_t>(limit - used, 0);
+  return std::min(system_memory_available_bytes(), within_group);
+}
+
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr || dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
+    return true;
+  }
+  // LibTorch's CPU allocator, and errors that passed through TorchScript, are told by their words only.
+  for (const char* words : {"DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "out of memory"}) {
+    if (std::strstr(error.what(), words) != nullptr) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace demask

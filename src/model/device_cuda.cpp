@@ -1,0 +1,46 @@
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+
+#include "demask/core/error.h"
+#include "demask/model/device.h"
+
+namespace demask {
+
+int64_t cuda_device_count() { return c10::cuda::device_count(); }
+
+void synchronize(at::Device device) {
+  if (device.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(device);
+    c10::cuda::device_synchronize();
+  }
+}
+
+void release_cached_memory(at::Device device) {
+  if (device.is_cuda()) {
+    c10::cuda::CUDACachingAllocator::emptyCache();
+  }
+}
+
+int64_t free_memory_bytes(at::Device device) {
+  if (!device.is_cuda()) {
+    return host_memory_available_bytes();
+  }
+  const c10::cuda::CUDAGuard guard(device);
+  size_t free = 0, total = 0;
+  if (const cudaError_t status = cudaMemGetInfo(&free, &total); status != cudaSuccess) {
+    fail(ExitCode::failed, "could not ask {} for its free memory: {}", device.str(), cudaGetErrorString(status));
+  }
+  return static_cast<int64_t>(free);
+}
+
+std::string libtorch_description() {
+  const int64_t devices = cuda_device_count();
+  return fmt::format("LibTorch {}, CUDA {}.{} built in, {}", TORCH_VERSION, CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100,
+                     devices == 0 ? "no CUDA device seen" : fmt::format("{} CUDA device{} seen", devices, devices == 1 ? "" : "s"));
+}
+
+}  // namespace demask

@@ -1,0 +1,59 @@
+// A sample is a function of the seed and its index, not of the run that draws it.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/demask.h"
+
+using namespace demask::testing;
+using nlohmann::json;
+
+namespace {
+
+std::vector<json> sample(std::vector<std::string> arguments) {
+  const TemporaryFolder folder;
+  const std::string output = folder / "samples.jsonl";
+  arguments.insert(arguments.end(), {"--device=cpu", "--dtype=float32", "--show_progress=False", "--output=" + output});
+  const ProcessResult result = demask::testing::demask(arguments);
+  INFO(result.err);
+  REQUIRE(result.exit_code == 0);
+  return read_json_lines(output);
+}
+
+void check_batch_independence(const std::vector<std::string>& settings) {
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), settings.begin(), settings.end());
+    return sample(more);
+  };
+  const std::vector<json> eight = with({"--num_samples=8", "--batch_size=8"});
+  REQUIRE(eight.size() == 8);
+  CHECK(with({"--num_samples=8", "--batch_size=1"}) == eight);
+  CHECK(with({"--num_samples=8", "--batch_size=3"}) == eight);
+  CHECK(with({"--first_sample=5", "--num_samples=1"}).at(0) == eight[5]);
+  CHECK(eight[4]["text"] != eight[5]["text"]);
+}
+
+}  // namespace
+
+TEST_CASE("Diffusion draws the same sample alone and in any batch, to the last bit") {
+  check_batch_independence({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=96", "--diffusion_iterations=8"});
+}
+
+TEST_CASE("Standard sampling draws the same sample alone and in any batch, to the last bit") {
+  check_batch_independence({"--sampling_method=standard", "--max_new_tokens=40", "--start_text=KING"});
+  check_batch_independence({"--sampling_method=standard", "--max_new_tokens=12"});
+}
+
+TEST_CASE("A seed of -1 is drawn anew, printed, and reproduces its samples") {
+  const std::vector<std::string> settings = {"--sequence_length=32", "--diffusion_iterations=2", "--num_samples=1", "--dtype=float32",
+                                             "--device=cpu"};
+  const auto drawn = [&](const std::string& seed) {
+    std::vector<std::string> arguments = settings;
+    arguments.push_back("--seed=" + seed);
+    return sample(arguments).at(0);
+  };
+  const json first = drawn("-1"), second = drawn("-1");
+  CHECK(first["seed"] != second["seed"]);
+  CHECK(drawn(first["seed"].dump()) == first);
+}

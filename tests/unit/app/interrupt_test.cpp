@@ -1,0 +1,73 @@
+#include "demask/app/interrupt.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "demask/core/temporary_files.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+
+namespace demask {
+namespace {
+
+// The wait status of a child process that runs `body` with the handlers installed and a temporary file registered.
+template <typename Body>
+int status_of_run(const std::string& temporary, void (*sigint_before)(int), Body body) {
+  testing::write_file(temporary, "half a text");
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGINT, sigint_before);
+    install_signal_handlers();
+    register_temporary(temporary);
+    body();
+    ::_exit(interrupted() ? 1 : 0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return status;
+}
+
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
+
+TEST_CASE("the first interrupt lets the run go on and tells it to stop") {
+  const testing::TemporaryFolder folder;
+  for (const int signal_number : {SIGINT, SIGTERM}) {
+    const int status = status_of_run(folder / "t", SIG_DFL, [=] { ::raise(signal_number); });
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 1));
+    CHECK(exists(folder / "t"));
+  }
+}
+
+TEST_CASE("the second interrupt ends the process with 130 and removes unfinished files") {
+  const testing::TemporaryFolder folder;
+  const int status = status_of_run(folder / "t", SIG_DFL, [] {
+    ::raise(SIGINT);
+    ::raise(SIGTERM);
+  });
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 130));
+  CHECK_FALSE(exists(folder / "t"));
+}
+
+TEST_CASE("a closed pipe or terminal ends the process by its signal and removes unfinished files") {
+  const testing::TemporaryFolder folder;
+  for (const int signal_number : {SIGPIPE, SIGHUP}) {
+    const int status = status_of_run(folder / "t", SIG_DFL, [=] { ::raise(signal_number); });
+    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == signal_number));
+    CHECK_FALSE(exists(folder / "t"));
+  }
+}
+
+TEST_CASE("an interrupt that the caller ignores stays ignored") {
+  const testing::TemporaryFolder folder;
+  const int status = status_of_run(folder / "t", SIG_IGN, [] { ::raise(SIGINT); });
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
+
+}  // namespace
+}  // namespace demask

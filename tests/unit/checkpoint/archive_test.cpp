@@ -1,0 +1,195 @@
+#include "demask/checkpoint/archive.h"
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <string>
+
+#include "tests/support/catch.h"
+#include "tests/support/checkpoint_files.h"
+#include "tests/support/errors.h"
+#include "tests/support/process.h"
+
+using Catch::Matchers::ContainsSubstring;
+using demask::Archive;
+using demask::StoredTensor;
+using namespace demask::testing;
+
+namespace {
+
+const std::string fixtures = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/checkpoints/";
+
+std::string refusal(const std::string& path) {
+  return bad_input_message([&] { Archive archive(path); });
+}
+
+// The bytes of an archive with data.pkl and one storage of 4 float32 (0, 1, 2, 3).
+std::string small_archive(const TemporaryFolder& folder) {
+  const std::string path = folder / "small.pt";
+  const at::Tensor numbers = at::arange(4, at::kFloat);
+  write_archive(path,
+                {{"data.pkl", "pickle"}, {"data/0", std::string(static_cast<const char*>(numbers.data_ptr()), 16)}});
+  return read_file(path);
+}
+
+// Overwrites bytes of the entry of the central directory whose name ends in `name`.
+std::string with_entry(std::string zip, const std::string& name, size_t offset, const std::string& bytes) {
+  const size_t name_at = zip.rfind(name, zip.rfind("PK\5\6"));
+  const size_t entry = zip.rfind("PK\1\2", name_at);
+  return zip.replace(entry + offset, bytes.size(), bytes);
+}
+
+StoredTensor stored(int64_t numel, int64_t offset, std::vector<int64_t> sizes, std::vector<int64_t> strides) {
+  StoredTensor tensor;
+  tensor.storage = "0";
+  tensor.storage_numel = numel;
+  tensor.offset = offset;
+  tensor.sizes = std::move(sizes);
+  tensor.strides = std::move(strides);
+  return tensor;
+}
+
+}  // namespace
+
+TEST_CASE("a missing checkpoint is named, with the files that are there and what to check") {
+  const TemporaryFolder folder;
+  write_file(folder / "b.pt", "x");
+  write_file(folder / "a.pt", "x");
+  CHECK(refusal(folder / "none.pt") == "checkpoint not found: '" + folder / "none.pt" + "'. Files in '" +
+                                           folder.path() + "': a.pt, b.pt. Check --out_dir and --checkpoint_name.");
+  CHECK_THAT(refusal(folder / "no/none.pt"), ContainsSubstring("There is no folder '" + folder / "no" + "'"));
+  std::filesystem::create_directory(folder / "empty");
+  CHECK_THAT(refusal(folder / "empty/none.pt"), ContainsSubstring("There are no files in"));
+}
+
+TEST_CASE("what is not a checkpoint is refused for what it is") {
+  const TemporaryFolder folder;
+  const auto refusal_of = [&](const std::string& content) {
+    write_file(folder / "x.pt", content);
+    const std::string message = refusal(folder / "x.pt");
+    CHECK_THAT(message, ContainsSubstring(folder / "x.pt"));
+    return message;
+  };
+  CHECK_THAT(refusal(folder.path()), ContainsSubstring("is a directory"));
+  CHECK_THAT(refusal("/dev/null"), ContainsSubstring("is not a regular file"));
+  CHECK_THAT(refusal_of(""), ContainsSubstring("is empty"));
+  CHECK_THAT(refusal_of("To be, or not to be"), ContainsSubstring("is not a checkpoint"));
+  CHECK_THAT(refusal_of(std::string(5000, '\x9c')), ContainsSubstring("is not a checkpoint"));
+  CHECK_THAT(refusal(fixtures + "legacy.pt"), ContainsSubstring("before PyTorch 1.6"));
+
+  const std::string zip = small_archive(folder);
+  CHECK_THAT(refusal_of(zip.substr(0, zip.size() / 2)), ContainsSubstring("truncated"));
+  CHECK_THAT(refusal_of(zip.substr(0, zip.size() - 10)), ContainsSubstring("truncated"));
+  CHECK_THAT(refusal_of(zip.substr(0, 300) + zip.substr(600)), ContainsSubstring("damaged"));
+}
+
+TEST_CASE("an archive truncated anywhere gives an error") {
+  const TemporaryFolder folder;
+  const std::string zip = small_archive(folder);
+  for (size_t size = 0; size < zip.size(); size += 7) {
+    write_file(folder / "cut.pt", zip.substr(0, size));
+    CHECK_THAT(refusal(folder / "cut.pt"), ContainsSubstring("cut.pt"));
+  }
+}
+
+TEST_CASE("a record that claims more than the file holds is refused before it is read") {
+  const TemporaryFolder folder;
+  const std::string zip = small_archive(folder);
+  const std::string path = folder / "claims.pt";
+  const std::string two_gib = pickled::little_endian(uint64_t{1} << 31, 4);
+
+  write_file(path, with_entry(zip, "data/0", 24, two_gib));  // uncompressed size
+  CHECK_THAT(refusal(path), ContainsSubstring("record 'data/0' claims 2147483648 bytes"));
+  write_file(path, with_entry(zip, "data/0", 20, two_gib + two_gib));  // and compressed size
+  CHECK_THAT(refusal(path), ContainsSubstring("record 'data/0' claims 2147483648 bytes"));
+  write_file(path, with_entry(zip, "data/0", 42, two_gib));  // offset
+  CHECK_THAT(refusal(path), ContainsSubstring("that are not in the file"));
+  write_file(path, with_entry(with_entry(zip, "version", 24, two_gib), "version", 10, "\x08"));  // a deflated marker
+  CHECK_THAT(refusal(path), ContainsSubstring("'version' is implausibly large"));
+}
+
+TEST_CASE("compressed, repeated, missing and damaged records are refused when they are read") {
+  const TemporaryFolder folder;
+  const std::string zip = small_archive(folder);
+  const std::string path = folder / "record.pt";
+  const auto reading = [&](const std::string& content, const std::string& record) {
+    write_file(path, content);
+    return bad_input_message([&] { Archive(path).read(record); });
+  };
+  CHECK_THAT(reading(zip, "other.pkl"), ContainsSubstring("has no record 'other.pkl'"));
+  CHECK_THAT(reading(with_entry(zip, "data.pkl", 10, "\x08"), "data.pkl"), ContainsSubstring("is compressed"));
+  write_archive(path, {{"data.pkl", "pickle"}, {"DATA.PKL", "other"}});
+  CHECK_THAT(reading(read_file(path), "data.pkl"), ContainsSubstring("twice"));
+  const size_t second_record = zip.find("PK\3\4", 4);
+  CHECK_THAT(reading(std::string(zip).replace(second_record, 4, "????"), "data/0"),
+             ContainsSubstring("cannot be read"));
+}
+
+TEST_CASE("a zip file that torch did not write is refused") {
+  const TemporaryFolder folder;
+  const std::string zip = small_archive(folder);
+  std::string no_version = zip;
+  for (size_t at = 0; (at = no_version.find("version", at)) != std::string::npos;) no_version.replace(at, 7, "nothing");
+  write_file(folder / "x.pt", no_version);
+  const std::string message = refusal(folder / "x.pt");
+  CHECK_THAT(message, ContainsSubstring("not a checkpoint that LibTorch reads"));
+  CHECK_THAT(message, !ContainsSubstring("\n") && !ContainsSubstring("0x"));  // no backtrace
+}
+
+TEST_CASE("a checkpoint of a big-endian machine is refused") {
+  const TemporaryFolder folder;
+  write_archive(folder / "big.pt", {{"data.pkl", "pickle"}, {"byteorder", "big"}});
+  CHECK_THAT(refusal(folder / "big.pt"), ContainsSubstring("big-endian"));
+}
+
+TEST_CASE("TorchScript is told from training checkpoints by content") {
+  CHECK(Archive(fixtures + "torchscript.pt").is_torchscript());
+  CHECK_FALSE(Archive(fixtures + "training_float32.pt").is_torchscript());
+}
+
+TEST_CASE("records are found whatever the folder in the archive is called") {
+  const TemporaryFolder folder;
+  std::string zip = small_archive(folder);
+  for (size_t at = 0; (at = zip.find("small/", at)) != std::string::npos;) zip.replace(at, 6, "other/");
+  write_file(folder / "renamed.pt", zip);
+  CHECK(Archive(folder / "renamed.pt").read("data.pkl") == "pickle");
+}
+
+TEST_CASE("a tensor is a strided view of its storage") {
+  const TemporaryFolder folder;
+  small_archive(folder);
+  const Archive archive(folder / "small.pt");
+  const auto read = [&](const StoredTensor& tensor) { return archive.read(tensor, "t"); };
+  CHECK(read(stored(4, 0, {4}, {1})).equal(at::arange(4, at::kFloat)));
+  CHECK(read(stored(4, 0, {2, 2}, {1, 2})).equal(at::arange(4, at::kFloat).reshape({2, 2}).t()));
+  CHECK(read(stored(4, 1, {2}, {2})).equal(at::tensor({1.0F, 3.0F})));
+  CHECK(read(stored(4, 3, {}, {})).item<float>() == 3.0F);
+  CHECK(read(stored(4, 0, {0, 7}, {7, 1})).sizes() == at::IntArrayRef({0, 7}));
+  CHECK(read(stored(4, 0, {2, 2}, {1, 2})).is_contiguous());
+}
+
+TEST_CASE("a tensor that does not lie within its storage is refused") {
+  const TemporaryFolder folder;
+  small_archive(folder);
+  const Archive archive(folder / "small.pt");
+  const auto refused = [&](const StoredTensor& tensor) {
+    return bad_input_message([&] { archive.read(tensor, "some.weight"); });
+  };
+  constexpr int64_t large = int64_t{1} << 62;
+  CHECK_THAT(refused(stored(5, 0, {5}, {1})),
+             ContainsSubstring("'some.weight' claims a storage of 5 elements, but its record holds 4"));
+  CHECK_THAT(refused(stored(large, 0, {large}, {1})), ContainsSubstring("claims a storage"));
+  CHECK_THAT(refused(stored(4, 1, {4}, {1})), ContainsSubstring("reaches past the end of its storage of 4 elements"));
+  CHECK_THAT(refused(stored(4, 0, {2, 2}, {3, 1})), ContainsSubstring("reaches past the end"));
+  CHECK_THAT(refused(stored(4, 0, {large, large}, {large, large})), ContainsSubstring("reaches past the end"));
+  CHECK_THAT(refused(stored(4, 0, {3, 2}, {large, large})), ContainsSubstring("reaches past the end"));
+  CHECK_THAT(refused(stored(4, 0, {large}, {0})), ContainsSubstring("reaches past the end"));
+  CHECK_THAT(refused(stored(4, INT64_MAX, {1}, {1})), ContainsSubstring("reaches past the end"));
+  CHECK_THAT(refused(stored(4, -1, {1}, {1})), ContainsSubstring("no tensor has"));
+  CHECK_THAT(refused(stored(4, 0, {-1}, {1})), ContainsSubstring("no tensor has"));
+  CHECK_THAT(refused(stored(4, 3, {2}, {-1})), ContainsSubstring("no tensor has"));
+  CHECK_THAT(refused(stored(4, 0, {2, 2}, {1})), ContainsSubstring("no tensor has"));
+  StoredTensor elsewhere = stored(4, 0, {4}, {1});
+  elsewhere.storage = "../data.pkl";
+  CHECK_THAT(refused(elsewhere), ContainsSubstring("storage '../data.pkl', which is not in the file"));
+}

@@ -1,0 +1,234 @@
+#include "demask/checkpoint/nanogpt_checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/checkpoint_files.h"
+#include "tests/support/errors.h"
+#include "tests/support/process.h"
+
+using Catch::Matchers::ContainsSubstring;
+using demask::NanoGptCheckpoint;
+using demask::read_nanogpt_checkpoint;
+using namespace demask::testing;
+using namespace demask::testing::pickled;
+
+namespace {
+
+const std::string source = DEMASK_SOURCE_DIR;
+const std::string fixtures = source + "/tests/fixtures/checkpoints/";
+
+std::string refusal(const std::string& path) {
+  return bad_input_message([&] { read_nanogpt_checkpoint(path); });
+}
+
+// What reading `file` complains about; the message must name the file.
+std::string refusal(const CheckpointFile& file) {
+  const TemporaryFolder folder;
+  file.write(folder / "x.pt");
+  const std::string message = refusal(folder / "x.pt");
+  CHECK_THAT(message, ContainsSubstring(folder / "x.pt"));
+  return message;
+}
+
+NanoGptCheckpoint read(const CheckpointFile& file) {
+  const TemporaryFolder folder;
+  file.write(folder / "x.pt");
+  return read_nanogpt_checkpoint(folder / "x.pt");
+}
+
+std::string with_args(const std::string& key, const std::string& opcodes) {
+  CheckpointFile file = tiny_checkpoint();
+  set_entry(file.model_args, key, opcodes);
+  return refusal(file);
+}
+
+// Shapes, sums and last elements are those that PyTorch printed when it wrote the file.
+void check_against(const std::string& expected_path, const NanoGptCheckpoint& checkpoint) {
+  const auto expected = nlohmann::json::parse(read_file(expected_path));
+  for (const auto& [name, tensor] : checkpoint.parameters) {
+    CAPTURE(name);
+    REQUIRE(expected.contains(name));
+    CHECK(tensor.sizes().vec() == expected[name]["shape"].get<std::vector<int64_t>>());
+    CHECK(tensor.to(at::kDouble).sum().item<double>() ==
+          Catch::Approx(expected[name]["sum"].get<double>()).margin(1e-9));
+    CHECK(tensor.flatten()[-1].item<double>() == expected[name]["last"].get<double>());
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a checkpoint as nanoGPT trains and PyTorch 1.13 writes it is read: compiled, AdamW state, tied head, mask "
+    "buffers") {
+  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(fixtures + "training_float32.pt");
+  CHECK(checkpoint.args.n_layer == 2);
+  CHECK(checkpoint.args.n_head == 2);
+  CHECK(checkpoint.args.n_embd == 16);
+  CHECK(checkpoint.args.block_size == 24);
+  CHECK(checkpoint.args.vocab_size == 20);
+  CHECK(checkpoint.args.bias);
+  CHECK_FALSE(checkpoint.args.bidirectional);
+  CHECK_FALSE(checkpoint.args.rotary);
+  CHECK(checkpoint.args.tied_head);
+  CHECK(checkpoint.dataset == "shakespeare_char");
+  CHECK(checkpoint.parameters.size() == 2 + 2 * 12 + 2);  // embeddings, two blocks, final norm
+  CHECK(checkpoint.parameters.at("transformer.h.1.attn.c_attn.bias").scalar_type() == at::kFloat);
+  check_against(fixtures + "training_float32.json", checkpoint);
+}
+
+TEST_CASE("bfloat16 Parameters and views of one larger storage are read, and config may be missing") {
+  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(fixtures + "parameters_bfloat16.pt");
+  CHECK(checkpoint.args.rotary);
+  CHECK(checkpoint.args.bidirectional);
+  CHECK_FALSE(checkpoint.args.tied_head);
+  CHECK_FALSE(checkpoint.dataset);
+  CHECK(checkpoint.parameters.size() == 9);
+  CHECK(checkpoint.parameters.at("lm_head.weight").scalar_type() == at::kBFloat16);
+  check_against(fixtures + "parameters_bfloat16.json", checkpoint);
+}
+
+TEST_CASE("the repository's checkpoints, written by PyTorch 2, are read") {
+  const NanoGptCheckpoint remasking = read_nanogpt_checkpoint(source + "/out/remasking.pt");
+  CHECK(remasking.args.binary_classification);
+  CHECK(remasking.args.output_size() == 2);
+  CHECK(remasking.dataset == "char_diffusion");
+  CHECK(remasking.parameters.at("lm_head.weight").sizes() == at::IntArrayRef({2, 256}));
+  const NanoGptCheckpoint standard = read_nanogpt_checkpoint(source + "/out/standard.pt");
+  CHECK(standard.parameters.at("transformer.wpe.weight").sizes() == at::IntArrayRef({512, 256}));
+  CHECK(standard.parameters.size() == expected_parameters(standard.args).size());
+}
+
+TEST_CASE("the values and dtypes of a checkpoint are kept as they are") {
+  const at::ScalarType dtype = GENERATE(at::kFloat, at::kHalf, at::kBFloat16, at::kDouble);
+  const NanoGptCheckpoint checkpoint = read(tiny_checkpoint(dtype));
+  CHECK(checkpoint.parameters.at("transformer.wpe.weight").equal(at::arange(20).to(dtype).reshape({5, 4})));
+}
+
+TEST_CASE("each tensor passes through the conversion as it is read") {
+  const TemporaryFolder folder;
+  tiny_checkpoint(at::kHalf).write(folder / "x.pt");
+  const auto checkpoint =
+      read_nanogpt_checkpoint(folder / "x.pt", [](at::Tensor tensor) { return tensor.to(at::kFloat) + 1; });
+  CHECK(checkpoint.parameters.at("lm_head.weight").equal(at::arange(1, 13, at::kFloat).reshape({3, 4})));
+}
+
+TEST_CASE("a head that is absent is tied to the embedding; one of its own is not") {
+  CheckpointFile file = tiny_checkpoint();
+  CHECK_FALSE(read(file).args.tied_head);
+  set_entry(file.model, "lm_head.weight", "");
+  const NanoGptCheckpoint checkpoint = read(file);
+  CHECK(checkpoint.args.tied_head);
+  CHECK(checkpoint.parameters.count("lm_head.weight") == 0);
+}
+
+TEST_CASE("a classifier needs a two-class head of its own") {
+  CheckpointFile file = tiny_checkpoint();
+  set_entry(file.model_args, "binary_classification", boolean(true));
+  CHECK_THAT(refusal(file), ContainsSubstring("Misshapen: lm_head.weight is [3, 4], expected [2, 4]"));
+  set_entry(file.model, "lm_head.weight", "");
+  CHECK_THAT(refusal(file), ContainsSubstring("Missing: lm_head.weight"));
+  file.add_tensor("lm_head.weight", at::ones({2, 4}));
+  CHECK(read(file).args.output_size() == 2);
+}
+
+TEST_CASE("missing, unexpected and misshapen tensors are all listed, long lists shortened") {
+  CheckpointFile file = tiny_checkpoint();
+  set_entry(file.model, "transformer.ln_f.weight", "");
+  set_entry(file.model, "lm_head.weight", "");
+  file.add_tensor("lm_head.weight", at::ones({4, 4}));
+  file.add_tensor("transformer.extra.weight", at::ones({1}));
+  const std::string message = refusal(file);
+  CHECK_THAT(message, ContainsSubstring("Missing: transformer.ln_f.weight."));
+  CHECK_THAT(message, ContainsSubstring("Unexpected: 'transformer.extra.weight'."));
+  CHECK_THAT(message, ContainsSubstring("Misshapen: lm_head.weight is [4, 4], expected [3, 4]."));
+
+  set_entry(file.model_args, "n_layer", integer(3));
+  CHECK_THAT(refusal(file),
+             ContainsSubstring("and 5 more"));  // two blocks of 6 tensors and ln_f, less the 8 that are shown
+}
+
+TEST_CASE("attn.bias is the mask and ignored, while attn.c_attn.bias is a parameter") {
+  CheckpointFile file = tiny_checkpoint();
+  file.model.emplace_back("transformer.h.0.attn.bias", none());
+  CHECK(read(file).parameters.size() == 10);
+  file.add_tensor("transformer.h.0.attn.c_attn.bias", at::ones({12}));
+  CHECK_THAT(refusal(file), ContainsSubstring("Unexpected: 'transformer.h.0.attn.c_attn.bias'"));
+}
+
+TEST_CASE("a tensor that is stored with and without the compiled prefix is refused") {
+  CheckpointFile file = tiny_checkpoint();
+  file.add_tensor("_orig_mod.lm_head.weight", at::ones({3, 4}));
+  CHECK_THAT(refusal(file), ContainsSubstring("holds the tensor 'lm_head.weight' twice"));
+}
+
+TEST_CASE("integer weights are refused") {
+  CHECK_THAT(refusal(tiny_checkpoint(at::kLong)),
+             ContainsSubstring("'torch.LongStorage'; expected float32, float16, bfloat16 or float64"));
+}
+
+TEST_CASE("a storage past its end and a storage that is not there are refused") {
+  CheckpointFile file = tiny_checkpoint();
+  PickledTensor norm;
+  norm.key = "2";
+  norm.storage_numel = 4;
+  norm.offset = 1;
+  norm.sizes = {4};
+  norm.strides = {1};
+  set_entry(file.model, "transformer.h.0.ln_1.weight", norm.opcodes());
+  CHECK_THAT(refusal(file), ContainsSubstring("'transformer.h.0.ln_1.weight' reaches past the end"));
+  norm.key = "nowhere";
+  set_entry(file.model, "transformer.h.0.ln_1.weight", norm.opcodes());
+  CHECK_THAT(refusal(file), ContainsSubstring("storage 'nowhere', which is not in the file"));
+}
+
+TEST_CASE("model_args that no model has are refused with key, value and what is allowed") {
+  CHECK_THAT(with_args("n_layer", ""), ContainsSubstring("'n_layer' is missing (keys found: 'n_head'"));
+  CHECK_THAT(with_args("n_layer", integer(0)),
+             ContainsSubstring("'n_layer' is the integer 0; expected an integer from 1"));
+  CHECK_THAT(with_args("n_embd", integer(INT64_MAX)), ContainsSubstring("'n_embd' is the integer 9223372036854775807"));
+  CHECK_THAT(with_args("vocab_size", none()), ContainsSubstring("'vocab_size' is None"));
+  CHECK_THAT(with_args("block_size", call(global("numpy", "int64"), {})), ContainsSubstring("a call of 'numpy.int64'"));
+  CHECK_THAT(with_args("n_head", integer(3)), ContainsSubstring("n_embd = 4 is not a multiple of n_head = 3"));
+  CHECK_THAT(with_args("attention_type", text("sliding")),
+             ContainsSubstring("'sliding'; expected 'causal' or 'bidirectional'"));
+  CHECK_THAT(with_args("bias", text("yes")), ContainsSubstring("expected True or False"));
+
+  CheckpointFile odd = tiny_checkpoint();
+  set_entry(odd.model_args, "position_encoding", text("rotary"));
+  set_entry(odd.model_args, "n_head", integer(4));
+  CHECK_THAT(refusal(odd), ContainsSubstring("even head size"));
+}
+
+TEST_CASE("bias is on where model_args does not say, as in nanoGPT") {
+  CHECK_THAT(with_args("bias", ""), ContainsSubstring("Missing: transformer.h.0.ln_1.bias"));
+}
+
+TEST_CASE("a file that is not a training checkpoint is refused for what it holds") {
+  CHECK_THAT(refusal(fixtures + "state_dict.pt"), ContainsSubstring("has no 'model' (keys found: 'weight', 'bias')"));
+  CHECK_THAT(refusal(fixtures + "torchscript.pt"), ContainsSubstring("TorchScript"));
+  CheckpointFile file = tiny_checkpoint();
+  set_entry(file.model, "lm_head.weight", text("none"));
+  CHECK_THAT(refusal(file), ContainsSubstring("'lm_head.weight' is the string 'none'; expected a tensor"));
+}
+
+TEST_CASE("a pickle that would run code is refused by name and runs nothing") {
+  CHECK_THAT(refusal(fixtures + "runs_code.pt"),
+             ContainsSubstring("a call of 'posix.system', which demask does not run"));
+  CHECK_THAT(refusal(fixtures + "runs_code_inside.pt"), ContainsSubstring("'model' is a call of 'posix.system'"));
+  CHECK_FALSE(std::filesystem::exists("demask_was_here"));
+}
+
+TEST_CASE("unknown objects in values that are not needed do no harm") {
+  CheckpointFile file = tiny_checkpoint();
+  file.others = {{"best_val_loss", call(global("numpy.core.multiarray", "scalar"), {})},
+                 {"optimizer", call(global("posix", "system"), {text("touch demask_was_here")})},
+                 {"config", object({{"dataset", text("letters")}})}};
+  CHECK(read(file).dataset == "letters");
+  CHECK_FALSE(std::filesystem::exists("demask_was_here"));
+}

@@ -1,0 +1,57 @@
+// Every input that a fuzzer broke a reader with, and every seed that it started from.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "demask/checkpoint/pickle.h"
+#include "demask/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/checkpoint_files.h"
+#include "tests/support/process.h"
+
+namespace {
+
+std::vector<std::string> fuzz_inputs(const std::string& reader) {
+  std::vector<std::string> paths;
+  for (const char* folder : {"seeds", "regressions"}) {
+    const std::filesystem::path inputs = std::filesystem::path(DEMASK_SOURCE_DIR) / "tests/fuzz" / folder / reader;
+    if (!std::filesystem::exists(inputs)) continue;
+    for (const auto& entry : std::filesystem::directory_iterator(inputs)) paths.push_back(entry.path());
+  }
+  return paths;
+}
+
+// Any other exception, a crash or a sanitizer report fails the test.
+template <typename Action>
+void succeeds_or_reports(const Action& action) {
+  try {
+    action();
+  } catch (const demask::Error& error) {
+    CHECK(error.code() == demask::ExitCode::bad_input);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every pickle of the fuzzers is read or refused, alone and as the pickle of a checkpoint") {
+  const std::vector<std::string> paths = fuzz_inputs("pickle");
+  CHECK(paths.size() >= 5);
+  const demask::testing::TemporaryFolder folder;
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    const std::string content = demask::testing::read_file(path);
+    succeeds_or_reports([&] { demask::Pickle(content, path); });
+    demask::testing::write_archive(folder / "x.pt", {{"data.pkl", content}, {"data/0", std::string(64, '\0')}});
+    succeeds_or_reports([&] { demask::read_nanogpt_checkpoint(folder / "x.pt"); });
+  }
+}
+
+TEST_CASE("every archive of the fuzzers is read or refused") {
+  const std::vector<std::string> paths = fuzz_inputs("archive");
+  CHECK(paths.size() >= 3);
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    succeeds_or_reports([&] { demask::read_nanogpt_checkpoint(path); });
+  }
+}

@@ -1,0 +1,218 @@
+#include "demask/model/torchscript_model.h"
+
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "demask/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+
+namespace demask {
+namespace {
+
+using Catch::Approx;
+
+const std::string kModules = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/modules/";
+constexpr int64_t kVocabulary = 5, kWidth = 4, kBlock = 8;
+
+std::unique_ptr<LanguageModel> load(const std::string& name, LoadOptions options = {}) {
+  return load_torchscript_model(kModules + name + ".pt", options);
+}
+
+// The weights and the arithmetic of tests/fixtures/make_modules.py, once more.
+int64_t weight(int64_t i, int64_t j, int64_t a, int64_t b) {
+  return (a * i + b * j) % 7 - 3;
+}
+
+int64_t expected_logit(int64_t token, int64_t position, int64_t output) {
+  int64_t sum = 0;
+  for (int64_t c = 0; c < kWidth; ++c) {
+    sum += (weight(token, c, 3, 5) + weight(position, c, 2, 3)) * weight(c, output, 5, 2);
+  }
+  return sum;
+}
+
+at::Tensor tokens(int64_t length) {
+  return at::arange(2 * length, at::kLong).view({2, length}).mul(3).remainder(kVocabulary);
+}
+
+// The logits of the last `positions` positions, as they should be.
+at::Tensor expected_logits(const at::Tensor& idx, int64_t positions) {
+  const int64_t batch = idx.size(0), length = idx.size(1);
+  at::Tensor expected = at::zeros({batch, positions, kVocabulary});
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t p = 0; p < positions; ++p) {
+      const int64_t t = length - positions + p;
+      for (int64_t v = 0; v < kVocabulary; ++v) {
+        expected[b][p][v] = expected_logit(idx[b][t].item<int64_t>(), t, v);
+      }
+    }
+  }
+  return expected;
+}
+
+std::string refusal(const std::string& path) {
+  try {
+    load_torchscript_model(path, {});
+  } catch (const Error& error) {
+    REQUIRE(error.code() == ExitCode::bad_input);
+    REQUIRE(std::string(error.what()).find(path) == 0);
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::vector<at::Device> devices() {
+  std::vector<at::Device> present{at::kCPU};
+  if (at::globalContext().hasCUDA()) present.emplace_back("cuda:0");
+  return present;
+}
+
+void check_every_position(const std::string& name, const LoadOptions& options) {
+  INFO(name << " on " << options.device.str() << (options.compile ? ", compiled" : ""));
+  const auto model = load(name, options);
+  CHECK(model->info().every_position);
+  CHECK(model->info().output_size == kVocabulary);
+  for (const int64_t length : {int64_t{1}, int64_t{5}, kBlock}) {
+    const at::Tensor logits = model->logits(tokens(length).to(options.device));
+    CHECK(logits.scalar_type() == at::kFloat);
+    // The weights are small integers, so float32 is exact.
+    CHECK(at::equal(logits.cpu(), expected_logits(tokens(length), length)));
+  }
+}
+
+TEST_CASE("Every usable form of forward gives the logits of its weights at every position on every device") {
+  for (const char* name : {"scripted", "traced", "traced_on_cuda", "optional_targets", "required_targets",
+                           "nanogpt_inference", "integer_buffer", "counting", "printing", "with_extra_files"}) {
+    for (const at::Device device : devices()) {
+      for (const bool compile : {false, true}) {
+        LoadOptions options;
+        options.device = device;
+        options.compile = compile;
+        check_every_position(name, options);
+      }
+    }
+  }
+}
+
+TEST_CASE("A module that only gives the last position says so and gives that one") {
+  const auto model = load("last_only");
+  CHECK_FALSE(model->info().every_position);
+  CHECK(model->info().output_size == kVocabulary);
+  CHECK(at::equal(model->logits(tokens(6)), expected_logits(tokens(6), 1)));
+}
+
+TEST_CASE("A module traced with a fixed length loads and runs at its block size") {
+  const auto model = load("traced_fixed_length");
+  CHECK(model->info().block_size == kBlock);
+  CHECK(at::equal(model->logits(tokens(kBlock)), expected_logits(tokens(kBlock), kBlock)));
+  CHECK_THROWS_AS(model->logits(tokens(kBlock - 1)), Error);
+}
+
+TEST_CASE("Half-width weights give float32 logits near those of float32 and leave integer buffers alone") {
+  LoadOptions options;
+  options.dtype = at::kBFloat16;
+  const at::Tensor logits = load("integer_buffer", options)->logits(tokens(kBlock));
+  CHECK(logits.scalar_type() == at::kFloat);
+  CHECK(at::allclose(logits, expected_logits(tokens(kBlock), kBlock), 0.01, 0.0));
+}
+
+TEST_CASE("Extra files fill the model's description, and absent ones leave it open") {
+  const auto with = load("with_extra_files");
+  CHECK(with->info().block_size == kBlock);
+  CHECK_FALSE(with->info().causal);
+  CHECK(with->info().dataset == std::string("fixture"));
+  CHECK(with->info().description == "TorchScript, 1 layers, 1 heads, 4 wide, absolute, bidirectional");
+  const auto without = load("scripted");
+  CHECK(without->info().block_size == 0);
+  CHECK_FALSE(without->info().dataset.has_value());
+}
+
+TEST_CASE("Non-finite logits are handed on for the sampler to judge") {
+  CHECK(load("not_a_number")->logits(tokens(3)).isnan().all().item<bool>());
+}
+
+TEST_CASE("A module without a usable forward is refused with what forward should be") {
+  CHECK(contains(refusal(kModules + "returns_dict.pt"), "returned a Dict(str, Tensor); forward must take (idx)"));
+  CHECK(contains(refusal(kModules + "returns_tokens.pt"), "returned Long of shape [2, 3] for idx of shape [2, 3]"));
+  CHECK(contains(refusal(kModules + "no_parameter.pt"), "forward takes (); forward must take (idx)"));
+  CHECK(contains(refusal(kModules + "without_forward.pt"), "has no forward"));
+}
+
+TEST_CASE("Code that reaches outside the module is refused by name and never runs") {
+  unlink("demask_was_here");
+  CHECK(contains(refusal(kModules + "saves.pt"), "aten::save"));
+  CHECK(contains(refusal(kModules + "saves_elsewhere.pt"), "aten::save"));
+  CHECK(contains(refusal(kModules + "reads_file.pt"), "aten::from_file"));
+  CHECK(contains(refusal(kModules + "custom_operator.pt"), "quantized::add_scalar"));
+  CHECK(contains(refusal(kModules + "runs_on_load.pt"), "__setstate__"));
+  CHECK(access("demask_was_here", F_OK) != 0);
+}
+
+TEST_CASE("Malformed or contradictory extra files are refused") {
+  CHECK(contains(refusal(kModules + "malformed_model_args.pt"), "model_args.json is not a JSON object"));
+  CHECK(contains(refusal(kModules + "wrong_block_size.pt"), "block_size = \"many\""));
+  CHECK(contains(refusal(kModules + "falsely_binary.pt"), "has 5 outputs"));
+}
+
+TEST_CASE("Files that are no TorchScript archive are refused by name") {
+  const std::string root = DEMASK_SOURCE_DIR;
+  CHECK(contains(refusal(root + "/no_such_file.pt"), "cannot be loaded as TorchScript"));
+  CHECK(contains(refusal(root + "/LICENSE"), "cannot be loaded as TorchScript"));
+  CHECK(contains(refusal(root + "/out/diffusion_nanogpt.pt"), "constants.pkl"));
+}
+
+TEST_CASE("An archive cut short at any point is refused by name") {
+  const std::string whole = testing::read_file(kModules + "scripted.pt");
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / "truncated.pt";
+  for (size_t size = 0; size < whole.size(); size += 97) {
+    INFO(size);
+    testing::write_file(path, whole.substr(0, size));
+    CHECK(refusal(path) != "");
+  }
+}
+
+// tests/golden/infill.json holds what the original sampler made of the checkpoint that out/diffusion.pt was exported
+// from.
+TEST_CASE("The exported diffusion checkpoint fills the golden templates with the original's text") {
+  constexpr int64_t mask = 65;
+  std::string characters = "\n !$&',-.3:;?";
+  for (char c = 'A'; c <= 'Z'; ++c) characters += c;
+  for (char c = 'a'; c <= 'z'; ++c) characters += c;
+  REQUIRE(characters.size() == static_cast<size_t>(mask));
+
+  const std::string root = DEMASK_SOURCE_DIR;
+  const auto model = load_torchscript_model(root + "/out/diffusion.pt", {});
+  CHECK(model->info().output_size == mask + 1);
+  CHECK(model->info().block_size == 512);
+  CHECK(model->info().dataset == std::string("char_diffusion"));
+  int checked = 0;
+  for (const auto& golden : nlohmann::json::parse(testing::read_file(root + "/tests/golden/infill.json"))) {
+    if (golden["checkpoint"] != "diffusion_small.pt" || golden["diffusion_iterations"] != 1) continue;
+    const std::string text = golden["infill_text"], expected = golden["expected"];
+    std::vector<int64_t> ids;
+    for (const char c : text) ids.push_back(c == '#' ? mask : static_cast<int64_t>(characters.find(c)));
+    const at::Tensor idx = at::tensor(ids, at::kLong).unsqueeze(0);
+    const at::Tensor filled = at::where(idx == mask, model->logits(idx).narrow(-1, 0, mask).argmax(-1), idx);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const auto id = filled[0][static_cast<int64_t>(i)].item<int64_t>();
+      REQUIRE(characters[static_cast<size_t>(id)] == expected[i]);
+    }
+    const at::Tensor confidence = model->logits(filled).log_softmax(-1).gather(-1, filled.unsqueeze(-1)).mean();
+    CHECK(confidence.item<double>() == Approx(golden["self_confidence"].get<double>()).margin(1e-4));
+    ++checked;
+  }
+  CHECK(checked == 2);
+}
+
+}  // namespace
+}  // namespace demask

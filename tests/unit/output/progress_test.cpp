@@ -1,0 +1,104 @@
+#include "demask/output/progress.h"
+
+#include "tests/support/catch.h"
+#include "tests/unit/output/memory_stream.h"
+
+namespace demask {
+namespace {
+
+using testing::MemoryStream;
+
+StepView step_of(int64_t step, int64_t steps, int64_t masked_before = 0, int64_t positions = 0) {
+  StepView view;
+  view.step = step;
+  view.steps = steps;
+  view.masked_before = masked_before;
+  view.positions = positions;
+  return view;
+}
+
+ProgressOptions options_of(bool terminal, bool diffusion, int64_t total_samples) {
+  ProgressOptions options;
+  options.terminal = terminal;
+  options.diffusion = diffusion;
+  options.total_samples = total_samples;
+  return options;
+}
+
+TEST_CASE("in a pipe each iteration is a line with what was masked when it began") {
+  const MemoryStream stream;
+  Progress progress(stream.get(), options_of(false, true, 4));
+  progress.on_batch(0, 4, 50, 512);
+  progress.on_step(step_of(0, 50, 2048, 2048));
+  progress.on_step(step_of(2, 50, 892, 2048));
+  progress.on_batch_done();
+  CHECK(stream.text() ==
+        "Iteration 1/50: 2048/2048 tokens masked (100.0%)\n"
+        "Iteration 3/50: 892/2048 tokens masked (43.6%)\n");
+}
+
+TEST_CASE("in a pipe several batches are told apart, and one that is tried again in halves counts once") {
+  const MemoryStream stream;
+  Progress progress(stream.get(), options_of(false, true, 3));
+  progress.on_batch(5, 3, 1, 8);
+  for (const auto& [first_index, batch] : {std::pair<int64_t, int64_t>{5, 2}, {7, 1}}) {
+    progress.on_batch(first_index, batch, 1, 8);
+    progress.on_step(step_of(0, 1, 8 * batch, 8 * batch));
+    progress.on_batch_done();
+  }
+  CHECK(stream.text() ==
+        "Samples 1-2 of 3\nIteration 1/1: 16/16 tokens masked (100.0%)\n"
+        "Samples 3-3 of 3\nIteration 1/1: 8/8 tokens masked (100.0%)\n");
+}
+
+TEST_CASE("in a pipe standard sampling shows ten lines however many tokens there are") {
+  const MemoryStream stream;
+  Progress progress(stream.get(), options_of(false, false, 1));
+  progress.on_batch(0, 1, 30, 30);
+  for (int64_t step = 0; step < 30; ++step) {
+    progress.on_step(step_of(step, 30));
+  }
+  CHECK(stream.text() ==
+        "Token 3/30\nToken 6/30\nToken 9/30\nToken 12/30\nToken 15/30\n"
+        "Token 18/30\nToken 21/30\nToken 24/30\nToken 27/30\nToken 30/30\n");
+}
+
+TEST_CASE("a terminal shows share, rate, time left and the batch in one line, ended with the batch") {
+  const MemoryStream stream;
+  std::chrono::steady_clock::time_point now;
+  ProgressOptions options = options_of(true, true, 8);
+  options.now = [&now] { return now; };
+  Progress progress(stream.get(), options);
+  progress.on_batch(0, 4, 2, 512);
+  now += std::chrono::seconds(20);
+  progress.on_step(step_of(0, 2, 2048, 2048));  // 2 of 8 samples' work in 20 s: 6 are left
+  now += std::chrono::seconds(20);
+  progress.on_step(step_of(1, 2, 1024, 2048));
+  CHECK(stream.text() ==
+        "\rIteration 1/2: 100.0% masked, 51 tokens/s, 1:00 left, samples 1-4 of 8\x1b[K"
+        "\rIteration 2/2: 50.0% masked, 51 tokens/s, 0:40 left, samples 1-4 of 8\x1b[K");
+  progress.on_batch_done();
+  CHECK(stream.text().back() == '\n');
+}
+
+TEST_CASE("a terminal is redrawn at most twenty times a second, and for the last step") {
+  const MemoryStream stream;
+  std::chrono::steady_clock::time_point now;
+  ProgressOptions options = options_of(true, false, 1);
+  options.now = [&now] { return now; };
+  {
+    Progress progress(stream.get(), options);
+    progress.on_batch(0, 1, 100, 100);
+    for (int64_t step = 0; step < 100; ++step) {
+      now += std::chrono::milliseconds(1);
+      progress.on_step(step_of(step, 100));
+    }
+  }
+  CHECK(stream.text() ==
+        "\rToken 1/100, 1000 tokens/s, 0:00 left\x1b[K"
+        "\rToken 51/100, 1000 tokens/s, 0:00 left\x1b[K"
+        "\rToken 100/100, 1000 tokens/s, 0:00 left\x1b[K\n");
+}
+
+}  // namespace
+}  // namespace demask

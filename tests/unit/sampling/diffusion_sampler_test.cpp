@@ -1,0 +1,132 @@
+#include "demask/sampling/diffusion_sampler.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "demask/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/unit/sampling/fake_model.h"
+
+using namespace demask;
+using demask::testing::FixedLogits;
+
+namespace {
+
+constexpr int64_t mask = 3;
+
+Template all_free(size_t length) { return {std::vector<int64_t>(length, mask), std::vector<bool>(length, false)}; }
+
+DiffusionOptions options_for(MaskSchedule schedule) {
+  at::Tensor forbidden = at::zeros({mask + 1});
+  forbidden[mask] = -std::numeric_limits<float>::infinity();
+  return {std::move(schedule), DrawOptions{}, 1337, mask, forbidden};
+}
+
+// Remembers how many positions were masked at the start of each step.
+class MaskCounts : public Observer {
+ public:
+  void on_step(const StepView& view) override {
+    counts.push_back(view.was_masked.sum().item<int64_t>());
+    announced.push_back(view.masked_before);
+  }
+  std::vector<int64_t> counts, announced;
+};
+
+}  // namespace
+
+TEST_CASE("Exactly the scheduled number of positions is masked again, over a whole batch") {
+  FixedLogits fake(at::zeros({10, 4}));
+  WatchedModel model(fake, "fake");
+  RandomRemasking policy;
+  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::custom({1.0, 0.75, 0.33, 0.0, 0.5})));
+  MaskCounts counts;
+  const std::vector<Sample> samples = sampler.sample(0, 3, all_free(10), &counts, {});
+  CHECK(counts.counts == std::vector<int64_t>{30, 21, 9, 0, 15});
+  CHECK(counts.announced == counts.counts);
+  REQUIRE(samples.size() == 3);
+  for (const Sample& sample : samples) {
+    for (const int64_t token : sample.tokens) {
+      CHECK(token < mask);
+    }
+  }
+}
+
+TEST_CASE("Fixed positions keep their tokens in every forward and in the end") {
+  FixedLogits fake(at::zeros({4, 4}));
+  WatchedModel model(fake, "fake");
+  SelfConfidenceRemasking policy(model, 0.5);
+  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(4, 0.9, 0.1)));
+  const Template text{{2, mask, 1, mask}, {true, false, true, false}};
+  const std::vector<Sample> samples = sampler.sample(0, 2, text, nullptr, {});
+  for (const at::Tensor& tokens : fake.seen) {
+    CHECK((tokens.select(1, 0) == 2).all().item<bool>());
+    CHECK((tokens.select(1, 2) == 1).all().item<bool>());
+  }
+  CHECK(samples[1].tokens[0] == 2);
+  CHECK(samples[1].tokens[2] == 1);
+}
+
+TEST_CASE("Random remasking costs one forward an iteration, self-confidence two but for those that mask nothing again") {
+  FixedLogits fake(at::zeros({8, 4}));
+  WatchedModel model(fake, "fake");
+  RandomRemasking random;
+  DiffusionSampler(model, random, options_for(MaskSchedule::linear(5, 0.9, 0.2))).sample(0, 2, all_free(8), nullptr, {});
+  CHECK(model.forwards() == 5 + 1);  // and one for the self-confidence
+  WatchedModel again(fake, "fake");
+  SelfConfidenceRemasking confident(again, 0.0);
+  DiffusionSampler(again, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2))).sample(0, 2, all_free(8), nullptr, {});
+  CHECK(again.forwards() == 5 + 4 + 1);
+}
+
+TEST_CASE("Self-confidence is the mean log probability over every output, the mask's too") {
+  FixedLogits fake(at::zeros({6, 4}));
+  WatchedModel model(fake, "fake");
+  RandomRemasking policy;
+  const std::vector<Sample> samples = DiffusionSampler(model, policy, options_for(MaskSchedule::linear(1, 1, 0))).sample(0, 1, all_free(6), nullptr, {});
+  CHECK(samples[0].self_confidence == Catch::Approx(std::log(0.25)));
+}
+
+TEST_CASE("A sample does not depend on its batch or on where a run starts") {
+  FixedLogits fake(at::arange(40, at::kFloat).view({10, 4}).sin());
+  WatchedModel model(fake, "fake");
+  SelfConfidenceRemasking policy(model, 0.4);
+  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(6, 0.9, 0.1)));
+  const std::vector<Sample> eight = sampler.sample(0, 8, all_free(10), nullptr, {});
+  const std::vector<Sample> alone = sampler.sample(5, 1, all_free(10), nullptr, {});
+  CHECK(alone[0].index == 5);
+  CHECK(alone[0].tokens == eight[5].tokens);
+  CHECK(eight[4].tokens != eight[5].tokens);
+}
+
+TEST_CASE("Logits that are not finite fail the batch; a single -infinity is a model's right") {
+  RandomRemasking policy;
+  const auto sample_with = [&](float value) {
+    at::Tensor logits = at::zeros({6, 4});
+    logits[2][1] = value;
+    FixedLogits fake(logits);
+    WatchedModel model(fake, "broken.pt");
+    DiffusionSampler(model, policy, options_for(MaskSchedule::linear(2, 1, 0))).sample(0, 1, all_free(6), nullptr, {});
+  };
+  const float infinity = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_AS(sample_with(std::nanf("")), Error);
+  CHECK_THROWS_AS(sample_with(infinity), Error);
+  CHECK_NOTHROW(sample_with(-infinity));
+}
+
+TEST_CASE("An interruption is obeyed between steps") {
+  FixedLogits fake(at::zeros({4, 4}));
+  WatchedModel model(fake, "fake");
+  RandomRemasking policy;
+  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(100, 1, 0)));
+  int polls = 0;
+  try {
+    sampler.sample(0, 1, all_free(4), nullptr, [&] { return ++polls > 3; });
+    FAIL("was not interrupted");
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::interrupted);
+    CHECK(model.forwards() == 3);
+  }
+}

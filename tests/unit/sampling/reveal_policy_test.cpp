@@ -1,0 +1,76 @@
+#include "demask/sampling/reveal_policy.h"
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/unit/sampling/fake_model.h"
+
+using namespace demask;
+using demask::testing::FixedLogits;
+
+namespace {
+
+at::Tensor floats(const std::vector<double>& values) { return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0); }
+at::Tensor longs(const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).unsqueeze(0); }
+
+RemaskBudget budget(const std::vector<int64_t>& eligible, int64_t count) {
+  return {longs(eligible).to(at::kBool), at::full({1, 1}, count, at::kLong)};
+}
+
+std::vector<int64_t> positions(const at::Tensor& chosen) {
+  const at::Tensor found = chosen[0].nonzero().flatten();
+  return {found.data_ptr<int64_t>(), found.data_ptr<int64_t>() + found.numel()};
+}
+
+// Two tokens; position t gives token 0 the probability p[t].
+FixedLogits model_with_probabilities(const std::vector<double>& p) {
+  const at::Tensor first = at::tensor(p, at::kDouble);
+  return FixedLogits(at::stack({first, 1 - first}, 1).log().to(at::kFloat));
+}
+
+}  // namespace
+
+TEST_CASE("The highest scores are chosen, the lower position first among equals, never a fixed one") {
+  CHECK(positions(highest(floats({1, 5, 3, 4}), budget({1, 1, 1, 1}, 2))) == std::vector<int64_t>{1, 3});
+  CHECK(positions(highest(floats({2, 1, 2, 2}), budget({1, 1, 1, 1}, 2))) == std::vector<int64_t>{0, 2});
+  CHECK(positions(highest(floats({9, 1, 8, 2}), budget({0, 1, 0, 1}, 1))) == std::vector<int64_t>{3});
+  CHECK(positions(highest(floats({9, 1, 8, 2}), budget({0, 1, 0, 1}, 4))) == std::vector<int64_t>{1, 3});
+  CHECK(positions(highest(floats({9, 1}), budget({1, 1}, 0))).empty());
+}
+
+TEST_CASE("Each sample of a batch has its own budget") {
+  const at::Tensor scores = floats({3, 2, 1}).repeat({2, 1});
+  const RemaskBudget two{at::ones({2, 3}, at::kBool), at::tensor(std::vector<int64_t>{1, 2}, at::kLong).unsqueeze(1)};
+  const at::Tensor chosen = highest(scores, two);
+  CHECK(chosen[0].sum().item<int64_t>() == 1);
+  CHECK(chosen[1].sum().item<int64_t>() == 2);
+}
+
+TEST_CASE("Random remasking takes the highest noise") {
+  RandomRemasking policy;
+  CHECK(positions(policy.next_masked({}, floats({0.1, 0.9, 0.5}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{1});
+}
+
+TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") {
+  FixedLogits model = model_with_probabilities({0.9, 0.2, 0.6});
+  const Proposal proposal{longs({0, 0, 1}), {}, {}};  // p of the token in place: 0.9, 0.2, 0.4
+  const at::Tensor noise = floats({0.95, 0.1, 0.2});
+  const auto chosen = [&](double randomness) {
+    SelfConfidenceRemasking policy(model, randomness);
+    return positions(policy.next_masked(proposal, noise, budget({1, 1, 1}, 1)));
+  };
+  CHECK(chosen(0.0) == std::vector<int64_t>{1});  // doubts 0.1, 0.8, 0.6
+  CHECK(chosen(1.0) == std::vector<int64_t>{0});
+  CHECK(chosen(0.4) == std::vector<int64_t>{1});  // 0.44, 0.52, 0.44
+  CHECK(chosen(0.5) == std::vector<int64_t>{0});  // 0.525, 0.45, 0.40
+}
+
+TEST_CASE("A remasking model masks what it calls wrong, whichever class that is") {
+  FixedLogits model = model_with_probabilities({0.9, 0.2, 0.6});  // class 0
+  const Proposal proposal{longs({0, 0, 0}), {}, {}};
+  RemaskingModelRemasking class_one(model, 1, 0.0), class_zero(model, 0, 0.0);
+  CHECK(positions(class_one.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{1});
+  CHECK(positions(class_zero.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{0});
+}

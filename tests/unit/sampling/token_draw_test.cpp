@@ -1,0 +1,111 @@
+#include "demask/sampling/token_draw.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tests/support/catch.h"
+
+using namespace demask;
+
+namespace {
+
+constexpr float never = -std::numeric_limits<float>::infinity();
+
+at::Tensor row(const std::vector<double>& values) { return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0); }
+at::Tensor log_of(const std::vector<double>& probabilities) { return at::tensor(probabilities, at::kDouble).log().to(at::kFloat).unsqueeze(0); }
+at::Tensor u(double value) { return at::full({1}, value, at::kFloat); }
+
+std::vector<bool> kept(const at::Tensor& logits) {
+  std::vector<bool> result;
+  for (int64_t id = 0; id < logits.size(-1); ++id) {
+    result.push_back(std::isfinite(logits[0][id].item<float>()));
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("A draw takes the first id whose cumulative probability exceeds u") {
+  const at::Tensor logits = log_of({0.1, 0.2, 0.3, 0.4});
+  CHECK(draw_from(logits, u(0.05)).ids.item<int64_t>() == 0);
+  CHECK(draw_from(logits, u(0.15)).ids.item<int64_t>() == 1);
+  CHECK(draw_from(logits, u(0.45)).ids.item<int64_t>() == 2);
+  CHECK(draw_from(logits, u(0.95)).ids.item<int64_t>() == 3);
+  CHECK(draw_from(logits, u(0.45)).probabilities.item<float>() == Catch::Approx(0.3));
+}
+
+TEST_CASE("Excluded ids are never drawn, not even at the ends of u") {
+  const at::Tensor logits = row({never, 1.0, never, 1.0, never});
+  const at::Tensor smallest = u(0x1p-24), largest = u(1 - 0x1p-24);
+  CHECK(draw_from(logits, smallest).ids.item<int64_t>() == 1);
+  CHECK(draw_from(logits, largest).ids.item<int64_t>() == 3);
+}
+
+TEST_CASE("Drawn frequencies are the probabilities, within five standard errors of 200,000 draws") {
+  const std::vector<double> probabilities = {0.02, 0.5, 0.18, 0.3};
+  const int64_t draws = 200000;
+  // Equally spaced numbers would hide a wrong order of ids; a golden-ratio sequence is as even and in no order.
+  const at::Tensor uniforms = at::remainder(at::arange(draws, at::kDouble) * 0.6180339887498949, 1.0).to(at::kFloat).clamp(1e-7, 1 - 1e-7);
+  const at::Tensor ids = draw_from(log_of(probabilities).expand({draws, 4}), uniforms).ids;
+  for (size_t id = 0; id < probabilities.size(); ++id) {
+    const double p = probabilities[id];
+    const double frequency = (ids == static_cast<int64_t>(id)).to(at::kDouble).mean().item<double>();
+    CHECK(std::abs(frequency - p) < 5 * std::sqrt(p * (1 - p) / static_cast<double>(draws)));
+  }
+}
+
+TEST_CASE("Temperature sharpens: at one half, probabilities are squared and normalised") {
+  DrawOptions options;
+  options.temperature = 0.5;
+  const Draw draw = draw_tokens(log_of({0.2, 0.8}), at::zeros({2}), u(0.99), options);
+  CHECK(draw.ids.item<int64_t>() == 1);
+  CHECK(draw.probabilities.item<float>() == Catch::Approx(0.64 / 0.68));
+}
+
+TEST_CASE("Temperature 0 is greedy, takes the lower id among equals, and obeys what is forbidden") {
+  DrawOptions options;
+  options.temperature = 0;
+  CHECK(draw_tokens(row({1, 3, 3, 2}), at::zeros({4}), u(0.999), options).ids.item<int64_t>() == 1);
+  CHECK(draw_tokens(row({1, 3, 3, 2}), row({0, never, 0, 0})[0], u(0.999), options).ids.item<int64_t>() == 2);
+}
+
+TEST_CASE("The nucleus is the smallest set whose probability exceeds top_p, never empty") {
+  const at::Tensor logits = log_of({0.1, 0.5, 0.15, 0.25});
+  CHECK(kept(keep_nucleus(logits, 0.7)) == std::vector<bool>{false, true, false, true});
+  CHECK(kept(keep_nucleus(logits, 0.8)) == std::vector<bool>{false, true, true, true});
+  CHECK(kept(keep_nucleus(logits, 0.3)) == std::vector<bool>{false, true, false, false});
+  CHECK(kept(keep_nucleus(logits, 1e-9)) == std::vector<bool>{false, true, false, false});
+}
+
+TEST_CASE("Among equally likely tokens the nucleus keeps the lower ids") {
+  CHECK(kept(keep_nucleus(row({0, 0, 0, 0}), 0.6)) == std::vector<bool>{true, true, true, false});
+}
+
+TEST_CASE("Top-k keeps the k largest and ties with the last of them") {
+  CHECK(kept(keep_top_k(row({4, 1, 3, 2}), 2)) == std::vector<bool>{true, false, true, false});
+  CHECK(kept(keep_top_k(row({4, 3, 3, 2}), 2)) == std::vector<bool>{true, true, true, false});
+  CHECK(kept(keep_top_k(row({4, 1}), 200)) == std::vector<bool>{true, true});
+}
+
+TEST_CASE("The repetition penalty touches visible tokens of the window before a position, by the sign of their logit") {
+  // Tokens 0 1 [2 hidden] 0; every position has logits (2, -2, 2, 2).
+  const at::Tensor tokens = at::tensor(std::vector<int64_t>{0, 1, 2, 0}, at::kLong).unsqueeze(0);
+  const at::Tensor visible = at::tensor(std::vector<int64_t>{1, 1, 0, 1}, at::kLong).to(at::kBool).unsqueeze(0);
+  const at::Tensor logits = row({2, -2, 2, 2}).unsqueeze(1).expand({1, 4, 4}).contiguous();
+  const at::Tensor window_two = penalize_repetition(logits, tokens, visible, 2.0, 2)[0];
+  CHECK(at::equal(window_two[0], row({2, -2, 2, 2})[0]));  // nothing before
+  CHECK(at::equal(window_two[1], row({1, -2, 2, 2})[0]));  // sees 0
+  CHECK(at::equal(window_two[2], row({1, -4, 2, 2})[0]));  // sees 0 and 1
+  CHECK(at::equal(window_two[3], row({2, -4, 2, 2})[0]));  // sees 1; the hidden 2 does not count, 0 is too far away
+  const at::Tensor wide = penalize_repetition(logits, tokens, visible, 2.0, 10)[0];
+  CHECK(at::equal(wide[3], row({1, -4, 2, 2})[0]));
+}
+
+TEST_CASE("The penalty of the next token looks back over the window only") {
+  const at::Tensor tokens = at::tensor(std::vector<int64_t>{3, 0, 1}, at::kLong).unsqueeze(0);
+  CHECK(at::equal(penalize_repetition_of_next(row({2, -2, 2, 2}), tokens, 2.0, 2), row({1, -4, 2, 2})));
+  CHECK(at::equal(penalize_repetition_of_next(row({2, -2, 2, 2}), tokens, 2.0, 10), row({1, -4, 2, 1})));
+}
