@@ -30,8 +30,25 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 # TORCH_LIBRARIES carries whole-archive flags and include folders in several forms; this target gathers them once,
 # as system includes, so that our warnings stay ours.
 add_library(demask_torch INTERFACE)
+if(Torch_VERSION VERSION_GREATER_EQUAL 2.0)
+  # PyTorch's own builds export std::filesystem functions of another compiler (a crash in remove_all with 2.11), so the
+  # program's standard library must be found before them.
+  target_link_libraries(demask_torch INTERFACE "-Wl,--push-state,--no-as-needed,-lstdc++,--pop-state")
+endif()
 target_link_libraries(demask_torch INTERFACE ${TORCH_LIBRARIES})
 target_include_directories(demask_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 separate_arguments(demask_torch_flags UNIX_COMMAND "${TORCH_CXX_FLAGS}")
 target_compile_options(demask_torch INTERFACE ${demask_torch_flags})
+# LibTorch 2.x brings fmt headers of its own version, which hide the system's: then every part of demask uses those, without
+# the system's library.
+add_library(demask_fmt INTERFACE)
+find_path(DEMASK_TORCH_FMT fmt/format.h PATHS ${TORCH_INCLUDE_DIRS} NO_DEFAULT_PATH)
+get_target_property(system_fmt fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+if(DEMASK_TORCH_FMT AND NOT DEMASK_TORCH_FMT STREQUAL system_fmt)
+  target_include_directories(demask_fmt SYSTEM INTERFACE ${DEMASK_TORCH_FMT})
+  target_compile_definitions(demask_fmt INTERFACE FMT_HEADER_ONLY)
+else()
+  target_link_libraries(demask_fmt INTERFACE fmt::fmt)
+endif()
+
 message(STATUS "demask: LibTorch ${Torch_VERSION}, device ${DEMASK_DEVICE}, attention ${DEMASK_ATTENTION}")

@@ -10,13 +10,14 @@ the extra files model_args.json and config.json. Needs only PyTorch, 1.13 or 2.x
 Exit codes: 0 done, 2 bad usage, 3 the checkpoint is missing or unusable, 4 the export itself failed.
 """
 import argparse
+import collections
+import io
 import json
 import math
 import os
 import pickle
 import sys
 import tempfile
-import types
 import zipfile
 
 import torch
@@ -162,24 +163,50 @@ class Opaque:
         pass
 
 
-class TensorUnpickler(pickle.Unpickler):
+def tensor_of(storage, offset, size, stride, *_):
+    """torch._utils._rebuild_tensor_v2; as_strided checks that the view lies inside the storage."""
+    return storage.as_strided(size, stride, offset)
+
+
+class CheckpointUnpickler(pickle.Unpickler):
     """Makes tensors and plain containers; every other class becomes Opaque, so no code of the file's choice runs.
 
-    Not torch.load's weights_only: 1.13's stops at the first float, and nanoGPT's config is full of them.
+    Not torch.load: 1.13's weights_only stops at the first float, nanoGPT's config is full of them, and without
+    weights_only it replaces any pickle_module it is given by pickle itself, which runs whatever the file says.
     """
 
-    ALLOWED = {
-        ("collections", "OrderedDict"),
-        ("torch", "Size"),
-        ("torch._utils", "_rebuild_tensor_v2"),
-        ("torch._utils", "_rebuild_parameter"),
+    CLASSES = {
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("torch", "Size"): tuple,
+        ("torch._utils", "_rebuild_tensor_v2"): tensor_of,
+        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        ("torch", "DoubleStorage"): torch.float64,
+        ("torch", "FloatStorage"): torch.float32,
+        ("torch", "HalfStorage"): torch.float16,
+        ("torch", "BFloat16Storage"): torch.bfloat16,
+        ("torch", "LongStorage"): torch.int64,
+        ("torch", "IntStorage"): torch.int32,
+        ("torch", "ShortStorage"): torch.int16,
+        ("torch", "CharStorage"): torch.int8,
+        ("torch", "ByteStorage"): torch.uint8,
+        ("torch", "BoolStorage"): torch.bool,
     }
 
+    def __init__(self, archive, folder):
+        super().__init__(io.BytesIO(archive.read(f"{folder}/data.pkl")))
+        self.archive = archive
+        self.folder = folder
+        self.storages = {}
+
     def find_class(self, module, name):
-        storage = module in ("torch", "torch.storage") and name.endswith("Storage")
-        if storage or (module, name) in self.ALLOWED:
-            return super().find_class(module, name)
-        return Opaque
+        return self.CLASSES.get((module, name), Opaque)
+
+    def persistent_load(self, reference):
+        _, dtype, key, _, _ = reference  # ('storage', type, record, device, element count)
+        if key not in self.storages:
+            data = bytearray(self.archive.read(f"{self.folder}/data/{key}"))
+            self.storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        return self.storages[key]
 
 
 def read_checkpoint(path):
@@ -187,14 +214,15 @@ def read_checkpoint(path):
         raise ExportError(BAD_INPUT, f"{path}: no such file")
     if not zipfile.is_zipfile(path):
         raise ExportError(BAD_INPUT, f"{path}: not a checkpoint written by torch.save of PyTorch 1.6 or later")
-    with zipfile.ZipFile(path) as archive:
-        # torch.load would hand TorchScript to torch.jit.load, whatever the unpickler.
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise ExportError(BAD_INPUT, f"{path}: already TorchScript; a training checkpoint is needed")
-    restricted = types.SimpleNamespace(__name__="restricted_pickle", Unpickler=TensorUnpickler)
     try:
-        checkpoint = torch.load(path, map_location="cpu", pickle_module=restricted, weights_only=False)
-    except Exception as error:  # a damaged pickle can fail in any way
+        with zipfile.ZipFile(path) as archive:
+            folder = archive.namelist()[0].split("/")[0]
+            if f"{folder}/constants.pkl" in archive.namelist():
+                raise ExportError(BAD_INPUT, f"{path}: already TorchScript; a training checkpoint is needed")
+            checkpoint = CheckpointUnpickler(archive, folder).load()
+    except ExportError:
+        raise
+    except Exception as error:  # a damaged archive or pickle can fail in any way
         raise ExportError(BAD_INPUT, f"{path}: unreadable checkpoint ({type(error).__name__}: {error})") from error
     for key in ("model", "model_args"):
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(key), dict):
@@ -208,7 +236,8 @@ def checked_args(path, args):
             raise ExportError(BAD_INPUT, f"{path}: model_args['{key}'] is {args.get(key)!r}, not a positive int")
     if args["n_embd"] % args["n_head"]:
         raise ExportError(BAD_INPUT, f"{path}: n_embd {args['n_embd']} is not a multiple of n_head {args['n_head']}")
-    for key, allowed in (("attention_type", ("causal", "bidirectional")), ("position_encoding", ("absolute", "rotary"))):
+    choices = {"attention_type": ("causal", "bidirectional"), "position_encoding": ("absolute", "rotary")}
+    for key, allowed in choices.items():  # the first is nanoGPT's default
         if args.get(key, allowed[0]) not in allowed:
             raise ExportError(BAD_INPUT, f"{path}: model_args['{key}'] is {args[key]!r}, not one of {allowed}")
     if args.get("position_encoding") == "rotary" and args["n_embd"] // args["n_head"] % 2:
@@ -283,6 +312,8 @@ def verify(model, path, args):
 
 
 def export(checkpoint_path, output_path, dtype):
+    if os.path.exists(output_path) and not os.path.isfile(output_path):
+        raise ExportError(FAILED, f"{output_path}: exists and is not a regular file; it would be replaced")
     checkpoint = read_checkpoint(checkpoint_path)
     model = build_model(checkpoint_path, checkpoint)
     if dtype is not None:
@@ -292,16 +323,19 @@ def export(checkpoint_path, output_path, dtype):
         "model_args.json": json.dumps(plain(checkpoint["model_args"])),
         "config.json": json.dumps(plain(config) if isinstance(config, dict) else {}),
     }
+    # By way of memory: PyTorch's own file writer ends the process when the disk is full.
+    scripted = io.BytesIO()
+    torch.jit.save(torch.jit.script(model), scripted, _extra_files=extra)
     folder = os.path.dirname(os.path.abspath(output_path))
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
-            # The file's own name: PyTorch names the archive's top folder after it.
-            temporary = os.path.join(scratch, os.path.basename(output_path))
-            torch.jit.script(model).save(temporary, _extra_files=extra)
+            temporary = os.path.join(scratch, "module.pt")
+            with open(temporary, "wb") as file:
+                file.write(scripted.getbuffer())
             verify(model, temporary, checkpoint["model_args"])
             os.replace(temporary, output_path)
-    except (OSError, RuntimeError) as error:  # PyTorch reports a failed write as a RuntimeError
-        raise ExportError(FAILED, f"{output_path}: cannot be written ({error})") from error
+    except OSError as error:
+        raise ExportError(FAILED, f"{output_path}: cannot be written ({error.strerror})") from error
 
 
 def main():

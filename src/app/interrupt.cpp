@@ -24,8 +24,8 @@ void stop_then_exit(int) {
 // The signal is blocked in its own handler: raised again, it takes its default action when this returns.
 void end_by_signal(int signal_number) {
   remove_temporaries();
-  ::signal(signal_number, SIG_DFL);
-  ::raise(signal_number);
+  static_cast<void>(::signal(signal_number, SIG_DFL));
+  static_cast<void>(::raise(signal_number));
 }
 
 bool is_ignored(int signal_number) {

@@ -4,16 +4,19 @@
 #include <fmt/ranges.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string_view>
+#include <system_error>
 
+#include "demask/checkpoint/input_file.h"
 #include "demask/core/error.h"
 
 namespace demask {
 namespace {
 
 constexpr std::string_view file_prefix = "FILE:";
+constexpr size_t max_text_bytes = size_t{16} << 20;
 
 std::string quoted_list(const std::vector<std::string>& texts) {
   std::vector<std::string> quoted;
@@ -23,24 +26,29 @@ std::string quoted_list(const std::vector<std::string>& texts) {
   return fmt::format("{}", fmt::join(quoted, ", "));
 }
 
+// As Vocabulary::encode, which does not know whose text it reads.
+Vocabulary::Encoding encode(const std::string& key, std::string_view text, const Vocabulary& vocabulary) {
+  try {
+    return vocabulary.encode(text);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", key, error.what());
+  }
+}
+
 }  // namespace
 
 std::string read_text_argument(const std::string& key, const std::string& value) {
   if (value.rfind(file_prefix, 0) != 0) {
     return value;
   }
-  const std::string path = value.substr(file_prefix.size());
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) {  // also where `path` is a folder, which opens but does not read
-    fail(ExitCode::bad_input, "cannot read '{}', the file that --{}={} names. Check the path, or give the text itself.", path, key,
-         value);
-  }
-  return text;
+  const std::string advice = fmt::format("It is what --{} names: check the path, or give the text itself.", key);
+  uint64_t size = 0;
+  std::ifstream file = open_input_file(value.substr(file_prefix.size()), {"text", advice.c_str()}, size);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary, bool skip_unknown) {
-  Vocabulary::Encoding encoding = vocabulary.encode(text);
+  Vocabulary::Encoding encoding = encode(key, text, vocabulary);
   if (!encoding.unknown.empty()) {
     const std::string unknown = quoted_list(encoding.unknown);
     if (!skip_unknown) {
@@ -73,7 +81,7 @@ Template infill_template(const std::string& text, const std::string& mask_charac
   std::string given;  // everything but the masks, so that unknown characters are named once
   Template result;
   const auto append_fixed = [&](std::string_view part) {
-    for (const int64_t id : vocabulary.encode(part).ids) {
+    for (const int64_t id : encode("infill_text", part, vocabulary).ids) {
       result.tokens.push_back(id);
       result.fixed.push_back(true);
     }

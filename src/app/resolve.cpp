@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <limits>
+#include <system_error>
 
 #include "demask/core/error.h"
 #include "demask/model/device.h"
@@ -79,6 +80,15 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabular
     fmt::print(stderr,
                "Notice: the model '{}' gives {} tokens, but the vocabulary '{}' has text for only {}; the others are never sampled.\n",
                checkpoint, model.output_size, vocabulary_path, vocabulary.size());
+  }
+}
+
+void check_output(const std::string& output, const std::vector<std::string>& inputs) {
+  for (const std::string& input : inputs) {
+    std::error_code not_there;
+    if (std::filesystem::equivalent(output, input, not_there)) {
+      fail(ExitCode::bad_usage, "output='{}' is an input of this run and would be overwritten. Name another file.", output);
+    }
   }
 }
 

@@ -58,6 +58,11 @@ void use_all_cores() {
   }
 }
 
+// As users spell it.
+const char* to_name(at::ScalarType dtype) {
+  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+}
+
 RunDescription describe_run(const Session& session, const Method& method) {
   const Config& config = session.config;
   RunDescription run;
@@ -67,9 +72,10 @@ RunDescription describe_run(const Session& session, const Method& method) {
   run.first_sample = config.first_sample;
   run.seed = config.seed;
   run.mask_token_id = session.mask_token_id;
-  run.header = {{"method", config.sampling_method},
+  run.header = {{fmt::format("demask {}", DEMASK_VERSION), ""},
+                {"method", config.sampling_method},
                 {"checkpoint", fmt::format("{} ({})", session.checkpoint, session.model->info().description)},
-                {"device", fmt::format("{}, {}", session.device.str(), c10::toString(session.dtype))},
+                {"device", fmt::format("{}, {}", session.device.str(), to_name(session.dtype))},
                 {"seed", std::to_string(config.seed)}};
   run.header.insert(run.header.end(), method.header.begin(), method.header.end());
   run.settings = settings_json(config);
@@ -81,7 +87,8 @@ std::unique_ptr<Observers> make_observers(const Session& session) {
   auto observers = std::make_unique<Observers>();
   if (config.show_progress) {
     ProgressOptions options;
-    options.terminal = isatty(STDERR_FILENO) != 0;
+    // A line that redraws itself would run into the views that are printed below it.
+    options.terminal = isatty(STDERR_FILENO) != 0 && !config.use_verbose_logging && !config.log_debug;
     options.diffusion = config.sampling_method == "diffusion";
     options.total_samples = config.num_samples;
     observers->add(std::make_unique<Progress>(stderr, options));

@@ -54,6 +54,13 @@ Session open_session(const ParsedConfig& parsed) {
   if (session.allowed.empty()) {
     fail(ExitCode::bad_input, "the vocabulary '{}' has no token that could be sampled.", path);
   }
+  if (config.output) {
+    std::vector<std::string> inputs = {session.checkpoint, path};
+    if (config.remasking_checkpoint_name) {
+      inputs.push_back(remasking_checkpoint_path(config));
+    }
+    check_output(*config.output, inputs);
+  }
   return session;
 }
 

@@ -27,6 +27,10 @@ constexpr int64_t max_layers = 4096;
 constexpr int64_t max_width = int64_t{1} << 20;
 constexpr int64_t max_length = int64_t{1} << 24;
 
+// One text or tuple of a pickle may be shared by every tensor in it, so what is copied from it is kept short.
+constexpr size_t max_dimensions = 8;
+constexpr size_t max_key_length = 100;
+
 bool ends_with(std::string_view text, std::string_view ending) {
   return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
 }
@@ -125,7 +129,8 @@ class TensorReader {
   void read_storage(const PickleValue& value, StoredTensor& tensor) const {
     const PickleValue* id = value.kind == Kind::persistent_id ? value.items[0] : nullptr;
     const bool understood = id != nullptr && id->kind == Kind::tuple && id->items.size() == 5 &&
-                            id->items[1]->kind == Kind::global && id->items[2]->kind == Kind::text;
+                            id->items[1]->kind == Kind::global && id->items[2]->kind == Kind::text &&
+                            id->items[2]->text.size() <= max_key_length;
     if (!understood) refuse("has a storage that torch.save did not write");
     tensor.dtype = dtype(id->items[1]->text);
     tensor.storage = id->items[2]->text;
@@ -147,6 +152,7 @@ class TensorReader {
 
   std::vector<int64_t> integers(const PickleValue& value) const {
     if (value.kind != Kind::tuple) refuse(fmt::format("has {} where a tuple belongs", describe(value)));
+    if (value.items.size() > max_dimensions) refuse(fmt::format("has {} dimensions", value.items.size()));
     std::vector<int64_t> numbers;
     for (const PickleValue* item : value.items) numbers.push_back(integer(*item));
     return numbers;
@@ -196,19 +202,18 @@ class Complaints {
   explicit Complaints(const char* what) : what_(what) {}
 
   void add(const std::string& item) {
-    constexpr size_t shown = 8;
     if (++count_ <= shown) items_ += (items_.empty() ? "" : ", ") + item;
   }
 
   // " Missing: a, b and 3 more." or nothing.
   std::string text() const {
     if (count_ == 0) return "";
-    const size_t shown = 8;
     return count_ <= shown ? fmt::format(" {}: {}.", what_, items_)
                            : fmt::format(" {}: {} and {} more.", what_, items_, count_ - shown);
   }
 
  private:
+  static constexpr size_t shown = 8;
   const char* what_;
   std::string items_;
   size_t count_ = 0;

@@ -82,8 +82,7 @@ class Unpickler {
       : bytes_(bytes), source_(source), values_(values) {}
 
   const PickleValue* run() {
-    if (bytes_.size() > max_input_bytes)
-      malformed("it has {} bytes, more than the {} allowed", bytes_.size(), max_input_bytes);
+    if (bytes_.size() > max_input_bytes) malformed("it is larger than the {} bytes allowed", max_input_bytes);
     read_protocol();
     for (;;) {
       opcode_ = static_cast<unsigned char>(take(1)[0]);
@@ -244,6 +243,7 @@ class Unpickler {
   }
 
   void push_global(std::string_view module, std::string_view name) {
+    spend((module.size() + name.size()) / sizeof(PickleValue));  // a copy: the memo can repeat long names at no cost
     push(Kind::global).text = fmt::format("{}.{}", module, name);
   }
 
@@ -520,8 +520,13 @@ std::string describe(const PickleValue& value) {
 
 std::string quote(std::string_view text) {
   constexpr size_t longest = 100;
+  size_t length = std::min(longest, text.size());
+  const auto continues = [&](size_t i) {
+    return i < text.size() && (static_cast<unsigned char>(text[i]) & 0xc0) == 0x80;
+  };
+  while (length > 0 && continues(length)) --length;  // between characters of UTF-8
   std::string shown = "'";
-  for (const char character : text.substr(0, longest)) {
+  for (const char character : text.substr(0, length)) {
     const auto byte = static_cast<unsigned char>(character);
     if (byte < 0x20 || byte == 0x7f) {
       shown += fmt::format("\\x{:02x}", byte);
@@ -529,7 +534,7 @@ std::string quote(std::string_view text) {
       shown += character;
     }
   }
-  return shown + (text.size() > longest ? "...'" : "'");
+  return shown + (length < text.size() ? "...'" : "'");
 }
 
 }  // namespace demask

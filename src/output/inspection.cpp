@@ -85,8 +85,7 @@ void Inspection::on_step(const StepView& view) {
   if (options_.debug) {
     text += debug_view(view);
   }
-  std::fputs(text.c_str(), stream_);
-  std::fflush(stream_);
+  show(stream_, text);
 }
 
 std::string Inspection::verbose_iteration(const StepView& view) const {

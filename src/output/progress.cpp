@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "demask/output/readable.h"
+
 namespace demask {
 namespace {
 
@@ -42,7 +44,7 @@ void Progress::on_batch(int64_t /*first_index*/, int64_t batch, int64_t /*steps*
     start_ = options_.now();
   }
   if (!options_.terminal && !batch_range().empty()) {
-    std::fputs(("S" + batch_range().substr(1) + "\n").c_str(), stream_);
+    show(stream_, "S" + batch_range().substr(1) + "\n");
   }
 }
 
@@ -54,9 +56,8 @@ void Progress::on_step(const StepView& view) {
     const std::string range = batch_range();
     redraw(state(view) + outlook(view) + (range.empty() ? "" : ", " + range));
   } else {
-    std::fputs((state(view) + "\n").c_str(), stream_);
+    show(stream_, state(view) + "\n");
   }
-  std::fflush(stream_);
 }
 
 void Progress::on_batch_done() {
@@ -108,14 +109,13 @@ bool Progress::is_due(const StepView& view) {
 
 void Progress::redraw(std::string line) {
   line.resize(std::min(line.size(), terminal_width(stream_) - 1));
-  std::fputs(("\r" + line + "\x1b[K").c_str(), stream_);
+  show(stream_, "\r" + line + "\x1b[K");
   line_open_ = true;
 }
 
 void Progress::end_line() {
   if (line_open_) {
-    std::fputs("\n", stream_);
-    std::fflush(stream_);
+    show(stream_, "\n");
     line_open_ = false;
   }
 }

@@ -18,7 +18,8 @@ namespace {
 using Kind = PickleValue::Kind;
 
 constexpr InputFileKind vocabulary_file{"vocabulary", "Set --meta_path or --dataset."};
-constexpr uint64_t max_file_bytes = uint64_t{32} << 20;
+constexpr uint64_t max_file_bytes = uint64_t{16} << 20;
+constexpr size_t max_token_bytes = 256;  // one text of a pickle may be shared by every id
 constexpr int64_t max_id = (int64_t{1} << 20) - 1;
 
 // The length of the UTF-8 sequence at the start of `text`, or 0 where there is none (RFC 3629: no overlong forms, no
@@ -47,10 +48,10 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-// What either file format says, before anything is believed.
+// What either file format says, before anything is believed; the texts belong to the parsed file.
 struct Meta {
-  std::vector<std::pair<int64_t, std::string>> itos;
-  std::vector<std::pair<std::string, int64_t>> stoi;
+  std::vector<std::pair<int64_t, std::string_view>> itos;
+  std::vector<std::pair<std::string_view, int64_t>> stoi;
   std::optional<int64_t> mask_token_id;
 };
 
@@ -67,9 +68,7 @@ constexpr const char* stoi_shape = "expected a dict from string to id";
 
 // --- meta.pkl ---
 
-Meta read_pickle(const std::string& content, const std::string& path) {
-  const Pickle pickle(content, fmt::format("vocabulary '{}'", path));
-  const PickleValue& root = pickle.root();
+Meta meta_of_pickle(const PickleValue& root, const std::string& path) {
   if (root.kind != Kind::dict) refuse(path, fmt::format("it is {}; expected a dict with 'itos'", describe(root)));
   const auto expect = [&](const PickleValue& value, Kind kind, const char* where, const char* expected) {
     if (value.kind != kind) refuse(path, fmt::format("{} has {}; {}", where, describe(value), expected));
@@ -123,18 +122,25 @@ int64_t json_key(const std::string& key, const std::string& path) {
   return id;
 }
 
-std::string json_text(const json& value, const std::string& path) {
+std::string_view json_text(const json& value, const std::string& path) {
   if (!value.is_string()) refuse(path, fmt::format("'itos' has a {} where a string belongs", value.type_name()));
-  return value.get<std::string>();
+  return value.get_ref<const std::string&>();
 }
 
-Meta read_json(const std::string& content, const std::string& path) {
-  json root;
+json parse_json(const std::string& content, const std::string& path) {
+  // Deeper values cost far more memory than they take in the file.
+  const auto within_bounds = [&](int depth, json::parse_event_t, const json&) {
+    if (depth > 4) refuse(path, "its JSON nests too deep");
+    return true;
+  };
   try {
-    root = json::parse(content);
+    return json::parse(content, within_bounds);
   } catch (const json::exception& error) {
     refuse(path, fmt::format("it is neither a pickle nor JSON: {}", error.what()));
   }
+}
+
+Meta meta_of_json(const json& root, const std::string& path) {
   if (!root.is_object()) refuse(path, fmt::format("it is a JSON {}; expected an object with 'itos'", root.type_name()));
   const auto member = [&](const char* key) {
     const auto found = root.find(key);
@@ -172,21 +178,32 @@ Meta read_json(const std::string& content, const std::string& path) {
 
 // --- either ---
 
-std::vector<std::optional<std::string>> token_table(Meta& meta, const std::string& path) {
+std::vector<std::optional<std::string>> token_table(const Meta& meta, const std::string& path) {
   if (meta.itos.empty()) refuse(path, "its 'itos' is empty");
   std::vector<std::optional<std::string>> tokens;
-  for (auto& [id, text] : meta.itos) {
+  for (const auto& [id, text] : meta.itos) {
     if (id < 0 || id > max_id) refuse(path, fmt::format("'itos' has the id {}; ids are 0 to {}", id, max_id));
+    if (text.size() > max_token_bytes) {
+      refuse(path,
+             fmt::format("the text of id {} has {} bytes, more than the {} allowed", id, text.size(), max_token_bytes));
+    }
     if (!is_utf8(text)) refuse(path, fmt::format("the text of id {} is not UTF-8", id));
     const auto index = static_cast<size_t>(id);
     if (index >= tokens.size()) tokens.resize(index + 1);
-    tokens[index] = std::move(text);
+    tokens[index] = text;
   }
   for (const auto& [text, id] : meta.stoi) {
     const bool agrees = id >= 0 && id < static_cast<int64_t>(tokens.size()) && tokens[static_cast<size_t>(id)] == text;
     if (!agrees) refuse(path, fmt::format("'itos' and 'stoi' disagree: 'stoi' has {} for the id {}", quote(text), id));
   }
   return tokens;
+}
+
+Vocabulary make_vocabulary(const Meta& meta, const std::string& path) {
+  if (meta.mask_token_id && (*meta.mask_token_id < 0 || *meta.mask_token_id > max_id)) {
+    refuse(path, fmt::format("'mask_token_id' is {}; ids are 0 to {}", *meta.mask_token_id, max_id));
+  }
+  return Vocabulary(token_table(meta, path), meta.mask_token_id);
 }
 
 std::string read_content(const std::string& path) {
@@ -204,11 +221,12 @@ std::string read_content(const std::string& path) {
 Vocabulary Vocabulary::read(const std::string& path) {
   const std::string content = read_content(path);
   constexpr char pickle_start = '\x80';
-  Meta meta = content[0] == pickle_start ? read_pickle(content, path) : read_json(content, path);
-  if (meta.mask_token_id && (*meta.mask_token_id < 0 || *meta.mask_token_id > max_id)) {
-    refuse(path, fmt::format("'mask_token_id' is {}; ids are 0 to {}", *meta.mask_token_id, max_id));
+  if (content[0] == pickle_start) {
+    const Pickle pickle(content, fmt::format("vocabulary '{}'", path));
+    return make_vocabulary(meta_of_pickle(pickle.root(), path), path);
   }
-  return Vocabulary(token_table(meta, path), meta.mask_token_id);
+  const json root = parse_json(content, path);
+  return make_vocabulary(meta_of_json(root, path), path);
 }
 
 Vocabulary::Vocabulary(std::vector<std::optional<std::string>> tokens, std::optional<int64_t> mask_token_id)

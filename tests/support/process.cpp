@@ -132,7 +132,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Sends what the options ask for, once each, to the child and all it started.
+// Sends what the options ask for to the child and all it started.
 class Signals {
  public:
   Signals(pid_t child, const ProcessOptions& options) : child_(child), options_(options) {}
@@ -143,6 +143,11 @@ class Signals {
         !options_.interrupt_on_stderr.empty() && result.err.find(options_.interrupt_on_stderr) != std::string::npos;
     if (!interrupted_ && (time_has_come || text_has_come)) {
       interrupted_ = true;
+      interrupted_at_s_ = elapsed_s;
+      ::kill(-child_, options_.signal);
+    }
+    if (interrupted_ && options_.interrupt_again && !again_ && elapsed_s >= interrupted_at_s_ + 0.2) {
+      again_ = true;
       ::kill(-child_, options_.signal);
     }
     if (!result.timed_out && elapsed_s >= options_.timeout_s) {
@@ -155,6 +160,8 @@ class Signals {
   pid_t child_;
   const ProcessOptions& options_;
   bool interrupted_ = false;
+  bool again_ = false;
+  double interrupted_at_s_ = 0.0;
 };
 
 void wait_for_output(const Pipe& out, const Pipe& err) {

@@ -30,6 +30,9 @@ std::string vocabulary_path(const Config& config, const ModelInfo& model);
 void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
                       const std::string& checkpoint);
 
+// Throws Error(bad_usage) where writing `output` would overwrite one of the files that the run reads.
+void check_output(const std::string& output, const std::vector<std::string>& inputs);
+
 // The flag, else the vocabulary's own, else the model's first id past the characters. None where the model has no such row.
 // Throws Error(bad_usage) where the flag names an id that the model does not have.
 std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary, const ModelInfo& model);

@@ -55,17 +55,17 @@ inline std::ifstream open_input_file(const std::string& path, const InputFileKin
   if (std::filesystem::is_directory(status)) {
     fail(ExitCode::bad_input, "{} '{}' is a directory, not a file. {}", kind.what, path, kind.advice);
   }
+  if (!error && !std::filesystem::is_regular_file(status)) {
+    fail(ExitCode::bad_input, "{} '{}' is not a regular file. {}", kind.what, path, kind.advice);
+  }
+  if (!error) size = std::filesystem::file_size(path, error);
+  std::ifstream file;
   errno = 0;
-  std::ifstream file(path, std::ios::binary);
+  if (!error) file.open(path, std::ios::binary);
   if (error || !file) {
     const std::string reason = error ? error.message() : std::strerror(errno);
     fail(ExitCode::bad_input, "{} '{}' cannot be read: {}.", kind.what, path, reason);
   }
-  if (!std::filesystem::is_regular_file(status)) {
-    fail(ExitCode::bad_input, "{} '{}' is not a regular file. {}", kind.what, path, kind.advice);
-  }
-  size = std::filesystem::file_size(path, error);
-  if (error) fail(ExitCode::bad_input, "{} '{}' cannot be read: {}.", kind.what, path, error.message());
   if (size == 0) fail(ExitCode::bad_input, "{} '{}' is empty. {}", kind.what, path, kind.advice);
   return file;
 }

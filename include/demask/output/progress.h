@@ -19,7 +19,7 @@ struct ProgressOptions {
 };
 
 // Rates and times are the host's: they run ahead of a device that is still working on what was queued.
-// A write that fails is not reported: losing sight of a run is no reason to end it.
+// A write that fails is not reported.
 class Progress : public Observer {
  public:
   // `stream` must outlive this object.

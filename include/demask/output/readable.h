@@ -1,4 +1,4 @@
-// What the writer and the views share to show characters and count them.
+// What the writer and the views share to show characters and count them, and how the views print.
 #pragma once
 
 #include <fmt/format.h>
@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -89,6 +90,12 @@ std::vector<std::pair<Item, int64_t>> most_common(const std::vector<Item>& items
   std::stable_sort(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   counts.resize(std::min(limit, counts.size()));
   return counts;
+}
+
+// Prints at once. A failure is left unreported: losing sight of a run is no reason to end it.
+inline void show(std::FILE* stream, const std::string& text) {
+  static_cast<void>(std::fputs(text.c_str(), stream));
+  static_cast<void>(std::fflush(stream));
 }
 
 }  // namespace demask

@@ -224,6 +224,24 @@ TEST_CASE("a pickle that would run code is refused by name and runs nothing") {
   CHECK_FALSE(std::filesystem::exists("demask_was_here"));
 }
 
+TEST_CASE("optimizer state is not read: its storages need not even be there") {
+  CheckpointFile file = tiny_checkpoint();
+  PickledTensor absent;
+  absent.key = "absent";
+  absent.storage_numel = int64_t{1} << 40;
+  file.others = {{"optimizer", object({{"state", absent.opcodes()}})}};
+  CHECK(read(file).parameters.size() == 10);
+}
+
+TEST_CASE("a tensor of absurdly many dimensions is refused") {
+  CheckpointFile file = tiny_checkpoint();
+  PickledTensor deep;
+  deep.sizes.assign(1000, 1);
+  deep.strides = deep.sizes;
+  set_entry(file.model, "lm_head.weight", deep.opcodes());
+  CHECK_THAT(refusal(file), ContainsSubstring("'lm_head.weight' has 1000 dimensions"));
+}
+
 TEST_CASE("unknown objects in values that are not needed do no harm") {
   CheckpointFile file = tiny_checkpoint();
   file.others = {{"best_val_loss", call(global("numpy.core.multiarray", "scalar"), {})},

@@ -140,6 +140,12 @@ TEST_CASE("a stack or a number of values beyond bounds is refused") {
   CHECK_THAT(refusal(document(repeated("N0", 9'000'000))), ContainsSubstring("more than 8388608 values"));
 }
 
+TEST_CASE("a long name that the memo repeats is refused before its copies fill the memory") {
+  const std::string name = text(std::string(1'000'000, 'n')) + "q\x01";
+  CHECK_THAT(refusal(document(name + repeated("h\x01h\x01\x93"s + "0", 100'000))),
+             ContainsSubstring("more than 8388608 values"));
+}
+
 TEST_CASE("malformed pickles are refused with the place and the reason") {
   CHECK_THAT(refusal(""), ContainsSubstring("not a pickle of protocol 2 to 5"));
   CHECK_THAT(refusal("\x80\x02"), ContainsSubstring("ends too early"));

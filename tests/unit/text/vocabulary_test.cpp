@@ -130,6 +130,13 @@ TEST_CASE("ids that no vocabulary has are refused") {
   CHECK_THAT(refusal(R"({"itos": ["a"], "mask_token_id": -3})"), ContainsSubstring("'mask_token_id' is -3"));
 }
 
+TEST_CASE("a token of absurd length is refused, also where a pickle shares it between all ids") {
+  const std::string shared = text(std::string(1'000'000, 'x')) + "q\x01";
+  std::string itos = "](" + shared;
+  for (int i = 0; i < 1'000'000; ++i) itos += "h\x01";
+  CHECK_THAT(refusal(pickled_meta({{"itos", itos + "e"}})), ContainsSubstring("the text of id 0 has 1000000 bytes"));
+}
+
 TEST_CASE("itos and stoi that disagree are refused") {
   CHECK_THAT(refusal(R"({"itos": ["a", "b"], "stoi": {"a": 1, "b": 0}})"),
              ContainsSubstring("'itos' and 'stoi' disagree"));
@@ -154,7 +161,7 @@ TEST_CASE("what is neither a pickle nor JSON, and what is not UTF-8, is refused"
   CHECK_THAT(refusal(pickled_meta({{"itos", list({text("\xed\xa0\x80")})}})),
              ContainsSubstring("the text of id 0 is not UTF-8"));
   CHECK_THAT(refusal("\x80\x04"), ContainsSubstring("cannot read the pickle"));
-  CHECK_THAT(refusal(std::string(100'000, '[')), ContainsSubstring("neither a pickle nor JSON"));
+  CHECK_THAT(refusal(std::string(100'000, '[')), ContainsSubstring("nests too deep"));
 }
 
 TEST_CASE("every vocabulary of the fuzzers is read or refused") {

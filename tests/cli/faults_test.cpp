@@ -1,0 +1,163 @@
+// What goes wrong while running: numbers, disks, memory, signals, readers that leave.
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "tests/cli/refusal.h"
+#include "tests/support/checkpoint_files.h"
+
+using namespace demask::testing;
+
+namespace {
+
+// AddressSanitizer reserves terabytes of address space, so it cannot be limited.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool address_space_can_be_limited = false;
+#else
+constexpr bool address_space_can_be_limited = true;
+#endif
+
+const std::vector<std::string> endless = {"--num_samples=1000", "--batch_size=1", "--sequence_length=64", "--diffusion_iterations=4",
+                                          "--show_progress=True"};
+
+std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+ProcessOptions interrupted_at(const std::string& text_on_stderr, int signal_number = SIGINT) {
+  ProcessOptions options;
+  options.interrupt_on_stderr = text_on_stderr;
+  options.signal = signal_number;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("Non-finite logits end the run by either method, with the checkpoint's name") {
+  const TemporaryFolder folder;
+  CheckpointFile file = tiny_checkpoint();
+  std::string& head = file.records.back().second;
+  head.assign(head.size(), '\xff');  // NaN in every format
+  const std::string path = folder / "nan.pt";
+  file.write(path);
+  write_file(folder / "meta.json", R"({"itos": ["a", "b"]})");
+  for (const std::string method : {"diffusion", "standard"}) {
+    check_refused({"--sampling_method=" + method, "--checkpoint_name=" + path, "--meta_path=" + (folder / "meta.json"),
+                   "--sequence_length=4", "--max_new_tokens=3"},
+                  failed, {path, "non-finite", "--dtype=float32"});
+  }
+}
+
+TEST_CASE("An output that cannot be written is named with the reason") {
+  const TemporaryFolder folder;
+  write_file(folder / "file", "");
+  for (const std::string name : {"samples.txt", "samples.jsonl"}) {
+    check_refused({"--output=/absent/folder/" + name}, failed, {"/absent/folder/" + name, "No such file or directory"});
+    check_refused({"--output=" + (folder / "file/" + name)}, failed, {folder / "file/" + name, "Not a directory"});
+  }
+  check_refused({"--output=" + folder.path()}, failed, {folder.path(), "folder"});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"file"});
+}
+
+TEST_CASE("A full disk ends the run") {
+  const ProcessResult result = demask::testing::demask(quick({"--output=/dev/full"}));
+  CHECK(result.exit_code == failed);
+  CHECK(contains(result.err, "'/dev/full'"));
+  CHECK(contains(result.err, "No space left on device"));
+  ProcessOptions full;
+  full.stdout_path = "/dev/full";
+  check_refused({}, failed, {"standard output", "No space left on device"}, full);
+}
+
+TEST_CASE("An input is never overwritten by the output") {
+  const TemporaryFolder folder;
+  const std::string model = folder / "model.pt", meta = folder / "meta.pkl";
+  for (const auto& [copy, original] : {std::pair(model, "/out/diffusion.pt"), std::pair(meta, "/data/char_diffusion/meta.pkl")}) {
+    std::filesystem::copy_file(DEMASK_SOURCE_DIR + std::string(original), copy);
+    const std::string before = read_file(copy);
+    check_refused({"--checkpoint_name=" + model, "--meta_path=" + (copy == meta ? meta : DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl"),
+                   "--output=" + copy},
+                  bad_usage, {"output='" + copy + "'", "overwritten"});
+    CHECK(read_file(copy) == before);
+  }
+}
+
+TEST_CASE("SIGINT or SIGTERM in mid-run ends it with 130 and leaves the older text file") {
+  for (const int signal_number : {SIGINT, SIGTERM}) {
+    check_refused(with(endless, {"--num_samples=1", "--sequence_length=512", "--diffusion_iterations=1000"}), was_interrupted,
+                  {"Iteration 2/1000", "interrupted"}, interrupted_at("Iteration 2/", signal_number));
+  }
+}
+
+TEST_CASE("SIGINT leaves whole lines in a JSON lines file") {
+  const TemporaryFolder folder;
+  const std::string output = folder / "samples.jsonl";
+  const ProcessResult result =
+      demask::testing::demask(quick(with(endless, {"--output=" + output})), interrupted_at("Samples 3-3 of 1000"));
+  CHECK(result.exit_code == was_interrupted);
+  CHECK(read_file(output).back() == '\n');
+  const auto samples = read_json_lines(output);  // throws where a line is not whole
+  CHECK(samples.size() >= 2);
+  CHECK(samples.size() < 1000);
+  CHECK(names_in(folder.path()).size() == 1);
+}
+
+TEST_CASE("A second SIGINT does not wait for the step to end") {
+  ProcessOptions options = interrupted_at("Samples 1-256 of 1000");
+  options.interrupt_again = true;
+  const TemporaryFolder folder;
+  // One step takes many seconds, and the first SIGINT alone would be answered with a message after it.
+  const ProcessResult result = demask::testing::demask(
+      quick(with(endless, {"--batch_size=256", "--sequence_length=512", "--output=" + (folder / "samples.txt")})), options);
+  CHECK(result.exit_code == was_interrupted);
+  CHECK_FALSE(contains(result.err, "interrupted"));
+  CHECK(names_in(folder.path()).empty());
+}
+
+TEST_CASE("A reader that leaves early ends the run quietly") {
+  const TemporaryFolder folder;
+  const std::string command = std::string(DEMASK_BINARY) + " --device=cpu --num_samples=1000 --batch_size=1 --sequence_length=8" +
+                              " --show_progress=False --output=" + (folder / "samples.txt") + " | head -1";
+  ProcessOptions options;
+  options.directory = DEMASK_SOURCE_DIR;
+  options.timeout_s = 60;
+  const ProcessResult result = run_process({"/bin/sh", "-c", command}, options);
+  CHECK_FALSE(result.timed_out);
+  CHECK(result.err.empty());
+  CHECK(result.out.find('\n') + 1 == result.out.size());
+  CHECK(names_in(folder.path()).empty());
+}
+
+TEST_CASE("A batch that does not fit in memory is halved, and its samples stay the same") {
+  if (!address_space_can_be_limited) {
+    return;
+  }
+  const TemporaryFolder folder;
+  const std::string output = folder / "samples.jsonl";
+  const std::vector<std::string> settings =
+      quick({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=512", "--diffusion_iterations=1", "--output=" + output});
+  // One thread: threads reserve address space by the number of cores, and where they cannot, OpenMP ends the process.
+  ProcessOptions options;
+  options.environment = {{"OMP_NUM_THREADS", "1"}, {"OPENBLAS_NUM_THREADS", "1"}};
+
+  // What the program takes differs between versions of LibTorch: the least in which one sample fits, then room for some more.
+  constexpr size_t gib = size_t{1} << 30;
+  options.address_space_bytes = gib / 2;
+  while (demask::testing::demask(settings, options).exit_code != done) {
+    options.address_space_bytes += options.address_space_bytes / 4;
+    REQUIRE(options.address_space_bytes < 64 * gib);
+  }
+  const auto alone = read_json_lines(output);
+  options.address_space_bytes += gib / 4;
+
+  const ProcessResult halved = demask::testing::demask(with(settings, {"--num_samples=64", "--batch_size=64"}), options);
+  INFO(halved.err);
+  CHECK(halved.exit_code == done);
+  CHECK(contains(halved.err, "Notice: out of memory on cpu with 64 samples at once; going on with 32."));
+  const auto samples = read_json_lines(output);
+  REQUIRE(samples.size() == 64);
+  CHECK(samples.front() == alone.front());
+  demask::testing::demask(with(settings, {"--first_sample=63"}), options);
+  CHECK(samples.back() == read_json_lines(output).front());
+}

@@ -1,0 +1,107 @@
+#include "demask/model/gpt.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "demask/model/device.h"
+#include "tests/support/catch.h"
+
+using namespace demask;
+
+namespace {
+
+const std::vector<std::string> shipped = {"diffusion_nanogpt.pt", "diffusion_base.pt", "standard.pt", "remasking.pt"};
+
+Gpt load(const std::string& path, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU) {
+  return Gpt(read_nanogpt_checkpoint(std::string(DEMASK_SOURCE_DIR) + "/" + path,
+                                     [=](const at::Tensor& parameter) { return parameter.to(device, dtype); }));
+}
+
+// Token ids that look random and are the same everywhere.
+at::Tensor some_tokens(int64_t batch, int64_t length, int64_t ids) {
+  return at::arange(batch * length, at::kLong).mul(7919).remainder(ids).view({batch, length});
+}
+
+double relative_error(const at::Tensor& value, const at::Tensor& reference) {
+  const at::Tensor exact = reference.to(at::kDouble);
+  return ((value.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
+}
+
+}  // namespace
+
+TEST_CASE("float32 logits agree with float64") {
+  for (const std::string& name : shipped) {
+    CAPTURE(name);
+    Gpt single = load("out/" + name), reference = load("out/" + name, at::kDouble);
+    const at::Tensor tokens = some_tokens(2, 200, 65);
+    const at::Tensor logits = single.logits(tokens);
+    CHECK(logits.sizes() == at::IntArrayRef({2, 200, single.info().output_size}));
+    CHECK(relative_error(logits, reference.logits(tokens)) < 1e-5);
+  }
+}
+
+TEST_CASE("CUDA and CPU logits agree to 1e-3 in float32, and half precisions stay close") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  for (const std::string& name : shipped) {
+    CAPTURE(name);
+    const at::Tensor tokens = some_tokens(3, 300, 65);
+    const at::Tensor reference = load("out/" + name).logits(tokens);
+    const auto on_cuda = [&](at::ScalarType dtype) { return load("out/" + name, dtype, at::kCUDA).logits(tokens.cuda()).cpu(); };
+    CHECK(relative_error(on_cuda(at::kFloat), reference) < 1e-3);
+    CHECK(relative_error(on_cuda(at::kHalf), reference) < 1e-2);
+    CHECK(relative_error(on_cuda(at::kBFloat16), reference) < 5e-2);
+  }
+}
+
+TEST_CASE("bfloat16 on the CPU stays close to float32") {
+  const at::Tensor tokens = some_tokens(2, 100, 65);
+  CHECK(relative_error(load("out/diffusion_nanogpt.pt", at::kBFloat16).logits(tokens), load("out/diffusion_nanogpt.pt").logits(tokens)) < 5e-2);
+}
+
+TEST_CASE("On the CPU in float32 a sample's logits are the same bits whatever runs beside it") {
+  for (const std::string& name : shipped) {
+    for (const int64_t length : {1, 7, 100}) {
+      CAPTURE(name, length);
+      Gpt model = load("out/" + name);
+      const at::Tensor tokens = some_tokens(5, length, 65);
+      const at::Tensor together = model.logits(tokens);
+      for (int64_t sample = 0; sample < 5; ++sample) {
+        REQUIRE(at::equal(model.logits(tokens.narrow(0, sample, 1))[0], together[sample]));
+      }
+    }
+  }
+}
+
+TEST_CASE("A causal model's position sees only those before it; a bidirectional one sees all") {
+  const at::Tensor tokens = some_tokens(1, 50, 65);
+  at::Tensor changed = tokens.clone();
+  changed[0][40] = (tokens[0][40].item<int64_t>() + 1) % 65;
+  const auto first_forty_change = [&](const std::string& name) {
+    Gpt model = load("out/" + name);
+    return relative_error(model.logits(changed).narrow(1, 0, 40), model.logits(tokens).narrow(1, 0, 40));
+  };
+  CHECK(first_forty_change("standard.pt") == 0);
+  CHECK(first_forty_change("diffusion_nanogpt.pt") > 1e-4);
+}
+
+TEST_CASE("The key-value cache gives the logits of running the whole context again, past the block size too") {
+  Gpt model = load("tests/fixtures/checkpoints/training_float32.pt");
+  const int64_t block = model.info().block_size;
+  const int64_t prompt = block / 2, total = block + 5;
+  const at::Tensor tokens = some_tokens(3, total, 8);
+  const std::unique_ptr<DecodingSession> cached = model.begin(3, total);
+  const std::unique_ptr<DecodingSession> recomputed = model.LanguageModel::begin(3, total);
+  at::Tensor next = tokens.narrow(1, 0, prompt);
+  for (int64_t position = prompt; position < total; ++position) {
+    CAPTURE(position);
+    REQUIRE(relative_error(cached->append(next), recomputed->append(next)) < 1e-5);
+    next = tokens.narrow(1, position, 1);
+  }
+}
