@@ -1,5 +1,6 @@
 # Includes point downwards only: core <- config, checkpoint, text <- model <- sampling <- output <- app.
 # Run as: cmake -D SOURCE_DIR=... -P check_includes.cmake
+cmake_minimum_required(VERSION 3.22)
 set(allowed_core core)
 set(allowed_config core config)
 set(allowed_checkpoint core checkpoint)

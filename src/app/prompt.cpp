@@ -4,10 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string_view>
-#include <system_error>
 
 #include "demask/checkpoint/input_file.h"
 #include "demask/core/error.h"
@@ -16,7 +15,6 @@ namespace demask {
 namespace {
 
 constexpr std::string_view file_prefix = "FILE:";
-constexpr size_t max_text_bytes = size_t{16} << 20;
 
 std::string quoted_list(const std::vector<std::string>& texts) {
   std::vector<std::string> quoted;

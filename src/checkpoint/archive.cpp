@@ -260,6 +260,10 @@ Archive::Archive(const std::string& path) : path_(path), records_(std::make_uniq
   std::ifstream file = open_input_file(path, checkpoint_file, size);
   require_zip(file, path);
   records_->directory = ZipDirectory(file, size, path).records;
+  if (records_->find("version") == nullptr && records_->find(".data/version") == nullptr) {
+    fail(ExitCode::bad_input, "checkpoint '{}' is a zip file that torch.save did not write: it has no version record.",
+         path);
+  }
   try {
     records_->reader = std::make_unique<caffe2::serialize::PyTorchStreamReader>(path);
   } catch (const std::exception& error) {

@@ -98,7 +98,7 @@ TEST_CASE("A text file that cannot be read is named with its key") {
       check_refused({"--" + key + "=FILE:" + path}, bad_input, {path, key});
     }
   }
-  check_refused({"--start_text=FILE:/dev/zero"}, bad_input, {"/dev/zero", "start_text", "bytes"});
+  check_refused({"--start_text=FILE:/dev/zero"}, bad_input, {"/dev/zero", "start_text", "not a regular file"});
 }
 
 TEST_CASE("A device or precision that is not there is refused with what to use instead") {

@@ -31,8 +31,9 @@ struct ModelArgs {
 
 struct NanoGptCheckpoint {
   ModelArgs args;
-  std::map<std::string, at::Tensor> parameters;  // state-dict name, prefix stripped, to tensor on the CPU, in the file's dtype
-  std::optional<std::string> dataset;            // config['dataset']
+  std::map<std::string, at::Tensor>
+      parameters;                      // state-dict name, prefix stripped, to tensor on the CPU, in the file's dtype
+  std::optional<std::string> dataset;  // config['dataset']
 };
 
 // The state-dict names and shapes that a model of this architecture has; lm_head.weight is left out when tied_head.
@@ -41,8 +42,9 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> expected_parameters(co
 // Turns each tensor, as it is read, into what the caller keeps (another dtype or device).
 using ParameterConversion = std::function<at::Tensor(at::Tensor)>;
 
-// Reads the checkpoint at `path`: runs no code, reads no optimizer state, and holds at most one unconverted tensor at a time.
-// Throws Error(bad_input) that names the file and, for tensors, lists every missing, unexpected and misshapen one.
+// Reads the checkpoint at `path`: runs no code, reads no optimizer state, and holds at most one unconverted tensor at a
+// time. Throws Error(bad_input) that names the file and, for tensors, lists every missing, unexpected and misshapen
+// one.
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert = {});
 
 }  // namespace demask

@@ -122,7 +122,7 @@ TEST_CASE("compressed, repeated, missing and damaged records are refused when th
   CHECK_THAT(reading(read_file(path), "data.pkl"), ContainsSubstring("twice"));
   const size_t second_record = zip.find("PK\3\4", 4);
   CHECK_THAT(reading(std::string(zip).replace(second_record, 4, "????"), "data/0"),
-             ContainsSubstring("cannot be read"));
+             ContainsSubstring("cannot be read") && !ContainsSubstring("\n"));
 }
 
 TEST_CASE("a zip file that torch did not write is refused") {
@@ -131,9 +131,7 @@ TEST_CASE("a zip file that torch did not write is refused") {
   std::string no_version = zip;
   for (size_t at = 0; (at = no_version.find("version", at)) != std::string::npos;) no_version.replace(at, 7, "nothing");
   write_file(folder / "x.pt", no_version);
-  const std::string message = refusal(folder / "x.pt");
-  CHECK_THAT(message, ContainsSubstring("not a checkpoint that LibTorch reads"));
-  CHECK_THAT(message, !ContainsSubstring("\n") && !ContainsSubstring("0x"));  // no backtrace
+  CHECK_THAT(refusal(folder / "x.pt"), ContainsSubstring("torch.save did not write"));
 }
 
 TEST_CASE("a checkpoint of a big-endian machine is refused") {

@@ -1,0 +1,86 @@
+// How much memory reading a checkpoint takes at its peak, as the kernel counts it.
+#include <ATen/ATen.h>
+#include <malloc.h>
+
+#include <fstream>
+#include <string>
+
+#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "tests/support/catch.h"
+#include "tests/support/checkpoint_files.h"
+#include "tests/support/process.h"
+
+using namespace demask;
+using namespace demask::testing;
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool memory_is_as_usual = false;  // the sanitizer keeps freed memory
+#else
+constexpr bool memory_is_as_usual = true;
+#endif
+
+constexpr int64_t width = 1024, ids = 4096;
+
+int64_t status_kib(const std::string& label) {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word == label) {
+      int64_t kib = 0;
+      status >> kib;
+      return kib;
+    }
+  }
+  return 0;
+}
+
+void reset_peak() {
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << "5\n";  // see proc(5): resets VmHWM
+}
+
+// One wide layer in float32, and optimizer state of twice its size. Returns the bytes of its weights.
+int64_t write_large_checkpoint(const std::string& path) {
+  using namespace pickled;
+  CheckpointFile file;
+  file.model_args = {{"n_layer", integer(1)},     {"n_head", integer(8)},       {"n_embd", integer(width)},
+                     {"block_size", integer(64)}, {"vocab_size", integer(ids)}, {"bias", boolean(false)}};
+  ModelArgs args;
+  args.n_layer = 1;
+  args.n_head = 8;
+  args.n_embd = width;
+  args.block_size = 64;
+  args.vocab_size = ids;
+  int64_t bytes = 0;
+  for (const auto& [name, shape] : expected_parameters(args)) {
+    const at::Tensor weight = at::full(shape, 0.5, at::kFloat);
+    bytes += static_cast<int64_t>(weight.nbytes());
+    file.add_tensor(name, weight);
+  }
+  const size_t weights = file.model.size();
+  file.add_tensor("exp_avg", at::full({bytes / 4}, 0.25, at::kFloat));
+  file.add_tensor("exp_avg_sq", at::full({bytes / 4}, 0.25, at::kFloat));
+  file.others.emplace_back("optimizer", object({file.model[weights], file.model[weights + 1]}));
+  file.model.resize(weights);
+  file.write(path);
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("Reading a checkpoint takes at most 1.5 times its weights at the peak, optimizer state or not") {
+  if (!memory_is_as_usual) {
+    return;
+  }
+  const TemporaryFolder folder;
+  const int64_t weights_kib = write_large_checkpoint(folder / "large.pt") / 1024;
+  reset_peak();
+  const int64_t before_kib = status_kib("VmHWM:");
+  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(folder / "large.pt");
+  const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
+  CAPTURE(weights_kib, before_kib, taken_kib);
+  CHECK(checkpoint.parameters.at("lm_head.weight")[ids - 1][width - 1].item<float>() == 0.5F);
+  CHECK(taken_kib > weights_kib / 2);  // or the measure does not measure
+  CHECK(taken_kib * 2 <= weights_kib * 3);
+}
