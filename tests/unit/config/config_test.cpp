@@ -163,7 +163,7 @@ TEST_CASE("values at the edge of a range are taken, those past it are not") {
 
 TEST_CASE("a mask character is one code point of valid UTF-8") {
   ParsedConfig parsed;
-  const Field& field = field_named("mask_char");
+  const Field field = field_named("mask_char");
   for (const char* text :
        {"\x7F", "\xC2\x80", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
     CHECK(assign(field, Literal{std::string(text)}, parsed));
