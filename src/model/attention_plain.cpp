@@ -50,4 +50,6 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   return out.view({queries.size(0), queries.size(1), length, width});
 }
 
+void choose_kernels() {}
+
 }  // namespace demask

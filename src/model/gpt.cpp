@@ -44,8 +44,11 @@ at::Tensor Gpt::Linear::operator()(const at::Tensor& x) const {
   if (!sample_by_sample(x)) {
     return at::linear(x, weight, bias);
   }
-  const at::Tensor shared = weight.t().unsqueeze(0).expand({x.size(0), weight.size(1), weight.size(0)});
-  at::Tensor product = at::bmm(x, shared);
+  // A single row alone would go to another kernel where LibTorch uses MKL: it goes in company, and the copy is dropped.
+  const int64_t batch = x.size(0);
+  const int64_t rows = at::hasMKL() && batch == 1 && x.size(1) == 1 ? 2 : batch;
+  const at::Tensor shared = weight.t().unsqueeze(0).expand({rows, weight.size(1), weight.size(0)});
+  at::Tensor product = at::bmm(x.expand({rows, x.size(1), x.size(2)}), shared).narrow(0, 0, batch);
   return bias.defined() ? product.add_(bias) : product;
 }
 
@@ -54,6 +57,7 @@ at::Tensor Gpt::Norm::operator()(const at::Tensor& x) const {
 }
 
 Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
+  choose_kernels();
   const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
   const auto bias = [&](const std::string& name) { return args_.bias ? parameter(name) : at::Tensor(); };
   const auto linear = [&](const std::string& name) { return Linear{parameter(name + ".weight"), bias(name + ".bias")}; };

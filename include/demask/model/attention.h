@@ -9,4 +9,7 @@ namespace demask {
 // causal: query i stands at position K - Q + i and sees the keys up to its own position.
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal);
 
+// Chooses, once for the process and before its first product, those of LibTorch's kernels that suit demask.
+void choose_kernels();
+
 }  // namespace demask
