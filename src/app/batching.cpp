@@ -17,12 +17,13 @@ constexpr int64_t largest_batch = 256;
 
 // An estimate, since halving corrects it: activations of a 12-layer, 768-wide model, and some ten copies of the logits
 // (filters, softmax, cumulative sums) in float32.
-constexpr int64_t activation_bytes_per_token = 64 * 1024;
-constexpr int64_t bytes_per_logit = 10 * 4;
+constexpr int64_t activation_bytes_per_token = int64_t{64} * 1024;
+constexpr int64_t bytes_per_logit = int64_t{10} * 4;
 
 }  // namespace
 
-int64_t choose_batch_size(std::optional<int64_t> requested, int64_t num_samples, int64_t length, int64_t outputs, at::Device device) {
+int64_t choose_batch_size(std::optional<int64_t> requested, int64_t num_samples, int64_t length, int64_t outputs,
+                          at::Device device) {
   if (requested) {
     return std::min(*requested, num_samples);
   }
@@ -46,12 +47,14 @@ void for_each_batch(const BatchPlan& plan, at::Device device, const std::functio
       }
     }
     if (count == 1) {
-      fail(ExitCode::failed, "out of memory on {} with a single sample. Reduce --sequence_length or use a smaller model or dtype.",
+      fail(ExitCode::failed,
+           "out of memory on {} with a single sample. Reduce --sequence_length or use a smaller model or dtype.",
            device.str());
     }
     batch_size = count / 2;
     release_cached_memory(device);
-    fmt::print(stderr, "Notice: out of memory on {} with {} samples at once; going on with {}.\n", device.str(), count, batch_size);
+    fmt::print(stderr, "Notice: out of memory on {} with {} samples at once; going on with {}.\n", device.str(), count,
+               batch_size);
   }
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 void check_length(const ModelInfo& info, const std::string& checkpoint, const std::string& key, int64_t length) {
   if (info.block_size > 0 && length > info.block_size) {
-    fail(ExitCode::bad_usage, "{} gives {} tokens, but '{}' reads at most {} (its block size).", key, length, checkpoint, info.block_size);
+    fail(ExitCode::bad_usage, "{} gives {} tokens, but '{}' reads at most {} (its block size).", key, length,
+         checkpoint, info.block_size);
   }
 }
 
@@ -41,14 +42,14 @@ MaskSchedule make_schedule(const ParsedConfig& parsed) {
   if (config.schedule_type == "custom") {
     const auto iterations = static_cast<int64_t>(config.masking_ratios->size());
     if (parsed.given.count("diffusion_iterations") != 0 && config.diffusion_iterations != iterations) {
-      notice(fmt::format("masking_ratios has {} ratios, so there are {} iterations, not diffusion_iterations={}.", iterations, iterations,
-                         config.diffusion_iterations));
+      notice(fmt::format("masking_ratios has {} ratios, so there are {} iterations, not diffusion_iterations={}.",
+                         iterations, iterations, config.diffusion_iterations));
     }
     return MaskSchedule::custom(*config.masking_ratios);
   }
   if (config.start_ratio < config.end_ratio) {
-    notice(fmt::format("start_ratio={} is below end_ratio={}: the masked share grows from one iteration to the next.", config.start_ratio,
-                       config.end_ratio));
+    notice(fmt::format("start_ratio={} is below end_ratio={}: the masked share grows from one iteration to the next.",
+                       config.start_ratio, config.end_ratio));
   }
   return MaskSchedule::linear(config.diffusion_iterations, config.start_ratio, config.end_ratio);
 }
@@ -57,13 +58,15 @@ void check_diffusion_model(const Session& session) {
   const ModelInfo& info = session.model->info();
   if (!session.mask_token_id) {
     fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} characters{}. Use --sampling_method=standard, or a "
+         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} characters{}. Use "
+         "--sampling_method=standard, or a "
          "checkpoint trained for diffusion.",
          session.checkpoint, session.vocabulary->size(), info.causal ? " (a causal language model)" : "");
   }
   if (!info.every_position) {
     fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: its forward gives logits at the last position only. Use --sampling_method=standard, or export a "
+         "'{}' cannot do diffusion: its forward gives logits at the last position only. Use "
+         "--sampling_method=standard, or export a "
          "module that gives them at every position (tools/export_torchscript.py).",
          session.checkpoint);
   }
@@ -93,17 +96,18 @@ void choose_policy(const Session& session, DiffusionParts& parts) {
     parts.remasking_model = open_model(session, path);
     const ModelInfo& info = parts.remasking_model->info();
     if (info.output_size != 2 || !info.every_position) {
-      fail(ExitCode::bad_input, "'{}' is not a remasking model: it must give two classes at every position, and gives {} outputs.", path,
+      fail(ExitCode::bad_input,
+           "'{}' is not a remasking model: it must give two classes at every position, and gives {} outputs.", path,
            info.output_size);
     }
     if (info.input_size > 0 && session.vocabulary->size() > info.input_size) {
-      fail(ExitCode::bad_input, "'{}' knows {} tokens, but the vocabulary has {}: it belongs to another dataset.", path, info.input_size,
-           session.vocabulary->size());
+      fail(ExitCode::bad_input, "'{}' knows {} tokens, but the vocabulary has {}: it belongs to another dataset.", path,
+           info.input_size, session.vocabulary->size());
     }
     check_length(info, path, config.infill_text ? "infill_text" : "sequence_length", parts.text.length());
     parts.watched_remasking_model = std::make_unique<WatchedModel>(*parts.remasking_model, path);
-    parts.policy = std::make_unique<RemaskingModelRemasking>(*parts.watched_remasking_model,
-                                                             config.remasking_positive_class == "wrong" ? 1 : 0, randomness);
+    parts.policy = std::make_unique<RemaskingModelRemasking>(
+        *parts.watched_remasking_model, config.remasking_positive_class == "wrong" ? 1 : 0, randomness);
     parts.remasking = fmt::format("by {} (randomness {})", path, randomness);
   } else if (config.intelligent_remasking) {
     parts.policy = std::make_unique<SelfConfidenceRemasking>(parts.model, randomness);
@@ -149,11 +153,11 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
   check_diffusion_model(session);
   const auto parts = std::make_shared<DiffusionParts>(session);
   parts->text = make_template(session);
-  check_length(session.model->info(), session.checkpoint, session.config.infill_text ? "infill_text" : "sequence_length",
-               parts->text.length());
+  check_length(session.model->info(), session.checkpoint,
+               session.config.infill_text ? "infill_text" : "sequence_length", parts->text.length());
   choose_policy(session, *parts);
-  const DiffusionOptions options{make_schedule(parsed), draw_options(session.config), static_cast<uint64_t>(session.config.seed),
-                                 *session.mask_token_id,
+  const DiffusionOptions options{make_schedule(parsed), draw_options(session.config),
+                                 static_cast<uint64_t>(session.config.seed), *session.mask_token_id,
                                  forbidden_bias(session.allowed, session.model->info().output_size, session.device)};
   parts->sampler = std::make_unique<DiffusionSampler>(parts->model, *parts->policy, options);
 
@@ -181,7 +185,8 @@ Method make_standard(const Session& session) {
   const Config& config = session.config;
   const ModelInfo& info = session.model->info();
   if (config.infill_text) {
-    fail(ExitCode::bad_usage, "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
+    fail(ExitCode::bad_usage,
+         "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
   }
   if (config.remasking_checkpoint_name) {
     notice("remasking_checkpoint_name has no use in standard sampling.");
@@ -189,10 +194,11 @@ Method make_standard(const Session& session) {
   if (!info.causal && info.every_position && info.block_size > 0) {
     notice(fmt::format("'{}' is bidirectional: it was not trained to write from left to right.", session.checkpoint));
   }
-  const std::vector<int64_t> prompt = encode_text("start_text", read_text_argument("start_text", config.start_text), *session.vocabulary,
-                                                  config.unknown_chars == "skip");
+  const std::vector<int64_t> prompt = encode_text("start_text", read_text_argument("start_text", config.start_text),
+                                                  *session.vocabulary, config.unknown_chars == "skip");
   const AutoregressiveOptions options{draw_options(config), static_cast<uint64_t>(config.seed), config.max_new_tokens,
-                                      forbidden_bias(session.allowed, info.output_size, session.device), session.allowed};
+                                      forbidden_bias(session.allowed, info.output_size, session.device),
+                                      session.allowed};
   const auto model = std::make_shared<WatchedModel>(*session.model, session.checkpoint);
   const auto sampler = std::make_shared<AutoregressiveSampler>(*model, options);
 

@@ -18,8 +18,12 @@ constexpr std::string_view file_prefix = "FILE:";
 
 std::string quoted_list(const std::vector<std::string>& texts) {
   std::vector<std::string> quoted;
+  quoted.reserve(texts.size());
   for (const std::string& text : texts) {
-    quoted.push_back(text == "\n" ? "'\\n'" : text == "\t" ? "'\\t'" : text == "\r" ? "'\\r'" : fmt::format("'{}'", text));
+    quoted.push_back(text == "\n"   ? "'\\n'"
+                     : text == "\t" ? "'\\t'"
+                     : text == "\r" ? "'\\r'"
+                                    : fmt::format("'{}'", text));
   }
   return fmt::format("{}", fmt::join(quoted, ", "));
 }
@@ -45,14 +49,16 @@ std::string read_text_argument(const std::string& key, const std::string& value)
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary, bool skip_unknown) {
+std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
+                                 bool skip_unknown) {
   Vocabulary::Encoding encoding = encode(key, text, vocabulary);
   if (!encoding.unknown.empty()) {
     const std::string unknown = quoted_list(encoding.unknown);
     if (!skip_unknown) {
       fail(ExitCode::bad_input,
-           "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with --unknown_chars=skip.", key,
-           unknown);
+           "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with "
+           "--unknown_chars=skip.",
+           key, unknown);
     }
     fmt::print(stderr, "Notice: dropped from {}, as they are not in the vocabulary: {}\n", key, unknown);
   }
@@ -63,8 +69,9 @@ Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int
   const auto given = static_cast<int64_t>(prefix.size());
   if (given >= length) {
     fail(ExitCode::bad_usage,
-         "start_text has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter text or a longer length.", given,
-         length);
+         "start_text has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter text or a "
+         "longer length.",
+         given, length);
   }
   Template text;
   text.tokens = prefix;
@@ -98,7 +105,8 @@ Template infill_template(const std::string& text, const std::string& mask_charac
   }
   encode_text("infill_text", given, vocabulary, skip_unknown);
   if (result.free_positions() == 0) {
-    fail(ExitCode::bad_usage, "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",
+    fail(ExitCode::bad_usage,
+         "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",
          mask_character);
   }
   return result;

@@ -29,8 +29,8 @@ at::Device resolve_device(const std::string& device) {
     return devices > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   }
   if (devices == 0) {
-    fail(ExitCode::bad_usage, "device='{}': no CUDA device can be used here ({}). Use --device=cpu or --device=auto.", device,
-         libtorch_description());
+    fail(ExitCode::bad_usage, "device='{}': no CUDA device can be used here ({}). Use --device=cpu or --device=auto.",
+         device, libtorch_description());
   }
   const size_t colon = device.find(':');
   const std::string number = colon == std::string::npos ? "0" : device.substr(colon + 1);
@@ -43,7 +43,8 @@ at::Device resolve_device(const std::string& device) {
 
 at::ScalarType resolve_dtype(const std::string& dtype, at::Device device) {
   if (dtype == "float16" && device.is_cpu()) {
-    fail(ExitCode::bad_usage, "dtype='float16' needs CUDA: the CPU does not compute in it. Use --dtype=float32, or bfloat16 for speed.");
+    fail(ExitCode::bad_usage,
+         "dtype='float16' needs CUDA: the CPU does not compute in it. Use --dtype=float32, or bfloat16 for speed.");
   }
   if (dtype == "auto") {
     return device.is_cuda() ? at::kBFloat16 : at::kFloat;
@@ -55,7 +56,9 @@ std::string checkpoint_path(const Config& config) {
   return in_folder(config.out_dir, config.checkpoint_name.value_or(config.sampling_method + ".pt"));
 }
 
-std::string remasking_checkpoint_path(const Config& config) { return in_folder(config.out_dir, *config.remasking_checkpoint_name); }
+std::string remasking_checkpoint_path(const Config& config) {
+  return in_folder(config.out_dir, *config.remasking_checkpoint_name);
+}
 
 std::string vocabulary_path(const Config& config, const ModelInfo& model) {
   if (config.meta_path) {
@@ -72,13 +75,15 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabular
                       const std::string& checkpoint) {
   if (vocabulary.size() > model.output_size) {
     fail(ExitCode::bad_input,
-         "the vocabulary '{}' has {} tokens, but the model '{}' gives only {}. They do not belong together: set --dataset or "
+         "the vocabulary '{}' has {} tokens, but the model '{}' gives only {}. They do not belong together: set "
+         "--dataset or "
          "--meta_path to the vocabulary that the model was trained with.",
          vocabulary_path, vocabulary.size(), checkpoint, model.output_size);
   }
   if (vocabulary.size() + 1 < model.output_size) {
     fmt::print(stderr,
-               "Notice: the model '{}' gives {} tokens, but the vocabulary '{}' has text for only {}; the others are never sampled.\n",
+               "Notice: the model '{}' gives {} tokens, but the vocabulary '{}' has text for only {}; the others are "
+               "never sampled.\n",
                checkpoint, model.output_size, vocabulary_path, vocabulary.size());
   }
 }
@@ -87,12 +92,14 @@ void check_output(const std::string& output, const std::vector<std::string>& inp
   for (const std::string& input : inputs) {
     std::error_code not_there;
     if (std::filesystem::equivalent(output, input, not_there)) {
-      fail(ExitCode::bad_usage, "output='{}' is an input of this run and would be overwritten. Name another file.", output);
+      fail(ExitCode::bad_usage, "output='{}' is an input of this run and would be overwritten. Name another file.",
+           output);
     }
   }
 }
 
-std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary, const ModelInfo& model) {
+std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
+                                          const ModelInfo& model) {
   if (flag) {
     if (*flag >= model.output_size) {
       fail(ExitCode::bad_usage, "mask_token_id={}: the model's ids are 0 to {}.", *flag, model.output_size - 1);

@@ -119,8 +119,8 @@ void sample_and_write(const Session& session, const Method& method) {
   const auto started = std::chrono::steady_clock::now();
   std::chrono::duration<double> writing{};
   const BatchPlan plan{config.first_sample, config.num_samples,
-                       choose_batch_size(config.batch_size, config.num_samples, method.length, session.model->info().output_size,
-                                         session.device)};
+                       choose_batch_size(config.batch_size, config.num_samples, method.length,
+                                         session.model->info().output_size, session.device)};
   for_each_batch(plan, session.device, [&](int64_t first, int64_t count) {
     const std::vector<Sample> samples = method.draw(first, count, observers->pointer());
     const auto drawn = std::chrono::steady_clock::now();

@@ -24,7 +24,9 @@ int64_t settle_seed(int64_t seed) {
 
 }  // namespace
 
-void notice(const std::string& text) { fmt::print(stderr, "Notice: {}\n", text); }
+void notice(const std::string& text) {
+  fmt::print(stderr, "Notice: {}\n", text);
+}
 
 std::unique_ptr<LanguageModel> open_model(const Session& session, const std::string& path) {
   return load_model(path, {session.device, session.dtype, session.config.compile});
@@ -42,7 +44,8 @@ Session open_session(const ParsedConfig& parsed) {
   const ModelInfo& info = session.model->info();
   if (info.binary_classification) {
     fail(ExitCode::bad_input,
-         "'{}' is a two-class remasking model, which draws no text. Name it with --remasking_checkpoint_name, and a language model "
+         "'{}' is a two-class remasking model, which draws no text. Name it with --remasking_checkpoint_name, and a "
+         "language model "
          "with --checkpoint_name.",
          session.checkpoint);
   }

@@ -1,6 +1,7 @@
 #include "demask/app/settings.h"
 
-#include <set>
+#include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -10,8 +11,8 @@
 namespace demask {
 namespace {
 
-const std::set<std::string_view> no_effect_on_text = {"num_samples",   "first_sample",        "batch_size", "seed",
-                                                      "show_progress", "use_verbose_logging", "log_debug",  "output"};
+constexpr std::array<std::string_view, 8> no_effect_on_text = {
+    "num_samples", "first_sample", "batch_size", "seed", "show_progress", "use_verbose_logging", "log_debug", "output"};
 
 nlohmann::ordered_json to_json(const Literal& literal) {
   return std::visit(
@@ -37,7 +38,7 @@ nlohmann::ordered_json to_json(const Literal& literal) {
 nlohmann::ordered_json settings_json(const Config& config) {
   nlohmann::ordered_json settings = nlohmann::ordered_json::object();
   for (const Field& field : fields()) {
-    if (no_effect_on_text.count(field.name) == 0) {
+    if (std::find(no_effect_on_text.begin(), no_effect_on_text.end(), field.name) == no_effect_on_text.end()) {
       settings[std::string(field.name)] = to_json(value_of(field, config));
     }
   }

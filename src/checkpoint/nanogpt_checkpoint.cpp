@@ -19,8 +19,8 @@ using Tensors = std::map<std::string, StoredTensor>;
 constexpr std::string_view compiled_prefix = "_orig_mod.";
 constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2";
 constexpr std::string_view rebuild_parameter = "torch._utils._rebuild_parameter";
-const std::string token_embedding = "transformer.wte.weight";
-const std::string head = "lm_head.weight";
+constexpr const char* token_embedding = "transformer.wte.weight";
+constexpr const char* head = "lm_head.weight";
 
 // Above any real model; their products stay far below 2^63.
 constexpr int64_t max_layers = 4096;

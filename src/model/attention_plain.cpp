@@ -16,11 +16,12 @@ namespace {
 constexpr int64_t query_block = 128;  // 128 x 1024 float32 scores are 512 KiB: a second-level cache holds them
 
 // Queries [Q, D] whose first stands at position `first`, keys and values [K, D], into out [Q, D].
-void attend_block(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal, int64_t first,
-                  double scale, at::Tensor out) {
+void attend_block(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal,
+                  int64_t first, double scale, at::Tensor out) {
   at::Tensor scores = at::mm(queries, keys.t()).mul_(scale);
   if (causal) {
-    const at::Tensor allowed = at::ones({queries.size(0), keys.size(0)}, queries.options().dtype(at::kBool)).tril(first);
+    const at::Tensor allowed =
+        at::ones({queries.size(0), keys.size(0)}, queries.options().dtype(at::kBool)).tril(first);
     scores.masked_fill_(allowed.logical_not(), -std::numeric_limits<double>::infinity());
   }
   at::mm_out(out, at::softmax(scores, -1), values);
@@ -36,7 +37,8 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   const at::Tensor k = keys.reshape({heads, known, width});
   const at::Tensor v = values.reshape({heads, known, width});
   at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
-  // Products inside a parallel region run on one thread each, so a head's arithmetic is the same whatever runs beside it.
+  // Products inside a parallel region run on one thread each, so a head's arithmetic is the same whatever runs beside
+  // it.
   at::parallel_for(0, heads, 1, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inference;
     for (int64_t head = begin; head < end; ++head) {

@@ -43,11 +43,13 @@ int64_t host_memory_available_bytes() {
 }
 
 bool is_out_of_memory(const std::exception& error) {
-  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr || dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+      dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
     return true;
   }
   // LibTorch's CPU allocator, and errors that passed through TorchScript, are told by their words only.
-  for (const char* words : {"DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "out of memory"}) {
+  for (const char* words :
+       {"DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "out of memory"}) {
     if (std::strstr(error.what(), words) != nullptr) {
       return true;
     }

@@ -10,7 +10,9 @@
 
 namespace demask {
 
-int64_t cuda_device_count() { return c10::cuda::device_count(); }
+int64_t cuda_device_count() {
+  return c10::cuda::device_count();
+}
 
 void synchronize(at::Device device) {
   if (device.is_cuda()) {
@@ -39,8 +41,9 @@ int64_t free_memory_bytes(at::Device device) {
 
 std::string libtorch_description() {
   const int64_t devices = cuda_device_count();
-  return fmt::format("LibTorch {}, CUDA {}.{} built in, {}", TORCH_VERSION, CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100,
-                     devices == 0 ? "no CUDA device seen" : fmt::format("{} CUDA device{} seen", devices, devices == 1 ? "" : "s"));
+  return fmt::format(
+      "LibTorch {}, CUDA {}.{} built in, {}", TORCH_VERSION, CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100,
+      devices == 0 ? "no CUDA device seen" : fmt::format("{} CUDA device{} seen", devices, devices == 1 ? "" : "s"));
 }
 
 }  // namespace demask

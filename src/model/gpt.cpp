@@ -22,9 +22,12 @@ std::string describe(const ModelArgs& args) {
                      args.binary_classification ? ", two-class" : "");
 }
 
-// On the CPU in float32 each sample's product has a shape of its own, [T, in] x [in, out], however many samples run beside it:
-// that is what makes a sample independent of its batch, bit for bit, since a BLAS may choose its kernel by shape.
-bool sample_by_sample(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+// On the CPU in float32 each sample's product has a shape of its own, [T, in] x [in, out], however many samples run
+// beside it: that is what makes a sample independent of its batch, bit for bit, since a BLAS may choose its kernel by
+// shape.
+bool sample_by_sample(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat;
+}
 
 at::Tensor exact_gelu(at::Tensor x) {
   if (!sample_by_sample(x)) {
@@ -60,7 +63,9 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
   choose_kernels();
   const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
   const auto bias = [&](const std::string& name) { return args_.bias ? parameter(name) : at::Tensor(); };
-  const auto linear = [&](const std::string& name) { return Linear{parameter(name + ".weight"), bias(name + ".bias")}; };
+  const auto linear = [&](const std::string& name) {
+    return Linear{parameter(name + ".weight"), bias(name + ".bias")};
+  };
   const auto norm = [&](const std::string& name) { return Norm{parameter(name + ".weight"), bias(name + ".bias")}; };
 
   token_embedding_ = parameter("transformer.wte.weight");
@@ -103,7 +108,8 @@ at::Tensor Gpt::attention(const Block& block, const at::Tensor& x, size_t layer,
   const int64_t batch = x.size(0), length = x.size(1), width = args_.n_embd / args_.n_head;
   const int64_t past = cache != nullptr ? cache->length : 0;
   // [B, T, 3C] -> 3 x [B, H, T, D]
-  const at::Tensor projected = block.query_key_value(x).view({batch, length, 3, args_.n_head, width}).permute({2, 0, 3, 1, 4});
+  const at::Tensor projected =
+      block.query_key_value(x).view({batch, length, 3, args_.n_head, width}).permute({2, 0, 3, 1, 4});
   at::Tensor queries = projected[0], keys = projected[1], values = projected[2];
   if (args_.rotary) {
     queries = rotate(queries, past);
@@ -136,7 +142,9 @@ at::Tensor Gpt::hidden(const at::Tensor& tokens, Cache* cache) const {
   return final_norm_(x);
 }
 
-at::Tensor Gpt::head(const at::Tensor& x) const { return head_(x).to(at::kFloat); }
+at::Tensor Gpt::head(const at::Tensor& x) const {
+  return head_(x).to(at::kFloat);
+}
 
 at::Tensor Gpt::logits(const at::Tensor& tokens) {
   const c10::InferenceMode inference;
@@ -149,7 +157,8 @@ class CachedSession : public DecodingSession {
       : model_(model), context_(at::empty({batch, max_length}, at::TensorOptions(at::kLong).device(model.device()))) {
     const c10::InferenceMode inference;
     const int64_t heads = model.args_.n_head;
-    const std::vector<int64_t> shape = {batch, heads, std::min(max_length, model.args_.block_size), model.args_.n_embd / heads};
+    const std::vector<int64_t> shape = {batch, heads, std::min(max_length, model.args_.block_size),
+                                        model.args_.n_embd / heads};
     for (int64_t layer = 0; layer < model.args_.n_layer; ++layer) {
       cache_.keys.push_back(at::empty(shape, model.token_embedding_.options()));
       cache_.values.push_back(at::empty(shape, model.token_embedding_.options()));
@@ -161,8 +170,8 @@ class CachedSession : public DecodingSession {
     context_.narrow(1, length_, tokens.size(1)).copy_(tokens);
     length_ += tokens.size(1);
     const int64_t block = model_.args_.block_size;
-    const at::Tensor hidden =
-        length_ <= block ? model_.hidden(tokens, &cache_) : model_.hidden(context_.narrow(1, length_ - block, block), nullptr);
+    const at::Tensor hidden = length_ <= block ? model_.hidden(tokens, &cache_)
+                                               : model_.hidden(context_.narrow(1, length_ - block, block), nullptr);
     return model_.head(hidden.narrow(1, hidden.size(1) - 1, 1)).squeeze(1);
   }
 

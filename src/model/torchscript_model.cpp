@@ -246,7 +246,7 @@ at::Tensor run_forward(Module& module, Targets targets, bool optimize, const at:
   // Zeros are valid class ids whatever the number of classes, where the tokens themselves might not be.
   if (targets == Targets::zeros) inputs.emplace_back(at::zeros_like(tokens));
   if (targets == Targets::none) inputs.emplace_back();
-  const at::Tensor logits = first_tensor(module.forward(std::move(inputs)));
+  at::Tensor logits = first_tensor(module.forward(std::move(inputs)));
   const bool shaped = logits.dim() == 3 && logits.size(0) == tokens.size(0) && logits.is_floating_point() &&
                       (logits.size(1) == tokens.size(1) || logits.size(1) == 1);
   if (!shaped) {
@@ -259,8 +259,8 @@ at::Tensor run_forward(Module& module, Targets targets, bool optimize, const at:
 
 class TorchScriptModel final : public LanguageModel {
  public:
-  TorchScriptModel(std::string path, Module module, ModelInfo info, const LoadOptions& options)
-      : path_(std::move(path)), module_(std::move(module)), info_(std::move(info)), options_(options) {
+  TorchScriptModel(std::string path, const Module& module, ModelInfo info, const LoadOptions& options)
+      : path_(std::move(path)), module_(module), info_(std::move(info)), options_(options) {
     const ForwardForm form = form_of_forward(path_, module_);
     targets_ = form.targets;
     probe();
@@ -379,7 +379,7 @@ std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, c
   convert_tensors(module, options);
   module.eval();
   ModelInfo info = describe(path, module, extra_files);
-  return std::make_unique<TorchScriptModel>(path, std::move(module), std::move(info), options);
+  return std::make_unique<TorchScriptModel>(path, module, std::move(info), options);
 }
 
 }  // namespace demask

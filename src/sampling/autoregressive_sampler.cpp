@@ -15,20 +15,22 @@ AutoregressiveSampler::AutoregressiveSampler(WatchedModel& model, Autoregressive
     : model_(model), options_(std::move(options)) {}
 
 // [B, P] with P >= 1
-at::Tensor AutoregressiveSampler::beginnings(int64_t first_index, int64_t batch, const std::vector<int64_t>& prompt) const {
+at::Tensor AutoregressiveSampler::beginnings(int64_t first_index, int64_t batch,
+                                             const std::vector<int64_t>& prompt) const {
   if (!prompt.empty()) {
     return at::tensor(prompt, at::kLong).to(model_.device()).repeat({batch, 1});
   }
   std::vector<int64_t> first;
   for (int64_t b = 0; b < batch; ++b) {
-    const double u = uniform_at(options_.seed, first_index + b, 0, 0, Purpose::first_token);
+    const auto u = static_cast<double>(uniform_at(options_.seed, first_index + b, 0, 0, Purpose::first_token));
     first.push_back(options_.first_tokens[static_cast<size_t>(u * static_cast<double>(options_.first_tokens.size()))]);
   }
   return at::tensor(first, at::kLong).to(model_.device()).unsqueeze(1);
 }
 
-std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t batch, const std::vector<int64_t>& prompt,
-                                                  Observer* observer, const std::function<bool()>& interrupted) {
+std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t batch,
+                                                  const std::vector<int64_t>& prompt, Observer* observer,
+                                                  const std::function<bool()>& interrupted) {
   const c10::InferenceMode inference;
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
   const at::Tensor indices = at::arange(first_index, first_index + batch, integers);
@@ -49,9 +51,9 @@ std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t b
     throw_if_interrupted(interrupted);
     const int64_t length = prompt_length + step;
     const at::Tensor logits = session->append(latest);
-    const at::Tensor penalized =
-        penalize ? penalize_repetition_of_next(logits, tokens.narrow(1, 0, length), draw.repetition_penalty, draw.repetition_window)
-                 : logits;
+    const at::Tensor penalized = penalize ? penalize_repetition_of_next(logits, tokens.narrow(1, 0, length),
+                                                                        draw.repetition_penalty, draw.repetition_window)
+                                          : logits;
     const at::Tensor uniforms = uniform(options_.seed, indices, step, 1, Purpose::draw).squeeze(1);
     const Draw next = draw_tokens(penalized, options_.forbidden, uniforms, draw);
     latest = next.ids.unsqueeze(1);

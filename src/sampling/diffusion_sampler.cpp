@@ -12,15 +12,17 @@
 
 namespace demask {
 
-int64_t Template::free_positions() const { return std::count(fixed.begin(), fixed.end(), false); }
+int64_t Template::free_positions() const {
+  return std::count(fixed.begin(), fixed.end(), false);
+}
 
-Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked, const at::Tensor& uniforms,
-                 const DiffusionOptions& options) {
+Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                 const at::Tensor& uniforms, const DiffusionOptions& options) {
   const DrawOptions& draw = options.draw;
-  const at::Tensor penalized = draw.repetition_penalty == 1 || draw.repetition_window == 0
-                                   ? logits
-                                   : penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
-                                                         draw.repetition_window);
+  const at::Tensor penalized =
+      draw.repetition_penalty == 1 || draw.repetition_window == 0
+          ? logits
+          : penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty, draw.repetition_window);
   const Draw drawn = draw_tokens(penalized, options.forbidden, uniforms, draw);
   return {at::where(masked, drawn.ids, tokens), masked,
           at::where(masked, drawn.probabilities, at::ones_like(drawn.probabilities))};
@@ -29,8 +31,8 @@ Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::T
 DiffusionSampler::DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options)
     : model_(model), policy_(policy), options_(std::move(options)) {}
 
-std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t batch, const Template& text, Observer* observer,
-                                             const std::function<bool()>& interrupted) {
+std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t batch, const Template& text,
+                                             Observer* observer, const std::function<bool()>& interrupted) {
   const c10::InferenceMode inference;
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
   const int64_t length = text.length();
@@ -54,12 +56,13 @@ std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t batch,
   for (int64_t step = 0; step < steps; ++step) {
     throw_if_interrupted(interrupted);
     const at::Tensor logits = model_.logits(tokens);
-    const Proposal proposal = predict(logits, tokens, masked,
-                                      uniform(options_.seed, indices, step, length, Purpose::draw), options_);
+    const Proposal proposal =
+        predict(logits, tokens, masked, uniform(options_.seed, indices, step, length, Purpose::draw), options_);
     at::Tensor next_masked = at::zeros_like(masked);
     if (counts[static_cast<size_t>(step)] > 0) {
       const RemaskBudget budget{eligible, device_counts.narrow(0, step, 1).expand({batch, 1})};
-      next_masked = policy_.next_masked(proposal, uniform(options_.seed, indices, step, length, Purpose::remask), budget);
+      next_masked =
+          policy_.next_masked(proposal, uniform(options_.seed, indices, step, length, Purpose::remask), budget);
     }
     const at::Tensor next_tokens = proposal.tokens.masked_fill(next_masked, options_.mask_token_id);
     if (observer != nullptr) {

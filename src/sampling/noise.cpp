@@ -16,11 +16,13 @@ uint32_t last_word(int64_t sample_index, Purpose purpose) {
   return static_cast<uint32_t>(purpose) << 24 | (static_cast<uint32_t>(sample_index >> 32) & 0xFFFFFFU);
 }
 
-philox::Key key_of(uint64_t seed) { return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}; }
+philox::Key key_of(uint64_t seed) {
+  return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+}
 
 philox::Counter block_at(uint64_t seed, int64_t sample_index, int64_t step, int64_t block, Purpose purpose) {
-  return philox::generate({static_cast<uint32_t>(block), static_cast<uint32_t>(step), static_cast<uint32_t>(sample_index),
-                           last_word(sample_index, purpose)},
+  return philox::generate({static_cast<uint32_t>(block), static_cast<uint32_t>(step),
+                           static_cast<uint32_t>(sample_index), last_word(sample_index, purpose)},
                           key_of(seed));
 }
 
@@ -43,10 +45,14 @@ at::Tensor uniform_on_host(uint64_t seed, const at::Tensor& sample_indices, int6
 }
 
 // Low 32 bits of each int64 element, as a value in [0, 2^32).
-at::Tensor low_word(const at::Tensor& words) { return words.bitwise_and(int64_t{0xFFFFFFFF}); }
+at::Tensor low_word(const at::Tensor& words) {
+  return words.bitwise_and(int64_t{0xFFFFFFFF});
+}
 
 // Bits 32 to 63. int64 products wrap as unsigned ones do, so the mask after the arithmetic shift gives the same bits.
-at::Tensor high_word(const at::Tensor& words) { return low_word(words.bitwise_right_shift(32)); }
+at::Tensor high_word(const at::Tensor& words) {
+  return low_word(words.bitwise_right_shift(32));
+}
 
 }  // namespace
 
@@ -63,11 +69,13 @@ at::Tensor uniform_by_tensors(uint64_t seed, const at::Tensor& sample_indices, i
   for (int round = 0; round < philox::rounds; ++round) {
     const at::Tensor product_0 = counter[0] * static_cast<int64_t>(philox::multiplier_0);
     const at::Tensor product_1 = counter[2] * static_cast<int64_t>(philox::multiplier_1);
-    counter = {high_word(product_1).bitwise_xor(counter[1]).bitwise_xor(static_cast<int64_t>(key[0])), low_word(product_1),
-               high_word(product_0).bitwise_xor(counter[3]).bitwise_xor(static_cast<int64_t>(key[1])), low_word(product_0)};
+    counter = {
+        high_word(product_1).bitwise_xor(counter[1]).bitwise_xor(static_cast<int64_t>(key[0])), low_word(product_1),
+        high_word(product_0).bitwise_xor(counter[3]).bitwise_xor(static_cast<int64_t>(key[1])), low_word(product_0)};
     key = {key[0] + philox::weyl_0, key[1] + philox::weyl_1};
   }
-  const at::Tensor words = at::stack({counter[0], counter[1], counter[2], counter[3]}, 2).flatten(1).slice(1, 0, positions);
+  const at::Tensor words =
+      at::stack({counter[0], counter[1], counter[2], counter[3]}, 2).flatten(1).slice(1, 0, positions);
   return (words.bitwise_right_shift(9).to(at::kFloat) + 0.5) * 0x1p-23;
 }
 

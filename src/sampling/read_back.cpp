@@ -19,7 +19,8 @@ std::vector<Sample> read_back(int64_t first_index, const at::Tensor& tokens, con
   const int64_t* row = host_tokens.data_ptr<int64_t>();
   std::vector<Sample> samples;
   for (int64_t b = 0; b < host_tokens.size(0); ++b, row += length) {
-    samples.push_back({first_index + b, std::vector<int64_t>(row, row + length), host_confidence.data_ptr<double>()[b]});
+    samples.push_back(
+        {first_index + b, std::vector<int64_t>(row, row + length), host_confidence.data_ptr<double>()[b]});
   }
   return samples;
 }

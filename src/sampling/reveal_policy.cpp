@@ -14,7 +14,8 @@ at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double random
 }  // namespace
 
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
-  const at::Tensor candidates = scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor candidates =
+      scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());
   // A stable sort leaves the lower position first among equals. Its inverse permutation is each position's rank.
   const at::Tensor order = std::get<1>(at::sort(candidates, /*stable=*/true, /*dim=*/1, /*descending=*/true));
   const at::Tensor chosen_in_order = at::arange(scores.size(1), order.options()).unsqueeze(0) < budget.count;
@@ -22,17 +23,20 @@ at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   return chosen.logical_and(budget.eligible);
 }
 
-at::Tensor RandomRemasking::next_masked(const Proposal& /*proposal*/, const at::Tensor& noise, const RemaskBudget& budget) {
+at::Tensor RandomRemasking::next_masked(const Proposal& /*proposal*/, const at::Tensor& noise,
+                                        const RemaskBudget& budget) {
   return highest(noise, budget);
 }
 
-at::Tensor SelfConfidenceRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise, const RemaskBudget& budget) {
+at::Tensor SelfConfidenceRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise,
+                                                const RemaskBudget& budget) {
   const at::Tensor probabilities = at::softmax(model_.logits(proposal.tokens), -1);
   const at::Tensor confidence = probabilities.gather(2, proposal.tokens.unsqueeze(2)).squeeze(2);
   return highest(blend(1 - confidence, noise, randomness_), budget);
 }
 
-at::Tensor RemaskingModelRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise, const RemaskBudget& budget) {
+at::Tensor RemaskingModelRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise,
+                                                const RemaskBudget& budget) {
   const at::Tensor wrong = at::softmax(model_.logits(proposal.tokens), -1).select(2, wrong_class_);
   return highest(blend(wrong, noise, randomness_), budget);
 }

@@ -1,5 +1,7 @@
 #include "demask/sampling/schedule.h"
 
+#include <cstddef>
+
 namespace demask {
 
 MaskSchedule MaskSchedule::linear(int64_t iterations, double start, double end) {
@@ -11,10 +13,12 @@ MaskSchedule MaskSchedule::linear(int64_t iterations, double start, double end) 
   return MaskSchedule(std::move(ratios));
 }
 
-MaskSchedule MaskSchedule::custom(std::vector<double> ratios) { return MaskSchedule(std::move(ratios)); }
+MaskSchedule MaskSchedule::custom(std::vector<double> ratios) {
+  return MaskSchedule(std::move(ratios));
+}
 
 double MaskSchedule::remask_ratio(int64_t iteration) const {
-  return iteration + 1 < iterations() ? ratios_[static_cast<size_t>(iteration + 1)] : 0.0;
+  return iteration + 1 < iterations() ? ratios_[static_cast<std::size_t>(iteration + 1)] : 0.0;
 }
 
 int64_t MaskSchedule::remask_count(int64_t iteration, int64_t free_positions) const {

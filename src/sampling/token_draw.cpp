@@ -32,7 +32,8 @@ at::Tensor penalize_repetition(const at::Tensor& logits, const at::Tensor& token
   return penalize(logits, present.narrow(2, 0, outputs), penalty);
 }
 
-at::Tensor penalize_repetition_of_next(const at::Tensor& logits, const at::Tensor& tokens, double penalty, int64_t window) {
+at::Tensor penalize_repetition_of_next(const at::Tensor& logits, const at::Tensor& tokens, double penalty,
+                                       int64_t window) {
   const int64_t count = std::min(window, tokens.size(1));
   at::Tensor present = at::zeros_like(logits, logits.options().dtype(at::kBool));
   present.scatter_(1, tokens.narrow(1, tokens.size(1) - count, count), true);
@@ -66,7 +67,8 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
   return {ids, probability_of(probabilities, ids)};
 }
 
-Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options) {
+Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
+                 const DrawOptions& options) {
   at::Tensor filtered = logits + forbidden;
   if (options.temperature == 0) {
     const at::Tensor ids = filtered.argmax(-1);

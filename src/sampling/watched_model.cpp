@@ -28,7 +28,9 @@ class WatchedSession : public DecodingSession {
 }  // namespace
 
 WatchedModel::WatchedModel(LanguageModel& model, std::string name)
-    : model_(model), name_(std::move(name)), broken_(at::zeros({}, at::TensorOptions(at::kBool).device(model.device()))) {}
+    : model_(model),
+      name_(std::move(name)),
+      broken_(at::zeros({}, at::TensorOptions(at::kBool).device(model.device()))) {}
 
 at::Tensor WatchedModel::logits(const at::Tensor& tokens) {
   at::Tensor logits = model_.logits(tokens);
@@ -50,7 +52,8 @@ void WatchedModel::check() {
   if (broken_.item<bool>()) {
     broken_ = at::zeros_like(broken_);
     fail(ExitCode::failed,
-         "'{}' gave non-finite logits (NaN or infinity), so its samples were discarded. The weights may be damaged, or the "
+         "'{}' gave non-finite logits (NaN or infinity), so its samples were discarded. The weights may be damaged, or "
+         "the "
          "precision too low: try --dtype=float32.",
          name_);
   }

@@ -47,8 +47,10 @@ std::string random_bytes() {
 }  // namespace
 
 TEST_CASE("A missing checkpoint is named, with what its folder holds") {
-  check_checkpoint_refused("absent.pt", {"'out/absent.pt'", "not found", "diffusion.pt", "standard.pt", "--checkpoint_name"});
-  check_refused({"--out_dir=/absent/folder"}, bad_input, {"/absent/folder/diffusion.pt", "no folder '/absent/folder'", "--out_dir"});
+  check_checkpoint_refused("absent.pt",
+                           {"'out/absent.pt'", "not found", "diffusion.pt", "standard.pt", "--checkpoint_name"});
+  check_refused({"--out_dir=/absent/folder"}, bad_input,
+                {"/absent/folder/diffusion.pt", "no folder '/absent/folder'", "--out_dir"});
 }
 
 TEST_CASE("A file that is no checkpoint is named and told apart") {
@@ -74,7 +76,8 @@ TEST_CASE("A pickle that would run code is refused without running it") {
   for (const char* module : {"os", "posix"}) {
     const std::string attack = pickled::call(pickled::global(module, "system"), {pickled::text("touch " + marker)});
     check_pickle_refused(attack, {std::string(module) + ".system"});
-    check_pickle_refused(pickled::object({{"model", attack}, {"model_args", pickled::object({})}}), {std::string(module) + ".system"});
+    check_pickle_refused(pickled::object({{"model", attack}, {"model_args", pickled::object({})}}),
+                         {std::string(module) + ".system"});
 
     const std::string meta = folder / "meta.pkl";
     write_file(meta, pickled::document(pickled::object({{"itos", attack}})));
@@ -124,7 +127,8 @@ TEST_CASE("A model is refused for what it was not trained to do") {
   check_refused({"--checkpoint_name=standard.pt"}, bad_input,
                 {"out/standard.pt", "cannot do diffusion", "mask", "--sampling_method=standard"});
   check_checkpoint_refused("remasking.pt", {"out/remasking.pt", "two-class", "--remasking_checkpoint_name"});
-  check_refused({"--remasking_checkpoint_name=standard.pt"}, bad_input, {"out/standard.pt", "not a remasking model", "two classes"});
+  check_refused({"--remasking_checkpoint_name=standard.pt"}, bad_input,
+                {"out/standard.pt", "not a remasking model", "two classes"});
   check_refused({"--remasking_checkpoint_name=absent.pt"}, bad_input, {"out/absent.pt", "not found", "remasking.pt"});
 }
 

@@ -88,7 +88,8 @@ TEST_CASE("A text that is not UTF-8 is refused") {
 TEST_CASE("A template or prefix that leaves nothing to fill is refused") {
   check_refused({"--infill_text="}, bad_usage, {"infill_text is empty", "'#'"});
   check_refused({"--infill_text=To be"}, bad_usage, {"infill_text", "nothing to fill", "'#'", "--mask_char"});
-  check_refused({"--start_text=To be or not to be"}, bad_usage, {"start_text", "18 tokens", "nothing to fill", "sequence_length=8"});
+  check_refused({"--start_text=To be or not to be"}, bad_usage,
+                {"start_text", "18 tokens", "nothing to fill", "sequence_length=8"});
 }
 
 TEST_CASE("A text file that cannot be read is named with its key") {

@@ -14,7 +14,8 @@ const std::string fixtures = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/c
 
 ProcessResult export_module(const std::string& source, const std::string& target, const TemporaryFolder& folder,
                             const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments = {DEMASK_TEST_PYTHON, std::string(DEMASK_SOURCE_DIR) + "/tools/export_torchscript.py", source, target};
+  std::vector<std::string> arguments = {
+      DEMASK_TEST_PYTHON, std::string(DEMASK_SOURCE_DIR) + "/tools/export_torchscript.py", source, target};
   arguments.insert(arguments.end(), more.begin(), more.end());
   ProcessOptions options;
   options.directory = folder.path();
@@ -34,7 +35,8 @@ TEST_CASE("The export tool runs no code of a hostile checkpoint and writes nothi
   }
 }
 
-TEST_CASE("A compiled, tied training checkpoint with biases and optimizer state exports and samples as the original does") {
+TEST_CASE(
+    "A compiled, tied training checkpoint with biases and optimizer state exports and samples as the original does") {
   const TemporaryFolder folder;
   const std::string original = fixtures + "training_float32.pt", exported = folder / "exported.pt";
   const ProcessResult result = export_module(original, exported, folder);
@@ -47,8 +49,9 @@ TEST_CASE("A compiled, tied training checkpoint with biases and optimizer state 
   write_file(folder / "meta.json", "{\"vocab_size\": 20, \"itos\": [" + letters + "]}");
   const auto sample = [&](const std::string& checkpoint) {
     const ProcessResult sampled = demask::testing::demask(
-        {"--sampling_method=standard", "--checkpoint_name=" + checkpoint, "--meta_path=" + (folder / "meta.json"), "--num_samples=1",
-         "--max_new_tokens=40", "--start_text=abc", "--device=cpu", "--dtype=float32", "--output=" + (folder / "sample.jsonl")});
+        {"--sampling_method=standard", "--checkpoint_name=" + checkpoint, "--meta_path=" + (folder / "meta.json"),
+         "--num_samples=1", "--max_new_tokens=40", "--start_text=abc", "--device=cpu", "--dtype=float32",
+         "--output=" + (folder / "sample.jsonl")});
     INFO(sampled.err);
     REQUIRE(sampled.exit_code == 0);
     return read_json_lines(folder / "sample.jsonl").at(0)["tokens"];

@@ -17,8 +17,8 @@ constexpr bool address_space_can_be_limited = false;
 constexpr bool address_space_can_be_limited = true;
 #endif
 
-const std::vector<std::string> endless = {"--num_samples=1000", "--batch_size=1", "--sequence_length=64", "--diffusion_iterations=4",
-                                          "--show_progress=True"};
+const std::vector<std::string> endless = {"--num_samples=1000", "--batch_size=1", "--sequence_length=64",
+                                          "--diffusion_iterations=4", "--show_progress=True"};
 
 std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
   arguments.insert(arguments.end(), more.begin(), more.end());
@@ -73,10 +73,12 @@ TEST_CASE("A full disk ends the run") {
 TEST_CASE("An input is never overwritten by the output") {
   const TemporaryFolder folder;
   const std::string model = folder / "model.pt", meta = folder / "meta.pkl";
-  for (const auto& [copy, original] : {std::pair(model, "/out/diffusion.pt"), std::pair(meta, "/data/char_diffusion/meta.pkl")}) {
+  for (const auto& [copy, original] :
+       {std::pair(model, "/out/diffusion.pt"), std::pair(meta, "/data/char_diffusion/meta.pkl")}) {
     std::filesystem::copy_file(DEMASK_SOURCE_DIR + std::string(original), copy);
     const std::string before = read_file(copy);
-    check_refused({"--checkpoint_name=" + model, "--meta_path=" + (copy == meta ? meta : DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl"),
+    check_refused({"--checkpoint_name=" + model,
+                   "--meta_path=" + (copy == meta ? meta : DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl"),
                    "--output=" + copy},
                   bad_usage, {"output='" + copy + "'", "overwritten"});
     CHECK(read_file(copy) == before);
@@ -85,7 +87,8 @@ TEST_CASE("An input is never overwritten by the output") {
 
 TEST_CASE("SIGINT or SIGTERM in mid-run ends it with 130 and leaves the older text file") {
   for (const int signal_number : {SIGINT, SIGTERM}) {
-    check_refused(with(endless, {"--diffusion_iterations=100000"}), was_interrupted, {"Iteration 2/100000", "interrupted"}, interrupted_at("Iteration 2/", signal_number));
+    check_refused(with(endless, {"--diffusion_iterations=100000"}), was_interrupted,
+                  {"Iteration 2/100000", "interrupted"}, interrupted_at("Iteration 2/", signal_number));
   }
 }
 
@@ -103,15 +106,15 @@ TEST_CASE("SIGINT leaves whole lines in a JSON lines file") {
 }
 
 TEST_CASE("A second SIGINT ends the run at once") {
-  // After the last iteration the run asks for no interrupt any more, but judges its samples for a second or so: with one
-  // SIGINT alone it would be done.
+  // After the last iteration the run asks for no interrupt any more, but judges its samples for a second or so: with
+  // one SIGINT alone it would be done.
   ProcessOptions options = interrupted_at("Iteration 1/1");
   options.interrupt_again = true;
   const TemporaryFolder folder;
-  const ProcessResult result =
-      demask::testing::demask(quick({"--num_samples=64", "--batch_size=64", "--sequence_length=512", "--diffusion_iterations=1",
-                                     "--show_progress=True", "--output=" + (folder / "samples.txt")}),
-                              options);
+  const ProcessResult result = demask::testing::demask(
+      quick({"--num_samples=64", "--batch_size=64", "--sequence_length=512", "--diffusion_iterations=1",
+             "--show_progress=True", "--output=" + (folder / "samples.txt")}),
+      options);
   CHECK(result.exit_code == was_interrupted);
   CHECK_FALSE(contains(result.out, "SAMPLE"));
   CHECK(names_in(folder.path()).empty());
@@ -119,8 +122,9 @@ TEST_CASE("A second SIGINT ends the run at once") {
 
 TEST_CASE("A reader that leaves early ends the run quietly") {
   const TemporaryFolder folder;
-  const std::string command = std::string(DEMASK_BINARY) + " --device=cpu --num_samples=1000 --batch_size=1 --sequence_length=8" +
-                              " --diffusion_iterations=2 --show_progress=False --output=" + (folder / "samples.txt") + " | head -1";
+  const std::string command =
+      std::string(DEMASK_BINARY) + " --device=cpu --num_samples=1000 --batch_size=1 --sequence_length=8" +
+      " --diffusion_iterations=2 --show_progress=False --output=" + (folder / "samples.txt") + " | head -1";
   ProcessOptions options;
   options.directory = DEMASK_SOURCE_DIR;
   options.timeout_s = 60;
@@ -137,15 +141,15 @@ TEST_CASE("A batch that does not fit in memory is halved, and its samples stay t
   }
   const TemporaryFolder folder;
   const std::string output = folder / "samples.jsonl";
-  const std::vector<std::string> settings =
-      quick({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=512", "--diffusion_iterations=1", "--output=" + output});
+  const std::vector<std::string> settings = quick({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=512",
+                                                   "--diffusion_iterations=1", "--output=" + output});
   // One thread: threads reserve address space by the number of cores, and where they cannot, OpenMP ends the process.
   ProcessOptions options;
   options.environment = {{"OMP_NUM_THREADS", "1"}, {"OPENBLAS_NUM_THREADS", "1"}};
   options.timeout_s = 120;  // where only OpenBLAS's own buffer does not fit, OpenBLAS asks for it for ever
 
-  // What the program itself takes differs between versions of LibTorch. A step is less than 64 samples take, so that the
-  // first limit in which the run succeeds is one in which they do not all fit at once.
+  // What the program itself takes differs between versions of LibTorch. A step is less than 64 samples take, so that
+  // the first limit in which the run succeeds is one in which they do not all fit at once.
   ProcessResult halved;
   constexpr size_t gib = size_t{1} << 30;
   for (size_t limit = gib; halved.exit_code != done; limit += limit / 5) {

@@ -14,7 +14,9 @@ struct GuideCommand {
   int samples;
 };
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // What the guide's "Understanding the Output" lists: text, self-confidence, statistics, progress.
 void check_output(const ProcessResult& result, const GuideCommand& command, const std::string& progress) {
@@ -39,11 +41,11 @@ TEST_CASE("The guide's diffusion commands print samples, self-confidence, statis
       {{"--remasking_checkpoint_name=remasking.pt", "--randomness_strength=0.2"}, 4},
       {{"--schedule_type=custom", "--masking_ratios=[0.95,0.8,0.6,0.4,0.2,0.05]"}, 4},
       {{"--diffusion_iterations=100", "--temperature=0.6", "--intelligent_remasking=True"}, 4},
-      {{"--checkpoint_name=diffusion_nanogpt.pt", "--sampling_method=diffusion", "--sequence_length=256", "--diffusion_iterations=25",
-        "--temperature=0.7", "--num_samples=3"},
+      {{"--checkpoint_name=diffusion_nanogpt.pt", "--sampling_method=diffusion", "--sequence_length=256",
+        "--diffusion_iterations=25", "--temperature=0.7", "--num_samples=3"},
        3},
-      {{"--sampling_method=diffusion", "--sequence_length=512", "--temperature=1.0", "--top_p=0.9", "--intelligent_remasking=True",
-        "--diffusion_iterations=50"},
+      {{"--sampling_method=diffusion", "--sequence_length=512", "--temperature=1.0", "--top_p=0.9",
+        "--intelligent_remasking=True", "--diffusion_iterations=50"},
        4},
   };
   for (GuideCommand command : commands) {
@@ -56,14 +58,16 @@ TEST_CASE("The guide's diffusion commands print samples, self-confidence, statis
 }
 
 TEST_CASE("The guide's standard command continues its prompt") {
-  const GuideCommand command = {{"--sampling_method=standard", "--max_new_tokens=100", "--start_text=To be or not to be"}, 4};
+  const GuideCommand command = {
+      {"--sampling_method=standard", "--max_new_tokens=100", "--start_text=To be or not to be"}, 4};
   const ProcessResult result = demask::testing::demask(command.arguments);
   check_output(result, command, "Token ");
   CHECK(contains(result.out, "\nTo be or not to be"));
 }
 
 TEST_CASE("The guide's debug mode shows masks, ratios, probabilities and distributions on stderr") {
-  const GuideCommand command = {{"--log_debug=True", "--use_verbose_logging=True", "--sequence_length=64", "--diffusion_iterations=4"}, 4};
+  const GuideCommand command = {
+      {"--log_debug=True", "--use_verbose_logging=True", "--sequence_length=64", "--diffusion_iterations=4"}, 4};
   const ProcessResult result = demask::testing::demask(command.arguments);
   check_output(result, command, "tokens masked (");
   CHECK(contains(result.err, "####"));

@@ -13,7 +13,9 @@ namespace demask::testing {
 // As SPEC gives them to scripts.
 constexpr int done = 0, bad_usage = 2, bad_input = 3, failed = 4, was_interrupted = 130;
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 inline std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;
@@ -31,10 +33,10 @@ inline std::vector<std::string> quick(const std::vector<std::string>& arguments)
   return all;
 }
 
-// The run ends with `exit_code` and one message that holds each of `parts`, prints no sample, and leaves an older output
-// file as it was with nothing beside it.
-inline void check_refused(const std::vector<std::string>& arguments, int exit_code, const std::vector<std::string>& parts,
-                          const ProcessOptions& options = {}) {
+// The run ends with `exit_code` and one message that holds each of `parts`, prints no sample, and leaves an older
+// output file as it was with nothing beside it.
+inline void check_refused(const std::vector<std::string>& arguments, int exit_code,
+                          const std::vector<std::string>& parts, const ProcessOptions& options = {}) {
   const TemporaryFolder folder;
   const std::string output = folder / "samples.txt";
   write_file(output, "older");

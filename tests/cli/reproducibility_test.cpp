@@ -37,7 +37,8 @@ void check_batch_independence(const std::vector<std::string>& settings) {
 }  // namespace
 
 TEST_CASE("Diffusion draws the same sample alone and in any batch, to the last bit") {
-  check_batch_independence({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=96", "--diffusion_iterations=8"});
+  check_batch_independence(
+      {"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=96", "--diffusion_iterations=8"});
 }
 
 TEST_CASE("Standard sampling draws the same sample alone and in any batch, to the last bit") {
@@ -46,8 +47,8 @@ TEST_CASE("Standard sampling draws the same sample alone and in any batch, to th
 }
 
 TEST_CASE("A seed of -1 is drawn anew, printed, and reproduces its samples") {
-  const std::vector<std::string> settings = {"--sequence_length=32", "--diffusion_iterations=2", "--num_samples=1", "--dtype=float32",
-                                             "--device=cpu"};
+  const std::vector<std::string> settings = {"--sequence_length=32", "--diffusion_iterations=2", "--num_samples=1",
+                                             "--dtype=float32", "--device=cpu"};
   const auto drawn = [&](const std::string& seed) {
     std::vector<std::string> arguments = settings;
     arguments.push_back("--seed=" + seed);

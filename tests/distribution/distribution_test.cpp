@@ -54,7 +54,8 @@ TEST_CASE("Mean self-confidence is the original script's within four standard er
                                        Reference{true, 16, -0.038, 0.005}, Reference{true, 32, -0.018, 0.002}}) {
       const Estimate estimate = estimate_confidence(reference, device);
       CAPTURE(device, reference.intelligent, reference.iterations, estimate.mean, estimate.standard_error);
-      CHECK(std::abs(estimate.mean - reference.mean) < 4 * std::hypot(estimate.standard_error, reference.standard_error));
+      CHECK(std::abs(estimate.mean - reference.mean) <
+            4 * std::hypot(estimate.standard_error, reference.standard_error));
     }
   }
 }

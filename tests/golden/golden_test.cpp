@@ -1,7 +1,6 @@
 // Greedy cases whose text was computed elsewhere, in float32 and float64 alike: tests/golden/*.json.
-#include <nlohmann/json.hpp>
-
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -13,7 +12,9 @@ using nlohmann::json;
 
 namespace {
 
-json read_golden(const std::string& name) { return json::parse(read_file(std::string(DEMASK_SOURCE_DIR) + "/tests/golden/" + name)); }
+json read_golden(const std::string& name) {
+  return json::parse(read_file(std::string(DEMASK_SOURCE_DIR) + "/tests/golden/" + name));
+}
 
 // The shipped files under the names that the golden cases use.
 std::string shipped(const std::string& checkpoint) {
@@ -26,8 +27,8 @@ std::string shipped(const std::string& checkpoint) {
 std::string export_to(const TemporaryFolder& folder, const std::string& checkpoint) {
   const std::string source = std::string(DEMASK_SOURCE_DIR) + "/out/" + checkpoint;
   const std::string target = folder / checkpoint;
-  const ProcessResult exported =
-      run_process({DEMASK_TEST_PYTHON, std::string(DEMASK_SOURCE_DIR) + "/tools/export_torchscript.py", source, target});
+  const ProcessResult exported = run_process(
+      {DEMASK_TEST_PYTHON, std::string(DEMASK_SOURCE_DIR) + "/tools/export_torchscript.py", source, target});
   INFO(exported.err);
   REQUIRE(exported.exit_code == 0);
   return target;
@@ -39,16 +40,19 @@ void check_infill(const json& expected, const std::string& checkpoint, const std
   const std::string text = folder / "template.txt";
   write_file(text, expected["infill_text"]);
   const ProcessResult result = demask::testing::demask(
-      {"--sampling_method=diffusion", "--checkpoint_name=" + checkpoint, "--infill_text=FILE:" + text, "--num_samples=1",
-       "--diffusion_iterations=" + expected["diffusion_iterations"].dump(), "--start_ratio=" + expected["start_ratio"].dump(),
-       "--end_ratio=" + expected["end_ratio"].dump(), "--randomness_strength=" + expected["randomness_strength"].dump(),
-       "--intelligent_remasking=" + std::string(expected["intelligent_remasking"].get<bool>() ? "True" : "False"), "--temperature=0",
-       "--dtype=float32", "--device=" + device, "--dataset=char_diffusion", "--show_progress=False", "--output=" + output});
+      {"--sampling_method=diffusion", "--checkpoint_name=" + checkpoint, "--infill_text=FILE:" + text,
+       "--num_samples=1", "--diffusion_iterations=" + expected["diffusion_iterations"].dump(),
+       "--start_ratio=" + expected["start_ratio"].dump(), "--end_ratio=" + expected["end_ratio"].dump(),
+       "--randomness_strength=" + expected["randomness_strength"].dump(),
+       "--intelligent_remasking=" + std::string(expected["intelligent_remasking"].get<bool>() ? "True" : "False"),
+       "--temperature=0", "--dtype=float32", "--device=" + device, "--dataset=char_diffusion", "--show_progress=False",
+       "--output=" + output});
   INFO(checkpoint << " on " << device << ": " << result.err);
   REQUIRE(result.exit_code == 0);
   const json sample = read_json_lines(output).at(0);
   CHECK(sample["text"] == expected["expected"]);
-  CHECK(sample["self_confidence"].get<double>() == Catch::Approx(expected["self_confidence"].get<double>()).margin(1e-3));
+  CHECK(sample["self_confidence"].get<double>() ==
+        Catch::Approx(expected["self_confidence"].get<double>()).margin(1e-3));
 }
 
 void check_standard(const json& expected, const std::string& checkpoint, const std::string& device) {

@@ -11,7 +11,8 @@
 
 namespace demask::testing {
 
-// The working directory is the source tree unless the options name another, so that default paths find the shipped files.
+// The working directory is the source tree unless the options name another, so that default paths find the shipped
+// files.
 inline ProcessResult demask(std::vector<std::string> arguments, ProcessOptions options = {}) {
   arguments.insert(arguments.begin(), DEMASK_BINARY);
   if (options.directory.empty()) {
@@ -33,7 +34,8 @@ inline std::vector<nlohmann::json> read_json_lines(const std::string& path) {
 // The devices of this machine that demask can use: always the CPU, and CUDA where it says so.
 inline std::vector<std::string> devices() {
   const std::string version = demask({"--version"}).out;
-  const bool cuda = version.find("seen") != std::string::npos && version.find("no CUDA device seen") == std::string::npos;
+  const bool cuda =
+      version.find("seen") != std::string::npos && version.find("no CUDA device seen") == std::string::npos;
   return cuda ? std::vector<std::string>{"cpu", "cuda"} : std::vector<std::string>{"cpu"};
 }
 

@@ -10,15 +10,15 @@
 namespace demask::testing {
 
 struct ProcessOptions {
-  std::string directory;                                        // working directory; empty: the caller's
+  std::string directory;                                         // working directory; empty: the caller's
   std::vector<std::pair<std::string, std::string>> environment;  // added to the caller's
-  std::string stdout_path;                                      // send stdout to this file instead of keeping it
-  double interrupt_after_s = 0.0;                               // send `signal` after this long, if > 0
-  int signal = 2;                                               // SIGINT
-  std::string interrupt_on_stderr;                              // or as soon as stderr holds this text
-  bool interrupt_again = false;                                 // and once more 0.2 s later
-  double timeout_s = 300.0;                                     // then SIGKILL, and timed_out
-  size_t address_space_bytes = 0;                               // RLIMIT_AS, if > 0
+  std::string stdout_path;                                       // send stdout to this file instead of keeping it
+  double interrupt_after_s = 0.0;                                // send `signal` after this long, if > 0
+  int signal = 2;                                                // SIGINT
+  std::string interrupt_on_stderr;                               // or as soon as stderr holds this text
+  bool interrupt_again = false;                                  // and once more 0.2 s later
+  double timeout_s = 300.0;                                      // then SIGKILL, and timed_out
+  size_t address_space_bytes = 0;                                // RLIMIT_AS, if > 0
 };
 
 struct ProcessResult {

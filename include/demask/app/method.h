@@ -15,9 +15,9 @@ namespace demask {
 struct Method {
   // Draws the samples first_index .. first_index + count - 1; the observer may be null.
   std::function<std::vector<Sample>(int64_t first_index, int64_t count, Observer* observer)> draw;
-  std::function<int64_t()> forwards;  // model calls so far
-  int64_t length = 0;                 // tokens of a sample, prompt included
-  int64_t generated = 0;              // of them drawn
+  std::function<int64_t()> forwards;                        // model calls so far
+  int64_t length = 0;                                       // tokens of a sample, prompt included
+  int64_t generated = 0;                                    // of them drawn
   std::vector<std::pair<std::string, std::string>> header;  // label and value, for people
 };
 

@@ -14,9 +14,10 @@ namespace demask {
 // Throws Error(bad_input) naming key and path where the file cannot be read.
 std::string read_text_argument(const std::string& key, const std::string& value);
 
-// The ids of `text`. Characters outside the vocabulary are an Error(bad_input) that names `key` and each of them, or with
-// skip_unknown are dropped with a notice on stderr.
-std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary, bool skip_unknown);
+// The ids of `text`. Characters outside the vocabulary are an Error(bad_input) that names `key` and each of them, or
+// with skip_unknown are dropped with a notice on stderr.
+std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
+                                 bool skip_unknown);
 
 // A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage) where the prefix leaves none.
 Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id);

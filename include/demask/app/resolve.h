@@ -26,16 +26,18 @@ std::string remasking_checkpoint_path(const Config& config);
 // meta_path, else meta.pkl or meta.json of the dataset: the flag's, the model's own, or shakespeare_char.
 std::string vocabulary_path(const Config& config, const ModelInfo& model);
 
-// Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has many more.
+// Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has
+// many more.
 void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
                       const std::string& checkpoint);
 
 // Throws Error(bad_usage) where writing `output` would overwrite one of the files that the run reads.
 void check_output(const std::string& output, const std::vector<std::string>& inputs);
 
-// The flag, else the vocabulary's own, else the model's first id past the characters. None where the model has no such row.
-// Throws Error(bad_usage) where the flag names an id that the model does not have.
-std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary, const ModelInfo& model);
+// The flag, else the vocabulary's own, else the model's first id past the characters. None where the model has no such
+// row. Throws Error(bad_usage) where the flag names an id that the model does not have.
+std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
+                                          const ModelInfo& model);
 
 // Ids that may be sampled: those with text, but not the mask.
 std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id);

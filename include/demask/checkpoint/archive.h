@@ -12,7 +12,7 @@
 #include "demask/checkpoint/input_file.h"
 
 namespace at {
-class Tensor;
+class Tensor;  // NOLINT(bugprone-forward-declaration-namespace): LibTorch itself declares another
 }
 
 namespace demask {

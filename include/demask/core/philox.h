@@ -27,7 +27,10 @@ constexpr Counter generate(Counter counter, Key key) {
   return counter;
 }
 
-// Uniform in (0, 1) with 23 random bits: the middle of one of 2^23 equal intervals, exact in float32, so never 0 and never 1.
-constexpr float to_uniform(uint32_t word) { return (static_cast<float>(word >> 9) + 0.5F) * 0x1p-23F; }
+// Uniform in (0, 1) with 23 random bits: the middle of one of 2^23 equal intervals, exact in float32, so never 0 and
+// never 1.
+constexpr float to_uniform(uint32_t word) {
+  return (static_cast<float>(word >> 9) + 0.5F) * 0x1p-23F;
+}
 
 }  // namespace demask::philox

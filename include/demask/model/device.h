@@ -18,7 +18,8 @@ void synchronize(at::Device device);
 // Bytes that can still be allocated on `device`.
 int64_t free_memory_bytes(at::Device device);
 
-// Bytes of host memory that can still be used: what the kernel counts as available, within this process's control group.
+// Bytes of host memory that can still be used: what the kernel counts as available, within this process's control
+// group.
 int64_t host_memory_available_bytes();
 
 // Gives memory that LibTorch keeps for reuse back to `device`.

@@ -22,16 +22,16 @@ class Gpt : public LanguageModel {
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return token_embedding_.device(); }
   at::Tensor logits(const at::Tensor& tokens) override;
-  // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every position
-  // moves with each token, so the last block is run again.
+  // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
+  // position moves with each token, so the last block is run again.
   std::unique_ptr<DecodingSession> begin(int64_t batch, int64_t max_length) override;
 
  private:
   friend class CachedSession;
 
   struct Linear {
-    at::Tensor weight;  // [out, in]
-    at::Tensor bias;    // [out], or undefined
+    at::Tensor weight;                                 // [out, in]
+    at::Tensor bias;                                   // [out], or undefined
     at::Tensor operator()(const at::Tensor& x) const;  // [B, T, in] -> [B, T, out]
   };
   struct Norm {
@@ -54,7 +54,8 @@ class Gpt : public LanguageModel {
     int64_t length = 0;
   };
 
-  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions and are added to it.
+  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions and are
+  // added to it.
   at::Tensor hidden(const at::Tensor& tokens, Cache* cache) const;
   at::Tensor attention(const Block& block, const at::Tensor& x, size_t layer, Cache* cache) const;
   at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;

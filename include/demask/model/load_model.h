@@ -16,7 +16,8 @@ struct LoadOptions {
   bool compile = false;               // freeze and optimise TorchScript for inference
 };
 
-// Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that demask refuses.
+// Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that
+// demask refuses.
 std::unique_ptr<LanguageModel> load_model(const std::string& path, const LoadOptions& options);
 
 }  // namespace demask

@@ -32,10 +32,10 @@ struct DiffusionOptions {
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
 };
 
-// One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T] filled
-// from logits [B, T, V] with uniforms [B, T].
-Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked, const at::Tensor& uniforms,
-                 const DiffusionOptions& options);
+// One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T]
+// filled from logits [B, T, V] with uniforms [B, T].
+Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                 const at::Tensor& uniforms, const DiffusionOptions& options);
 
 class DiffusionSampler {
  public:

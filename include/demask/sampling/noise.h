@@ -1,4 +1,5 @@
-// Random numbers that are a pure function of (seed, sample index, step, position, purpose), whatever the batch or device.
+// Random numbers that are a pure function of (seed, sample index, step, position, purpose), whatever the batch or
+// device.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,7 +17,8 @@ enum class Purpose : uint32_t { draw = 0, remask = 1, first_token = 2 };
 at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, int64_t step, int64_t positions, Purpose purpose);
 
 // The same through tensor operations only, which is how it runs on devices other than the CPU.
-at::Tensor uniform_by_tensors(uint64_t seed, const at::Tensor& sample_indices, int64_t step, int64_t positions, Purpose purpose);
+at::Tensor uniform_by_tensors(uint64_t seed, const at::Tensor& sample_indices, int64_t step, int64_t positions,
+                              Purpose purpose);
 
 // The number that `uniform` gives for one sample and position, on the host.
 float uniform_at(uint64_t seed, int64_t sample_index, int64_t step, int64_t position, Purpose purpose);

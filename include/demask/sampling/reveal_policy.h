@@ -38,8 +38,8 @@ class RandomRemasking : public RevealPolicy {
   at::Tensor next_masked(const Proposal& proposal, const at::Tensor& noise, const RemaskBudget& budget) override;
 };
 
-// Highest (1 - r) * (1 - p) + r * u, where p is the model's untempered probability (softmax over all its outputs) of the
-// token in place, given the whole filled text. One forward. Source: the guide's "intelligent remasking".
+// Highest (1 - r) * (1 - p) + r * u, where p is the model's untempered probability (softmax over all its outputs) of
+// the token in place, given the whole filled text. One forward. Source: the guide's "intelligent remasking".
 class SelfConfidenceRemasking : public RevealPolicy {
  public:
   // randomness: r in [0, 1].

@@ -17,25 +17,27 @@ struct Sample {
 // One step of a batch as the sampler saw it. Tensors are live on the model's device and valid during the call only;
 // reading them synchronises the device, which only an observer that looks has to pay.
 struct StepView {
-  int64_t step = 0;             // 0-based
-  int64_t steps = 0;            // in this batch
-  int64_t masked_before = 0;    // positions masked when the step began, over the whole batch
-  int64_t masked_after = 0;     // positions masked again by it
-  int64_t positions = 0;        // B * T
-  double remask_ratio = 0.0;    // of the free positions, applied at the end of the step; 0 in the last
-  at::Tensor before;            // [B, T] int64, mask id at masked positions
-  at::Tensor was_masked;        // [B, T] bool
-  at::Tensor logits;            // [B, T, V] float32 that the tokens were drawn from, before temperature. Standard: [B, V]
-  at::Tensor filled;            // [B, T] int64 after drawing. Standard: [B, 1], the new tokens
-  at::Tensor probabilities;     // [B, T] float32, probability under which each token was drawn (1 where none was). Standard: [B, 1]
-  at::Tensor after;             // [B, T] int64 after remasking. Standard: undefined
+  int64_t step = 0;           // 0-based
+  int64_t steps = 0;          // in this batch
+  int64_t masked_before = 0;  // positions masked when the step began, over the whole batch
+  int64_t masked_after = 0;   // positions masked again by it
+  int64_t positions = 0;      // B * T
+  double remask_ratio = 0.0;  // of the free positions, applied at the end of the step; 0 in the last
+  at::Tensor before;          // [B, T] int64, mask id at masked positions
+  at::Tensor was_masked;      // [B, T] bool
+  at::Tensor logits;          // [B, T, V] float32 that the tokens were drawn from, before temperature. Standard: [B, V]
+  at::Tensor filled;          // [B, T] int64 after drawing. Standard: [B, 1], the new tokens
+  at::Tensor probabilities;   // [B, T] float32, probability under which each token was drawn (1 where none was).
+                              // Standard: [B, 1]
+  at::Tensor after;           // [B, T] int64 after remasking. Standard: undefined
 };
 
 // Told of every step. The default does nothing; samplers hold a pointer that may be null.
 class Observer {
  public:
   virtual ~Observer() = default;
-  // A batch of `batch` samples starting at global index `first_index` begins: `steps` steps of `tokens_per_sample` tokens each.
+  // A batch of `batch` samples starting at global index `first_index` begins: `steps` steps of `tokens_per_sample`
+  // tokens each.
   virtual void on_batch(int64_t /*first_index*/, int64_t /*batch*/, int64_t /*steps*/, int64_t /*tokens_per_sample*/) {}
   virtual void on_step(const StepView& /*view*/) {}
   // The batch is complete and read back.

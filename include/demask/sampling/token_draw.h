@@ -1,5 +1,5 @@
-// From logits to drawn tokens: filters over logits, then one uniform number a row. All functions are pure and keep shapes
-// fixed; rows are the leading dimensions, V the last.
+// From logits to drawn tokens: filters over logits, then one uniform number a row. All functions are pure and keep
+// shapes fixed; rows are the leading dimensions, V the last.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -29,7 +29,8 @@ at::Tensor penalize_repetition(const at::Tensor& logits, const at::Tensor& token
                                double penalty, int64_t window);
 
 // The same for the one position that follows `tokens` [B, n]: logits [B, V].
-at::Tensor penalize_repetition_of_next(const at::Tensor& logits, const at::Tensor& tokens, double penalty, int64_t window);
+at::Tensor penalize_repetition_of_next(const at::Tensor& logits, const at::Tensor& tokens, double penalty,
+                                       int64_t window);
 
 // Logits [..., V] below the k-th largest of their row become -inf; ties with it stay (nanoGPT's rule).
 at::Tensor keep_top_k(const at::Tensor& logits, int64_t k);
@@ -44,6 +45,7 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);
 
 // Temperature, top-k, nucleus and the draw; greedy (lowest id among equals) at temperature 0.
 // forbidden: [V] float32, 0 or -inf, added to the logits first.
-Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options);
+Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
+                 const DrawOptions& options);
 
 }  // namespace demask

@@ -14,7 +14,9 @@ namespace {
 
 constexpr int64_t mask = 4;
 
-Vocabulary letters() { return Vocabulary({"a", "b", "é", "\n"}); }
+Vocabulary letters() {
+  return Vocabulary({"a", "b", "é", "\n"});
+}
 
 Template infill(const std::string& text, const std::string& mask_character = "#") {
   return infill_template(text, mask_character, letters(), mask, false);

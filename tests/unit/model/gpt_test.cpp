@@ -53,7 +53,9 @@ TEST_CASE("CUDA and CPU logits agree to 1e-3 in float32, and half precisions sta
     CAPTURE(name);
     const at::Tensor tokens = some_tokens(3, 300, 65);
     const at::Tensor reference = load("out/" + name).logits(tokens);
-    const auto on_cuda = [&](at::ScalarType dtype) { return load("out/" + name, dtype, at::kCUDA).logits(tokens.cuda()).cpu(); };
+    const auto on_cuda = [&](at::ScalarType dtype) {
+      return load("out/" + name, dtype, at::kCUDA).logits(tokens.cuda()).cpu();
+    };
     CHECK(relative_error(on_cuda(at::kFloat), reference) < 1e-3);
     CHECK(relative_error(on_cuda(at::kHalf), reference) < 1e-2);
     CHECK(relative_error(on_cuda(at::kBFloat16), reference) < 5e-2);
@@ -62,7 +64,8 @@ TEST_CASE("CUDA and CPU logits agree to 1e-3 in float32, and half precisions sta
 
 TEST_CASE("bfloat16 on the CPU stays close to float32") {
   const at::Tensor tokens = some_tokens(2, 100, 65);
-  CHECK(relative_error(load("out/diffusion_nanogpt.pt", at::kBFloat16).logits(tokens), load("out/diffusion_nanogpt.pt").logits(tokens)) < 5e-2);
+  CHECK(relative_error(load("out/diffusion_nanogpt.pt", at::kBFloat16).logits(tokens),
+                       load("out/diffusion_nanogpt.pt").logits(tokens)) < 5e-2);
 }
 
 TEST_CASE("On the CPU in float32 a sample's logits are the same bits whatever runs beside it") {

@@ -17,7 +17,9 @@ namespace {
 
 constexpr int64_t mask = 3;
 
-Template all_free(size_t length) { return {std::vector<int64_t>(length, mask), std::vector<bool>(length, false)}; }
+Template all_free(size_t length) {
+  return {std::vector<int64_t>(length, mask), std::vector<bool>(length, false)};
+}
 
 DiffusionOptions options_for(MaskSchedule schedule) {
   at::Tensor forbidden = at::zeros({mask + 1});
@@ -69,15 +71,18 @@ TEST_CASE("Fixed positions keep their tokens in every forward and in the end") {
   CHECK(samples[1].tokens[2] == 1);
 }
 
-TEST_CASE("Random remasking costs one forward an iteration, self-confidence two but for those that mask nothing again") {
+TEST_CASE(
+    "Random remasking costs one forward an iteration, self-confidence two but for those that mask nothing again") {
   FixedLogits fake(at::zeros({8, 4}));
   WatchedModel model(fake, "fake");
   RandomRemasking random;
-  DiffusionSampler(model, random, options_for(MaskSchedule::linear(5, 0.9, 0.2))).sample(0, 2, all_free(8), nullptr, {});
+  DiffusionSampler(model, random, options_for(MaskSchedule::linear(5, 0.9, 0.2)))
+      .sample(0, 2, all_free(8), nullptr, {});
   CHECK(model.forwards() == 5 + 1);  // and one for the self-confidence
   WatchedModel again(fake, "fake");
   SelfConfidenceRemasking confident(again, 0.0);
-  DiffusionSampler(again, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2))).sample(0, 2, all_free(8), nullptr, {});
+  DiffusionSampler(again, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2)))
+      .sample(0, 2, all_free(8), nullptr, {});
   CHECK(again.forwards() == 5 + 4 + 1);
 }
 
@@ -85,7 +90,8 @@ TEST_CASE("Self-confidence is the mean log probability over every output, the ma
   FixedLogits fake(at::zeros({6, 4}));
   WatchedModel model(fake, "fake");
   RandomRemasking policy;
-  const std::vector<Sample> samples = DiffusionSampler(model, policy, options_for(MaskSchedule::linear(1, 1, 0))).sample(0, 1, all_free(6), nullptr, {});
+  const std::vector<Sample> samples = DiffusionSampler(model, policy, options_for(MaskSchedule::linear(1, 1, 0)))
+                                          .sample(0, 1, all_free(6), nullptr, {});
   CHECK(samples[0].self_confidence == Catch::Approx(std::log(0.25)));
 }
 

@@ -13,7 +13,9 @@ using demask::uniform_at;
 
 namespace {
 
-at::Tensor indices(std::vector<int64_t> values) { return at::tensor(values, at::kLong); }
+at::Tensor indices(std::vector<int64_t> values) {
+  return at::tensor(values, at::kLong);
+}
 
 }  // namespace
 
@@ -41,7 +43,8 @@ TEST_CASE("Host and tensor arithmetic give the same bits") {
   const at::Tensor host = uniform(seed, indices(samples), 42, 11, Purpose::remask);
   for (size_t b = 0; b < samples.size(); ++b) {
     for (int64_t position = 0; position < 11; ++position) {
-      REQUIRE(host[static_cast<int64_t>(b)][position].item<float>() == uniform_at(seed, samples[b], 42, position, Purpose::remask));
+      REQUIRE(host[static_cast<int64_t>(b)][position].item<float>() ==
+              uniform_at(seed, samples[b], 42, position, Purpose::remask));
     }
   }
   CHECK(at::equal(host, demask::uniform_by_tensors(seed, indices(samples), 42, 11, Purpose::remask)));

@@ -12,8 +12,12 @@ using demask::testing::FixedLogits;
 
 namespace {
 
-at::Tensor floats(const std::vector<double>& values) { return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0); }
-at::Tensor longs(const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).unsqueeze(0); }
+at::Tensor floats(const std::vector<double>& values) {
+  return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0);
+}
+at::Tensor longs(const std::vector<int64_t>& values) {
+  return at::tensor(values, at::kLong).unsqueeze(0);
+}
 
 RemaskBudget budget(const std::vector<int64_t>& eligible, int64_t count) {
   return {longs(eligible).to(at::kBool), at::full({1, 1}, count, at::kLong)};
@@ -72,5 +76,6 @@ TEST_CASE("A remasking model masks what it calls wrong, whichever class that is"
   const Proposal proposal{longs({0, 0, 0}), {}, {}};
   RemaskingModelRemasking class_one(model, 1, 0.0), class_zero(model, 0, 0.0);
   CHECK(positions(class_one.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{1});
-  CHECK(positions(class_zero.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{0});
+  CHECK(positions(class_zero.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) ==
+        std::vector<int64_t>{0});
 }

@@ -31,4 +31,6 @@ TEST_CASE("A custom schedule has one iteration a ratio and skips the first ratio
   CHECK(schedule.remask_count(2, 8) == 0);
 }
 
-TEST_CASE("One iteration masks nothing again") { CHECK(MaskSchedule::linear(1, 0.95, 0.05).remask_count(0, 100) == 0); }
+TEST_CASE("One iteration masks nothing again") {
+  CHECK(MaskSchedule::linear(1, 0.95, 0.05).remask_count(0, 100) == 0);
+}

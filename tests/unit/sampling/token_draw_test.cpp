@@ -14,9 +14,15 @@ namespace {
 
 constexpr float never = -std::numeric_limits<float>::infinity();
 
-at::Tensor row(const std::vector<double>& values) { return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0); }
-at::Tensor log_of(const std::vector<double>& probabilities) { return at::tensor(probabilities, at::kDouble).log().to(at::kFloat).unsqueeze(0); }
-at::Tensor u(double value) { return at::full({1}, value, at::kFloat); }
+at::Tensor row(const std::vector<double>& values) {
+  return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0);
+}
+at::Tensor log_of(const std::vector<double>& probabilities) {
+  return at::tensor(probabilities, at::kDouble).log().to(at::kFloat).unsqueeze(0);
+}
+at::Tensor u(double value) {
+  return at::full({1}, value, at::kFloat);
+}
 
 std::vector<bool> kept(const at::Tensor& logits) {
   std::vector<bool> result;
@@ -48,7 +54,8 @@ TEST_CASE("Drawn frequencies are the probabilities, within five standard errors 
   const std::vector<double> probabilities = {0.02, 0.5, 0.18, 0.3};
   const int64_t draws = 200000;
   // Equally spaced numbers would hide a wrong order of ids; a golden-ratio sequence is as even and in no order.
-  const at::Tensor uniforms = at::remainder(at::arange(draws, at::kDouble) * 0.6180339887498949, 1.0).to(at::kFloat).clamp(1e-7, 1 - 1e-7);
+  const at::Tensor uniforms =
+      at::remainder(at::arange(draws, at::kDouble) * 0.6180339887498949, 1.0).to(at::kFloat).clamp(1e-7, 1 - 1e-7);
   const at::Tensor ids = draw_from(log_of(probabilities).expand({draws, 4}), uniforms).ids;
   for (size_t id = 0; id < probabilities.size(); ++id) {
     const double p = probabilities[id];
