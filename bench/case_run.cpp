@@ -1,0 +1,173 @@
+#include "bench/case_run.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+
+#include "bench/table.h"
+#include "bench/timing.h"
+#include "demask/config/command_line.h"
+#include "demask/model/device.h"
+
+namespace demask::bench {
+namespace {
+
+at::Tensor random_tokens(const ModelInfo& info, int64_t batch, int64_t length, at::Device device) {
+  const int64_t ids = info.input_size > 0 ? std::min(info.input_size, info.output_size) : info.output_size;
+  return at::randint(ids, {batch, length}, at::TensorOptions(at::kLong).device(device));
+}
+
+// Seconds that the forwards of one draw take with nothing between them.
+double bare_forwards(const Loaded& loaded, int64_t batch, int64_t forwards, int64_t repeats) {
+  const c10::InferenceMode inference;
+  const Session& session = loaded.session;
+  const int64_t length = loaded.method.length, drawn = loaded.method.generated;
+  const at::Tensor tokens = random_tokens(session.model->info(), batch, length, session.device);
+  if (session.config.sampling_method == "diffusion") {
+    return static_cast<double>(forwards) *
+           seconds_per_call(session.device, repeats, [&] { session.model->logits(tokens); });
+  }
+  // Left to right, then whatever forwards over the whole text the draw makes besides.
+  const int64_t block = session.model->info().block_size;
+  const int64_t judged = block > 0 ? std::min(length - 1, block) : length - 1;
+  return seconds_per_call(session.device, repeats, [&] {
+    const std::unique_ptr<DecodingSession> decoding = session.model->begin(batch, length);
+    decoding->append(tokens.narrow(1, 0, length - drawn));
+    for (int64_t at = length - drawn; at < length - 1; ++at) {
+      decoding->append(tokens.narrow(1, at, 1));
+    }
+    for (int64_t i = drawn; i < forwards; ++i) {
+      session.model->logits(tokens.narrow(1, 0, judged));
+    }
+  });
+}
+
+std::vector<Column> columns(bool with_anchors) {
+  std::vector<Column> columns = {{"case", 30},     {"seconds", 8}, {"min", 8},      {"max", 8},
+                                 {"load s", 7},    {"tok/s", 8},   {"forwards", 8}, {"ms/fwd", 8},
+                                 {"outside %", 9}, {"limit s", 8}, {"of limit", 8}};
+  if (with_anchors) {
+    columns.insert(columns.end(), {{"sample.py", 9}, {"faster", 7}, {"to reach", 8}});
+  }
+  return columns;
+}
+
+double outside_share(const CaseResult& result) {
+  return 1 - result.bare_s / spread(result.seconds).median;
+}
+
+std::vector<std::string> cells(const Case& one, const CaseResult& result, const std::optional<Anchor>& anchor,
+                               bool with_anchors) {
+  const Spread seconds = spread(result.seconds);
+  const std::optional<double> of_limit =
+      result.limit_s ? std::optional<double>(*result.limit_s / seconds.median) : std::nullopt;
+  std::vector<std::string> cells = {one.name,
+                                    show_seconds(seconds.median),
+                                    show_seconds(seconds.least),
+                                    show_seconds(seconds.most),
+                                    show_seconds(result.load_s),
+                                    show(static_cast<double>(result.tokens) / seconds.median, 0),
+                                    fmt::format("{}", result.forwards),
+                                    show(1e3 * seconds.median / static_cast<double>(result.forwards), 3),
+                                    show(100 * outside_share(result), 1),
+                                    show_seconds(result.limit_s),
+                                    show(of_limit, 3)};
+  if (with_anchors) {
+    cells.push_back(anchor ? show_seconds(anchor->original) : "-");
+    cells.push_back(anchor ? show(anchor->original / seconds.median, 1) + "x" : "-");
+    cells.push_back(anchor ? show_seconds(anchor->to_reach) : "-");
+  }
+  return cells;
+}
+
+nlohmann::ordered_json optional_json(const std::optional<double>& number) {
+  return number ? nlohmann::ordered_json(*number) : nlohmann::ordered_json(nullptr);
+}
+
+nlohmann::ordered_json case_json(const Case& one, const CaseResult& result, const std::optional<Anchor>& anchor) {
+  const double median = spread(result.seconds).median;
+  nlohmann::ordered_json json = {{"case", one.name},
+                                 {"arguments", result.arguments},
+                                 {"seconds", spread_json(result.seconds)},
+                                 {"load_s", result.load_s},
+                                 {"tokens", result.tokens},
+                                 {"tokens_per_s", static_cast<double>(result.tokens) / median},
+                                 {"forwards", result.forwards},
+                                 {"ms_per_forward", 1e3 * median / static_cast<double>(result.forwards)},
+                                 {"bare_forwards_s", result.bare_s},
+                                 {"share_outside_forward", outside_share(result)},
+                                 {"limit_s", optional_json(result.limit_s)},
+                                 {"operations_at_large_product_rate_s", optional_json(result.at_large_rate)}};
+  json["fraction_of_limit"] =
+      optional_json(result.limit_s ? std::optional<double>(*result.limit_s / median) : std::nullopt);
+  if (anchor) {
+    json["sample_py_s"] = anchor->original;
+    json["to_reach_s"] = anchor->to_reach;
+    json["times_faster_than_sample_py"] = anchor->original / median;
+  }
+  return json;
+}
+
+}  // namespace
+
+Loaded::Loaded(const std::vector<std::string>& arguments) : parsed(parse_command_line(arguments).parsed), seconds(0) {
+  const Clock::time_point start = Clock::now();
+  session = open_session(parsed);
+  method = make_method(session, parsed);
+  synchronize(session.device);
+  seconds = seconds_since(start);
+}
+
+std::vector<double> time_draws(const Loaded& loaded, int64_t repeats) {
+  const Config& config = loaded.session.config;
+  return time_calls(loaded.session.device, repeats,
+                    [&] { loaded.method.draw(config.first_sample, config.num_samples, nullptr); });
+}
+
+CaseResult run_case(const Case& one, const Options& options, const Ceilings& ceilings) {
+  CaseResult result;
+  result.arguments = complete_arguments(one.arguments, one.samples, passed_through(options));
+  const Loaded loaded(result.arguments);
+  result.load_s = loaded.seconds;
+  result.tokens = one.samples * loaded.method.generated;
+  result.seconds = time_draws(loaded, options.repeats);
+  const int64_t draws = options.repeats + warm_ups(options.device);
+  result.forwards = loaded.method.forwards() / draws;  // every draw makes as many
+  result.bare_s = bare_forwards(loaded, one.samples, result.forwards, options.repeats);
+  if (one.shape) {
+    const ForwardSize size{one.samples, loaded.method.length, loaded.session.model->info().output_size};
+    const auto forwards = static_cast<double>(result.forwards);
+    result.limit_s = forwards * forward_limit(*one.shape, size, options, ceilings);
+    result.at_large_rate = forwards * (weight_operations(*one.shape, size) + attention_operations(*one.shape, size)) /
+                           ceilings.product_rate;
+  }
+  return result;
+}
+
+nlohmann::ordered_json run_cases(const std::vector<Case>& cases, const Options& options, const Ceilings& ceilings,
+                                 bool with_anchors, std::FILE* file) {
+  auto results = nlohmann::ordered_json::array();
+  fmt::print(file, "\nCases: seconds of one warm draw of all samples, the median of {}\n", options.repeats);
+  Table table(file, columns(with_anchors));
+  for (const Case& one : cases) {
+    // Times taken on another kind of device say nothing about this one.
+    const std::optional<Anchor> anchor =
+        with_anchors && one.cuda == options.device.is_cuda() ? find_anchor(one.name) : std::nullopt;
+    try {
+      const CaseResult result = run_case(one, options, ceilings);
+      table.row(cells(one, result, anchor, with_anchors));
+      results.push_back(case_json(one, result, anchor));
+    } catch (const std::exception& error) {
+      fmt::print(stderr, "{} failed: {}\n", one.name, error.what());
+      results.push_back({{"case", one.name}, {"failed", error.what()}});
+    }
+    release_cached_memory(options.device);
+  }
+  return results;
+}
+
+}  // namespace demask::bench

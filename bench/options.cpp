@@ -1,0 +1,27 @@
+#include "bench/options.h"
+
+#include "demask/app/resolve.h"
+
+namespace demask::bench {
+
+void resolve(Options& options) {
+  options.device = resolve_device(options.device_name);
+  options.dtype = resolve_dtype(options.dtype_name, options.device);
+}
+
+std::vector<std::string> passed_through(const Options& options) {
+  std::vector<std::string> arguments = {"--device=" + options.device_name, "--dtype=" + options.dtype_name};
+  if (options.out_dir) {
+    arguments.push_back("--out_dir=" + *options.out_dir);
+  }
+  if (options.data_dir) {
+    arguments.push_back("--data_dir=" + *options.data_dir);
+  }
+  return arguments;
+}
+
+std::string to_name(at::ScalarType dtype) {
+  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+}
+
+}  // namespace demask::bench

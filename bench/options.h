@@ -1,0 +1,33 @@
+// What every part of the benchmark needs to know about the run.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace demask::bench {
+
+struct Options {
+  std::string device_name = "auto";  // as the user gave them
+  std::string dtype_name = "auto";
+  std::optional<std::string> out_dir;
+  std::optional<std::string> data_dir;
+  int64_t repeats = 5;
+
+  at::Device device = at::kCPU;  // what the names stand for here
+  at::ScalarType dtype = at::kFloat;
+};
+
+// Sets device and dtype from their names, as demask does. Throws Error(bad_usage) where they are not here.
+void resolve(Options& options);
+
+// The arguments of demask that the benchmark's own flags turn into.
+std::vector<std::string> passed_through(const Options& options);
+
+// As users spell it: "float32", "bfloat16" or "float16".
+std::string to_name(at::ScalarType dtype);
+
+}  // namespace demask::bench

@@ -1,0 +1,107 @@
+#include "bench/synthetic.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "bench/peak_memory.h"
+#include "bench/timing.h"
+#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "demask/model/gpt.h"
+#include "demask/sampling/diffusion_sampler.h"
+
+namespace demask::bench {
+namespace {
+
+constexpr double weight_deviation = 0.02;  // nanoGPT's initialisation
+constexpr double randomness = 0.4;
+
+// How much of it: the whole on CUDA; on the CPU, enough to see that it works.
+struct Work {
+  int64_t batch = 0;
+  int64_t length = 0;
+  int64_t iterations = 0;
+};
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+NanoGptCheckpoint random_checkpoint(const Options& options) {
+  NanoGptCheckpoint checkpoint;
+  ModelArgs& args = checkpoint.args;
+  args.n_layer = 12;
+  args.n_head = 12;
+  args.n_embd = 768;
+  args.block_size = 1024;
+  args.vocab_size = 50304;
+  args.bidirectional = true;
+  args.rotary = true;
+  args.tied_head = true;
+  for (const auto& [name, shape] : expected_parameters(args)) {
+    const at::Tensor values = at::randn(shape, at::TensorOptions(at::kFloat).device(options.device));
+    // A norm's weight scales around 1, as in a trained model.
+    const double mean =
+        ends_with(name, "ln_1.weight") || ends_with(name, "ln_2.weight") || ends_with(name, "ln_f.weight");
+    checkpoint.parameters[name] = values.mul(weight_deviation).add(mean).to(options.dtype);
+  }
+  return checkpoint;
+}
+
+Template blank_text(int64_t length, int64_t mask_token_id) {
+  const auto positions = static_cast<size_t>(length);
+  return {std::vector<int64_t>(positions, mask_token_id), std::vector<bool>(positions, false)};
+}
+
+}  // namespace
+
+nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& ceilings, std::FILE* file) {
+  const Work work = options.device.is_cuda() ? Work{16, 1024, 32} : Work{1, 128, 4};
+  reset_peak_memory(options.device);
+  const NanoGptCheckpoint checkpoint = random_checkpoint(options);
+  const ModelArgs& args = checkpoint.args;
+  Gpt gpt(checkpoint);
+  WatchedModel model(gpt, "the synthetic model");
+  SelfConfidenceRemasking policy(model, randomness);
+  const int64_t mask_token_id = args.vocab_size - 1;
+  at::Tensor forbidden = at::zeros({args.vocab_size}, at::TensorOptions(at::kFloat).device(options.device));
+  forbidden.narrow(0, mask_token_id, 1).fill_(-std::numeric_limits<double>::infinity());
+  DiffusionSampler sampler(
+      model, policy,
+      {MaskSchedule::linear(work.iterations, 0.95, 0.05), DrawOptions{}, /*seed=*/1337, mask_token_id, forbidden});
+  const Template text = blank_text(work.length, mask_token_id);
+
+  const std::vector<double> every = time_calls(
+      options.device, options.repeats, [&] { sampler.sample(0, work.batch, text, nullptr, [] { return false; }); });
+  const int64_t forwards = model.forwards() / (options.repeats + warm_ups(options.device));
+  const Spread seconds = spread(every);
+  const ModelShape shape{args.n_layer, args.n_head, args.n_embd};
+  const ForwardSize size{work.batch, work.length, args.vocab_size};
+  const double operations =
+      static_cast<double>(forwards) * (weight_operations(shape, size) + attention_operations(shape, size));
+  const double rate = operations / seconds.median;
+  const int64_t peak = peak_memory_bytes(options.device);
+
+  fmt::print(
+      file,
+      "\nSynthetic model: {} layers, {} heads, {} wide, {} tokens known; {} x {}, {} iterations, {} forwards\n"
+      "{:.4f} s (min {:.4f}, max {:.4f}), {:.2f} TFLOP/s in matrix products, {:.3f} of the large product's rate, "
+      "peak memory {:.2f} GiB\n",
+      args.n_layer, args.n_head, args.n_embd, args.vocab_size, work.batch, work.length, work.iterations, forwards,
+      seconds.median, seconds.least, seconds.most, rate / 1e12, rate / ceilings.product_rate,
+      static_cast<double>(peak) / (1 << 30));
+  return {{"samples", work.batch},
+          {"length", work.length},
+          {"iterations", work.iterations},
+          {"forwards", forwards},
+          {"seconds", spread_json(every)},
+          {"tflops", rate / 1e12},
+          {"fraction_of_large_product", rate / ceilings.product_rate},
+          {"peak_memory_bytes", peak}};
+}
+
+}  // namespace demask::bench
