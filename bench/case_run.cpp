@@ -35,10 +35,13 @@ double bare_forwards(const Loaded& loaded, int64_t batch, int64_t forwards, int6
   const int64_t block = session.model->info().block_size;
   const int64_t judged = block > 0 ? std::min(length - 1, block) : length - 1;
   return seconds_per_call(session.device, repeats, [&] {
-    const std::unique_ptr<DecodingSession> decoding = session.model->begin(batch, length);
-    decoding->append(tokens.narrow(1, 0, length - drawn));
-    for (int64_t at = length - drawn; at < length - 1; ++at) {
-      decoding->append(tokens.narrow(1, at, 1));
+    const GrowingText text{tokens, at::full({1}, length - drawn - 1, tokens.options())};
+    const std::unique_ptr<DecodingSession> decoding = session.model->begin(text);
+    decoding->restart(length - drawn);
+    for (int64_t at = length - drawn; at < length; ++at) {
+      decoding->next_logits();
+      decoding->advance();
+      text.position.add_(1);
     }
     for (int64_t i = drawn; i < forwards; ++i) {
       session.model->logits(tokens.narrow(1, 0, judged));

@@ -77,7 +77,7 @@ nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& cei
 
   const std::vector<double> every = time_calls(
       options.device, options.repeats, [&] { sampler.sample(0, work.batch, text, nullptr, [] { return false; }); });
-  const int64_t forwards = model.forwards() / (options.repeats + warm_ups(options.device));
+  const int64_t forwards = sampler.forwards() / (options.repeats + warm_ups(options.device));
   const Spread seconds = spread(every);
   const ModelShape shape{args.n_layer, args.n_head, args.n_embd};
   const ForwardSize size{work.batch, work.length, args.vocab_size};

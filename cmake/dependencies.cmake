@@ -19,6 +19,20 @@ else()
   set(DEMASK_DEVICE cpu)
 endif()
 
+# demask's own CUDA kernels need nvcc; without it LibTorch's operations do their work.
+set(DEMASK_KERNEL_SOURCES kernels_none.cpp)
+option(DEMASK_CUDA_KERNELS "Build demask's own CUDA kernels where LibTorch has CUDA and nvcc is found" ON)
+if(DEMASK_DEVICE STREQUAL cuda AND DEMASK_CUDA_KERNELS)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)  # for the devices that TORCH_CUDA_ARCH_LIST names, or those in this machine
+    set(DEMASK_KERNEL_SOURCES kernels_cuda.cpp launch.cu)
+  else()
+    message(STATUS "demask: no nvcc found, so LibTorch's operations take the place of demask's own CUDA kernels")
+  endif()
+endif()
+
 # LibTorch 2.9 and later headers ask for C++20.
 if(Torch_VERSION VERSION_GREATER_EQUAL 2.9)
   set(CMAKE_CXX_STANDARD 20)

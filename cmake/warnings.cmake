@@ -1,10 +1,12 @@
 # Compile settings for demask's own code and nothing else.
 function(demask_own_code target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
-    -Woverloaded-virtual -Wcast-align -Wunused -Wdouble-promotion -Wformat=2)
+  # Only for C++: what nvcc writes for the host compiler is not our code.
+  set(options -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual
+    -Wcast-align -Wunused -Wdouble-promotion -Wformat=2)
   if(DEMASK_WARNINGS_AS_ERRORS)
-    target_compile_options(${target} PRIVATE -Werror)
+    list(APPEND options -Werror)
   endif()
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${options}>")
   if(DEMASK_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${DEMASK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
     target_link_options(${target} PRIVATE -fsanitize=${DEMASK_SANITIZE})

@@ -1,17 +1,18 @@
-# Includes point downwards only: core <- config, checkpoint, text <- model <- sampling <- output <- app.
+# Includes point downwards only: core <- config, checkpoint, text, kernels <- model <- sampling <- output <- app.
 # Run as: cmake -D SOURCE_DIR=... -P check_includes.cmake
 cmake_minimum_required(VERSION 3.22)
 set(allowed_core core)
 set(allowed_config core config)
 set(allowed_checkpoint core checkpoint)
 set(allowed_text core checkpoint text)
-set(allowed_model core checkpoint text model)
+set(allowed_kernels core kernels)
+set(allowed_model core checkpoint text kernels model)
 set(allowed_sampling ${allowed_model} sampling)
 set(allowed_output ${allowed_sampling} output)
 set(allowed_app ${allowed_output} config app)
 
 set(found 0)
-foreach(layer core config checkpoint text model sampling output app)
+foreach(layer core config checkpoint text kernels model sampling output app)
   file(GLOB files ${SOURCE_DIR}/src/${layer}/*.cpp ${SOURCE_DIR}/src/${layer}/*.cu ${SOURCE_DIR}/include/demask/${layer}/*.h)
   foreach(file IN LISTS files)
     file(STRINGS ${file} includes REGEX "^#include \"demask/")

@@ -22,6 +22,11 @@ void check_length(const ModelInfo& info, const std::string& checkpoint, const st
   }
 }
 
+void notice_unrecordable(const std::string& reason) {
+  notice(fmt::format("the steps could not be recorded as a CUDA graph and are launched one by one, which is slower: {}",
+                     reason));
+}
+
 Template make_template(const Session& session) {
   const Config& config = session.config;
   const bool skip_unknown = config.unknown_chars == "skip";
@@ -156,9 +161,10 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
   check_length(session.model->info(), session.checkpoint,
                session.config.infill_text ? "infill_text" : "sequence_length", parts->text.length());
   choose_policy(session, *parts);
-  const DiffusionOptions options{make_schedule(parsed), draw_options(session.config),
-                                 static_cast<uint64_t>(session.config.seed), *session.mask_token_id,
-                                 forbidden_bias(session.allowed, session.model->info().output_size, session.device)};
+  DiffusionOptions options{make_schedule(parsed), draw_options(session.config),
+                           static_cast<uint64_t>(session.config.seed), *session.mask_token_id,
+                           forbidden_bias(session.allowed, session.model->info().output_size, session.device)};
+  options.on_unrecordable = notice_unrecordable;
   parts->sampler = std::make_unique<DiffusionSampler>(parts->model, *parts->policy, options);
 
   Method method;
@@ -171,9 +177,7 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
     }
     return samples;
   };
-  method.forwards = [parts] {
-    return parts->model.forwards() + (parts->watched_remasking_model ? parts->watched_remasking_model->forwards() : 0);
-  };
+  method.forwards = [parts] { return parts->sampler->forwards(); };
   method.header = {{"length", fmt::format("{} tokens, {} of them to fill", method.length, method.generated)},
                    {"schedule", describe_schedule(session.config, options.schedule.iterations())},
                    {"remasking", parts->remasking},
@@ -196,19 +200,19 @@ Method make_standard(const Session& session) {
   }
   const std::vector<int64_t> prompt = encode_text("start_text", read_text_argument("start_text", config.start_text),
                                                   *session.vocabulary, config.unknown_chars == "skip");
-  const AutoregressiveOptions options{draw_options(config), static_cast<uint64_t>(config.seed), config.max_new_tokens,
-                                      forbidden_bias(session.allowed, info.output_size, session.device),
-                                      session.allowed};
+  AutoregressiveOptions options{draw_options(config), static_cast<uint64_t>(config.seed), config.max_new_tokens,
+                                forbidden_bias(session.allowed, info.output_size, session.device), session.allowed};
+  options.on_unrecordable = notice_unrecordable;
   const auto model = std::make_shared<WatchedModel>(*session.model, session.checkpoint);
   const auto sampler = std::make_shared<AutoregressiveSampler>(*model, options);
 
   Method method;
   method.length = static_cast<int64_t>(std::max<size_t>(prompt.size(), 1)) + config.max_new_tokens;
   method.generated = config.max_new_tokens;
-  method.draw = [sampler, prompt](int64_t first, int64_t count, Observer* observer) {
+  method.draw = [model, sampler, prompt](int64_t first, int64_t count, Observer* observer) {
     return sampler->sample(first, count, prompt, observer, interrupted);
   };
-  method.forwards = [model] { return model->forwards(); };
+  method.forwards = [sampler] { return sampler->forwards(); };
   method.header = {{"length", fmt::format("{} new tokens after {} of prompt", config.max_new_tokens, prompt.size())},
                    {"drawing", describe_draw(options.draw)}};
   return method;

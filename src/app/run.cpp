@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,6 +40,10 @@ class Observers : public Observer {
     for (const auto& observer : observers_) {
       observer->on_step(view);
     }
+  }
+  bool reads_tensors() const override {
+    return std::any_of(observers_.begin(), observers_.end(),
+                       [](const auto& observer) { return observer->reads_tensors(); });
   }
   void on_batch_done() override {
     for (const auto& observer : observers_) {

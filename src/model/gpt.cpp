@@ -41,23 +41,36 @@ at::Tensor exact_gelu(at::Tensor x) {
   return x;
 }
 
-}  // namespace
-
-at::Tensor Gpt::Linear::operator()(const at::Tensor& x) const {
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight) {
   if (!sample_by_sample(x)) {
-    return at::linear(x, weight, bias);
+    return at::linear(x, weight);
   }
   // A single row alone would go to another kernel where LibTorch uses MKL: it goes in company, and the copy is dropped.
   const int64_t batch = x.size(0);
   const int64_t rows = at::hasMKL() && batch == 1 && x.size(1) == 1 ? 2 : batch;
   const at::Tensor shared = weight.t().unsqueeze(0).expand({rows, weight.size(1), weight.size(0)});
-  at::Tensor product = at::bmm(x.expand({rows, x.size(1), x.size(2)}), shared).narrow(0, 0, batch);
-  return bias.defined() ? product.add_(bias) : product;
+  return at::bmm(x.expand({rows, x.size(1), x.size(2)}), shared).narrow(0, 0, batch);
 }
 
-at::Tensor Gpt::Norm::operator()(const at::Tensor& x) const {
-  return at::layer_norm(x, weight.sizes(), weight, bias, norm_epsilon);
+// x [B, T, in], weight [out, in], bias [out] or undefined -> [B, T, out].
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (!bias.defined()) {
+    return product(x, weight);
+  }
+  return sample_by_sample(x) ? product(x, weight).add_(bias) : at::linear(x, weight, bias);
 }
+
+at::Tensor layer_norm(const at::Tensor& x, const kernels::Norm& norm) {
+  return at::layer_norm(x, norm.weight.sizes(), norm.weight, norm.bias, norm.epsilon);
+}
+
+// LibTorch's products reach half their rate on CUDA where rows of the result do not begin at 16-byte boundaries.
+at::Tensor pad_rows(const at::Tensor& weight) {
+  const int64_t surplus = weight.size(0) % 8;
+  return !weight.is_cuda() || surplus == 0 ? weight : at::constant_pad_nd(weight, {0, 0, 0, 8 - surplus});
+}
+
+}  // namespace
 
 Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
   choose_kernels();
@@ -66,15 +79,20 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
   const auto linear = [&](const std::string& name) {
     return Linear{parameter(name + ".weight"), bias(name + ".bias")};
   };
-  const auto norm = [&](const std::string& name) { return Norm{parameter(name + ".weight"), bias(name + ".bias")}; };
+  const auto norm = [&](const std::string& name) {
+    return Norm{parameter(name + ".weight"), bias(name + ".bias"), norm_epsilon};
+  };
 
   token_embedding_ = parameter("transformer.wte.weight");
+  fused_ = kernels::suit_model(token_embedding_, args_.n_embd, args_.n_embd / args_.n_head);
   if (args_.rotary) {
     const int64_t half = args_.n_embd / args_.n_head / 2;
     const at::Tensor frequencies = at::pow(rotary_base, at::arange(half, at::kDouble).div(static_cast<double>(-half)));
     const at::Tensor angles = at::outer(at::arange(args_.block_size, at::kDouble), frequencies);
-    cosine_ = angles.cos().to(token_embedding_.options());
-    sine_ = angles.sin().to(token_embedding_.options());
+    const at::TensorOptions options =
+        fused_ ? token_embedding_.options().dtype(at::kFloat) : token_embedding_.options();
+    cosine_ = angles.cos().to(options);
+    sine_ = angles.sin().to(options);
   } else {
     position_embedding_ = parameter("transformer.wpe.weight");
   }
@@ -84,7 +102,7 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
                        norm(prefix + "ln_2"), linear(prefix + "mlp.c_fc"), linear(prefix + "mlp.c_proj")});
   }
   final_norm_ = norm("transformer.ln_f");
-  head_ = {args_.tied_head ? token_embedding_ : parameter("lm_head.weight"), {}};
+  head_ = {pad_rows(args_.tied_head ? token_embedding_ : parameter("lm_head.weight")), {}};
 
   info_.description = describe(args_);
   info_.output_size = args_.output_size();
@@ -104,14 +122,18 @@ at::Tensor Gpt::rotate(const at::Tensor& heads, int64_t first_position) const {
   return at::cat({first * cosine - second * sine, second * cosine + first * sine}, 3);
 }
 
-at::Tensor Gpt::attention(const Block& block, const at::Tensor& x, size_t layer, Cache* cache) const {
-  const int64_t batch = x.size(0), length = x.size(1), width = args_.n_embd / args_.n_head;
+// qkv [B, T, 3C] -> [B, T, C]
+at::Tensor Gpt::attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const {
+  const int64_t batch = qkv.size(0), length = qkv.size(1), width = args_.n_embd / args_.n_head;
   const int64_t past = cache != nullptr ? cache->length : 0;
+  const bool rotated = fused_ && args_.rotary && past == 0;
+  if (rotated) {
+    kernels::rotate(qkv, cosine_, sine_, args_.n_head);
+  }
   // [B, T, 3C] -> 3 x [B, H, T, D]
-  const at::Tensor projected =
-      block.query_key_value(x).view({batch, length, 3, args_.n_head, width}).permute({2, 0, 3, 1, 4});
+  const at::Tensor projected = qkv.view({batch, length, 3, args_.n_head, width}).permute({2, 0, 3, 1, 4});
   at::Tensor queries = projected[0], keys = projected[1], values = projected[2];
-  if (args_.rotary) {
+  if (args_.rotary && !rotated) {
     queries = rotate(queries, past);
     keys = rotate(keys, past);
   }
@@ -122,28 +144,72 @@ at::Tensor Gpt::attention(const Block& block, const at::Tensor& x, size_t layer,
     values = cache->values[layer].narrow(2, 0, past + length);
   }
   const at::Tensor mixed = attend(queries, keys, values, !args_.bidirectional);
-  return block.attention_projection(mixed.transpose(1, 2).reshape({batch, length, args_.n_embd}));
+  return mixed.transpose(1, 2).reshape({batch, length, args_.n_embd});
 }
 
-at::Tensor Gpt::hidden(const at::Tensor& tokens, Cache* cache) const {
-  const int64_t past = cache != nullptr ? cache->length : 0;
-  at::Tensor x = at::embedding(token_embedding_, tokens);
-  if (!args_.rotary) {
-    x = x + position_embedding_.narrow(0, past, tokens.size(1));
+at::Tensor Gpt::embed(const at::Tensor& tokens, int64_t first_position) const {
+  const at::Tensor x = at::embedding(token_embedding_, tokens);
+  return args_.rotary ? x : x + position_embedding_.narrow(0, first_position, tokens.size(1));
+}
+
+// x += update + the bias of the product that update came from; returns the LayerNorm of the sum.
+at::Tensor Gpt::add_and_norm(at::Tensor& x, const at::Tensor& update, const Linear& from, const Norm& norm) const {
+  if (fused_) {
+    return kernels::add_and_norm(x, update, from.bias, norm);
   }
+  x = x + (from.bias.defined() ? update + from.bias : update);
+  return layer_norm(x, norm);
+}
+
+// [B, T, C] -> [B, T, C], the last bias left to the caller.
+at::Tensor Gpt::feed_forward(const Block& block, const at::Tensor& x) const {
+  if (!fused_) {
+    return product(exact_gelu(linear(x, block.expand.weight, block.expand.bias)), block.contract.weight);
+  }
+  const at::Tensor expanded = product(x, block.expand.weight);
+  kernels::bias_gelu(expanded, block.expand.bias);
+  return product(expanded, block.contract.weight);
+}
+
+template <typename Attend>
+at::Tensor Gpt::run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const {
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     const Block& block = blocks_[layer];
-    x = x + attention(block, block.attention_norm(x), layer, cache);
-    x = x + block.contract(exact_gelu(block.expand(block.feed_forward_norm(x))));
+    const at::Tensor mixed = attend(linear(normed, block.query_key_value.weight, block.query_key_value.bias), layer);
+    normed = add_and_norm(x, product(mixed, block.attention_projection.weight), block.attention_projection,
+                          block.feed_forward_norm);
+    normed = add_and_norm(x, feed_forward(block, normed), block.contract,
+                          layer + 1 < blocks_.size() ? blocks_[layer + 1].attention_norm : final_norm_);
   }
-  if (cache != nullptr) {
-    cache->length += tokens.size(1);
+  return normed;
+}
+
+at::Tensor Gpt::hidden(const at::Tensor& tokens, const Cache* cache) const {
+  const int64_t past = cache != nullptr ? cache->length : 0;
+  const Norm& first_norm = blocks_.empty() ? final_norm_ : blocks_.front().attention_norm;
+  at::Tensor x, normed;
+  if (fused_ && past == 0) {
+    x = at::empty({tokens.size(0), tokens.size(1), args_.n_embd}, token_embedding_.options());
+    normed = kernels::embed_and_norm(x, tokens, {token_embedding_, position_embedding_}, first_norm);
+  } else {
+    x = embed(tokens, past);
+    normed = layer_norm(x, first_norm);
   }
-  return final_norm_(x);
+  return run_blocks(x, normed, [&](const at::Tensor& qkv, size_t layer) { return attention(qkv, layer, cache); });
+}
+
+at::Tensor Gpt::hidden_of_last(const GrowingText& text, const Cache& cache) const {
+  const at::Tensor x = at::empty({text.tokens.size(0), 1, args_.n_embd}, token_embedding_.options());
+  const at::Tensor normed =
+      kernels::embed_one_and_norm(x, text.tokens, text.position, {token_embedding_, position_embedding_},
+                                  blocks_.empty() ? final_norm_ : blocks_.front().attention_norm);
+  return run_blocks(x, normed, [&](const at::Tensor& qkv, size_t layer) {
+    return kernels::decode_attention(qkv, cache.keys[layer], cache.values[layer], text.position, cosine_, sine_);
+  });
 }
 
 at::Tensor Gpt::head(const at::Tensor& x) const {
-  return head_(x).to(at::kFloat);
+  return product(x, head_.weight).narrow(-1, 0, info_.output_size);
 }
 
 at::Tensor Gpt::logits(const at::Tensor& tokens) {
@@ -153,11 +219,11 @@ at::Tensor Gpt::logits(const at::Tensor& tokens) {
 
 class CachedSession : public DecodingSession {
  public:
-  CachedSession(const Gpt& model, int64_t batch, int64_t max_length)
-      : model_(model), context_(at::empty({batch, max_length}, at::TensorOptions(at::kLong).device(model.device()))) {
+  CachedSession(const Gpt& model, GrowingText text) : model_(model), text_(std::move(text)) {
     const c10::InferenceMode inference;
     const int64_t heads = model.args_.n_head;
-    const std::vector<int64_t> shape = {batch, heads, std::min(max_length, model.args_.block_size),
+    const std::vector<int64_t> shape = {text_.tokens.size(0), heads,
+                                        std::min(text_.tokens.size(1), model.args_.block_size),
                                         model.args_.n_embd / heads};
     for (int64_t layer = 0; layer < model.args_.n_layer; ++layer) {
       cache_.keys.push_back(at::empty(shape, model.token_embedding_.options()));
@@ -165,28 +231,49 @@ class CachedSession : public DecodingSession {
     }
   }
 
-  at::Tensor append(const at::Tensor& tokens) override {
+  void restart(int64_t length) override {
+    length_ = length;
+    cache_.length = 0;
+  }
+
+  at::Tensor next_logits() override {
     const c10::InferenceMode inference;
-    context_.narrow(1, length_, tokens.size(1)).copy_(tokens);
-    length_ += tokens.size(1);
-    const int64_t block = model_.args_.block_size;
-    const at::Tensor hidden = length_ <= block ? model_.hidden(tokens, &cache_)
-                                               : model_.hidden(context_.narrow(1, length_ - block, block), nullptr);
+    const at::Tensor hidden = hidden_states();
     return model_.head(hidden.narrow(1, hidden.size(1) - 1, 1)).squeeze(1);
   }
 
+  void advance() override {
+    cache_.length = length_;
+    ++length_;
+  }
+
+  int64_t phase() const override { return outgrown() ? 1 : one_by_kernels() ? 0 : -1; }
+
  private:
+  bool outgrown() const { return length_ > model_.args_.block_size; }
+  bool one_by_kernels() const { return model_.fused_ && cache_.length > 0 && cache_.length + 1 == length_; }
+
+  at::Tensor hidden_states() const {
+    if (outgrown()) {
+      return model_.hidden(last_tokens(text_, model_.args_.block_size), nullptr);
+    }
+    if (one_by_kernels()) {
+      return model_.hidden_of_last(text_, cache_);
+    }
+    return model_.hidden(text_.tokens.narrow(1, cache_.length, length_ - cache_.length), &cache_);
+  }
+
   const Gpt& model_;
-  at::Tensor context_;  // [B, max_length]
+  GrowingText text_;
   int64_t length_ = 0;
   Gpt::Cache cache_;
 };
 
-std::unique_ptr<DecodingSession> Gpt::begin(int64_t batch, int64_t max_length) {
+std::unique_ptr<DecodingSession> Gpt::begin(const GrowingText& text) {
   if (args_.bidirectional) {
-    return LanguageModel::begin(batch, max_length);
+    return LanguageModel::begin(text);
   }
-  return std::make_unique<CachedSession>(*this, batch, max_length);
+  return std::make_unique<CachedSession>(*this, text);
 }
 
 }  // namespace demask

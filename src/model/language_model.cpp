@@ -7,30 +7,41 @@
 namespace demask {
 namespace {
 
-// Runs the whole context again for every append, cropped to the block size.
+// Runs the whole context again for every token, cropped to the block size.
 class RecomputingSession : public DecodingSession {
  public:
-  RecomputingSession(LanguageModel& model, int64_t batch, int64_t max_length)
-      : model_(model), context_(at::empty({batch, max_length}, at::TensorOptions(at::kLong).device(model.device()))) {}
+  RecomputingSession(LanguageModel& model, GrowingText text) : model_(model), text_(std::move(text)) {}
 
-  at::Tensor append(const at::Tensor& tokens) override {
-    context_.narrow(1, length_, tokens.size(1)).copy_(tokens);
-    length_ += tokens.size(1);
+  void restart(int64_t length) override { length_ = length; }
+
+  at::Tensor next_logits() override {
     const int64_t block = model_.info().block_size;
-    const int64_t seen = block > 0 ? std::min(length_, block) : length_;
-    return model_.logits(context_.narrow(1, length_ - seen, seen)).select(1, -1);
+    const bool cropped = block > 0 && length_ > block;
+    return model_.logits(cropped ? last_tokens(text_, block) : text_.tokens.narrow(1, 0, length_)).select(1, -1);
+  }
+
+  void advance() override { ++length_; }
+
+  int64_t phase() const override {
+    const int64_t block = model_.info().block_size;
+    return block > 0 && length_ > block ? 0 : -1;
   }
 
  private:
   LanguageModel& model_;
-  at::Tensor context_;
+  GrowingText text_;
   int64_t length_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<DecodingSession> LanguageModel::begin(int64_t batch, int64_t max_length) {
-  return std::make_unique<RecomputingSession>(*this, batch, max_length);
+at::Tensor last_tokens(const GrowingText& text, int64_t count) {
+  const at::Tensor back = at::arange(count - 1, -1, -1, text.position.options());
+  return text.tokens.index_select(1, (text.position - back).clamp_min(0));
+}
+
+std::unique_ptr<DecodingSession> LanguageModel::begin(const GrowingText& text) {
+  return std::make_unique<RecomputingSession>(*this, text);
 }
 
 }  // namespace demask

@@ -276,10 +276,13 @@ class TorchScriptModel final : public LanguageModel {
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return options_.device; }
 
+  // LibTorch observes a module for some runs before it compiles what it saw.
+  int64_t runs_before_recording() const override { return 3; }
+
   // Gives [B, 1, V] where !info().every_position.
   at::Tensor logits(const at::Tensor& tokens) override {
     try {
-      return run_forward(module_, targets_, optimize_, tokens).to(at::kFloat);
+      return run_forward(module_, targets_, optimize_, tokens);
     } catch (const std::exception& exception) {
       const std::string text = exception.what();
       // The interpreter keeps an exception's text but not its type, which callers that retry with less depend on.

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "demask/core/philox.h"
+#include "demask/kernels/kernels.h"
 
 namespace demask {
 namespace {
@@ -26,8 +27,9 @@ philox::Counter block_at(uint64_t seed, int64_t sample_index, int64_t step, int6
                           key_of(seed));
 }
 
-at::Tensor uniform_on_host(uint64_t seed, const at::Tensor& sample_indices, int64_t step, int64_t positions,
-                           Purpose purpose) {
+at::Tensor uniform_on_host(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step_tensor,
+                           int64_t positions, Purpose purpose) {
+  const int64_t step = step_tensor.item<int64_t>();
   const at::Tensor indices = sample_indices.contiguous();
   const int64_t batch = indices.size(0);
   at::Tensor out = at::empty({batch, positions}, at::kFloat);
@@ -56,13 +58,13 @@ at::Tensor high_word(const at::Tensor& words) {
 
 }  // namespace
 
-at::Tensor uniform_by_tensors(uint64_t seed, const at::Tensor& sample_indices, int64_t step, int64_t positions,
-                              Purpose purpose) {
+at::Tensor uniform_by_tensors(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step,
+                              int64_t positions, Purpose purpose) {
   const int64_t blocks = (positions + words_per_block - 1) / words_per_block;
   const int64_t batch = sample_indices.size(0);
   const at::Tensor sample = sample_indices.unsqueeze(1).expand({batch, blocks});
   std::array<at::Tensor, 4> counter = {
-      at::arange(blocks, sample_indices.options()).unsqueeze(0).expand({batch, blocks}), at::full_like(sample, step),
+      at::arange(blocks, sample_indices.options()).unsqueeze(0).expand({batch, blocks}), step.expand({batch, blocks}),
       low_word(sample),
       sample.bitwise_right_shift(32).bitwise_and(int64_t{0xFFFFFF}).bitwise_or(static_cast<int64_t>(purpose) << 24)};
   philox::Key key = key_of(seed);
@@ -79,9 +81,13 @@ at::Tensor uniform_by_tensors(uint64_t seed, const at::Tensor& sample_indices, i
   return (words.bitwise_right_shift(9).to(at::kFloat) + 0.5) * 0x1p-23;
 }
 
-at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, int64_t step, int64_t positions, Purpose purpose) {
-  return sample_indices.is_cpu() ? uniform_on_host(seed, sample_indices, step, positions, purpose)
-                                 : uniform_by_tensors(seed, sample_indices, step, positions, purpose);
+at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step, int64_t positions,
+                   Purpose purpose) {
+  if (sample_indices.is_cpu()) {
+    return uniform_on_host(seed, sample_indices, step, positions, purpose);
+  }
+  return kernels::available() ? kernels::uniform(seed, sample_indices, step, positions, static_cast<uint32_t>(purpose))
+                              : uniform_by_tensors(seed, sample_indices, step, positions, purpose);
 }
 
 float uniform_at(uint64_t seed, int64_t sample_index, int64_t step, int64_t position, Purpose purpose) {

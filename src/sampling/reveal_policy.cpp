@@ -4,6 +4,9 @@
 
 #include <limits>
 
+#include "demask/kernels/kernels.h"
+#include "demask/sampling/confidence.h"
+
 namespace demask {
 namespace {
 
@@ -14,6 +17,9 @@ at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double random
 }  // namespace
 
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
+  if (kernels::usable(scores)) {
+    return kernels::highest(scores, budget.eligible, budget.count);
+  }
   const at::Tensor candidates =
       scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());
   // A stable sort leaves the lower position first among equals. Its inverse permutation is each position's rank.
@@ -30,14 +36,13 @@ at::Tensor RandomRemasking::next_masked(const Proposal& /*proposal*/, const at::
 
 at::Tensor SelfConfidenceRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise,
                                                 const RemaskBudget& budget) {
-  const at::Tensor probabilities = at::softmax(model_.logits(proposal.tokens), -1);
-  const at::Tensor confidence = probabilities.gather(2, proposal.tokens.unsqueeze(2)).squeeze(2);
+  const at::Tensor confidence = token_probability(model_.logits(proposal.tokens), proposal.tokens, model_.broken());
   return highest(blend(1 - confidence, noise, randomness_), budget);
 }
 
 at::Tensor RemaskingModelRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise,
                                                 const RemaskBudget& budget) {
-  const at::Tensor wrong = at::softmax(model_.logits(proposal.tokens), -1).select(2, wrong_class_);
+  const at::Tensor wrong = class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken());
   return highest(blend(wrong, noise, randomness_), budget);
 }
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "demask/kernels/kernels.h"
+#include "demask/sampling/watched_model.h"
+
 namespace demask {
 namespace {
 
@@ -69,7 +72,7 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
 
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
                  const DrawOptions& options) {
-  at::Tensor filtered = logits + forbidden;
+  at::Tensor filtered = logits.to(at::kFloat) + forbidden;
   if (options.temperature == 0) {
     const at::Tensor ids = filtered.argmax(-1);
     return {ids, probability_of(at::softmax(filtered, -1), ids)};
@@ -82,6 +85,25 @@ Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at
     filtered = keep_nucleus(filtered, options.top_p);
   }
   return draw_from(filtered, uniforms);
+}
+
+Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,
+                       const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options,
+                       const at::Tensor& broken) {
+  if (kernels::usable(logits)) {
+    Draw draw{at::empty_like(uniforms, uniforms.options().dtype(at::kLong)), at::empty_like(uniforms)};
+    kernels::draw(logits, forbidden, uniforms, wanted, given,
+                  {options.temperature, options.top_k.value_or(0), options.top_p}, draw.ids, draw.probabilities,
+                  broken);
+    return draw;
+  }
+  Draw draw = draw_tokens(logits, forbidden, uniforms, options);
+  if (wanted.defined()) {
+    draw = {at::where(wanted, draw.ids, given),
+            at::where(wanted, draw.probabilities, at::ones_like(draw.probabilities))};
+  }
+  watch(draw.probabilities, broken);
+  return draw;
 }
 
 }  // namespace demask

@@ -11,14 +11,19 @@ using nlohmann::json;
 
 namespace {
 
-std::vector<json> sample(std::vector<std::string> arguments) {
+std::vector<json> sample_anywhere(std::vector<std::string> arguments) {
   const TemporaryFolder folder;
   const std::string output = folder / "samples.jsonl";
-  arguments.insert(arguments.end(), {"--device=cpu", "--dtype=float32", "--show_progress=False", "--output=" + output});
+  arguments.insert(arguments.end(), {"--show_progress=False", "--output=" + output});
   const ProcessResult result = demask::testing::demask(arguments);
   INFO(result.err);
   REQUIRE(result.exit_code == 0);
   return read_json_lines(output);
+}
+
+std::vector<json> sample(std::vector<std::string> arguments) {
+  arguments.insert(arguments.end(), {"--device=cpu", "--dtype=float32"});
+  return sample_anywhere(arguments);
 }
 
 void check_batch_independence(const std::vector<std::string>& settings) {
@@ -57,4 +62,20 @@ TEST_CASE("A seed of -1 is drawn anew, printed, and reproduces its samples") {
   const json first = drawn("-1"), second = drawn("-1");
   CHECK(first["seed"] != second["seed"]);
   CHECK(drawn(first["seed"].dump()) == first);
+}
+
+// On CUDA an unwatched run replays recorded steps, from the second batch on all of them; a watched one launches each
+// anew.
+TEST_CASE("Watching a run does not change its samples") {
+  for (const std::vector<std::string>& settings :
+       {std::vector<std::string>{"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=64",
+                                 "--diffusion_iterations=6", "--top_p=0.95"},
+        {"--sequence_length=64", "--diffusion_iterations=6", "--intelligent_remasking=False"},
+        {"--sampling_method=standard", "--max_new_tokens=40", "--repetition_penalty=1.2"}}) {
+    std::vector<std::string> unwatched = settings;
+    unwatched.insert(unwatched.end(), {"--num_samples=6", "--batch_size=2"});
+    std::vector<std::string> watched = unwatched;
+    watched.insert(watched.end(), {"--log_debug=True", "--use_verbose_logging=True"});
+    CHECK(sample_anywhere(watched) == sample_anywhere(unwatched));
+  }
 }

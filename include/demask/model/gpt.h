@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "demask/kernels/kernels.h"
 #include "demask/model/language_model.h"
 
 namespace demask {
@@ -24,20 +25,15 @@ class Gpt : public LanguageModel {
   at::Tensor logits(const at::Tensor& tokens) override;
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
   // position moves with each token, so the last block is run again.
-  std::unique_ptr<DecodingSession> begin(int64_t batch, int64_t max_length) override;
+  std::unique_ptr<DecodingSession> begin(const GrowingText& text) override;
 
  private:
   friend class CachedSession;
 
+  using Norm = kernels::Norm;
   struct Linear {
-    at::Tensor weight;                                 // [out, in]
-    at::Tensor bias;                                   // [out], or undefined
-    at::Tensor operator()(const at::Tensor& x) const;  // [B, T, in] -> [B, T, out]
-  };
-  struct Norm {
-    at::Tensor weight;  // [C]
-    at::Tensor bias;    // [C], or undefined
-    at::Tensor operator()(const at::Tensor& x) const;
+    at::Tensor weight;  // [out, in]
+    at::Tensor bias;    // [out], or undefined
   };
   struct Block {
     Norm attention_norm;
@@ -47,17 +43,27 @@ class Gpt : public LanguageModel {
     Linear expand;
     Linear contract;
   };
-  // Keys and values [B, H, max, D] of the first `length` positions, one pair a layer.
+  // Keys and values [B, H, max, D], one pair a layer, the first `length` positions of which are known.
   struct Cache {
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> values;
     int64_t length = 0;
   };
 
-  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions and are
-  // added to it.
-  at::Tensor hidden(const at::Tensor& tokens, Cache* cache) const;
-  at::Tensor attention(const Block& block, const at::Tensor& x, size_t layer, Cache* cache) const;
+  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions, and their
+  // keys and values are written to it.
+  at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const;
+  // The same for the one token of each text that stands at text.position, with its keys and values in the cache for all
+  // before it: fixed work whatever the position. For models that the kernels suit.
+  at::Tensor hidden_of_last(const GrowingText& text, const Cache& cache) const;
+  // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
+  // LayerNorm; attend(qkv [B, T, 3C], layer) mixes the positions.
+  template <typename Attend>
+  at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const;
+  at::Tensor embed(const at::Tensor& tokens, int64_t first_position) const;
+  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const Linear& from, const Norm& norm) const;
+  at::Tensor feed_forward(const Block& block, const at::Tensor& x) const;
+  at::Tensor attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const;
   at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;
   at::Tensor head(const at::Tensor& x) const;
 
@@ -65,10 +71,11 @@ class Gpt : public LanguageModel {
   ModelInfo info_;
   at::Tensor token_embedding_;     // [V, C]
   at::Tensor position_embedding_;  // [block, C], absolute positions only
-  at::Tensor cosine_, sine_;       // [block, D / 2], rotary positions only
+  at::Tensor cosine_, sine_;       // [block, D / 2], rotary positions only, float32 where the kernels read them
   std::vector<Block> blocks_;
   Norm final_norm_;
-  Linear head_;
+  Linear head_;         // its weight's rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
+  bool fused_ = false;  // whether demask's own kernels do what they can
 };
 
 }  // namespace demask

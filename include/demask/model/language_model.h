@@ -22,13 +22,31 @@ struct ModelInfo {
   std::optional<std::string> dataset;  // the dataset named in the training configuration
 };
 
-// One autoregressive run over a batch of sequences of equal length, fed left to right.
+// Texts that grow by one token at a time, all in step.
+struct GrowingText {
+  at::Tensor tokens;    // [B, max_length] int64, the first length of them known
+  at::Tensor position;  // [1] int64 on the same device: where the last known token stands, length - 1
+};
+
+// The last `count` known tokens, [B, count]; before the beginning, the first token again. The same work at any length.
+at::Tensor last_tokens(const GrowingText& text, int64_t count);
+
+// One autoregressive run over a batch of sequences of equal length. The sampler writes tokens and position; what a
+// session computes reads them from the device, so that one recorded step serves many.
 class DecodingSession {
  public:
   virtual ~DecodingSession() = default;
-  // Appends `tokens` [B, n] int64 (n >= 1) to every sequence and returns the logits [B, V] float32 that follow the last
-  // of them, as nanoGPT's generate computes them: from at most the last block_size tokens.
-  virtual at::Tensor append(const at::Tensor& tokens) = 0;
+
+  // Starts again with texts of `length` tokens.
+  virtual void restart(int64_t length) = 0;
+  // Logits [B, V], in any floating dtype, that follow the texts as they stand, as nanoGPT's generate computes them:
+  // from at most the last block_size tokens.
+  virtual at::Tensor next_logits() = 0;
+  // Tells the session that every text has grown by one token.
+  virtual void advance() = 0;
+  // Calls of next_logits in equal phases of 0 or above queue exactly the same work; one in phase -1 is unlike any
+  // other.
+  virtual int64_t phase() const = 0;
 };
 
 class LanguageModel {
@@ -38,13 +56,16 @@ class LanguageModel {
   virtual const ModelInfo& info() const = 0;
   virtual at::Device device() const = 0;
 
-  // tokens [B, T] int64 on device(), T <= block_size -> logits [B, T, V] float32 at every position. Pure: no state, no
-  // sampling.
+  // tokens [B, T] int64 on device(), T <= block_size -> logits [B, T, V] at every position, in any floating dtype.
+  // Pure: no state, no sampling.
   virtual at::Tensor logits(const at::Tensor& tokens) = 0;
 
-  // Starts a session for `batch` sequences that will grow to at most `max_length` tokens. By default each append runs
-  // the whole context again.
-  virtual std::unique_ptr<DecodingSession> begin(int64_t batch, int64_t max_length);
+  // How often its forward must run before it does the same work each time.
+  virtual int64_t runs_before_recording() const { return 1; }
+
+  // A session over `text`, whose tensors it keeps; call restart before the first use. By default each step runs the
+  // whole context again.
+  virtual std::unique_ptr<DecodingSession> begin(const GrowingText& text);
 };
 
 }  // namespace demask

@@ -29,6 +29,7 @@ class Progress : public Observer {
   ~Progress() override;  // leaves the terminal line ended
   void on_batch(int64_t first_index, int64_t batch, int64_t steps, int64_t tokens_per_sample) override;
   void on_step(const StepView& view) override;
+  bool reads_tensors() const override { return false; }
   void on_batch_done() override;
 
  private:

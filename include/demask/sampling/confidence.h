@@ -1,18 +1,27 @@
-// How sure a model is of a finished text.
+// How sure a model is of tokens.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include "demask/model/language_model.h"
+#include <cstdint>
+
+#include "demask/sampling/watched_model.h"
 
 namespace demask {
 
+// Untempered probability, softmax over all outputs, of tokens [B, T] under logits [B, T, V]: float32 [B, T].
+// Sets `broken` where one is not a number.
+at::Tensor token_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken);
+
+// The same for one class, at every position.
+at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken);
+
 // Mean log p(token) over the positions of each text, nats, float64 [B]: one forward on tokens [B, T], untempered,
 // softmax over all outputs, each token given the whole text it stands in (the guide's self-confidence).
-at::Tensor self_confidence(LanguageModel& model, const at::Tensor& tokens);
+at::Tensor self_confidence(WatchedModel& model, const at::Tensor& tokens);
 
 // The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1.
 // Texts longer than the block are judged by their last block_size tokens.
-at::Tensor next_token_confidence(LanguageModel& model, const at::Tensor& tokens);
+at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens);
 
 }  // namespace demask

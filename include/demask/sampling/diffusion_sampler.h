@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "demask/sampling/reveal_policy.h"
@@ -30,16 +32,21 @@ struct DiffusionOptions {
   uint64_t seed = 0;
   int64_t mask_token_id = 0;
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
+  // Told why a step could not be recorded as a CUDA graph.
+  std::function<void(const std::string& reason)> on_unrecordable = [](const std::string&) {};
 };
 
 // One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T]
-// filled from logits [B, T, V] with uniforms [B, T].
+// filled from logits [B, T, V] with uniforms [B, T]. Sets `broken` [] bool where a probability is not a number.
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
-                 const at::Tensor& uniforms, const DiffusionOptions& options);
+                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken);
 
 class DiffusionSampler {
  public:
   DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options);
+  ~DiffusionSampler();
+  DiffusionSampler(const DiffusionSampler&) = delete;
+  DiffusionSampler& operator=(const DiffusionSampler&) = delete;
 
   // Draws the samples with global indices first_index .. first_index + batch - 1, all in the same tensor operations.
   // `observer` may be null. `interrupted` is polled between steps.
@@ -47,10 +54,23 @@ class DiffusionSampler {
   std::vector<Sample> sample(int64_t first_index, int64_t batch, const Template& text, Observer* observer,
                              const std::function<bool()>& interrupted);
 
+  // Forwards so far, of the model and of the policy's.
+  int64_t forwards() const { return forwards_; }
+
  private:
+  struct Chain;
+
+  // Makes the chain ready for these samples, as a new one where its shape differs.
+  void prepare(int64_t first_index, int64_t batch, const Template& text, const std::vector<int64_t>& counts);
+  // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
+  // is null, with tensors.
+  void step(bool masks_again, StepView* view);
+
   WatchedModel& model_;
   RevealPolicy& policy_;
   DiffusionOptions options_;
+  std::unique_ptr<Chain> chain_;
+  int64_t forwards_ = 0;
 };
 
 }  // namespace demask

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "demask/model/language_model.h"
+#include "demask/sampling/watched_model.h"
 
 namespace demask {
 
@@ -27,6 +27,10 @@ class RevealPolicy {
   virtual ~RevealPolicy() = default;
   // bool [B, T]: the positions to mask again. noise: [B, T] uniform in (0, 1).
   virtual at::Tensor next_masked(const Proposal& proposal, const at::Tensor& noise, const RemaskBudget& budget) = 0;
+  // How many forwards that costs, of whichever model.
+  virtual int64_t forwards() const { return 0; }
+  // How often it must run before it does the same work each time, so that it can be recorded.
+  virtual int64_t runs_before_recording() const { return 1; }
 };
 
 // The `count` eligible positions with the highest scores [B, T], the lower position first among equals, as bool [B, T].
@@ -43,11 +47,13 @@ class RandomRemasking : public RevealPolicy {
 class SelfConfidenceRemasking : public RevealPolicy {
  public:
   // randomness: r in [0, 1].
-  SelfConfidenceRemasking(LanguageModel& model, double randomness) : model_(model), randomness_(randomness) {}
+  SelfConfidenceRemasking(WatchedModel& model, double randomness) : model_(model), randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const at::Tensor& noise, const RemaskBudget& budget) override;
+  int64_t forwards() const override { return 1; }
+  int64_t runs_before_recording() const override { return model_.runs_before_recording(); }
 
  private:
-  LanguageModel& model_;
+  WatchedModel& model_;
   double randomness_;
 };
 
@@ -55,12 +61,14 @@ class SelfConfidenceRemasking : public RevealPolicy {
 class RemaskingModelRemasking : public RevealPolicy {
  public:
   // wrong_class: which of the two outputs means "wrong", 0 or 1. randomness: r in [0, 1].
-  RemaskingModelRemasking(LanguageModel& model, int64_t wrong_class, double randomness)
+  RemaskingModelRemasking(WatchedModel& model, int64_t wrong_class, double randomness)
       : model_(model), wrong_class_(wrong_class), randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const at::Tensor& noise, const RemaskBudget& budget) override;
+  int64_t forwards() const override { return 1; }
+  int64_t runs_before_recording() const override { return model_.runs_before_recording(); }
 
  private:
-  LanguageModel& model_;
+  WatchedModel& model_;
   int64_t wrong_class_;
   double randomness_;
 };

@@ -25,11 +25,12 @@ struct StepView {
   double remask_ratio = 0.0;  // of the free positions, applied at the end of the step; 0 in the last
   at::Tensor before;          // [B, T] int64, mask id at masked positions
   at::Tensor was_masked;      // [B, T] bool
-  at::Tensor logits;          // [B, T, V] float32 that the tokens were drawn from, before temperature. Standard: [B, V]
-  at::Tensor filled;          // [B, T] int64 after drawing. Standard: [B, 1], the new tokens
-  at::Tensor probabilities;   // [B, T] float32, probability under which each token was drawn (1 where none was).
-                              // Standard: [B, 1]
-  at::Tensor after;           // [B, T] int64 after remasking. Standard: undefined
+  at::Tensor
+      logits;  // [B, T, V], any floating dtype, that the tokens were drawn from, before temperature. Standard: [B, V]
+  at::Tensor filled;         // [B, T] int64 after drawing. Standard: [B, 1], the new tokens
+  at::Tensor probabilities;  // [B, T] float32, probability under which each token was drawn (1 where none was).
+                             // Standard: [B, 1]
+  at::Tensor after;          // [B, T] int64 after remasking. Standard: undefined
 };
 
 // Told of every step. The default does nothing; samplers hold a pointer that may be null.
@@ -40,6 +41,8 @@ class Observer {
   // tokens each.
   virtual void on_batch(int64_t /*first_index*/, int64_t /*batch*/, int64_t /*steps*/, int64_t /*tokens_per_sample*/) {}
   virtual void on_step(const StepView& /*view*/) {}
+  // Whether on_step reads the view's tensors; where nobody does, they are left undefined and steps are faster.
+  virtual bool reads_tensors() const { return true; }
   // The batch is complete and read back.
   virtual void on_batch_done() {}
 };

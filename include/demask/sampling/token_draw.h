@@ -43,9 +43,15 @@ at::Tensor keep_nucleus(const at::Tensor& logits, double top_p);
 // logits [..., V] float32, -inf excludes an id; uniforms [...] in (0, 1). An excluded id is never drawn.
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);
 
-// Temperature, top-k, nucleus and the draw; greedy (lowest id among equals) at temperature 0.
-// forbidden: [V] float32, 0 or -inf, added to the logits first.
+// Temperature, top-k, nucleus and the draw; greedy (lowest id among equals) at temperature 0. logits of any floating
+// dtype. forbidden: [V] float32, 0 or -inf, added to the logits first.
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
                  const DrawOptions& options);
+
+// The same for the `wanted` [...] bool rows only; the others keep the `given` [...] int64 id, with probability 1. Both
+// undefined: every row. Sets `broken` [] bool where a probability is not a number.
+Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,
+                       const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options,
+                       const at::Tensor& broken);
 
 }  // namespace demask

@@ -1,4 +1,4 @@
-// A model that counts its forwards and remembers whether its logits were ever unusable, without asking the device.
+// A model that remembers whether its logits were ever unusable, without asking the device.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,23 +17,28 @@ class WatchedModel : public LanguageModel {
 
   const ModelInfo& info() const override { return model_.info(); }
   at::Device device() const override { return model_.device(); }
-  at::Tensor logits(const at::Tensor& tokens) override;
-  std::unique_ptr<DecodingSession> begin(int64_t batch, int64_t max_length) override;
+  at::Tensor logits(const at::Tensor& tokens) override { return model_.logits(tokens); }
+  std::unique_ptr<DecodingSession> begin(const GrowingText& text) override { return model_.begin(text); }
+  int64_t runs_before_recording() const override { return model_.runs_before_recording(); }
 
-  int64_t forwards() const { return forwards_; }
+  // The model's name in messages.
+  const std::string& name() const { return name_; }
 
-  // Throws Error(failed) if any row of logits since the last check had a NaN, +infinity, or nothing above -infinity.
-  // Waits for the device.
+  // [] bool on the device: set once a probability that came from the logits is not a number. Whoever turns logits into
+  // probabilities sets it (see watch).
+  const at::Tensor& broken() const { return broken_; }
+
+  // Throws Error(failed) if the logits had a NaN, +infinity, or a row with nothing above -infinity, since the last
+  // check. Waits for the device.
   void check();
-
-  // Records one forward and its logits [..., V].
-  void record(const at::Tensor& logits);
 
  private:
   LanguageModel& model_;
   std::string name_;
-  int64_t forwards_ = 0;
-  at::Tensor broken_;  // bool scalar on the device
+  at::Tensor broken_;
 };
+
+// Sets `broken` where one of `values` is a NaN.
+void watch(const at::Tensor& values, const at::Tensor& broken);
 
 }  // namespace demask

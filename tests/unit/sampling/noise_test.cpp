@@ -20,8 +20,8 @@ at::Tensor indices(std::vector<int64_t> values) {
 }  // namespace
 
 TEST_CASE("A sample's noise does not depend on the samples beside it") {
-  const at::Tensor many = uniform(1337, at::arange(8, at::kLong), 3, 101, Purpose::draw);
-  const at::Tensor alone = uniform(1337, indices({5}), 3, 101, Purpose::draw);
+  const at::Tensor many = uniform(1337, at::arange(8, at::kLong), indices({3}), 101, Purpose::draw);
+  const at::Tensor alone = uniform(1337, indices({5}), indices({3}), 101, Purpose::draw);
   CHECK(at::equal(many[5], alone[0]));
 }
 
@@ -40,21 +40,24 @@ TEST_CASE("Seed, sample, step, position and purpose each change the noise") {
 TEST_CASE("Host and tensor arithmetic give the same bits") {
   const std::vector<int64_t> samples = {0, 7, (int64_t{1} << 32) + 5, (int64_t{1} << 55) + 1};
   const uint64_t seed = 0xDEADBEEFCAFEBABE;
-  const at::Tensor host = uniform(seed, indices(samples), 42, 11, Purpose::remask);
+  const at::Tensor host = uniform(seed, indices(samples), indices({42}), 11, Purpose::remask);
   for (size_t b = 0; b < samples.size(); ++b) {
     for (int64_t position = 0; position < 11; ++position) {
       REQUIRE(host[static_cast<int64_t>(b)][position].item<float>() ==
               uniform_at(seed, samples[b], 42, position, Purpose::remask));
     }
   }
-  CHECK(at::equal(host, demask::uniform_by_tensors(seed, indices(samples), 42, 11, Purpose::remask)));
+  CHECK(at::equal(host, demask::uniform_by_tensors(seed, indices(samples), indices({42}), 11, Purpose::remask)));
   if (demask::cuda_device_count() > 0) {
-    CHECK(at::equal(host, uniform(seed, indices(samples).to(at::kCUDA), 42, 11, Purpose::remask).cpu()));
+    const at::Tensor on_device = indices(samples).to(at::kCUDA);
+    CHECK(at::equal(
+        host, demask::uniform_by_tensors(seed, on_device, indices({42}).to(at::kCUDA), 11, Purpose::remask).cpu()));
+    CHECK(at::equal(host, uniform(seed, on_device, indices({42}).to(at::kCUDA), 11, Purpose::remask).cpu()));
   }
 }
 
 TEST_CASE("Noise is uniform: a chi-square over 64 bins of 65,536 numbers") {
-  const at::Tensor values = uniform(1337, at::arange(64, at::kLong), 0, 1024, Purpose::draw).flatten();
+  const at::Tensor values = uniform(1337, at::arange(64, at::kLong), indices({0}), 1024, Purpose::draw).flatten();
   const at::Tensor counts = at::histc(values, 64, 0, 1).to(at::kDouble);
   const double expected = 1024.0;
   const double chi_square = ((counts - expected).square() / expected).sum().item<double>();

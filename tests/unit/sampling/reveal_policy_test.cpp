@@ -58,7 +58,8 @@ TEST_CASE("Random remasking takes the highest noise") {
 }
 
 TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") {
-  FixedLogits model = model_with_probabilities({0.9, 0.2, 0.6});
+  FixedLogits fake = model_with_probabilities({0.9, 0.2, 0.6});
+  WatchedModel model(fake, "fake");
   const Proposal proposal{longs({0, 0, 1}), {}, {}};  // p of the token in place: 0.9, 0.2, 0.4
   const at::Tensor noise = floats({0.95, 0.1, 0.2});
   const auto chosen = [&](double randomness) {
@@ -72,7 +73,8 @@ TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") 
 }
 
 TEST_CASE("A remasking model masks what it calls wrong, whichever class that is") {
-  FixedLogits model = model_with_probabilities({0.9, 0.2, 0.6});  // class 0
+  FixedLogits fake = model_with_probabilities({0.9, 0.2, 0.6});  // class 0
+  WatchedModel model(fake, "fake");
   const Proposal proposal{longs({0, 0, 0}), {}, {}};
   RemaskingModelRemasking class_one(model, 1, 0.0), class_zero(model, 0, 0.0);
   CHECK(positions(class_one.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{1});

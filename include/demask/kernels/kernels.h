@@ -1,0 +1,81 @@
+// demask's own CUDA kernels, for the steps of a forward and of sampling that are memory traffic: each reads what it
+// needs once. Built where nvcc is present; without them, and on the CPU, the callers compose LibTorch's operations
+// instead. All work is queued on LibTorch's current stream, allocates through its allocator, and can be recorded in a
+// CUDA graph.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace demask::kernels {
+
+// Whether this build has them.
+bool available();
+
+// Whether x is of a kind that the kernels take: available, on a CUDA device, float32, float16 or
+// bfloat16.
+bool usable(const at::Tensor& x);
+
+// Whether usable, and the model's widths suit the kernels' 16-byte accesses. `parameter` is any of its weights.
+bool suit_model(const at::Tensor& parameter, int64_t width, int64_t head_width);
+
+struct Norm {
+  at::Tensor weight;  // [C]
+  at::Tensor bias;    // [C], or undefined
+  double epsilon = 0;
+};
+
+struct Embedding {
+  at::Tensor token;     // [V, C]
+  at::Tensor position;  // [block, C], or undefined
+};
+
+// x [B, T, C] becomes the embeddings of tokens [B, T] at positions 0 .. T-1; returns their LayerNorm.
+at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm);
+
+// x [B, 1, C] becomes the embeddings of text[:, position], text [B, L] int64, position [1] int64; returns their
+// LayerNorm.
+at::Tensor embed_one_and_norm(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position,
+                              const Embedding& embedding, const Norm& norm);
+
+// x += update + bias (bias [C] or undefined), in place; returns the LayerNorm of the sum. x, update [B, T, C].
+at::Tensor add_and_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& bias, const Norm& norm);
+
+// Rotary positions 0 .. T-1 for the queries and keys of qkv [B, T, 3C], in place. cosine, sine [block, D / 2] float32.
+void rotate(const at::Tensor& qkv, const at::Tensor& cosine, const at::Tensor& sine, int64_t heads);
+
+// Exact GELU of x + bias (bias [C] or undefined), in place. x [B, T, C].
+void bias_gelu(const at::Tensor& x, const at::Tensor& bias);
+
+// One new token a sequence: its rotated key and its value go into keys and values [B, H, capacity, D] at `position` [1]
+// int64, and its query sees 0 .. position. qkv [B, 1, 3C] -> [B, 1, C]. cosine and sine undefined: no rotation.
+at::Tensor decode_attention(const at::Tensor& qkv, const at::Tensor& keys, const at::Tensor& values,
+                            const at::Tensor& position, const at::Tensor& cosine, const at::Tensor& sine);
+
+struct Filters {
+  double temperature = 1;  // 0: greedy
+  int64_t top_k = 0;       // 0: off
+  double top_p = 1;        // 1: off
+};
+
+// The rules of sampling/token_draw.h. logits [..., V]; forbidden [V] float32; uniforms [...] float32; wanted [...] bool
+// and given [...] int64, both or neither: rows that are not wanted keep the given token with probability 1. Writes
+// tokens [...] int64 and probabilities [...] float32; sets broken [] bool where a row has no finite largest logit.
+void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
+          const at::Tensor& given, const Filters& filters, const at::Tensor& tokens, const at::Tensor& probabilities,
+          const at::Tensor& broken);
+
+// softmax(logits [..., V]) of tokens [...] int64, or of `column` in every row where tokens is undefined, or its
+// logarithm: float32 [...]. Sets broken [] bool where it is not a number.
+at::Tensor judge(const at::Tensor& logits, const at::Tensor& tokens, int64_t column, bool logarithm,
+                 const at::Tensor& broken);
+
+// The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
+at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
+
+// The numbers of sampling/noise.h: float32 [B, positions]. sample_indices [B] int64, step [1] int64.
+at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step, int64_t positions,
+                   uint32_t purpose);
+
+}  // namespace demask::kernels

@@ -1,0 +1,62 @@
+// Without nvcc: no kernels, so that every caller takes LibTorch's operations.
+#include "demask/core/error.h"
+#include "demask/kernels/kernels.h"
+
+namespace demask::kernels {
+namespace {
+
+[[noreturn]] void absent() {
+  fail(ExitCode::failed, "this build of demask has no CUDA kernels of its own.");
+}
+
+}  // namespace
+
+bool available() {
+  return false;
+}
+bool usable(const at::Tensor& /*x*/) {
+  return false;
+}
+bool suit_model(const at::Tensor& /*parameter*/, int64_t /*width*/, int64_t /*head_width*/) {
+  return false;
+}
+at::Tensor embed_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*tokens*/, const Embedding& /*embedding*/,
+                          const Norm& /*norm*/) {
+  absent();
+}
+at::Tensor embed_one_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*text*/, const at::Tensor& /*position*/,
+                              const Embedding& /*embedding*/, const Norm& /*norm*/) {
+  absent();
+}
+at::Tensor add_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*update*/, const at::Tensor& /*bias*/,
+                        const Norm& /*norm*/) {
+  absent();
+}
+void rotate(const at::Tensor& /*qkv*/, const at::Tensor& /*cosine*/, const at::Tensor& /*sine*/, int64_t /*heads*/) {
+  absent();
+}
+void bias_gelu(const at::Tensor& /*x*/, const at::Tensor& /*bias*/) {
+  absent();
+}
+at::Tensor decode_attention(const at::Tensor& /*qkv*/, const at::Tensor& /*keys*/, const at::Tensor& /*values*/,
+                            const at::Tensor& /*position*/, const at::Tensor& /*cosine*/, const at::Tensor& /*sine*/) {
+  absent();
+}
+void draw(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const at::Tensor& /*uniforms*/,
+          const at::Tensor& /*wanted*/, const at::Tensor& /*given*/, const Filters& /*filters*/,
+          const at::Tensor& /*tokens*/, const at::Tensor& /*probabilities*/, const at::Tensor& /*broken*/) {
+  absent();
+}
+at::Tensor judge(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, int64_t /*column*/, bool /*logarithm*/,
+                 const at::Tensor& /*broken*/) {
+  absent();
+}
+at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
+  absent();
+}
+at::Tensor uniform(uint64_t /*seed*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*step*/,
+                   int64_t /*positions*/, uint32_t /*purpose*/) {
+  absent();
+}
+
+}  // namespace demask::kernels

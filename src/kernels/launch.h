@@ -1,0 +1,95 @@
+// The CUDA kernels as plain functions of pointers, so that only this file stands between LibTorch's headers and nvcc.
+// Shapes are in elements; every pointer is device memory; nothing is checked here (kernels_cuda.cpp does).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace demask::kernels::launch {
+
+enum class Precision { float32, float16, bfloat16 };
+
+// Values of 16 bytes: what one thread reads or writes at once.
+inline constexpr int64_t bytes_at_once = 16;
+
+struct NormArguments {
+  // The rows x [rows, width]: either given (and overwritten by the sum where there is an update), or gathered from
+  // embeddings by tokens and written to x.
+  void* x = nullptr;
+  const void* update = nullptr;               // [rows, width], or none
+  const void* update_bias = nullptr;          // [width], or none
+  const int64_t* tokens = nullptr;            // [rows], or none; row r's is tokens[r / length * token_stride + r % length]
+  int64_t token_stride = 0;
+  const int64_t* first_position = nullptr;    // scalar added to each row's position, or none
+  const void* token_embedding = nullptr;      // [outputs, width]
+  const void* position_embedding = nullptr;   // [positions, width], or none
+  int64_t length = 1;                         // rows of a sequence; row r stands at position r % length
+  const void* weight = nullptr;               // [width]
+  const void* bias = nullptr;                 // [width], or none
+  void* normed = nullptr;                     // [rows, width]
+  int64_t rows = 0;
+  int64_t width = 0;
+  float epsilon = 0;
+};
+inline constexpr int64_t max_norm_chunks = 8;  // of bytes_at_once a thread, 32 threads a row
+void norm(Precision precision, const NormArguments& arguments, cudaStream_t stream);
+
+// Rotates queries and keys in place. qkv [rows, 3 * heads * head_width]; cosine, sine [positions, head_width / 2].
+void rotate(Precision precision, void* qkv, const float* cosine, const float* sine, int64_t rows, int64_t length,
+            int64_t heads, int64_t head_width, cudaStream_t stream);
+
+// x = gelu(x + bias) in place, exact; x [rows, width].
+void bias_gelu(Precision precision, void* x, const void* bias, int64_t rows, int64_t width, cudaStream_t stream);
+
+struct DecodeArguments {
+  const void* qkv = nullptr;           // [batch, 3 * heads * head_width], one new token a sequence
+  void* keys = nullptr;                // [batch, heads, capacity, head_width], the new key is written to it
+  void* values = nullptr;              // likewise
+  const int64_t* position = nullptr;   // scalar: where the new token stands; it sees positions 0 .. position
+  const float* cosine = nullptr;       // [capacity or more, head_width / 2], or none: rotary
+  const float* sine = nullptr;
+  void* mixed = nullptr;               // [batch, heads * head_width]
+  int64_t batch = 0, heads = 0, capacity = 0, head_width = 0;
+};
+void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream);
+
+struct DrawArguments {
+  const void* logits = nullptr;       // rows of `outputs`, row_stride apart
+  int64_t row_stride = 0;
+  const float* forbidden = nullptr;   // [outputs], 0 or -infinity
+  const float* uniforms = nullptr;    // [rows]
+  const bool* wanted = nullptr;       // [rows], or none: all. Other rows keep the given token, with probability 1
+  const int64_t* given = nullptr;     // [rows], where wanted is
+  int64_t* tokens = nullptr;          // [rows]
+  float* probabilities = nullptr;     // [rows]
+  bool* broken = nullptr;             // scalar, set where a probability is not finite
+  int64_t rows = 0, outputs = 0;
+  float temperature = 1;              // 0: greedy
+  int64_t top_k = 0;                  // 0: off
+  float top_p = 1;                    // 1: off
+};
+void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
+
+struct JudgeArguments {
+  const void* logits = nullptr;     // rows of `outputs`, row_stride apart
+  int64_t row_stride = 0;
+  const int64_t* tokens = nullptr;  // [rows], or none: `column` of every row
+  int64_t column = 0;
+  float* out = nullptr;             // [rows], of softmax: its logarithm or itself
+  bool logarithm = false;
+  bool* broken = nullptr;           // scalar, set where a value is not finite
+  int64_t rows = 0, outputs = 0;
+};
+void judge(Precision precision, const JudgeArguments& arguments, cudaStream_t stream);
+
+// chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, the
+// lower position first among equals.
+void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
+             int64_t batch, int64_t length, cudaStream_t stream);
+
+// out [batch, positions]; the numbers of sampling/noise.h.
+void uniform(uint64_t seed, const int64_t* sample_indices, const int64_t* step, uint32_t purpose, float* out,
+             int64_t batch, int64_t positions, cudaStream_t stream);
+
+}  // namespace demask::kernels::launch

@@ -1,0 +1,97 @@
+#include <ATen/cuda/CUDAEvent.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <utility>
+
+#include "demask/model/device.h"
+#include "demask/sampling/step_runner.h"
+
+namespace demask {
+namespace {
+
+constexpr size_t steps_ahead = 4;
+
+class GraphRunner : public StepRunner {
+ public:
+  GraphRunner(std::function<void()> step, at::Device device, int64_t warm_ups,
+              std::function<void(const std::string&)> on_refusal)
+      : step_(std::move(step)), device_(device), warm_ups_(warm_ups), on_refusal_(std::move(on_refusal)) {}
+
+  void run() override {
+    const c10::cuda::CUDAGuard guard(device_);
+    at::cuda::CUDAEvent& mark = marks_[static_cast<size_t>(runs_) % steps_ahead];
+    if (runs_ >= static_cast<int64_t>(steps_ahead)) {
+      mark.synchronize();
+    }
+    if (state_ == State::warming && runs_ >= warm_ups_) {
+      record();
+    }
+    if (state_ == State::recorded) {
+      graph_.replay();
+    } else {
+      step_();
+    }
+    mark.record();
+    ++runs_;
+  }
+
+ private:
+  enum class State { warming, recorded, refused };
+
+  // Capture wants a stream of its own; the replay goes to the current one. Nothing of the step is executed here.
+  void record() {
+    const c10::cuda::CUDAStream outer = c10::cuda::getCurrentCUDAStream(device_.index());
+    const c10::cuda::CUDAStream stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index());
+    at::cuda::CUDAEvent ready;
+    ready.record(outer);
+    ready.block(stream);
+    const c10::cuda::CUDAStreamGuard guard(stream);
+    bool began = false;
+    try {
+      graph_.capture_begin();
+      began = true;
+      step_();
+      graph_.capture_end();
+      state_ = State::recorded;
+    } catch (const std::exception& error) {
+      const std::string reason = error.what();
+      if (began) {
+        try {
+          graph_.capture_end();
+        } catch (const std::exception&) {
+          // The capture was already broken; ending it is what puts the allocator back.
+        }
+      }
+      static_cast<void>(cudaGetLastError());  // so that the next check does not report the capture's error
+      if (is_out_of_memory(error)) {
+        throw;
+      }
+      state_ = State::refused;
+      on_refusal_(reason.substr(0, reason.find('\n')));
+    }
+  }
+
+  std::function<void()> step_;
+  at::Device device_;
+  int64_t warm_ups_;
+  std::function<void(const std::string&)> on_refusal_;
+  State state_ = State::warming;
+  int64_t runs_ = 0;
+  std::array<at::cuda::CUDAEvent, steps_ahead> marks_;
+  at::cuda::CUDAGraph graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepRunner> make_graph_runner(std::function<void()> step, at::Device device, int64_t warm_ups,
+                                              std::function<void(const std::string& reason)> on_refusal) {
+  return std::make_unique<GraphRunner>(std::move(step), device, warm_ups, std::move(on_refusal));
+}
+
+}  // namespace demask

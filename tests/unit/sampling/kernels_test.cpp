@@ -1,0 +1,131 @@
+// demask's CUDA kernels against LibTorch's operations on the same numbers, in float32 so that both round alike.
+#include "demask/kernels/kernels.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "demask/model/device.h"
+#include "demask/sampling/confidence.h"
+#include "demask/sampling/reveal_policy.h"
+#include "demask/sampling/token_draw.h"
+#include "tests/support/catch.h"
+
+using namespace demask;
+
+namespace {
+
+bool kernels_here() {
+  return kernels::available() && cuda_device_count() > 0;
+}
+
+at::Tensor flag(at::Device device) {
+  return at::zeros({}, at::device(device).dtype(at::kBool));
+}
+
+// Logits of a plausible spread, some of them equal, some excluded.
+at::Tensor some_logits(int64_t rows, int64_t outputs) {
+  at::manual_seed(1337);
+  at::Tensor logits = at::randn({rows, outputs}).mul(3).mul(8).round().div(8);
+  logits = logits.masked_fill(at::rand({rows, outputs}) < 0.02, -std::numeric_limits<double>::infinity());
+  logits.select(1, 0).zero_();  // no row without a possible token
+  return logits;
+}
+
+}  // namespace
+
+TEST_CASE("The drawing kernel draws what LibTorch's operations draw, whatever the filters and the vocabulary") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {2, 66, 130, 256, 1000, 50304}) {
+    const int64_t rows = outputs > 1000 ? 64 : 4096;
+    const at::Tensor logits = some_logits(rows, outputs), uniforms = at::rand({rows}).clamp(1e-6, 1 - 1e-6);
+    at::Tensor forbidden = at::zeros({outputs});
+    forbidden[outputs - 1] = -std::numeric_limits<double>::infinity();
+    for (const DrawOptions& options :
+         {DrawOptions{0.8, 1.0, {}}, DrawOptions{0.0, 1.0, {}}, DrawOptions{1.0, 0.9, {}}, DrawOptions{0.7, 0.5, {}},
+          DrawOptions{1.2, 1.0, 20}, DrawOptions{1.0, 0.8, 50}}) {
+      CAPTURE(outputs, options.temperature, options.top_p, options.top_k.value_or(0));
+      const Draw plain = draw_tokens(logits, forbidden, uniforms, options);
+      const at::Tensor broken = flag(at::kCUDA);
+      const Draw drawn = draw_tokens_where({}, {}, logits.cuda(), forbidden.cuda(), uniforms.cuda(), options, broken);
+      CHECK_FALSE(broken.item<bool>());
+      const at::Tensor same = drawn.ids.cpu() == plain.ids;
+      // A sum in another order moves a boundary by some 1e-6 of the total: a draw in several thousand falls between.
+      CHECK(same.logical_not().sum().item<int64_t>() <= std::max<int64_t>(rows / 500, 1));
+      const at::Tensor difference = (drawn.probabilities.cpu() - plain.probabilities).abs().masked_select(same);
+      CHECK(difference.max().item<double>() < 1e-3);
+      CHECK(difference.median().item<double>() < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("The drawing kernel leaves rows alone that are not wanted, and reports rows that are broken") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {66, 5000}) {
+    at::Tensor logits = some_logits(8, outputs);
+    logits[3][1] = std::nanf("");
+    const at::Tensor given = at::full({8}, 77, at::kLong);
+    const auto draw_with = [&](const std::vector<int64_t>& unwanted) {
+      at::Tensor wanted = at::ones({8}, at::kBool);
+      for (const int64_t row : unwanted) {
+        wanted[row] = false;
+      }
+      const at::Tensor broken = flag(at::kCUDA);
+      const Draw drawn = draw_tokens_where(wanted.cuda(), given.cuda(), logits.cuda(), at::zeros({outputs}).cuda(),
+                                           at::full({8}, 0.5).cuda(), DrawOptions{}, broken);
+      for (const int64_t row : unwanted) {
+        CHECK(drawn.ids[row].item<int64_t>() == 77);
+        CHECK(drawn.probabilities[row].item<float>() == 1);
+      }
+      return broken.item<bool>();
+    };
+    CHECK_FALSE(draw_with({3, 5}));
+    CHECK(draw_with({5}));
+  }
+}
+
+TEST_CASE("The judging kernel gives softmax's probabilities") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {2, 66, 1000, 5001, 50304}) {
+    CAPTURE(outputs);
+    const at::Tensor logits = some_logits(60, outputs).view({3, 20, outputs});
+    const at::Tensor tokens = at::arange(60, at::kLong).remainder(outputs).view({3, 20});
+    const at::Tensor here = flag(at::kCPU), there = flag(at::kCUDA);
+    CHECK(at::allclose(token_probability(logits.cuda(), tokens.cuda(), there).cpu(),
+                       token_probability(logits, tokens, here), 1e-4, 1e-7));
+    CHECK(
+        at::allclose(class_probability(logits.cuda(), 1, there).cpu(), class_probability(logits, 1, here), 1e-4, 1e-7));
+    CHECK_FALSE(there.item<bool>());
+    at::Tensor damaged = logits.clone();
+    damaged[1][7][0] = std::numeric_limits<float>::infinity();
+    token_probability(damaged.cuda(), tokens.cuda(), there);
+    CHECK(there.item<bool>());
+  }
+}
+
+TEST_CASE("The selecting kernel chooses the positions that a stable sort chooses") {
+  if (!kernels_here()) {
+    return;
+  }
+  at::manual_seed(1337);
+  for (const int64_t length : {1, 31, 512, 1024, 3000}) {
+    // Few values, so that there are many equals, and both signs.
+    const at::Tensor scores = at::randint(-20, 20, {16, length}).to(at::kFloat).div(8);
+    const at::Tensor eligible = at::rand({16, length}) < 0.8;
+    for (const double share : {0.0, 0.3, 1.0}) {
+      CAPTURE(length, share);
+      const at::Tensor count = eligible.sum(1, /*keepdim=*/true).mul(share).to(at::kLong);
+      CHECK(
+          at::equal(highest(scores.cuda(), {eligible.cuda(), count.cuda()}).cpu(), highest(scores, {eligible, count})));
+    }
+  }
+}
