@@ -72,7 +72,7 @@ at::Tensor pad_rows(const at::Tensor& weight) {
 
 }  // namespace
 
-Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
+Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form) : args_(checkpoint.args) {
   choose_kernels();
   const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
   const auto bias = [&](const std::string& name) { return args_.bias ? parameter(name) : at::Tensor(); };
@@ -104,7 +104,7 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args) {
   final_norm_ = norm("transformer.ln_f");
   head_ = {pad_rows(args_.tied_head ? token_embedding_ : parameter("lm_head.weight")), {}};
 
-  info_.description = describe(args_);
+  info_.description = form + describe(args_);
   info_.output_size = args_.output_size();
   info_.input_size = args_.vocab_size;
   info_.block_size = args_.block_size;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/runtime/print_handler.h>
 #include <torch/script.h>
@@ -14,12 +15,14 @@
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "demask/core/error.h"
+#include "demask/model/recognise_gpt.h"
 
 namespace demask {
 namespace {
@@ -166,10 +169,16 @@ int64_t rows_of_position_table(const Module& module) {
 }
 
 // Everything that can be known without running the module.
-ModelInfo describe(const std::string& path, const Module& module, const torch::jit::ExtraFilesMap& extra_files) {
+struct Description {
+  ModelInfo info;
+  int64_t n_head = 0;  // 0 where the file does not say
+};
+
+Description describe(const std::string& path, const Module& module, const torch::jit::ExtraFilesMap& extra_files) {
   const auto args = parse_extra_file(path, "model_args.json", extra_files.at("model_args.json"));
   const auto config = parse_extra_file(path, "config.json", extra_files.at("config.json"));
-  ModelInfo info;
+  Description description;
+  ModelInfo& info = description.info;
   info.block_size = size_argument(path, args, "block_size");
   if (info.block_size == 0) info.block_size = rows_of_position_table(module);
   if (const auto found = args.find("binary_classification"); found != args.end()) {
@@ -183,12 +192,12 @@ ModelInfo describe(const std::string& path, const Module& module, const torch::j
   } else {
     const std::string attention = text_argument(args, "attention_type", "causal");
     info.causal = attention == "causal";
-    info.description =
-        fmt::format("TorchScript, {} layers, {} heads, {} wide, {}, {}", size_argument(path, args, "n_layer"),
-                    size_argument(path, args, "n_head"), size_argument(path, args, "n_embd"),
-                    text_argument(args, "position_encoding", "absolute"), attention);
+    description.n_head = size_argument(path, args, "n_head");
+    info.description = fmt::format(
+        "TorchScript, {} layers, {} heads, {} wide, {}, {}", size_argument(path, args, "n_layer"), description.n_head,
+        size_argument(path, args, "n_embd"), text_argument(args, "position_encoding", "absolute"), attention);
   }
-  return info;
+  return description;
 }
 
 // ---- Calling forward ----
@@ -355,12 +364,12 @@ class TorchScriptModel final : public LanguageModel {
   bool optimize_ = false;
 };
 
-Module load_module(const std::string& path, const LoadOptions& options, torch::jit::ExtraFilesMap& extra_files) {
+Module load_module(const std::string& path, at::Device device, torch::jit::ExtraFilesMap& extra_files) {
   try {
     // One open file for the check and the load, so that both see the same bytes.
     const Archive archive = std::make_shared<caffe2::serialize::FileAdapter>(path);
     refuse_code_that_runs_on_load(path, archive);
-    return torch::jit::load(archive, options.device, extra_files);
+    return torch::jit::load(archive, device, extra_files);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& exception) {
@@ -368,21 +377,91 @@ Module load_module(const std::string& path, const LoadOptions& options, torch::j
   }
 }
 
+// A module that may run, and what its file says of it.
+struct CheckedModule {
+  Module module;
+  Description description;
+};
+
+CheckedModule read_module(const std::string& path, at::Device device) {
+  torch::jit::ExtraFilesMap extra_files{{"model_args.json", ""}, {"config.json", ""}};
+  Module module = load_module(path, device, extra_files);
+  for_each_node(module, [&](torch::jit::Node& node) { refuse_outside_operation(path, node); });
+  module.eval();
+  return {module, describe(path, module, extra_files)};
+}
+
+std::unique_ptr<TorchScriptModel> run_as_it_is(const std::string& path, const CheckedModule& checked,
+                                               const LoadOptions& options) {
+  for_each_node(checked.module, [&](torch::jit::Node& node) { move_constant(node, options); });
+  convert_tensors(checked.module, options);
+  return std::make_unique<TorchScriptModel>(path, checked.module, checked.description.info, options);
+}
+
+// ---- Running a GPT natively ----
+
+std::map<std::string, at::Tensor> parameters_by_name(const Module& module) {
+  std::map<std::string, at::Tensor> parameters;
+  for (const auto& parameter : module.named_parameters()) parameters.emplace(parameter.name, parameter.value);
+  return parameters;
+}
+
+// Whether forward's code has no effect but its result, and draws nothing: what it gave once it gives again.
+bool is_pure(const Module& module) {
+  const auto graph = module.get_method("forward").graph()->copy();
+  torch::jit::Inline(*graph);
+  bool pure = true;
+  for_each_node(*graph->block(), [&](torch::jit::Node& node) {
+    const std::string_view operation = node.kind().toQualString();
+    // These two draw only where training does; where the code says so itself, two runs differ.
+    const bool dropout = operation == "aten::dropout" || operation == "aten::scaled_dot_product_attention";
+    const bool effect = operation == "prim::SetAttr" || operation == "prim::Print";
+    if (effect || (!dropout && node.isNondeterministic())) pure = false;
+  });
+  return pure;
+}
+
+// Counts the writes to the module's tensors so far, which LibTorch keeps.
+int64_t writes_to_tensors(const Module& module) {
+  int64_t writes = 0;
+  for (const at::Tensor& parameter : module.parameters()) writes += parameter._version();
+  for (const at::Tensor& buffer : module.buffers()) {
+    if (buffer.defined()) writes += buffer._version();
+  }
+  return writes;
+}
+
+// Null where the module is no GPT. Uses the module up: it is converted to float32 and has run. The proposed parameters
+// are its own tensors and are converted with it.
+std::unique_ptr<Gpt> run_natively(const std::string& path, const CheckedModule& checked, NanoGptCheckpoint proposed,
+                                  const LoadOptions& options) {
+  if (!is_pure(checked.module)) return nullptr;
+  LoadOptions exact = options;
+  exact.dtype = c10::promoteTypes(options.dtype, at::kFloat);
+  exact.compile = false;
+  const auto original = run_as_it_is(path, checked, exact);
+  const int64_t writes = writes_to_tensors(checked.module);
+  auto gpt = recognise_gpt(std::move(proposed), *original, checked.description.n_head, options.dtype);
+  return writes_to_tensors(checked.module) == writes ? std::move(gpt) : nullptr;
+}
+
 }  // namespace
 
 std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, const LoadOptions& options) {
   // stdout carries samples only, so a print in a model's code goes to stderr.
   torch::jit::setPrintHandler([](const std::string& text) { std::cerr << text; });
-  torch::jit::ExtraFilesMap extra_files{{"model_args.json", ""}, {"config.json", ""}};
-  Module module = load_module(path, options, extra_files);
-  for_each_node(module, [&](torch::jit::Node& node) {
-    refuse_outside_operation(path, node);
-    move_constant(node, options);
-  });
-  convert_tensors(module, options);
-  module.eval();
-  ModelInfo info = describe(path, module, extra_files);
-  return std::make_unique<TorchScriptModel>(path, module, std::move(info), options);
+  CheckedModule checked = read_module(path, options.device);
+  if (!options.native) return run_as_it_is(path, checked, options);
+  if (auto proposed = propose_gpt(parameters_by_name(checked.module), checked.description.info)) {
+    try {
+      if (auto gpt = run_natively(path, checked, std::move(*proposed), options)) return gpt;
+    } catch (const std::exception&) {
+      // Whatever it was, out of memory for the comparison too, the module may run as it is, or say what is wrong.
+    }
+    // Code that has run keeps its constants as they were then, so the file is read once more.
+    checked = read_module(path, options.device);
+  }
+  return run_as_it_is(path, checked, options);
 }
 
 }  // namespace demask

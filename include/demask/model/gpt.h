@@ -17,8 +17,8 @@ namespace demask {
 // Sources: Radford et al. 2019; Karpathy's nanoGPT (parameter names); Su et al. 2021 (rotary).
 class Gpt : public LanguageModel {
  public:
-  // Parameters as read_nanogpt_checkpoint gives them, all in one dtype on one device.
-  explicit Gpt(const NanoGptCheckpoint& checkpoint);
+  // Parameters as read_nanogpt_checkpoint gives them, all in one dtype on one device. `form` begins the description.
+  explicit Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form = {});
 
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return token_embedding_.device(); }

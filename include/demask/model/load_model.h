@@ -14,6 +14,7 @@ struct LoadOptions {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;  // of weights and activations; logits are always float32
   bool compile = false;               // freeze and optimise TorchScript for inference
+  bool native = true;                 // run a TorchScript module that proves to be nanoGPT's GPT as Gpt
 };
 
 // Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that

@@ -183,7 +183,9 @@ TEST_CASE("An archive cut short at any point is refused by name") {
 
 // tests/golden/infill.json holds what the original sampler made of the checkpoint that out/diffusion.pt was exported
 // from.
-TEST_CASE("The exported diffusion checkpoint fills the golden templates with the original's text") {
+TEST_CASE(
+    "The exported diffusion checkpoint, run natively or as it is, fills the golden templates with the original's "
+    "text") {
   constexpr int64_t mask = 65;
   std::string characters = "\n !$&',-.3:;?";
   for (char c = 'A'; c <= 'Z'; ++c) characters += c;
@@ -191,7 +193,10 @@ TEST_CASE("The exported diffusion checkpoint fills the golden templates with the
   REQUIRE(characters.size() == static_cast<size_t>(mask));
 
   const std::string root = DEMASK_SOURCE_DIR;
-  const auto model = load_torchscript_model(root + "/out/diffusion.pt", {});
+  LoadOptions options;
+  options.native = GENERATE(true, false);
+  CAPTURE(options.native);
+  const auto model = load_torchscript_model(root + "/out/diffusion.pt", options);
   CHECK(model->info().output_size == mask + 1);
   CHECK(model->info().block_size == 512);
   CHECK(model->info().dataset == std::string("char_diffusion"));
