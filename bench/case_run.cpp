@@ -6,15 +6,19 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <memory>
 
 #include "bench/table.h"
 #include "bench/timing.h"
+#include "bench/yardstick.h"
 #include "demask/config/command_line.h"
 #include "demask/model/device.h"
 
 namespace demask::bench {
 namespace {
+
+constexpr int64_t most_plain_repeats = 3;  // they take seconds each on the CPU
 
 at::Tensor random_tokens(const ModelInfo& info, int64_t batch, int64_t length, at::Device device) {
   const int64_t ids = info.input_size > 0 ? std::min(info.input_size, info.output_size) : info.output_size;
@@ -49,22 +53,43 @@ double bare_forwards(const Loaded& loaded, int64_t batch, int64_t forwards, int6
   });
 }
 
-std::vector<Column> columns(bool with_anchors) {
+std::vector<Column> columns(bool with_yardstick, bool with_anchors) {
   std::vector<Column> columns = {{"case", 30},     {"seconds", 8}, {"min", 8},      {"max", 8},
                                  {"load s", 7},    {"tok/s", 8},   {"forwards", 8}, {"ms/fwd", 8},
                                  {"outside %", 9}, {"limit s", 8}, {"of limit", 8}};
+  if (with_yardstick) {
+    columns.insert(columns.end(), {{"plain s", 8}, {"ratio", 6}});
+  }
   if (with_anchors) {
     columns.insert(columns.end(), {{"sample.py", 9}, {"faster", 7}, {"to reach", 8}});
   }
   return columns;
 }
 
+void draw(const Loaded& loaded) {
+  const Config& config = loaded.session.config;
+  loaded.method.draw(config.first_sample, config.num_samples, nullptr);
+}
+
 double outside_share(const CaseResult& result) {
   return 1 - result.bare_s / spread(result.seconds).median;
 }
 
+std::optional<double> median_plain(const CaseResult& result) {
+  return result.plain_seconds.empty() ? std::nullopt : std::optional<double>(spread(result.plain_seconds).median);
+}
+
+// The median of what each turn gives.
+std::optional<double> ratio_to_plain(const CaseResult& result) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < result.plain_seconds.size(); ++i) {
+    ratios.push_back(result.seconds_beside_plain[i] / result.plain_seconds[i]);
+  }
+  return ratios.empty() ? std::nullopt : std::optional<double>(spread(ratios).median);
+}
+
 std::vector<std::string> cells(const Case& one, const CaseResult& result, const std::optional<Anchor>& anchor,
-                               bool with_anchors) {
+                               bool with_yardstick, bool with_anchors) {
   const Spread seconds = spread(result.seconds);
   const std::optional<double> of_limit =
       result.limit_s ? std::optional<double>(*result.limit_s / seconds.median) : std::nullopt;
@@ -79,6 +104,10 @@ std::vector<std::string> cells(const Case& one, const CaseResult& result, const 
                                     show(100 * outside_share(result), 1),
                                     show_seconds(result.limit_s),
                                     show(of_limit, 3)};
+  if (with_yardstick) {
+    cells.push_back(show_seconds(median_plain(result)));
+    cells.push_back(show(ratio_to_plain(result), 3));
+  }
   if (with_anchors) {
     cells.push_back(anchor ? show_seconds(anchor->original) : "-");
     cells.push_back(anchor ? show(anchor->original / seconds.median, 1) + "x" : "-");
@@ -107,6 +136,11 @@ nlohmann::ordered_json case_json(const Case& one, const CaseResult& result, cons
                                  {"operations_at_large_product_rate_s", optional_json(result.at_large_rate)}};
   json["fraction_of_limit"] =
       optional_json(result.limit_s ? std::optional<double>(*result.limit_s / median) : std::nullopt);
+  if (!result.plain_seconds.empty()) {
+    json["plain_operations_s"] = spread_json(result.plain_seconds);
+    json["beside_plain_operations_s"] = spread_json(result.seconds_beside_plain);
+    json["ratio_to_plain_operations"] = *ratio_to_plain(result);
+  }
   if (anchor) {
     json["sample_py_s"] = anchor->original;
     json["to_reach_s"] = anchor->to_reach;
@@ -126,9 +160,7 @@ Loaded::Loaded(const std::vector<std::string>& arguments) : parsed(parse_command
 }
 
 std::vector<double> time_draws(const Loaded& loaded, int64_t repeats) {
-  const Config& config = loaded.session.config;
-  return time_calls(loaded.session.device, repeats,
-                    [&] { loaded.method.draw(config.first_sample, config.num_samples, nullptr); });
+  return time_calls(loaded.session.device, repeats, [&] { draw(loaded); });
 }
 
 CaseResult run_case(const Case& one, const Options& options, const Ceilings& ceilings) {
@@ -140,6 +172,14 @@ CaseResult run_case(const Case& one, const Options& options, const Ceilings& cei
   result.seconds = time_draws(loaded, options.repeats);
   const int64_t draws = options.repeats + warm_ups(options.device);
   result.forwards = loaded.method.forwards() / draws;  // every draw makes as many
+  if (options.yardstick) {
+    if (const std::function<void()> plain_draw = make_plain_draw(loaded.session, loaded.method)) {
+      const Turns turns = time_in_turns(
+          options.device, std::min(options.repeats, most_plain_repeats), [&] { draw(loaded); }, plain_draw);
+      result.seconds_beside_plain = turns.first;
+      result.plain_seconds = turns.second;
+    }
+  }
   result.bare_s = bare_forwards(loaded, one.samples, result.forwards, options.repeats);
   if (one.shape) {
     const ForwardSize size{one.samples, loaded.method.length, loaded.session.model->info().output_size};
@@ -155,14 +195,14 @@ nlohmann::ordered_json run_cases(const std::vector<Case>& cases, const Options& 
                                  bool with_anchors, std::FILE* file) {
   auto results = nlohmann::ordered_json::array();
   fmt::print(file, "\nCases: seconds of one warm draw of all samples, the median of {}\n", options.repeats);
-  Table table(file, columns(with_anchors));
+  Table table(file, columns(options.yardstick, with_anchors));
   for (const Case& one : cases) {
     // Times taken on another kind of device say nothing about this one.
     const std::optional<Anchor> anchor =
         with_anchors && one.cuda == options.device.is_cuda() ? find_anchor(one.name) : std::nullopt;
     try {
       const CaseResult result = run_case(one, options, ceilings);
-      table.row(cells(one, result, anchor, with_anchors));
+      table.row(cells(one, result, anchor, options.yardstick, with_anchors));
       results.push_back(case_json(one, result, anchor));
     } catch (const std::exception& error) {
       fmt::print(stderr, "{} failed: {}\n", one.name, error.what());

@@ -41,6 +41,9 @@ struct CaseResult {
   double bare_s = 0;                    // the forwards alone
   std::optional<double> limit_s;        // their matrix products alone
   std::optional<double> at_large_rate;  // seconds of the same operations at the large product's rate
+  // Draws in turns with those of the script's algorithm in plain operations; both empty where not timed.
+  std::vector<double> plain_seconds;
+  std::vector<double> seconds_beside_plain;
 };
 
 CaseResult run_case(const Case& one, const Options& options, const Ceilings& ceilings);

@@ -52,6 +52,10 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_option("--out_dir", request.options.out_dir, "as demask's");
   app.add_option("--data_dir", request.options.data_dir, "as demask's");
   app.add_flag("--anchors,!--no-anchors", request.anchors, "show sample.py's times and those to reach (on)");
+  // Not into the optional itself: CLI11 would count in it, and so begin by setting it to 0.
+  app.add_flag_function(
+      "--yardstick,!--no-yardstick", [&request](int64_t times) { request.options.yardstick_flag = times > 0; },
+      "also time the Python script's algorithm in plain LibTorch operations, in float32 (on for the CPU)");
   app.add_flag(fmt::format("--json{{{}}}", to_stdout), request.json,
                "write everything to a file, --json=FILE; alone, to stdout, and the tables to stderr");
   app.add_option("--hardware", request.hardware, "what the machine is, for the JSON");

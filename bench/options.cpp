@@ -6,7 +6,8 @@ namespace demask::bench {
 
 void resolve(Options& options) {
   options.device = resolve_device(options.device_name);
-  options.dtype = resolve_dtype(options.dtype_name, options.device);
+  options.dtype = resolve_dtype(options.dtype_name, options.device).native;
+  options.yardstick = options.yardstick_flag.value_or(options.device.is_cpu());
 }
 
 std::vector<std::string> passed_through(const Options& options) {

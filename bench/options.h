@@ -16,12 +16,15 @@ struct Options {
   std::optional<std::string> out_dir;
   std::optional<std::string> data_dir;
   int64_t repeats = 5;
+  std::optional<bool> yardstick_flag;
 
   at::Device device = at::kCPU;  // what the names stand for here
   at::ScalarType dtype = at::kFloat;
+  bool yardstick = true;  // whether each case is also timed in plain operations
 };
 
-// Sets device and dtype from their names, as demask does. Throws Error(bad_usage) where they are not here.
+// Sets device and dtype from their names, as demask does, and what depends on them. Throws Error(bad_usage) where they
+// are not here.
 void resolve(Options& options);
 
 // The arguments of demask that the benchmark's own flags turn into.

@@ -42,6 +42,20 @@ std::vector<double> time_calls(at::Device device, int64_t repeats, const std::fu
   return seconds;
 }
 
+Turns time_in_turns(at::Device device, int64_t repeats, const std::function<void()>& first,
+                    const std::function<void()>& second) {
+  for (int64_t i = 0; i < warm_ups(device); ++i) {
+    first();
+    second();
+  }
+  Turns turns;
+  for (int64_t i = 0; i < repeats; ++i) {
+    turns.first.push_back(time_once(device, 1, first));
+    turns.second.push_back(time_once(device, 1, second));
+  }
+  return turns;
+}
+
 double seconds_per_call(at::Device device, int64_t repeats, const std::function<void()>& call) {
   const double first = time_calls(device, 1, call).front();
   const double calls = std::clamp(std::ceil(shortest_measurement / std::max(first, 1e-9)), 1.0, most_calls);

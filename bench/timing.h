@@ -21,6 +21,16 @@ int64_t warm_ups(at::Device device);
 // Seconds of each of `repeats` calls, warm, the device idle before and after each.
 std::vector<double> time_calls(at::Device device, int64_t repeats, const std::function<void()>& call);
 
+// Of two kinds of calls that took turns: seconds[i] of the one right before seconds[i] of the other.
+struct Turns {
+  std::vector<double> first;
+  std::vector<double> second;
+};
+
+// As time_calls, but in turns, so that a machine whose speed changes meanwhile changes both alike.
+Turns time_in_turns(at::Device device, int64_t repeats, const std::function<void()>& first,
+                    const std::function<void()>& second);
+
 // Median seconds of one call, warm, among others back to back: short ones are timed many at once, so that starting and
 // waiting for the device do not count.
 double seconds_per_call(at::Device device, int64_t repeats, const std::function<void()>& call);

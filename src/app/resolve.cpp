@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "demask/core/error.h"
+#include "demask/kernels/cpu.h"
 #include "demask/model/device.h"
 
 namespace demask {
@@ -41,15 +42,19 @@ at::Device resolve_device(const std::string& device) {
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
-at::ScalarType resolve_dtype(const std::string& dtype, at::Device device) {
+Dtypes resolve_dtype(const std::string& dtype, at::Device device) {
   if (dtype == "float16" && device.is_cpu()) {
     fail(ExitCode::bad_usage,
          "dtype='float16' needs CUDA: the CPU does not compute in it. Use --dtype=float32, or bfloat16 for speed.");
   }
   if (dtype == "auto") {
-    return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+    if (device.is_cuda()) {
+      return {at::kBFloat16, at::kBFloat16};
+    }
+    return {kernels::cpu::find(at::kBFloat16) != nullptr ? at::kBFloat16 : at::kFloat, at::kFloat};
   }
-  return dtype == "float16" ? at::kHalf : dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType named = dtype == "float16" ? at::kHalf : dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  return {named, named};
 }
 
 std::string checkpoint_path(const Config& config) {

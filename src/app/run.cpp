@@ -80,7 +80,7 @@ RunDescription describe_run(const Session& session, const Method& method) {
   run.header = {{fmt::format("demask {}", DEMASK_VERSION), ""},
                 {"method", config.sampling_method},
                 {"checkpoint", fmt::format("{} ({})", session.checkpoint, session.model->info().description)},
-                {"device", fmt::format("{}, {}", session.device.str(), to_name(session.dtype))},
+                {"device", fmt::format("{}, {}", session.device.str(), to_name(session.model->info().dtype))},
                 {"seed", std::to_string(config.seed)}};
   run.header.insert(run.header.end(), method.header.begin(), method.header.end());
   run.settings = settings_json(config);

@@ -29,7 +29,7 @@ void notice(const std::string& text) {
 }
 
 std::unique_ptr<LanguageModel> open_model(const Session& session, const std::string& path) {
-  return load_model(path, {session.device, session.dtype, session.config.compile});
+  return load_model(path, {session.device, session.dtypes.native, session.dtypes.module, session.config.compile});
 }
 
 Session open_session(const ParsedConfig& parsed) {
@@ -37,7 +37,7 @@ Session open_session(const ParsedConfig& parsed) {
   session.config = parsed.config;
   Config& config = session.config;
   session.device = resolve_device(config.device);
-  session.dtype = resolve_dtype(config.dtype, session.device);
+  session.dtypes = resolve_dtype(config.dtype, session.device);
   config.seed = settle_seed(config.seed);
   session.checkpoint = checkpoint_path(config);
   session.model = open_model(session, session.checkpoint);

@@ -72,8 +72,30 @@ at::Tensor pad_rows(const at::Tensor& weight) {
 
 }  // namespace
 
-Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form) : args_(checkpoint.args) {
+std::pair<at::Tensor, at::Tensor> rotary_angles(int64_t positions, int64_t head_width) {
+  const int64_t half = head_width / 2;
+  const at::Tensor frequencies = at::pow(rotary_base, at::arange(half, at::kDouble).div(static_cast<double>(-half)));
+  const at::Tensor angles = at::outer(at::arange(positions, at::kDouble), frequencies);
+  return {angles.cos(), angles.sin()};
+}
+
+Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form, KernelChoice kernels)
+    : args_(checkpoint.args), device_(checkpoint.parameters.at("transformer.wte.weight").device()) {
   choose_kernels();
+  info_.description = form + describe(args_);
+  info_.dtype = checkpoint.parameters.at("transformer.wte.weight").scalar_type();
+  info_.output_size = args_.output_size();
+  info_.input_size = args_.vocab_size;
+  info_.block_size = args_.block_size;
+  info_.causal = !args_.bidirectional;
+  info_.binary_classification = args_.binary_classification;
+  info_.dataset = checkpoint.dataset;
+  if (kernels == KernelChoice::own) {
+    on_cpu_ = GptOnCpu::make(checkpoint);
+    if (on_cpu_) {
+      return;
+    }
+  }
   const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
   const auto bias = [&](const std::string& name) { return args_.bias ? parameter(name) : at::Tensor(); };
   const auto linear = [&](const std::string& name) {
@@ -84,15 +106,14 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form) : args_(c
   };
 
   token_embedding_ = parameter("transformer.wte.weight");
-  fused_ = kernels::suit_model(token_embedding_, args_.n_embd, args_.n_embd / args_.n_head);
+  fused_ =
+      kernels == KernelChoice::own && kernels::suit_model(token_embedding_, args_.n_embd, args_.n_embd / args_.n_head);
   if (args_.rotary) {
-    const int64_t half = args_.n_embd / args_.n_head / 2;
-    const at::Tensor frequencies = at::pow(rotary_base, at::arange(half, at::kDouble).div(static_cast<double>(-half)));
-    const at::Tensor angles = at::outer(at::arange(args_.block_size, at::kDouble), frequencies);
+    const auto [cosine, sine] = rotary_angles(args_.block_size, args_.n_embd / args_.n_head);
     const at::TensorOptions options =
         fused_ ? token_embedding_.options().dtype(at::kFloat) : token_embedding_.options();
-    cosine_ = angles.cos().to(options);
-    sine_ = angles.sin().to(options);
+    cosine_ = cosine.to(options);
+    sine_ = sine.to(options);
   } else {
     position_embedding_ = parameter("transformer.wpe.weight");
   }
@@ -103,14 +124,6 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form) : args_(c
   }
   final_norm_ = norm("transformer.ln_f");
   head_ = {pad_rows(args_.tied_head ? token_embedding_ : parameter("lm_head.weight")), {}};
-
-  info_.description = form + describe(args_);
-  info_.output_size = args_.output_size();
-  info_.input_size = args_.vocab_size;
-  info_.block_size = args_.block_size;
-  info_.causal = !args_.bidirectional;
-  info_.binary_classification = args_.binary_classification;
-  info_.dataset = checkpoint.dataset;
 }
 
 // heads [B, H, T, D], the first of which stands at first_position.
@@ -214,7 +227,12 @@ at::Tensor Gpt::head(const at::Tensor& x) const {
 
 at::Tensor Gpt::logits(const at::Tensor& tokens) {
   const c10::InferenceMode inference;
-  return head(hidden(tokens, nullptr));
+  return on_cpu_ ? on_cpu_->logits(tokens, {}) : head(hidden(tokens, nullptr));
+}
+
+at::Tensor Gpt::logits_at(const at::Tensor& tokens, const at::Tensor& positions) {
+  const c10::InferenceMode inference;
+  return on_cpu_ ? on_cpu_->logits(tokens, positions) : LanguageModel::logits_at(tokens, positions);
 }
 
 class CachedSession : public DecodingSession {
@@ -272,6 +290,9 @@ class CachedSession : public DecodingSession {
 std::unique_ptr<DecodingSession> Gpt::begin(const GrowingText& text) {
   if (args_.bidirectional) {
     return LanguageModel::begin(text);
+  }
+  if (on_cpu_) {
+    return on_cpu_->begin(text);
   }
   return std::make_unique<CachedSession>(*this, text);
 }

@@ -40,6 +40,11 @@ at::Tensor last_tokens(const GrowingText& text, int64_t count) {
   return text.tokens.index_select(1, (text.position - back).clamp_min(0));
 }
 
+at::Tensor LanguageModel::logits_at(const at::Tensor& tokens, const at::Tensor& positions) {
+  const at::Tensor all = logits(tokens);
+  return all.gather(1, positions.unsqueeze(2).expand({-1, -1, all.size(2)}));
+}
+
 std::unique_ptr<DecodingSession> LanguageModel::begin(const GrowingText& text) {
   return std::make_unique<RecomputingSession>(*this, text);
 }

@@ -143,12 +143,14 @@ std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& or
     return nullptr;
   }
 
+  // There are many candidates, and demask's CPU kernels would pack the weights anew for each.
+  const KernelChoice quickly_made = original.device().is_cpu() ? KernelChoice::libtorch : KernelChoice::own;
   std::vector<ModelArgs> candidates;
   for (const int64_t heads : possible_heads(args, n_head_hint)) {
     for (const bool bidirectional : {true, false}) {
       args.n_head = heads;
       args.bidirectional = bidirectional;
-      Gpt gpt(proposed);
+      Gpt gpt(proposed, {}, quickly_made);
       if (agrees(gpt, first)) {
         candidates.push_back(args);
       }

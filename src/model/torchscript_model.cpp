@@ -270,6 +270,7 @@ class TorchScriptModel final : public LanguageModel {
  public:
   TorchScriptModel(std::string path, const Module& module, ModelInfo info, const LoadOptions& options)
       : path_(std::move(path)), module_(module), info_(std::move(info)), options_(options) {
+    info_.dtype = options_.dtype;
     const ForwardForm form = form_of_forward(path_, module_);
     targets_ = form.targets;
     probe();
@@ -451,7 +452,9 @@ std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, c
   // stdout carries samples only, so a print in a model's code goes to stderr.
   torch::jit::setPrintHandler([](const std::string& text) { std::cerr << text; });
   CheckedModule checked = read_module(path, options.device);
-  if (!options.native) return run_as_it_is(path, checked, options);
+  LoadOptions as_it_is = options;
+  as_it_is.dtype = options.module_dtype.value_or(options.dtype);
+  if (!options.native) return run_as_it_is(path, checked, as_it_is);
   if (auto proposed = propose_gpt(parameters_by_name(checked.module), checked.description.info)) {
     try {
       if (auto gpt = run_natively(path, checked, std::move(*proposed), options)) return gpt;
@@ -461,7 +464,7 @@ std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, c
     // Code that has run keeps its constants as they were then, so the file is read once more.
     checked = read_module(path, options.device);
   }
-  return run_as_it_is(path, checked, options);
+  return run_as_it_is(path, checked, as_it_is);
 }
 
 }  // namespace demask

@@ -17,15 +17,31 @@ int64_t Template::free_positions() const {
   return std::count(fixed.begin(), fixed.end(), false);
 }
 
+namespace {
+
+bool penalizes(const DrawOptions& draw) {
+  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
+}
+
+}  // namespace
+
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                  const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken) {
   const DrawOptions& draw = options.draw;
-  const at::Tensor penalized =
-      draw.repetition_penalty == 1 || draw.repetition_window == 0
-          ? logits
-          : penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty, draw.repetition_window);
+  const at::Tensor penalized = penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(),
+                                                                     draw.repetition_penalty, draw.repetition_window)
+                                               : logits;
   const Draw drawn = draw_tokens_where(masked, tokens, penalized, options.forbidden, uniforms, draw, broken);
   return {drawn.ids, masked, drawn.probabilities};
+}
+
+Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
+                    const at::Tensor& masked, const at::Tensor& uniforms, const DiffusionOptions& options,
+                    const at::Tensor& broken) {
+  const Draw drawn =
+      draw_tokens_where({}, {}, logits, options.forbidden, uniforms.gather(1, positions), options.draw, broken);
+  return {tokens.scatter(1, positions, drawn.ids), masked,
+          at::ones_like(uniforms).scatter_(1, positions, drawn.probabilities)};
 }
 
 // What a step reads and changes: tensors at fixed addresses, so that a step recorded once serves every iteration and
@@ -37,6 +53,7 @@ struct DiffusionSampler::Chain {
   at::Tensor eligible;                  // [B, T] bool
   at::Tensor counts;                    // [steps] int64, positions to mask again at the end of each step
   at::Tensor step;                      // [1] int64
+  int64_t masked_each = 0;              // positions of a text that are masked, the same number for all
   std::unique_ptr<StepRunner> masking;  // steps that mask positions again
   std::unique_ptr<StepRunner> filling;  // steps that do not
 };
@@ -72,19 +89,33 @@ void DiffusionSampler::prepare(int64_t first_index, int64_t batch, const Templat
   chain_->eligible.copy_(chain_->masked);
   chain_->counts.copy_(at::tensor(counts, at::kLong));
   chain_->step.zero_();
+  chain_->masked_each = text.free_positions();
+}
+
+Proposal DiffusionSampler::propose(StepView* view) {
+  Chain& chain = *chain_;
+  const at::Tensor uniforms = uniform(options_.seed, chain.indices, chain.step, chain.tokens.size(1), Purpose::draw);
+  // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
+  // which they are would wait for it.
+  if (view == nullptr && chain.tokens.is_cpu() && chain.masked_each > 0 && !penalizes(options_.draw)) {
+    const at::Tensor positions = chain.masked.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.masked_each});
+    return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, chain.masked, uniforms,
+                      options_, model_.broken());
+  }
+  const at::Tensor logits = model_.logits(chain.tokens);
+  if (view != nullptr) {
+    view->logits = logits;
+  }
+  return predict(logits, chain.tokens, chain.masked, uniforms, options_, model_.broken());
 }
 
 void DiffusionSampler::step(bool masks_again, StepView* view) {
   Chain& chain = *chain_;
   const int64_t batch = chain.tokens.size(0), length = chain.tokens.size(1);
-  const at::Tensor logits = model_.logits(chain.tokens);
-  const Proposal proposal =
-      predict(logits, chain.tokens, chain.masked,
-              uniform(options_.seed, chain.indices, chain.step, length, Purpose::draw), options_, model_.broken());
+  const Proposal proposal = propose(view);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
     view->was_masked = chain.masked.clone();
-    view->logits = logits;
     view->filled = proposal.tokens;
     view->probabilities = proposal.probabilities;
   }
@@ -128,6 +159,7 @@ std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t batch,
     } else {
       (count > 0 ? chain_->masking : chain_->filling)->run();
     }
+    chain_->masked_each = count;
     forwards_ += count > 0 ? 1 + policy_.forwards() : 1;
     if (observer != nullptr) {
       view.step = number;

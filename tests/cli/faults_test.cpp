@@ -148,20 +148,20 @@ TEST_CASE("A batch that does not fit in memory is halved, and its samples stay t
   options.environment = {{"OMP_NUM_THREADS", "1"}, {"OPENBLAS_NUM_THREADS", "1"}};
   options.timeout_s = 120;  // where only OpenBLAS's own buffer does not fit, OpenBLAS asks for it for ever
 
-  // What the program itself takes differs between versions of LibTorch. A step is less than 64 samples take, so that
+  // What the program itself takes differs between versions of LibTorch. A step is less than 256 samples take, so that
   // the first limit in which the run succeeds is one in which they do not all fit at once.
   ProcessResult halved;
   constexpr size_t gib = size_t{1} << 30;
   for (size_t limit = gib; halved.exit_code != done; limit += limit / 5) {
     REQUIRE(limit < 64 * gib);
     options.address_space_bytes = limit;
-    halved = demask::testing::demask(with(settings, {"--num_samples=64", "--batch_size=64"}), options);
+    halved = demask::testing::demask(with(settings, {"--num_samples=256", "--batch_size=256"}), options);
   }
   INFO(halved.err);
-  CHECK(contains(halved.err, "Notice: out of memory on cpu with 64 samples at once; going on with 32."));
+  CHECK(contains(halved.err, "Notice: out of memory on cpu with 256 samples at once; going on with 128."));
   const auto samples = read_json_lines(output);
-  REQUIRE(samples.size() == 64);
+  REQUIRE(samples.size() == 256);
   options.address_space_bytes = 0;
-  demask::testing::demask(with(settings, {"--first_sample=63"}), options);
+  demask::testing::demask(with(settings, {"--first_sample=255"}), options);
   CHECK(samples.back() == read_json_lines(output).front());
 }

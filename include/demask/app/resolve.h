@@ -17,8 +17,15 @@ namespace demask {
 // Throws Error(bad_usage) where the device is not here.
 at::Device resolve_device(const std::string& device);
 
-// Throws Error(bad_usage) where the device does not compute in that precision.
-at::ScalarType resolve_dtype(const std::string& dtype, at::Device device);
+// Precisions of models that demask runs natively, and of TorchScript modules that run as they are.
+struct Dtypes {
+  at::ScalarType native = at::kFloat;
+  at::ScalarType module = at::kFloat;
+};
+
+// What "auto" stands for is bfloat16 on CUDA, and on a CPU that multiplies in it, for native models only: LibTorch's
+// own operations gain little there. Throws Error(bad_usage) where the device does not compute in that precision.
+Dtypes resolve_dtype(const std::string& dtype, at::Device device);
 
 std::string checkpoint_path(const Config& config);
 std::string remasking_checkpoint_path(const Config& config);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "demask/app/resolve.h"
 #include "demask/config/config.h"
 #include "demask/model/language_model.h"
 #include "demask/text/vocabulary.h"
@@ -18,7 +19,7 @@ namespace demask {
 struct Session {
   Config config;  // seed settled
   at::Device device = at::kCPU;
-  at::ScalarType dtype = at::kFloat;
+  Dtypes dtypes;
   std::string checkpoint;  // its path
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Vocabulary> vocabulary;

@@ -5,24 +5,34 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "demask/checkpoint/nanogpt_checkpoint.h"
 #include "demask/kernels/kernels.h"
+#include "demask/model/gpt_cpu.h"
 #include "demask/model/language_model.h"
 
 namespace demask {
+
+// cos and sin of position * 10000^(-2i / D), [positions, D / 2] float64 each. Source: Su et al. 2021.
+std::pair<at::Tensor, at::Tensor> rotary_angles(int64_t positions, int64_t head_width);
+
+// Whose kernels a model runs on: demask's own where they suit, or LibTorch's everywhere.
+enum class KernelChoice { own, libtorch };
 
 // Pre-norm blocks, exact GELU, LayerNorm eps 1e-5; rotary positions are half-split with base 10000, as in GPT-NeoX.
 // Sources: Radford et al. 2019; Karpathy's nanoGPT (parameter names); Su et al. 2021 (rotary).
 class Gpt : public LanguageModel {
  public:
   // Parameters as read_nanogpt_checkpoint gives them, all in one dtype on one device. `form` begins the description.
-  explicit Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form = {});
+  explicit Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form = {},
+               KernelChoice kernels = KernelChoice::own);
 
   const ModelInfo& info() const override { return info_; }
-  at::Device device() const override { return token_embedding_.device(); }
+  at::Device device() const override { return device_; }
   at::Tensor logits(const at::Tensor& tokens) override;
+  at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override;
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
   // position moves with each token, so the last block is run again.
   std::unique_ptr<DecodingSession> begin(const GrowingText& text) override;
@@ -69,9 +79,11 @@ class Gpt : public LanguageModel {
 
   ModelArgs args_;
   ModelInfo info_;
-  at::Tensor token_embedding_;     // [V, C]
-  at::Tensor position_embedding_;  // [block, C], absolute positions only
-  at::Tensor cosine_, sine_;       // [block, D / 2], rotary positions only, float32 where the kernels read them
+  at::Device device_;
+  std::unique_ptr<GptOnCpu> on_cpu_;  // holds the parameters itself: those below are empty then
+  at::Tensor token_embedding_;        // [V, C]
+  at::Tensor position_embedding_;     // [block, C], absolute positions only
+  at::Tensor cosine_, sine_;          // [block, D / 2], rotary positions only, float32 where the kernels read them
   std::vector<Block> blocks_;
   Norm final_norm_;
   Linear head_;         // its weight's rows padded with zeros to a multiple of 8 on CUDA, which the fast products need

@@ -13,6 +13,7 @@ namespace demask {
 struct ModelInfo {
   std::string
       description;  // for headers and messages, for example "6 layers, 4 heads, 256 wide, rotary, bidirectional"
+  at::ScalarType dtype = at::kFloat;   // of weights and activations
   int64_t output_size = 0;             // V, the width of the logits
   int64_t input_size = 0;              // ids it accepts are below this, or 0 where the model does not say
   int64_t block_size = 0;              // longest sequence, or 0 where the model does not say
@@ -59,6 +60,9 @@ class LanguageModel {
   // tokens [B, T] int64 on device(), T <= block_size -> logits [B, T, V] at every position, in any floating dtype.
   // Pure: no state, no sampling.
   virtual at::Tensor logits(const at::Tensor& tokens) = 0;
+
+  // The same at positions [B, n] int64 only -> [B, n, V]. By default computes all and drops the others.
+  virtual at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions);
 
   // How often its forward must run before it does the same work each time.
   virtual int64_t runs_before_recording() const { return 1; }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "demask/model/language_model.h"
@@ -12,9 +13,10 @@ namespace demask {
 
 struct LoadOptions {
   at::Device device = at::kCPU;
-  at::ScalarType dtype = at::kFloat;  // of weights and activations; logits are always float32
-  bool compile = false;               // freeze and optimise TorchScript for inference
-  bool native = true;                 // run a TorchScript module that proves to be nanoGPT's GPT as Gpt
+  at::ScalarType dtype = at::kFloat;           // of weights and activations
+  std::optional<at::ScalarType> module_dtype;  // the same where a TorchScript module runs as it is, if another
+  bool compile = false;                        // freeze and optimise TorchScript for inference
+  bool native = true;                          // run a TorchScript module that proves to be nanoGPT's GPT as Gpt
 };
 
 // Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that

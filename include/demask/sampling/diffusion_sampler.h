@@ -41,6 +41,11 @@ struct DiffusionOptions {
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                  const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken);
 
+// The same from logits [B, n, V] at the masked positions [B, n] only, of which every text has n.
+Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
+                    const at::Tensor& masked, const at::Tensor& uniforms, const DiffusionOptions& options,
+                    const at::Tensor& broken);
+
 class DiffusionSampler {
  public:
   DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options);
@@ -65,6 +70,7 @@ class DiffusionSampler {
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
   // is null, with tensors.
   void step(bool masks_again, StepView* view);
+  Proposal propose(StepView* view);
 
   WatchedModel& model_;
   RevealPolicy& policy_;

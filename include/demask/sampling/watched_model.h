@@ -18,6 +18,9 @@ class WatchedModel : public LanguageModel {
   const ModelInfo& info() const override { return model_.info(); }
   at::Device device() const override { return model_.device(); }
   at::Tensor logits(const at::Tensor& tokens) override { return model_.logits(tokens); }
+  at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override {
+    return model_.logits_at(tokens, positions);
+  }
   std::unique_ptr<DecodingSession> begin(const GrowingText& text) override { return model_.begin(text); }
   int64_t runs_before_recording() const override { return model_.runs_before_recording(); }
 

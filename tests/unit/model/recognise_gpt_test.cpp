@@ -165,8 +165,10 @@ TEST_CASE("A recognised module computes in the precision that was asked for") {
     CHECK(is_native(*model));
     const at::Tensor logits = model->logits(tokens);
     const at::Tensor exact = load(root + "out/diffusion.pt", false, device)->logits(tokens);
-    CHECK(logits.scalar_type() == at::kBFloat16);
-    CHECK(((logits.to(at::kFloat) - exact).norm() / exact.norm()).item<double>() < 5e-2);
+    // float32 would be within 1e-5: bfloat16 keeps 8 bits.
+    const double error = ((logits.to(at::kFloat) - exact).norm() / exact.norm()).item<double>();
+    CHECK(error > 1e-4);
+    CHECK(error < 5e-2);
   }
 }
 

@@ -1,0 +1,19 @@
+# demask's own CPU kernels: one file an instruction set, compiled for it; at run time the machine is asked whether it has
+# it. Optimised in every build: without inlining their registers become memory.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(DEMASK_CPU_KERNEL_SOURCES cpu_avx2.cpp cpu_avx512.cpp cpu_avx512_bf16.cpp)
+  set(avx512 -mfma -mavx512f -mavx512dq -mavx512bw -mavx512vl)
+  set(flags_cpu_avx2.cpp -mfma -mavx2)
+  set(flags_cpu_avx512.cpp ${avx512})
+  set(flags_cpu_avx512_bf16.cpp ${avx512} -mavx512bf16)
+  foreach(source ${DEMASK_CPU_KERNEL_SOURCES})
+    # GCC 12 takes the undefined vectors inside its own intrinsics for ours.
+    set_source_files_properties(src/kernels/${source} PROPERTIES
+      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O3;-Wno-unused-function;-Wno-uninitialized;${flags_${source}}")
+    if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+      set_property(SOURCE src/kernels/${source} APPEND PROPERTY COMPILE_OPTIONS -Wno-maybe-uninitialized)
+    endif()
+  endforeach()
+else()
+  set(DEMASK_CPU_KERNEL_SOURCES cpu_isa_none.cpp)
+endif()

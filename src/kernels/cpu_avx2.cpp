@@ -1,0 +1,26 @@
+// Compiled with AVX2 and FMA, run only where the machine has them.
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "demask/kernels/cpu_isa.h"
+
+namespace demask::kernels::cpu {
+namespace {
+constexpr unsigned tile_rows = 6;  // 12 of 16 registers hold sums
+}
+}  // namespace demask::kernels::cpu
+
+#include "cpu_lanes_avx2.h"
+#include "cpu_tile_float.h"
+// After what it needs.
+#include "cpu_simd.h"
+
+namespace demask::kernels::cpu {
+
+const Isa* avx2_float() {
+  static const Isa isa = make_isa("AVX2");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &isa : nullptr;
+}
+
+}  // namespace demask::kernels::cpu

@@ -1,0 +1,28 @@
+// Compiled with AVX-512, run only where the machine has it.
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "demask/kernels/cpu_isa.h"
+
+namespace demask::kernels::cpu {
+namespace {
+constexpr unsigned tile_rows = 12;  // 24 of 32 registers hold sums
+}
+}  // namespace demask::kernels::cpu
+
+#include "cpu_lanes_avx512.h"
+#include "cpu_tile_float.h"
+// After what it needs.
+#include "cpu_simd.h"
+
+namespace demask::kernels::cpu {
+
+const Isa* avx512_float() {
+  static const Isa isa = make_isa("AVX-512");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")
+             ? &isa
+             : nullptr;
+}
+
+}  // namespace demask::kernels::cpu

@@ -1,0 +1,70 @@
+// Compiled with AVX-512 and its BF16 instructions, run only where the machine has them.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "cpu_lanes_avx512.h"
+#include "demask/kernels/cpu_isa.h"
+
+namespace demask::kernels::cpu {
+namespace {
+
+using Element = uint16_t;
+
+// To nearest, ties to even; NaN stays NaN.
+inline uint16_t to_element(float x) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return 0x7FC0;
+  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
+inline void store(uint16_t* p, Lanes x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
+}
+
+struct Tile {
+  static constexpr int64_t pair = 2;
+  static constexpr unsigned rows = 12;
+
+  // sums[row] = a[row] x panel; a [rows, inner], panel [inner / 2][two vectors of pairs]. Two products a lane are
+  // summed at once (VDPBF16PS).
+  template <unsigned count>
+  static inline __attribute__((always_inline)) void multiply(const uint16_t* a, int64_t a_stride, const uint16_t* panel,
+                                                             int64_t inner, Lanes (&sums)[count][2]) {
+    DEMASK_UNROLL
+    for (unsigned row = 0; row < count; ++row) sums[row][0] = sums[row][1] = splat(0.0F);
+    for (int64_t k = 0; k < inner; k += pair, panel += 4 * Lanes::width) {
+      const __m512bh first = pairs(panel), second = pairs(panel + 2 * Lanes::width);
+      DEMASK_UNROLL
+      for (unsigned row = 0; row < count; ++row) {
+        int32_t both = 0;
+        std::memcpy(&both, a + row * a_stride + k, sizeof both);
+        const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(both));
+        sums[row][0].v = _mm512_dpbf16_ps(sums[row][0].v, x, first);
+        sums[row][1].v = _mm512_dpbf16_ps(sums[row][1].v, x, second);
+      }
+    }
+  }
+
+ private:
+  static __m512bh pairs(const uint16_t* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
+};
+
+}  // namespace
+}  // namespace demask::kernels::cpu
+
+#include "cpu_simd.h"
+
+namespace demask::kernels::cpu {
+
+const Isa* avx512_bfloat16() {
+  static const Isa isa = make_isa("AVX-512 BF16");
+  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512bw")
+             ? &isa
+             : nullptr;
+}
+
+}  // namespace demask::kernels::cpu

@@ -1,0 +1,16 @@
+// For processors that demask has no CPU kernels for.
+#include "demask/kernels/cpu_isa.h"
+
+namespace demask::kernels::cpu {
+
+const Isa* avx2_float() {
+  return nullptr;
+}
+const Isa* avx512_float() {
+  return nullptr;
+}
+const Isa* avx512_bfloat16() {
+  return nullptr;
+}
+
+}  // namespace demask::kernels::cpu

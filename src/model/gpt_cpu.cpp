@@ -1,0 +1,363 @@
+#include "demask/model/gpt_cpu.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "demask/model/gpt.h"
+
+namespace demask {
+namespace {
+
+using kernels::cpu::Epilogue;
+using kernels::cpu::product;
+using kernels::cpu::Rows;
+using kernels::cpu::run_tasks;
+
+// Rows that go through a layer together: with their 4C-wide hidden states they fill half of a second-level cache.
+constexpr int64_t most_rows = 96;
+
+at::Tensor single(const at::Tensor& parameter) {
+  return parameter.to(at::kFloat).contiguous();
+}
+
+const float* floats_or_none(const at::Tensor& x) {
+  return x.defined() ? x.data_ptr<float>() : nullptr;
+}
+
+int64_t divide_up(int64_t number, int64_t by) {
+  return (number + by - 1) / by;
+}
+
+void* offset(void* elements, int64_t bytes) {
+  return static_cast<char*>(elements) + bytes;
+}
+
+// Whether every row of x [B, ...] holds the same numbers.
+bool rows_are_equal(const at::Tensor& x) {
+  const int64_t rows = x.size(0),
+                bytes = x.numel() / std::max<int64_t>(rows, 1) * static_cast<int64_t>(x.element_size());
+  const char* const first = static_cast<const char*>(x.data_ptr());
+  for (int64_t row = 1; row < rows; ++row) {
+    if (std::memcmp(first, first + row * bytes, static_cast<size_t>(bytes)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<GptOnCpu> GptOnCpu::make(const NanoGptCheckpoint& checkpoint) {
+  const at::Tensor& embedding = checkpoint.parameters.at("transformer.wte.weight");
+  const Isa* isa = embedding.is_cpu() ? kernels::cpu::find(embedding.scalar_type()) : nullptr;
+  // bfloat16 takes neighbours of the inner dimension two by two.
+  const bool suits = isa != nullptr && checkpoint.args.n_embd % 2 == 0 &&
+                     checkpoint.args.n_embd / checkpoint.args.n_head % 2 == 0 && checkpoint.args.n_layer > 0;
+  return suits ? std::unique_ptr<GptOnCpu>(new GptOnCpu(*isa, checkpoint)) : nullptr;
+}
+
+GptOnCpu::GptOnCpu(const Isa& isa, const NanoGptCheckpoint& checkpoint) : isa_(isa), args_(checkpoint.args) {
+  const c10::InferenceMode inference;
+  const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
+  const auto bias = [&](const std::string& name) { return args_.bias ? parameter(name) : at::Tensor(); };
+  const auto linear = [&](const std::string& name) {
+    return kernels::cpu::pack(isa, parameter(name + ".weight"), bias(name + ".bias"));
+  };
+  const auto norm = [&](const std::string& name) {
+    return Norm{single(parameter(name + ".weight")), args_.bias ? single(parameter(name + ".bias")) : at::Tensor()};
+  };
+  token_embedding_ = single(parameter("transformer.wte.weight"));
+  if (args_.rotary) {
+    const auto [cosine, sine] = rotary_angles(args_.block_size, head_width());
+    cosine_ = single(cosine);
+    sine_ = single(sine);
+  } else {
+    position_embedding_ = single(parameter("transformer.wpe.weight"));
+  }
+  for (int64_t layer = 0; layer < args_.n_layer; ++layer) {
+    const std::string prefix = fmt::format("transformer.h.{}.", layer);
+    blocks_.push_back({norm(prefix + "ln_1"), linear(prefix + "attn.c_attn"), linear(prefix + "attn.c_proj"),
+                       norm(prefix + "ln_2"), linear(prefix + "mlp.c_fc"), linear(prefix + "mlp.c_proj")});
+  }
+  final_norm_ = norm("transformer.ln_f");
+  head_ = kernels::cpu::pack(isa, parameter(args_.tied_head ? "transformer.wte.weight" : "lm_head.weight"), {});
+}
+
+void* GptOnCpu::Buffer::reserve(int64_t size) {
+  if (!bytes.defined() || bytes.size(0) < size) {
+    bytes = at::Tensor();                  // first, for its memory
+    bytes = at::empty({size}, at::kByte);
+  }
+  return bytes.data_ptr();
+}
+
+void GptOnCpu::norm(const Norm& norm, const float* x, int64_t rows, void* out) const {
+  constexpr float epsilon = 1e-5F;
+  isa_.norm(x, norm.weight.data_ptr<float>(), floats_or_none(norm.bias), rows, width(), epsilon, out, spaced(width()));
+}
+
+template <typename Work>
+void GptOnCpu::for_rows(int64_t rows, const Work& work) {
+  const int64_t threads = at::get_num_threads();
+  // Too few to share: then each product shares its panels.
+  const bool few = rows < 2 * threads * isa_.rows;
+  const int64_t pieces = few ? divide_up(rows, most_rows) : divide_up(divide_up(rows, most_rows), threads) * threads;
+  const int64_t each = divide_up(rows, pieces);
+  const int64_t bytes = each * (spaced(width()) + spaced(4 * width())) * isa_.element_bytes +
+                        each * 3 * width() * static_cast<int64_t>(sizeof(float));
+  char* const scratch = static_cast<char*>(scratch_.reserve(bytes * threads));
+  const auto run = [&](int64_t first_piece, int64_t last_piece) {
+    for (int64_t piece = first_piece; piece < last_piece; ++piece) {
+      const int64_t first = piece * each, last = std::min(first + each, rows);
+      if (first < last) {
+        work(first, last, scratch + bytes * at::get_thread_num());
+      }
+    }
+  };
+  if (few) {
+    run(0, pieces);
+  } else {
+    run_tasks(pieces, run);
+  }
+}
+
+void GptOnCpu::embed(const Pass& pass, int64_t first, int64_t last, char* scratch) const {
+  const int64_t width = this->width();
+  const float* tokens = token_embedding_.data_ptr<float>();
+  const float* positions = floats_or_none(position_embedding_);
+  for (int64_t row = first; row < last; ++row) {
+    float* x = pass.x + row * width;
+    const float* token = tokens + pass.tokens[row] * width;
+    if (positions == nullptr) {
+      std::copy(token, token + width, x);
+      continue;
+    }
+    const float* position = positions + (pass.past + row % pass.length) * width;
+    for (int64_t i = 0; i < width; ++i) {
+      x[i] = token[i] + position[i];
+    }
+  }
+  query_key_value(pass, blocks_.front(), first, last, scratch);
+}
+
+// From the residual stream to rotated queries and keys, and values. scratch: normed rows, then floats.
+void GptOnCpu::query_key_value(const Pass& pass, const Block& block, int64_t first, int64_t last, char* scratch) const {
+  const int64_t rows = last - first, width = this->width(), stride = spaced(3 * width);
+  norm(block.attention_norm, pass.x + first * width, rows, scratch);
+  const Rows normed{scratch, spaced(width), rows};
+  void* const out = offset(pass.qkv, first * stride * isa_.element_bytes);
+  const bool in_place = isa_.element_bytes == static_cast<int64_t>(sizeof(float));
+  float* const floats =
+      static_cast<float*>(in_place ? out : scratch + rows * (spaced(width) + spaced(4 * width)) * isa_.element_bytes);
+  const int64_t float_stride = in_place ? stride : 3 * width;
+  product(isa_, block.query_key_value, normed, Epilogue::store_single, floats, float_stride);
+  if (args_.rotary) {
+    isa_.rotate(floats, float_stride, rows, first, pass.length, pass.past, 2 * heads(), head_width(),
+                cosine_.data_ptr<float>(), sine_.data_ptr<float>());
+  }
+  if (!in_place) {
+    isa_.convert(floats, float_stride, rows, 3 * width, out, stride);
+  }
+}
+
+// Weights of zero meet values past the last known position, which must not be NaN.
+void GptOnCpu::clear_values_from(int64_t known, int64_t capacity, void* values) const {
+  const int64_t first = known / 2 * 2;  // pairs lie side by side in bfloat16
+  const int64_t position_bytes = isa_.columns * isa_.element_bytes;
+  for (int64_t panel = 0; panel < round_to_panels(head_width()) / isa_.columns; ++panel) {
+    std::memset(offset(values, (panel * capacity + first) * position_bytes), 0,
+                static_cast<size_t>((capacity - first) * position_bytes));
+  }
+}
+
+// One head of one text a task, or some of its queries where there are few heads.
+void GptOnCpu::attend(const Pass& pass, size_t layer) {
+  const int64_t columns = isa_.columns, stride = spaced(3 * width());
+  const bool chosen = layer + 1 == blocks_.size() && pass.positions != nullptr;
+  const int64_t queries = chosen ? pass.wanted : pass.length;
+  const int64_t known = pass.past + pass.length;
+  const int64_t capacity = pass.cache != nullptr ? pass.cache->capacity : divide_up(known, columns) * columns;
+  const int64_t all_heads = pass.batch * heads(), threads = at::get_num_threads();
+  const bool split = pass.cache == nullptr && all_heads < 2 * threads;
+  const int64_t parts = split ? std::min(divide_up(2 * threads, all_heads), divide_up(queries, 4 * isa_.rows)) : 1;
+  const int64_t each = divide_up(queries, parts);
+  const int64_t packed_bytes = pass.cache != nullptr ? 0 : key_bytes(capacity) + value_bytes(capacity);
+  const int64_t bytes = packed_bytes + isa_.attend_scratch(head_width(), capacity);
+  char* const scratch = static_cast<char*>(scratch_.reserve(bytes * threads));
+
+  run_tasks(all_heads * parts, [&](int64_t first, int64_t last) {
+    char* const own = scratch + bytes * at::get_thread_num();
+    int64_t packed = -1;  // the head whose keys stand in `own`
+    for (int64_t task = first; task < last; ++task) {
+      const int64_t text = task / parts / heads(), head = task / parts % heads(), part = task % parts;
+      char* const qkv =
+          static_cast<char*>(pass.qkv) + (text * pass.length * stride + head * head_width()) * isa_.element_bytes;
+      void* keys = own;
+      void* values = own + key_bytes(capacity);
+      if (pass.cache != nullptr) {
+        keys = offset(pass.cache->keys[layer].data_ptr(), task * key_bytes(capacity));
+        values = offset(pass.cache->values[layer].data_ptr(), task * value_bytes(capacity));
+      }
+      if (pass.cache != nullptr || packed != task / parts) {
+        if (pass.cache == nullptr) {
+          clear_values_from(known, capacity, values);
+        }
+        isa_.pack_keys(qkv + width() * isa_.element_bytes, qkv + 2 * width() * isa_.element_bytes, stride, pass.past,
+                       pass.length, head_width(), capacity, keys, values);
+        packed = task / parts;
+      }
+      const int64_t first_query = part * each;
+      kernels::cpu::AttendArguments arguments;
+      arguments.queries = chosen ? qkv : qkv + first_query * stride * isa_.element_bytes;
+      arguments.query_stride = stride;
+      arguments.chosen = chosen ? pass.positions + text * pass.wanted + first_query : nullptr;
+      arguments.keys = keys;
+      arguments.values = values;
+      arguments.rows = std::min(each, queries - first_query);
+      arguments.head_width = head_width();
+      arguments.capacity = capacity;
+      arguments.known = known;
+      arguments.first_position = pass.past + (chosen ? 0 : first_query);
+      arguments.causal = !args_.bidirectional;
+      arguments.scratch = own + packed_bytes;
+      arguments.out_stride = spaced(width());
+      arguments.out = offset(pass.mixed, ((text * queries + first_query) * arguments.out_stride + head * head_width()) *
+                                             isa_.element_bytes);
+      if (arguments.rows > 0) {
+        isa_.attend(arguments);
+      }
+    }
+  });
+}
+
+// Everything from one attention to the next, or to the logits.
+void GptOnCpu::after_attention(const Pass& pass, size_t layer, int64_t first, int64_t last, char* scratch) const {
+  const Block& block = blocks_[layer];
+  const int64_t rows = last - first, width = this->width();
+  float* const x = pass.x + first * width;
+  const Rows mixed{offset(pass.mixed, first * spaced(width) * isa_.element_bytes), spaced(width), rows};
+  product(isa_, block.attention_projection, mixed, Epilogue::add, x, width);
+  norm(block.feed_forward_norm, x, rows, scratch);
+  const Rows normed{scratch, spaced(width), rows};
+  char* const expanded = scratch + rows * spaced(width) * isa_.element_bytes;
+  const Rows hidden{expanded, spaced(4 * width), rows};
+  product(isa_, block.expand, normed, Epilogue::gelu, expanded, hidden.stride);
+  product(isa_, block.contract, hidden, Epilogue::add, x, width);
+  if (layer + 1 < blocks_.size()) {
+    query_key_value(pass, blocks_[layer + 1], first, last, scratch);
+    return;
+  }
+  norm(final_norm_, x, rows, scratch);
+  product(isa_, head_, normed, Epilogue::store_single, pass.logits + first * head_.outputs, head_.outputs);
+}
+
+at::Tensor GptOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache) {
+  Pass pass;
+  pass.batch = tokens.size(0);
+  pass.length = tokens.size(1);
+  pass.past = cache != nullptr ? cache->length : 0;
+  pass.cache = cache;
+  const at::Tensor own_tokens = tokens.contiguous();
+  const at::Tensor own_positions = positions.defined() ? positions.contiguous() : positions;
+  TORCH_CHECK_INDEX(own_tokens.numel() == 0 ||
+                        (own_tokens.min().item<int64_t>() >= 0 && own_tokens.max().item<int64_t>() < args_.vocab_size),
+                    "a token is not among the model's ", args_.vocab_size);
+  pass.tokens = own_tokens.data_ptr<int64_t>();
+  pass.positions = own_positions.defined() ? own_positions.data_ptr<int64_t>() : nullptr;
+  pass.wanted = own_positions.defined() ? own_positions.size(1) : pass.length;
+  at::Tensor logits = at::empty({pass.batch, pass.wanted, head_.outputs}, at::kFloat);
+  pass.logits = logits.data_ptr<float>();
+  if (logits.numel() == 0) {
+    return logits;
+  }
+  const int64_t rows = pass.batch * pass.length, width = this->width(), size = isa_.element_bytes;
+  pass.x = static_cast<float*>(x_.reserve(rows * width * static_cast<int64_t>(sizeof(float))));
+  pass.qkv = qkv_.reserve(rows * spaced(3 * width) * size);
+  pass.mixed = mixed_.reserve(rows * spaced(width) * size);
+
+  for_rows(rows, [&](int64_t first, int64_t last, char* scratch) { embed(pass, first, last, scratch); });
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    attend(pass, layer);
+    int64_t rows_left = rows;
+    if (layer + 1 == blocks_.size() && pass.positions != nullptr) {
+      rows_left = pass.batch * pass.wanted;
+      float* chosen = static_cast<float*>(chosen_x_.reserve(rows_left * width * static_cast<int64_t>(sizeof(float))));
+      for (int64_t row = 0; row < rows_left; ++row) {
+        const float* from = pass.x + (row / pass.wanted * pass.length + pass.positions[row]) * width;
+        std::copy(from, from + width, chosen + row * width);
+      }
+      pass.x = chosen;
+    }
+    for_rows(rows_left,
+             [&](int64_t first, int64_t last, char* scratch) { after_attention(pass, layer, first, last, scratch); });
+  }
+  return logits;
+}
+
+at::Tensor GptOnCpu::logits(const at::Tensor& tokens, const at::Tensor& positions) {
+  const c10::InferenceMode inference;
+  const at::Tensor own = tokens.contiguous();
+  const at::Tensor at_positions = positions.defined() ? positions.contiguous() : positions;
+  // Texts that are still all alike, as every run begins, are one text.
+  if (own.size(0) > 1 && rows_are_equal(own) && (!at_positions.defined() || rows_are_equal(at_positions))) {
+    const at::Tensor once =
+        forward(own.narrow(0, 0, 1), at_positions.defined() ? at_positions.narrow(0, 0, 1) : at_positions, nullptr);
+    return once.expand({own.size(0), once.size(1), once.size(2)});
+  }
+  return forward(own, at_positions, nullptr);
+}
+
+class CpuDecodingSession : public DecodingSession {
+ public:
+  CpuDecodingSession(GptOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
+    const int64_t heads = text_.tokens.size(0) * model.heads();
+    cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.args_.block_size));
+    for (size_t layer = 0; layer < model.blocks_.size(); ++layer) {
+      cache_.keys.push_back(at::zeros({heads, model.key_bytes(cache_.capacity)}, at::kByte));
+      cache_.values.push_back(at::zeros({heads, model.value_bytes(cache_.capacity)}, at::kByte));
+    }
+  }
+
+  void restart(int64_t length) override {
+    length_ = length;
+    cache_.length = 0;
+  }
+
+  at::Tensor next_logits() override {
+    const c10::InferenceMode inference;
+    const int64_t block = model_.args_.block_size;
+    if (length_ > block) {
+      return model_.logits(last_tokens(text_, block), last_of(block)).squeeze(1);
+    }
+    const int64_t fresh = length_ - cache_.length;
+    return model_.forward(text_.tokens.narrow(1, cache_.length, fresh), last_of(fresh), &cache_).squeeze(1);
+  }
+
+  void advance() override {
+    cache_.length = length_;
+    ++length_;
+  }
+
+  int64_t phase() const override { return -1; }
+
+ private:
+  // [B, 1]
+  at::Tensor last_of(int64_t count) const { return at::full({text_.tokens.size(0), 1}, count - 1, at::kLong); }
+
+  GptOnCpu& model_;
+  GrowingText text_;
+  int64_t length_ = 0;
+  GptOnCpu::Cache cache_;
+};
+
+std::unique_ptr<DecodingSession> GptOnCpu::begin(const GrowingText& text) {
+  return std::make_unique<CpuDecodingSession>(*this, text);
+}
+
+}  // namespace demask
