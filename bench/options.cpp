@@ -1,12 +1,13 @@
 #include "bench/options.h"
 
 #include "demask/app/resolve.h"
+#include "demask/model/device.h"
 
 namespace demask::bench {
 
 void resolve(Options& options) {
   options.device = resolve_device(options.device_name);
-  options.dtype = resolve_dtype(options.dtype_name, options.device).native;
+  options.dtype = resolve_dtype(options.dtype_name, options.device, multiplies_bfloat16(options.device)).native;
   options.yardstick = options.yardstick_flag.value_or(options.device.is_cpu());
 }
 

@@ -9,7 +9,6 @@
 #include <system_error>
 
 #include "demask/core/error.h"
-#include "demask/kernels/cpu.h"
 #include "demask/model/device.h"
 
 namespace demask {
@@ -42,16 +41,24 @@ at::Device resolve_device(const std::string& device) {
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
-Dtypes resolve_dtype(const std::string& dtype, at::Device device) {
+Dtypes resolve_dtype(const std::string& dtype, at::Device device, bool multiplies_bfloat16) {
   if (dtype == "float16" && device.is_cpu()) {
     fail(ExitCode::bad_usage,
          "dtype='float16' needs CUDA: the CPU does not compute in it. Use --dtype=float32, or bfloat16 for speed.");
   }
   if (dtype == "auto") {
     if (device.is_cuda()) {
-      return {at::kBFloat16, at::kBFloat16};
+      const at::ScalarType half = multiplies_bfloat16 ? at::kBFloat16 : at::kHalf;
+      return {half, half};
     }
-    return {kernels::cpu::find(at::kBFloat16) != nullptr ? at::kBFloat16 : at::kFloat, at::kFloat};
+    return {multiplies_bfloat16 ? at::kBFloat16 : at::kFloat, at::kFloat};
+  }
+  if (dtype == "bfloat16" && device.is_cuda() && !multiplies_bfloat16) {
+    fmt::print(stderr,
+               "Notice: {} is too old for bfloat16 (it takes compute capability 8.0); going on in float32, which is "
+               "slower. --dtype=float16 may be faster.\n",
+               device.str());
+    return {at::kFloat, at::kFloat};
   }
   const at::ScalarType named = dtype == "float16" ? at::kHalf : dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   return {named, named};

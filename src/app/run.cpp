@@ -168,6 +168,7 @@ void run(const std::vector<std::string>& arguments) {
   use_all_cores();
   const Session session = open_session(command.parsed);
   sample_and_write(session, make_method(session, command.parsed));
+  end_process_if_slow_to_end(session.device);
 }
 
 }  // namespace demask

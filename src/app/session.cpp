@@ -7,6 +7,7 @@
 
 #include "demask/app/resolve.h"
 #include "demask/core/error.h"
+#include "demask/model/device.h"
 #include "demask/model/load_model.h"
 
 namespace demask {
@@ -37,7 +38,8 @@ Session open_session(const ParsedConfig& parsed) {
   session.config = parsed.config;
   Config& config = session.config;
   session.device = resolve_device(config.device);
-  session.dtypes = resolve_dtype(config.dtype, session.device);
+  session.device_start = start_up(session.device);
+  session.dtypes = resolve_dtype(config.dtype, session.device, multiplies_bfloat16(session.device));
   config.seed = settle_seed(config.seed);
   session.checkpoint = checkpoint_path(config);
   session.model = open_model(session, session.checkpoint);

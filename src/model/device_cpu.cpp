@@ -1,9 +1,20 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include "demask/kernels/cpu.h"
 #include "demask/model/device.h"
 
 namespace demask {
+
+void end_process_if_slow_to_end(at::Device /*device*/) {}
+
+bool multiplies_bfloat16(at::Device /*device*/) {
+  return kernels::cpu::find(at::kBFloat16) != nullptr;
+}
+
+std::future<void> start_up(at::Device /*device*/) {
+  return {};
+}
 
 int64_t cuda_device_count() {
   return 0;

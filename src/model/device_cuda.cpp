@@ -1,3 +1,5 @@
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -5,13 +7,51 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include <cstdio>
+#include <cstdlib>
+
 #include "demask/core/error.h"
+#include "demask/kernels/cpu.h"
 #include "demask/model/device.h"
 
 namespace demask {
 
 int64_t cuda_device_count() {
   return c10::cuda::device_count();
+}
+
+void end_process_if_slow_to_end(at::Device device) {
+  if (device.is_cuda()) {
+    std::fflush(nullptr);
+    std::_Exit(0);
+  }
+}
+
+bool multiplies_bfloat16(at::Device device) {
+  if (!device.is_cuda()) {
+    return kernels::cpu::find(at::kBFloat16) != nullptr;
+  }
+  int major = 0;
+  const cudaError_t status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index());
+  return status == cudaSuccess && major >= 8;
+}
+
+std::future<void> start_up(at::Device device) {
+  if (!device.is_cuda()) {
+    return {};
+  }
+  return std::async(std::launch::async, [device] {
+    try {
+      // The context, and what a first product sets up. LibTorch hands its library handles on from thread to thread.
+      const c10::InferenceMode inference;
+      const c10::cuda::CUDAGuard guard(device);
+      const at::Tensor x = at::zeros({64, 64}, at::device(device).dtype(at::kBFloat16));
+      at::mm(x, x);
+      c10::cuda::device_synchronize();
+    } catch (const std::exception&) {
+      // The run meets it too, where it can be told.
+    }
+  });
 }
 
 void synchronize(at::Device device) {

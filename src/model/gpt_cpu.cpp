@@ -91,7 +91,7 @@ GptOnCpu::GptOnCpu(const Isa& isa, const NanoGptCheckpoint& checkpoint) : isa_(i
 
 void* GptOnCpu::Buffer::reserve(int64_t size) {
   if (!bytes.defined() || bytes.size(0) < size) {
-    bytes = at::Tensor();                  // first, for its memory
+    bytes = at::Tensor();  // first, for its memory
     bytes = at::empty({size}, at::kByte);
   }
   return bytes.data_ptr();

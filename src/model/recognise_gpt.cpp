@@ -130,7 +130,7 @@ std::optional<NanoGptCheckpoint> propose_gpt(const std::map<std::string, at::Ten
 }
 
 std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& original, int64_t n_head_hint,
-                                   at::ScalarType dtype) {
+                                   at::Device device, at::ScalarType dtype) {
   ModelArgs& args = proposed.args;
   for (auto& [name, parameter] : proposed.parameters) {
     // A view into a larger storage may begin anywhere, and the kernels read 16 bytes at a time.
@@ -143,14 +143,12 @@ std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& or
     return nullptr;
   }
 
-  // There are many candidates, and demask's CPU kernels would pack the weights anew for each.
-  const KernelChoice quickly_made = original.device().is_cpu() ? KernelChoice::libtorch : KernelChoice::own;
   std::vector<ModelArgs> candidates;
   for (const int64_t heads : possible_heads(args, n_head_hint)) {
     for (const bool bidirectional : {true, false}) {
       args.n_head = heads;
       args.bidirectional = bidirectional;
-      Gpt gpt(proposed, {}, quickly_made);
+      Gpt gpt(proposed, {}, KernelChoice::libtorch);  // many candidates, and no packing of weights for each
       if (agrees(gpt, first)) {
         candidates.push_back(args);
       }
@@ -174,7 +172,7 @@ std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& or
   }
   args = candidates.front();
   for (auto& [name, parameter] : proposed.parameters) {
-    parameter = parameter.to(dtype);
+    parameter = parameter.to(device, dtype);
   }
   return std::make_unique<Gpt>(proposed, "TorchScript, run natively: ");
 }

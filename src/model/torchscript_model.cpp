@@ -440,9 +440,10 @@ std::unique_ptr<Gpt> run_natively(const std::string& path, const CheckedModule& 
   LoadOptions exact = options;
   exact.dtype = c10::promoteTypes(options.dtype, at::kFloat);
   exact.compile = false;
+  exact.device = at::kCPU;
   const auto original = run_as_it_is(path, checked, exact);
   const int64_t writes = writes_to_tensors(checked.module);
-  auto gpt = recognise_gpt(std::move(proposed), *original, checked.description.n_head, options.dtype);
+  auto gpt = recognise_gpt(std::move(proposed), *original, checked.description.n_head, options.device, options.dtype);
   return writes_to_tensors(checked.module) == writes ? std::move(gpt) : nullptr;
 }
 
@@ -451,10 +452,10 @@ std::unique_ptr<Gpt> run_natively(const std::string& path, const CheckedModule& 
 std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, const LoadOptions& options) {
   // stdout carries samples only, so a print in a model's code goes to stderr.
   torch::jit::setPrintHandler([](const std::string& text) { std::cerr << text; });
-  CheckedModule checked = read_module(path, options.device);
   LoadOptions as_it_is = options;
   as_it_is.dtype = options.module_dtype.value_or(options.dtype);
-  if (!options.native) return run_as_it_is(path, checked, as_it_is);
+  if (!options.native) return run_as_it_is(path, read_module(path, options.device), as_it_is);
+  CheckedModule checked = read_module(path, at::kCPU);
   if (auto proposed = propose_gpt(parameters_by_name(checked.module), checked.description.info)) {
     try {
       if (auto gpt = run_natively(path, checked, std::move(*proposed), options)) return gpt;
@@ -462,6 +463,8 @@ std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, c
       // Whatever it was, out of memory for the comparison too, the module may run as it is, or say what is wrong.
     }
     // Code that has run keeps its constants as they were then, so the file is read once more.
+    checked = read_module(path, options.device);
+  } else if (!options.device.is_cpu()) {
     checked = read_module(path, options.device);
   }
   return run_as_it_is(path, checked, as_it_is);

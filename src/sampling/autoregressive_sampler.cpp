@@ -53,8 +53,8 @@ void AutoregressiveSampler::prepare(int64_t first_index, const at::Tensor& begin
     chain_->step = at::empty({1}, integers);
     chain_->session = model_.begin(chain_->text);
   }
-  chain_->indices.copy_(at::arange(first_index, first_index + batch, at::kLong));
-  chain_->text.tokens.narrow(1, 0, beginning.size(1)).copy_(beginning);
+  send(at::arange(first_index, first_index + batch, at::kLong), chain_->indices);
+  send(beginning.contiguous(), chain_->text.tokens.narrow(1, 0, beginning.size(1)));
   chain_->text.position.fill_(beginning.size(1) - 1);
   chain_->step.zero_();
   chain_->session->restart(beginning.size(1));
@@ -81,7 +81,7 @@ void AutoregressiveSampler::step(StepView* view) {
   }
 }
 
-void AutoregressiveSampler::run_step() {
+void AutoregressiveSampler::run_step(int64_t more) {
   const int64_t phase = chain_->session->phase();
   if (phase < 0) {
     step(nullptr);
@@ -92,7 +92,7 @@ void AutoregressiveSampler::run_step() {
     runner = make_step_runner([this] { step(nullptr); }, model_.device(), model_.runs_before_recording(),
                               options_.on_unrecordable);
   }
-  runner->run();
+  runner->run(more);
 }
 
 std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t batch,
@@ -112,7 +112,7 @@ std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t b
     if (shows_tensors) {
       step(&view);
     } else {
-      run_step();
+      run_step(steps - number - 1);
     }
     chain_->session->advance();
     ++forwards_;

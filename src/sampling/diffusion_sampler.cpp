@@ -83,11 +83,11 @@ void DiffusionSampler::prepare(int64_t first_index, int64_t batch, const Templat
     chain_->masking = runner(true);
     chain_->filling = runner(false);
   }
-  chain_->indices.copy_(at::arange(first_index, first_index + batch, at::kLong));
-  chain_->tokens.copy_(at::tensor(text.tokens, at::kLong).unsqueeze(0));
+  send(at::arange(first_index, first_index + batch, at::kLong), chain_->indices);
+  send(at::tensor(text.tokens, at::kLong).unsqueeze(0).expand({batch, -1}).contiguous(), chain_->tokens);
   at::eq_out(chain_->masked, chain_->tokens, options_.mask_token_id);
   chain_->eligible.copy_(chain_->masked);
-  chain_->counts.copy_(at::tensor(counts, at::kLong));
+  send(at::tensor(counts, at::kLong), chain_->counts);
   chain_->step.zero_();
   chain_->masked_each = text.free_positions();
 }
@@ -157,7 +157,9 @@ std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t batch,
     if (shows_tensors) {
       step(count > 0, &view);
     } else {
-      (count > 0 ? chain_->masking : chain_->filling)->run();
+      const auto alike = [&](int64_t other) { return (other > 0) == (count > 0); };
+      (count > 0 ? chain_->masking : chain_->filling)
+          ->run(std::count_if(counts.begin() + number + 1, counts.end(), alike));
     }
     chain_->masked_each = count;
     forwards_ += count > 0 ? 1 + policy_.forwards() : 1;

@@ -8,7 +8,7 @@ namespace {
 class DirectRunner : public StepRunner {
  public:
   explicit DirectRunner(std::function<void()> step) : step_(std::move(step)) {}
-  void run() override { step_(); }
+  void run(int64_t /*more*/) override { step_(); }
 
  private:
   std::function<void()> step_;

@@ -23,9 +23,11 @@ struct Dtypes {
   at::ScalarType module = at::kFloat;
 };
 
-// What "auto" stands for is bfloat16 on CUDA, and on a CPU that multiplies in it, for native models only: LibTorch's
-// own operations gain little there. Throws Error(bad_usage) where the device does not compute in that precision.
-Dtypes resolve_dtype(const std::string& dtype, at::Device device);
+// "auto" is bfloat16 where the device multiplies in it, on the CPU for native models only: LibTorch's own operations
+// gain little there. Otherwise it is float16 on CUDA and float32 on the CPU. A GPU that does not multiply in bfloat16
+// goes on in float32 where that is asked for, with a notice. Throws Error(bad_usage) where the device does not compute
+// in that precision.
+Dtypes resolve_dtype(const std::string& dtype, at::Device device, bool multiplies_bfloat16);
 
 std::string checkpoint_path(const Config& config);
 std::string remasking_checkpoint_path(const Config& config);

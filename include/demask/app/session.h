@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,7 +18,8 @@
 namespace demask {
 
 struct Session {
-  Config config;  // seed settled
+  std::future<void> device_start;  // first, so that it ends last
+  Config config;                   // seed settled
   at::Device device = at::kCPU;
   Dtypes dtypes;
   std::string checkpoint;  // its path

@@ -5,12 +5,24 @@
 
 #include <cstdint>
 #include <exception>
+#include <future>
 #include <string>
 
 namespace demask {
 
 // CUDA devices that LibTorch can use here; 0 without CUDA.
 int64_t cuda_device_count();
+
+// Begins to make `device` ready in the background, which on CUDA takes some tenths of a second; whoever uses the device
+// meanwhile waits for it. The result must be kept until the process is done with it; waiting for it is never needed.
+std::future<void> start_up(at::Device device);
+
+// Ends the process with exit code 0 where tearing `device` down would take long: the driver and LibTorch's registries
+// take some tenths of a second on CUDA. Otherwise returns. What was written must be flushed or synchronised before.
+void end_process_if_slow_to_end(at::Device device);
+
+// Whether `device` multiplies in bfloat16 itself: GPUs since compute capability 8.0, CPUs that demask has kernels for.
+bool multiplies_bfloat16(at::Device device);
 
 // Waits until all work queued on `device` is done.
 void synchronize(at::Device device);

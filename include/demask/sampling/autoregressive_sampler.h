@@ -51,7 +51,7 @@ class AutoregressiveSampler {
   // One token more for every sample of the chain: a pure function of its tensors, of fixed shape within a phase of the
   // session. Fills `view`, unless it is null, with tensors.
   void step(StepView* view);
-  void run_step();
+  void run_step(int64_t more);
 
   WatchedModel& model_;
   AutoregressiveOptions options_;

@@ -14,9 +14,9 @@ namespace demask {
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
-  // Does the step once. Never runs more than a few steps ahead of the device, so that progress is true and an
-  // interruption takes effect soon.
-  virtual void run() = 0;
+  // Does the step once; `more` runs are known to follow, for where there are few, recording does not pay. Never runs
+  // more than a few steps ahead of the device, so that progress is true and an interruption takes effect soon.
+  virtual void run(int64_t more) = 0;
 };
 
 // `step` must read and write only tensors that it owns or that outlive the runner, at the same addresses each time, and
