@@ -6,14 +6,16 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(flags_cpu_avx2.cpp -mfma -mavx2)
   set(flags_cpu_avx512.cpp ${avx512})
   set(flags_cpu_avx512_bf16.cpp ${avx512} -mavx512bf16)
-  foreach(source ${DEMASK_CPU_KERNEL_SOURCES})
-    # GCC 12 takes the undefined vectors inside its own intrinsics for ours.
-    set_source_files_properties(src/kernels/${source} PROPERTIES
-      SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O3;-Wno-unused-function;-Wno-uninitialized;${flags_${source}}")
-    if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-      set_property(SOURCE src/kernels/${source} APPEND PROPERTY COMPILE_OPTIONS -Wno-maybe-uninitialized)
-    endif()
-  endforeach()
+  # For the sources as seen from the calling folder.
+  macro(demask_set_cpu_kernel_flags)
+    foreach(source ${DEMASK_CPU_KERNEL_SOURCES})
+      # GCC 12 takes the undefined vectors inside its own intrinsics for ours.
+      set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
+        COMPILE_OPTIONS "-O3;-Wno-unused-function;-Wno-uninitialized;-Wno-unknown-warning-option;-Wno-maybe-uninitialized;${flags_${source}};${ARGN}")
+    endforeach()
+  endmacro()
+  # Sanitizers make them tens of times slower, so the program goes without; unit_kernels has them checked.
+  demask_set_cpu_kernel_flags(-fno-sanitize=all)
 else()
   set(DEMASK_CPU_KERNEL_SOURCES cpu_isa_none.cpp)
 endif()
