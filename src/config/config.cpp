@@ -105,7 +105,7 @@ std::vector<Field> make_fields() {
       {"device", &C::device, Form{"'auto', 'cpu', 'cuda' or 'cuda:N' with N from 0 to 99", is_device}, running,
        "where to run; auto: CUDA if there is any"},
       {"dtype", &C::dtype, Choices{"auto", "float32", "bfloat16", "float16"}, running,
-       "precision; auto: bfloat16 on CUDA, float32 on CPU"},
+       "precision; auto: bfloat16 where the device multiplies in it, else float32"},
       {"compile", &C::compile, anything, running, "spend start-up time to run faster"},
 
       {"temperature", &C::temperature, Range{0.0}, drawing, "diffusion: lower is safer, 0 takes the likeliest token"},

@@ -16,11 +16,11 @@ constexpr unsigned tile_rows = 6;  // 12 of 16 registers hold sums
 // After what it needs.
 #include "cpu_simd.h"
 
-namespace demask::kernels::cpu {
+namespace demask::kernels::cpu::compiled {
 
 const Isa* avx2_float() {
   static const Isa isa = make_isa("AVX2");
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &isa : nullptr;
+  return &isa;
 }
 
-}  // namespace demask::kernels::cpu
+}  // namespace demask::kernels::cpu::compiled

@@ -16,13 +16,11 @@ constexpr unsigned tile_rows = 12;  // 24 of 32 registers hold sums
 // After what it needs.
 #include "cpu_simd.h"
 
-namespace demask::kernels::cpu {
+namespace demask::kernels::cpu::compiled {
 
 const Isa* avx512_float() {
   static const Isa isa = make_isa("AVX-512");
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")
-             ? &isa
-             : nullptr;
+  return &isa;
 }
 
-}  // namespace demask::kernels::cpu
+}  // namespace demask::kernels::cpu::compiled

@@ -57,14 +57,11 @@ struct Tile {
 
 #include "cpu_simd.h"
 
-namespace demask::kernels::cpu {
+namespace demask::kernels::cpu::compiled {
 
 const Isa* avx512_bfloat16() {
   static const Isa isa = make_isa("AVX-512 BF16");
-  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512dq") &&
-                 __builtin_cpu_supports("avx512bw")
-             ? &isa
-             : nullptr;
+  return &isa;
 }
 
-}  // namespace demask::kernels::cpu
+}  // namespace demask::kernels::cpu::compiled

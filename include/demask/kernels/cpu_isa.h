@@ -96,4 +96,11 @@ const Isa* avx2_float();
 const Isa* avx512_float();
 const Isa* avx512_bfloat16();
 
+// The tables themselves, not to be touched where the machine does not have the instructions.
+namespace compiled {
+const Isa* avx2_float();
+const Isa* avx512_float();
+const Isa* avx512_bfloat16();
+}  // namespace compiled
+
 }  // namespace demask::kernels::cpu
