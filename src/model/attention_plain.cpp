@@ -1,13 +1,13 @@
 // Attention for LibTorch 1.13, which has no public fused kernel: head by head in blocks of queries, so that no score
 // matrix leaves the cache.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "demask/kernels/cpu.h"
 #include "demask/model/attention.h"
 
 namespace demask {
@@ -39,7 +39,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
   // Products inside a parallel region run on one thread each, so a head's arithmetic is the same whatever runs beside
   // it.
-  at::parallel_for(0, heads, 1, [&](int64_t begin, int64_t end) {
+  kernels::cpu::run_tasks(heads, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inference;
     for (int64_t head = begin; head < end; ++head) {
       for (int64_t start = 0; start < length; start += query_block) {

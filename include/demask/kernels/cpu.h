@@ -25,13 +25,15 @@ struct Linear {
 // weight [outputs, inner], bias [outputs] or undefined, of any floating dtype.
 Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
 
-// Rows [rows, inner] of elements, `stride` elements apart, through a linear layer into out. Outside of run_tasks its
-// panels are shared among LibTorch's threads.
+// `count` rows of elements, `stride` elements apart.
 struct Rows {
   const void* data = nullptr;
   int64_t stride = 0;
   int64_t count = 0;
 };
+
+// a [count, inner] through a linear layer into out [count, outputs], out_stride apart. Outside of run_tasks the layer's
+// panels are shared among LibTorch's threads.
 void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilogue, void* out, int64_t out_stride);
 
 // Calls work(first, last) for consecutive ranges that make up 0 .. tasks-1, at most one a thread, on LibTorch's

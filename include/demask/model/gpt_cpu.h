@@ -18,7 +18,8 @@ namespace demask {
 
 // Between two attentions every position stands for itself, so a few rows at a time go through projection, residual,
 // norm, feed-forward and the next layer's queries, keys and values while they are in the cache. A position's bits
-// depend on the tokens of its own text only, never on the batch or on which positions are asked for.
+// depend on the tokens of its own text only, never on the batch or on which positions are asked for. One forward at a
+// time: the work space is the model's.
 class GptOnCpu {
  public:
   // Null where the machine has no kernels for the parameters' dtype, or they do not suit the widths.
