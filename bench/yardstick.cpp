@@ -17,13 +17,13 @@
 
 #include "demask/checkpoint/archive.h"
 #include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "demask/model/gpt.h"
 #include "demask/sampling/schedule.h"
 
 namespace demask::bench {
 namespace {
 
 constexpr double norm_epsilon = 1e-5;
-constexpr double rotary_base = 10000.0;
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 // nanoGPT's GPT in evaluation, whose every operation is one call over the whole batch.
@@ -75,11 +75,9 @@ PlainGpt::PlainGpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args)
   };
   token_embedding_ = checkpoint.parameters.at("transformer.wte.weight");
   if (args_.rotary) {
-    const int64_t half = args_.n_embd / args_.n_head / 2;
-    const at::Tensor frequencies = at::pow(rotary_base, at::arange(half, at::kDouble).div(static_cast<double>(-half)));
-    const at::Tensor angles = at::outer(at::arange(args_.block_size, at::kDouble), frequencies);
-    cosine_ = angles.cos().to(token_embedding_.options());
-    sine_ = angles.sin().to(token_embedding_.options());
+    const auto [cosine, sine] = rotary_angles(args_.block_size, args_.n_embd / args_.n_head);
+    cosine_ = cosine.to(token_embedding_.options());
+    sine_ = sine.to(token_embedding_.options());
   } else {
     position_embedding_ = checkpoint.parameters.at("transformer.wpe.weight");
   }
