@@ -12,7 +12,6 @@
 #include "bench/table.h"
 #include "bench/timing.h"
 #include "bench/yardstick.h"
-#include "demask/config/command_line.h"
 #include "demask/model/device.h"
 
 namespace demask::bench {
@@ -150,14 +149,6 @@ nlohmann::ordered_json case_json(const Case& one, const CaseResult& result, cons
 }
 
 }  // namespace
-
-Loaded::Loaded(const std::vector<std::string>& arguments) : parsed(parse_command_line(arguments).parsed), seconds(0) {
-  const Clock::time_point start = Clock::now();
-  session = open_session(parsed);
-  method = make_method(session, parsed);
-  synchronize(session.device);
-  seconds = seconds_since(start);
-}
 
 std::vector<double> time_draws(const Loaded& loaded, int64_t repeats) {
   return time_calls(loaded.session.device, repeats, [&] { draw(loaded); });

@@ -10,24 +10,10 @@
 
 #include "bench/cases.h"
 #include "bench/ceilings.h"
+#include "bench/loaded.h"
 #include "bench/options.h"
-#include "demask/app/method.h"
-#include "demask/app/session.h"
 
 namespace demask::bench {
-
-// A command line made ready to draw, and the seconds that took. Stays where it is, for the method refers to the
-// session.
-struct Loaded {
-  ParsedConfig parsed;
-  Session session;
-  Method method;
-  double seconds;
-
-  explicit Loaded(const std::vector<std::string>& arguments);
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-};
 
 // Seconds of each draw of all samples of the command line in one batch.
 std::vector<double> time_draws(const Loaded& loaded, int64_t repeats);

@@ -15,6 +15,7 @@ struct Options {
   std::string dtype_name = "auto";
   std::optional<std::string> out_dir;
   std::optional<std::string> data_dir;
+  std::string hardware;  // in the user's words
   int64_t repeats = 5;
   std::optional<bool> yardstick_flag;
 

@@ -13,6 +13,7 @@
 #include "demask/checkpoint/nanogpt_checkpoint.h"
 #include "demask/model/gpt.h"
 #include "demask/sampling/diffusion_sampler.h"
+#include "demask/sampling/strategies/remasking.h"
 
 namespace demask::bench {
 namespace {
@@ -66,13 +67,16 @@ nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& cei
   const ModelArgs& args = checkpoint.args;
   Gpt gpt(checkpoint);
   WatchedModel model(gpt, "the synthetic model");
-  SelfConfidenceRemasking policy(model, randomness);
+  SelfConfidenceRemasking policy(randomness);
   const int64_t mask_token_id = args.vocab_size - 1;
   at::Tensor forbidden = at::zeros({args.vocab_size}, at::TensorOptions(at::kFloat).device(options.device));
   forbidden.narrow(0, mask_token_id, 1).fill_(-std::numeric_limits<double>::infinity());
-  DiffusionSampler sampler(
-      model, policy,
-      {MaskSchedule::linear(work.iterations, 0.95, 0.05), DrawOptions{}, /*seed=*/1337, mask_token_id, forbidden});
+  DiffusionOptions diffusion;
+  diffusion.plan = plan_by(MaskSchedule::linear(work.iterations, 0.95, 0.05), /*judged=*/true);
+  diffusion.seed = 1337;
+  diffusion.mask_token_id = mask_token_id;
+  diffusion.forbidden = forbidden;
+  DiffusionSampler sampler(model, policy, diffusion);
   const Template text = blank_text(work.length, mask_token_id);
 
   const std::vector<double> every = time_calls(

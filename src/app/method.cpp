@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "demask/app/interrupt.h"
 #include "demask/app/prompt.h"
 #include "demask/app/resolve.h"
+#include "demask/app/strategy.h"
 #include "demask/core/error.h"
 #include "demask/sampling/autoregressive_sampler.h"
 #include "demask/sampling/diffusion_sampler.h"
@@ -42,21 +44,12 @@ Template make_template(const Session& session) {
                          *session.mask_token_id, skip_unknown);
 }
 
-MaskSchedule make_schedule(const ParsedConfig& parsed) {
-  const Config& config = parsed.config;
-  if (config.schedule_type == "custom") {
-    const auto iterations = static_cast<int64_t>(config.masking_ratios->size());
-    if (parsed.given.count("diffusion_iterations") != 0 && config.diffusion_iterations != iterations) {
-      notice(fmt::format("masking_ratios has {} ratios, so there are {} iterations, not diffusion_iterations={}.",
-                         iterations, iterations, config.diffusion_iterations));
-    }
-    return MaskSchedule::custom(*config.masking_ratios);
-  }
-  if (config.start_ratio < config.end_ratio) {
+void check_schedule(const Config& config) {
+  const bool falls = config.start_ratio >= config.end_ratio;
+  if (!falls && (config.schedule_type == "linear" || config.schedule_type == "power")) {
     notice(fmt::format("start_ratio={} is below end_ratio={}: the masked share grows from one iteration to the next.",
                        config.start_ratio, config.end_ratio));
   }
-  return MaskSchedule::linear(config.diffusion_iterations, config.start_ratio, config.end_ratio);
 }
 
 void check_diffusion_model(const Session& session) {
@@ -88,14 +81,12 @@ struct DiffusionParts {
   std::unique_ptr<LanguageModel> remasking_model;
   std::unique_ptr<WatchedModel> watched_remasking_model;
   std::unique_ptr<RevealPolicy> policy;
-  std::string remasking;  // in words
   std::unique_ptr<DiffusionSampler> sampler;
   Template text;
 };
 
 void choose_policy(const Session& session, DiffusionParts& parts) {
   const Config& config = session.config;
-  const double randomness = config.randomness_strength;
   if (config.remasking_checkpoint_name) {
     const std::string path = remasking_checkpoint_path(config);
     parts.remasking_model = open_model(session, path);
@@ -111,26 +102,13 @@ void choose_policy(const Session& session, DiffusionParts& parts) {
     }
     check_length(info, path, config.infill_text ? "infill_text" : "sequence_length", parts.text.length());
     parts.watched_remasking_model = std::make_unique<WatchedModel>(*parts.remasking_model, path);
-    parts.policy = std::make_unique<RemaskingModelRemasking>(
-        *parts.watched_remasking_model, config.remasking_positive_class == "wrong" ? 1 : 0, randomness);
-    parts.remasking = fmt::format("by {} (randomness {})", path, randomness);
-  } else if (config.intelligent_remasking) {
-    parts.policy = std::make_unique<SelfConfidenceRemasking>(parts.model, randomness);
-    parts.remasking = fmt::format("by the model's own confidence (randomness {})", randomness);
-  } else {
-    parts.policy = std::make_unique<RandomRemasking>();
-    parts.remasking = "random";
   }
+  parts.policy = make_policy(config, parts.watched_remasking_model.get());
 }
 
-std::string describe_schedule(const Config& config, int64_t iterations) {
-  return config.schedule_type == "custom"
-             ? fmt::format("{} iterations, custom ratios", iterations)
-             : fmt::format("{} iterations, linear from {} to {}", iterations, config.start_ratio, config.end_ratio);
-}
-
-std::string describe_draw(const DrawOptions& draw) {
+std::string describe_draw(const DrawOptions& draw, std::optional<double> temperature_end = {}) {
   std::string text = draw.temperature == 0 ? "greedy" : fmt::format("temperature {}", draw.temperature);
+  text += temperature_end ? fmt::format(" to {}", *temperature_end) : "";
   if (draw.temperature != 0 && draw.top_k) {
     text += fmt::format(", top_k {}", *draw.top_k);
   }
@@ -161,15 +139,24 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
   check_length(session.model->info(), session.checkpoint,
                session.config.infill_text ? "infill_text" : "sequence_length", parts->text.length());
   choose_policy(session, *parts);
-  DiffusionOptions options{make_schedule(parsed), draw_options(session.config),
-                           static_cast<uint64_t>(session.config.seed), *session.mask_token_id,
-                           forbidden_bias(session.allowed, session.model->info().output_size, session.device)};
+  const int64_t free = parts->text.free_positions();
+  if (session.config.cfg_scale > 0 && free == parts->text.length()) {
+    fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",
+         session.config.cfg_scale);
+  }
+  check_schedule(session.config);
+  DiffusionOptions options;
+  options.draw = draw_options(session.config);
+  options.seed = static_cast<uint64_t>(session.config.seed);
+  options.mask_token_id = *session.mask_token_id;
+  options.forbidden = forbidden_bias(session.allowed, session.model->info().output_size, session.device);
+  plan_strategy(parsed, *parts->policy, free, options);
   options.on_unrecordable = notice_unrecordable;
   parts->sampler = std::make_unique<DiffusionSampler>(parts->model, *parts->policy, options);
 
   Method method;
   method.length = parts->text.length();
-  method.generated = parts->text.free_positions();
+  method.generated = free;
   method.draw = [parts](int64_t first, int64_t count, Observer* observer) {
     std::vector<Sample> samples = parts->sampler->sample(first, count, parts->text, observer, interrupted);
     if (parts->watched_remasking_model) {
@@ -179,9 +166,9 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
   };
   method.forwards = [parts] { return parts->sampler->forwards(); };
   method.header = {{"length", fmt::format("{} tokens, {} of them to fill", method.length, method.generated)},
-                   {"schedule", describe_schedule(session.config, options.schedule.iterations())},
-                   {"remasking", parts->remasking},
-                   {"drawing", describe_draw(options.draw)}};
+                   {"schedule", describe_schedule(session.config, options, free)},
+                   {session.config.strategy == "remask" ? "remasking" : "strategy", describe_strategy(session.config)},
+                   {"drawing", describe_draw(options.draw, options.temperature_end)}};
   return method;
 }
 

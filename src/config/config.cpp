@@ -26,6 +26,7 @@ constexpr std::string_view samples = "Samples and their text";
 constexpr std::string_view running = "Randomness, device and precision";
 constexpr std::string_view drawing = "Drawing tokens";
 constexpr std::string_view diffusion = "Diffusion";
+constexpr std::string_view strategies = "Strategies of diffusion; None is each one's own default";
 constexpr std::string_view standard = "Standard sampling";
 constexpr std::string_view watching = "Output and watching it work";
 
@@ -69,6 +70,12 @@ bool is_one_character(const std::string& text) {
 
 std::vector<Field> make_fields() {
   using C = Config;
+  constexpr std::string_view comes_back = "remask, best";
+  constexpr std::string_view with_a_model = "remask, planner";
+  constexpr std::string_view on_schedule =
+      "remask, confidence, random, margin, entropy, ancestral, maskgit, remdm, planner, best";
+  constexpr std::string_view judging =
+      "remask, confidence, margin, entropy, maskgit, threshold, factor, entropy_bound, klass, planner, best";
   return {
       {"sampling_method", &C::sampling_method, Choices{"diffusion", "standard"}, checkpoints,
        "demask a whole text step by step, or write it left to right"},
@@ -79,7 +86,7 @@ std::vector<Field> make_fields() {
       {"checkpoint_name", &C::checkpoint_name, anything, checkpoints,
        "file in out_dir, or an absolute path; None: diffusion.pt or standard.pt"},
       {"remasking_checkpoint_name", &C::remasking_checkpoint_name, anything, checkpoints,
-       "model in out_dir that says which tokens to mask again"},
+       "model in out_dir that says which tokens to mask again", "", with_a_model},
       {"data_dir", &C::data_dir, anything, checkpoints, "folder of the datasets"},
       {"dataset", &C::dataset, anything, checkpoints,
        "its folder in data_dir holds meta.pkl or meta.json; None: as the checkpoint says"},
@@ -117,17 +124,59 @@ std::vector<Field> make_fields() {
        "how many positions before count as shortly"},
 
       {"diffusion_iterations", &C::diffusion_iterations, count_from(1), diffusion, "steps of the linear schedule"},
-      {"start_ratio", &C::start_ratio, share, diffusion, "share of the text masked at its start"},
-      {"end_ratio", &C::end_ratio, share, diffusion, "share of the text masked at its end"},
-      {"schedule_type", &C::schedule_type, Choices{"linear", "custom"}, diffusion,
-       "custom takes its steps from masking_ratios"},
-      {"masking_ratios", &C::masking_ratios, share, diffusion, "share masked at each step; alone it implies custom"},
+      {"start_ratio", &C::start_ratio, share, diffusion, "share of the text masked at its start", "", comes_back},
+      {"end_ratio", &C::end_ratio, share, diffusion, "share of the text masked at its end", "", comes_back},
+      {"schedule_type", &C::schedule_type, Choices{"linear", "cosine", "power", "custom"}, diffusion,
+       "how the masked share falls; custom takes its steps from masking_ratios", "", on_schedule},
+      {"masking_ratios", &C::masking_ratios, share, diffusion, "share masked at each step; alone it implies custom", "",
+       on_schedule},
       {"intelligent_remasking", &C::intelligent_remasking, anything, diffusion,
-       "mask again what the model doubts, rather than at random"},
+       "mask again what the model doubts, rather than at random", "", "remask"},
       {"randomness_strength", &C::randomness_strength, share, diffusion,
-       "in choosing what to mask again: 0 is all model, 1 is all chance"},
+       "in choosing what to mask again: 0 is all model, 1 is all chance", "", "remask"},
       {"remasking_positive_class", &C::remasking_positive_class, Choices{"wrong", "correct"}, diffusion,
        "what class 1 of the remasking model means"},
+
+      {"strategy", &C::strategy,
+       Choices{"remask", "best", "confidence", "random", "margin", "entropy", "ancestral", "maskgit", "threshold",
+               "factor", "entropy_bound", "klass", "remdm", "planner"},
+       strategies, "how it is chosen what stays visible; remask is the guide's loop, best what measuring found"},
+      {"forwards", &C::forwards, count_from(1), strategies,
+       "spend exactly so many forwards, in place of diffusion_iterations; not counted: one for the self-confidence"},
+      {"block_length", &C::block_length, count_from(1), strategies,
+       "fill blocks of so many positions, one after the other from the left; None: all at once"},
+      {"confidence_source", &C::confidence_source, Choices{"rescore", "draw"}, strategies,
+       "judge tokens by a second forward, or by the one that drew them; None: rescore for remask, else draw", "",
+       judging},
+      {"temperature_end", &C::temperature_end, Range{0.0, Range{}.high, true}, strategies,
+       "temperature of the last step, to which the first's changes linearly"},
+      {"cfg_scale", &C::cfg_scale, Range{0.0}, strategies, "guidance by the prompt, for two forwards each: 0 is none"},
+      {"schedule_power", &C::schedule_power, Range{0.0, Range{}.high, true}, strategies,
+       "of schedule_type='power': above 1, more is revealed early", "", comes_back},
+      {"alg_temp", &C::alg_temp, Range{0.0}, strategies, "noise in ranking by certainty; 0: none", "",
+       "confidence, margin, entropy"},
+      {"choice_temperature", &C::choice_temperature, Range{0.0}, strategies,
+       "noise on log confidence, annealed to none", "", "maskgit, best"},
+      {"threshold", &C::threshold, share, strategies, "reveal what is at least so probable", "", "threshold"},
+      {"factor", &C::factor, Range{0.0}, strategies, "reveal n while (n + 1) * (1 - confidence) stays below", "",
+       "factor"},
+      {"gamma", &C::gamma, Range{0.0}, strategies, "bound on the summed entropies of what is revealed, nats", "",
+       "entropy_bound"},
+      {"conf_threshold", &C::conf_threshold, share, strategies, "reveal what is at least so probable and stable", "",
+       "klass"},
+      {"kl_threshold", &C::kl_threshold, Range{0.0}, strategies,
+       "stable: the distribution moves by less than this KL divergence, nats", "", "klass"},
+      {"kl_history", &C::kl_history, count_from(1), strategies, "for so many steps in a row", "", "klass"},
+      {"remdm", &C::remdm, Choices{"cap", "rescale", "conf", "loop"}, strategies,
+       "how the chance to mask a visible token again is set", "", "remdm"},
+      {"eta", &C::eta, Range{0.0}, strategies,
+       "remdm: that chance's size, at most 1; planner: weight of kept tokens' doubt", "", "remdm, planner"},
+      {"t_on", &C::t_on, share, strategies, "remdm=loop: the time, from 1 to 0, at which the loop begins", "", "remdm"},
+      {"t_off", &C::t_off, share, strategies, "remdm=loop: the time at which it ends", "", "remdm"},
+      {"alpha_on", &C::alpha_on, share, strategies, "remdm=loop: the share visible in it", "", "remdm"},
+      {"prior_weight", &C::prior_weight, Range{0.0}, strategies,
+       "how much a token's commonness counts against its confidence", "", "best"},
+      {"new_token_bonus", &C::new_token_bonus, Range{}, strategies, "nats in favour of tokens just drawn", "", "best"},
 
       {"std_temperature", &C::std_temperature, Range{0.0}, standard,
        "as temperature, which also sets it where this is not given"},
@@ -275,6 +324,9 @@ std::string in_words(const Field& field, std::string Config::*) {
 std::string in_words(const Field& field, std::optional<int64_t> Config::*) {
   return "a whole number" + range_in_words(field) + ", or None";
 }
+std::string in_words(const Field& field, std::optional<double> Config::*) {
+  return "a number" + range_in_words(field) + ", or None";
+}
 std::string in_words(const Field& field, std::optional<std::string> Config::*) {
   return text_in_words(field) + ", or None";
 }
@@ -334,8 +386,8 @@ bool is_text(const Field& field) {
 }
 
 bool can_be_none(const Field& field) {
-  return has_type<std::optional<int64_t>>(field) || has_type<std::optional<std::string>>(field) ||
-         has_type<std::optional<std::vector<double>>>(field);
+  return has_type<std::optional<int64_t>>(field) || has_type<std::optional<double>>(field) ||
+         has_type<std::optional<std::string>>(field) || has_type<std::optional<std::vector<double>>>(field);
 }
 
 std::string allowed_values(const Field& field) {
@@ -359,6 +411,151 @@ bool assign(const Field& field, const Literal& value, ParsedConfig& parsed) {
   return std::visit(set_member, field.member);
 }
 
+namespace {
+
+bool takes(std::string_view strategies_in_words, std::string_view strategy) {
+  for (size_t start = 0; start < strategies_in_words.size();) {
+    const size_t end = std::min(strategies_in_words.find(", ", start), strategies_in_words.size());
+    if (strategies_in_words.substr(start, end - start) == strategy) {
+      return true;
+    }
+    start = end + 2;
+  }
+  return false;
+}
+
+// A key left at its default harms nobody, wherever it was written: a printed configuration has them all.
+bool differs_from_default(const Field& field, const Config& config) {
+  return !(value_of(field, config) == value_of(field, Config{}));
+}
+
+void check_strategy_takes_what_is_given(const ParsedConfig& parsed) {
+  const Config& config = parsed.config;
+  for (const Field& field : fields()) {
+    if (!differs_from_default(field, config) || parsed.given.count(std::string(field.name)) == 0) {
+      continue;
+    }
+    if (config.sampling_method == "standard" && field.group == strategies) {
+      fail(ExitCode::bad_usage, "{} belongs to sampling_method='diffusion': standard sampling has no strategies.",
+           field.name);
+    }
+    if (config.sampling_method == "diffusion" && !field.strategies.empty() &&
+        !takes(field.strategies, config.strategy)) {
+      fail(ExitCode::bad_usage, "{} is not for strategy='{}': it is taken by {}.", field.name, config.strategy,
+           field.strategies);
+    }
+  }
+}
+
+// The strategies' own defaults, as their papers or their authors' code have them; those of `best` were measured (see
+// docs/strategies.md).
+void set_defaults(ParsedConfig& parsed) {
+  Config& config = parsed.config;
+  const auto given = [&parsed](const char* key) { return parsed.given.count(key) > 0; };
+  const auto unless_given = [](auto& value, auto own) { value = value ? *value : own; };
+  const std::string& strategy = config.strategy;
+  if (takes(find_field("alg_temp")->strategies, strategy)) {
+    unless_given(config.alg_temp, 0.0);
+  } else if (strategy == "maskgit") {
+    unless_given(config.choice_temperature, 4.5);
+    config.schedule_type = given("schedule_type") || config.masking_ratios ? config.schedule_type : "cosine";
+  } else if (strategy == "threshold") {
+    unless_given(config.threshold, 0.9);
+  } else if (strategy == "factor") {
+    unless_given(config.factor, 1.0);
+  } else if (strategy == "entropy_bound") {
+    unless_given(config.gamma, 0.1);
+  } else if (strategy == "klass") {
+    unless_given(config.conf_threshold, 0.9);
+    unless_given(config.kl_threshold, 0.01);
+    unless_given(config.kl_history, int64_t{2});
+  } else if (strategy == "remdm") {
+    unless_given(config.remdm, std::string("cap"));
+    unless_given(config.eta, *config.remdm == "cap"       ? 0.04
+                             : *config.remdm == "rescale" ? 0.05
+                             : *config.remdm == "loop"    ? 0.02
+                                                          : 1.0);
+    if (*config.remdm == "loop") {
+      unless_given(config.t_on, 0.55);
+      unless_given(config.t_off, 0.05);
+      unless_given(config.alpha_on, 0.9);
+    }
+  } else if (strategy == "planner") {
+    unless_given(config.eta, 1.0);
+  } else if (strategy == "best") {
+    config.schedule_type = given("schedule_type") || config.masking_ratios ? config.schedule_type : "power";
+    config.end_ratio = given("end_ratio") ? config.end_ratio : 0.08;
+    config.temperature = given("temperature") ? config.temperature : 1.2;
+    unless_given(config.prior_weight, 1.0);
+    unless_given(config.new_token_bonus, 0.6);
+    unless_given(config.choice_temperature, 2.4);
+    if (config.temperature > 0) {
+      unless_given(config.temperature_end, config.temperature / 4);
+    }
+  }
+  if (config.schedule_type == "power" && takes(find_field("schedule_power")->strategies, strategy)) {
+    unless_given(config.schedule_power, 2.0);
+  }
+}
+
+void check_strategy(const Config& config) {
+  if (config.schedule_power && config.schedule_type != "power") {
+    fail(ExitCode::bad_usage, "schedule_power needs schedule_type='power', not '{}'.", config.schedule_type);
+  }
+  if (config.schedule_type == "power" && !config.schedule_power) {
+    fail(ExitCode::bad_usage, "schedule_type='power' is not for strategy='{}': it is taken by {}.", config.strategy,
+         find_field("schedule_power")->strategies);
+  }
+  if (config.temperature_end && config.temperature == 0) {
+    fail(ExitCode::bad_usage, "temperature_end={} needs a temperature above 0 to start from; temperature=0 is greedy.",
+         *config.temperature_end);
+  }
+  if (config.remdm && config.eta && *config.eta > 1) {
+    fail(ExitCode::bad_usage, "eta={}: for strategy='remdm' it must be from 0 to 1.", *config.eta);
+  }
+  if (config.remdm) {
+    const bool loops = *config.remdm == "loop";
+    if (!loops && (config.t_on || config.t_off || config.alpha_on)) {
+      fail(ExitCode::bad_usage, "t_on, t_off and alpha_on need remdm='loop', not '{}'.", *config.remdm);
+    }
+    if (loops && config.schedule_type != "linear") {
+      fail(ExitCode::bad_usage, "remdm='loop' has a schedule of its own: leave schedule_type='linear', not '{}'.",
+           config.schedule_type);
+    }
+    if (loops && !(*config.t_off < *config.t_on && *config.t_on < 1 && *config.t_off > 0)) {
+      fail(ExitCode::bad_usage, "t_on={}, t_off={}: time runs from 1 to 0, so 0 < t_off < t_on < 1.", *config.t_on,
+           *config.t_off);
+    }
+    if (loops && (*config.alpha_on <= 0 || *config.alpha_on >= 1)) {
+      fail(ExitCode::bad_usage, "alpha_on={}: must be above 0 and below 1.", *config.alpha_on);
+    }
+  }
+  if (config.confidence_source && config.remasking_checkpoint_name) {
+    fail(ExitCode::bad_usage,
+         "confidence_source='{}' and remasking_checkpoint_name exclude each other: the remasking model judges.",
+         *config.confidence_source);
+  }
+  if (config.confidence_source && config.strategy == "remask" && !config.intelligent_remasking) {
+    fail(ExitCode::bad_usage,
+         "confidence_source='{}' has no use with intelligent_remasking=False, which masks again at random.",
+         *config.confidence_source);
+  }
+  if (config.forwards && config.masking_ratios) {
+    fail(ExitCode::bad_usage, "forwards={} and masking_ratios exclude each other: the list says how many iterations.",
+         *config.forwards);
+  }
+}
+
+void settle_strategy(ParsedConfig& parsed) {
+  check_strategy_takes_what_is_given(parsed);
+  if (parsed.config.sampling_method == "diffusion") {
+    set_defaults(parsed);
+    check_strategy(parsed.config);
+  }
+}
+
+}  // namespace
+
 void settle(ParsedConfig& parsed) {
   Config& config = parsed.config;
   const auto given = [&parsed](const char* key) { return parsed.given.count(key) > 0; };
@@ -366,9 +563,10 @@ void settle(ParsedConfig& parsed) {
   if (config.masking_ratios && !given("schedule_type")) {
     config.schedule_type = "custom";
   }
-  if (config.masking_ratios && config.schedule_type == "linear") {
+  if (config.masking_ratios && config.schedule_type != "custom") {
     fail(ExitCode::bad_usage,
-         "schedule_type='linear' contradicts masking_ratios: set schedule_type='custom', or masking_ratios=None");
+         "schedule_type='{}' contradicts masking_ratios: set schedule_type='custom', or masking_ratios=None",
+         config.schedule_type);
   }
   if (!config.masking_ratios && config.schedule_type == "custom") {
     fail(ExitCode::bad_usage,
@@ -378,6 +576,7 @@ void settle(ParsedConfig& parsed) {
   if (config.sampling_method == "standard" && given("temperature") && !given("std_temperature")) {
     config.std_temperature = config.temperature;
   }
+  settle_strategy(parsed);
 }
 
 std::string print_config(const Config& config) {

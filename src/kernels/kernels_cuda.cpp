@@ -11,6 +11,7 @@ namespace {
 using launch::DecodeArguments;
 using launch::DrawArguments;
 using launch::JudgeArguments;
+using launch::MeasureArguments;
 using launch::NormArguments;
 using launch::Precision;
 
@@ -191,6 +192,11 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
   arguments.outputs = rows.size(-1);
   arguments.rows = rows.numel() / arguments.outputs;
   arguments.temperature = static_cast<float>(filters.temperature);
+  if (filters.temperatures.defined()) {
+    TORCH_INTERNAL_ASSERT(filters.temperatures.is_contiguous());
+    arguments.temperatures = filters.temperatures.const_data_ptr<float>();
+    arguments.rows_per_temperature = arguments.rows / filters.temperatures.numel();
+  }
   arguments.top_k = filters.top_k;
   arguments.top_p = static_cast<float>(filters.top_p);
   launch::draw(precision_of(rows), arguments, stream_of(rows));
@@ -216,6 +222,24 @@ at::Tensor judge(const at::Tensor& logits, const at::Tensor& tokens, int64_t col
   launch::judge(precision_of(rows), arguments, stream_of(rows));
   check_launch();
   return out;
+}
+
+void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& log_probability,
+             const at::Tensor& margin, const at::Tensor& entropy, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits), chosen = tokens.contiguous();
+  TORCH_INTERNAL_ASSERT(log_probability.is_contiguous() && margin.is_contiguous() && entropy.is_contiguous());
+  MeasureArguments arguments;
+  arguments.logits = rows.const_data_ptr();
+  arguments.row_stride = row_stride(rows);
+  arguments.tokens = chosen.const_data_ptr<int64_t>();
+  arguments.log_probability = log_probability.data_ptr<float>();
+  arguments.margin = margin.data_ptr<float>();
+  arguments.entropy = entropy.data_ptr<float>();
+  arguments.broken = broken.data_ptr<bool>();
+  arguments.outputs = rows.size(-1);
+  arguments.rows = chosen.numel();
+  launch::measure(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
 }
 
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count) {

@@ -51,6 +51,10 @@ at::Tensor judge(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, int
                  const at::Tensor& /*broken*/) {
   absent();
 }
+void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const at::Tensor& /*log_probability*/,
+             const at::Tensor& /*margin*/, const at::Tensor& /*entropy*/, const at::Tensor& /*broken*/) {
+  absent();
+}
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }

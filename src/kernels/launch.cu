@@ -330,7 +330,8 @@ __global__ void __launch_bounds__(draw_threads) draw_small_kernel(DrawArguments 
   }
   const T* logits = static_cast<const T*>(a.logits) + row * a.row_stride;
   const int outputs = static_cast<int>(a.outputs);
-  const bool greedy = a.temperature == 0;
+  const float temperature = a.temperatures == nullptr ? a.temperature : a.temperatures[row / a.rows_per_temperature];
+  const bool greedy = temperature == 0;
   float x[items];
   float largest = -INFINITY;
   bool nan = false;
@@ -338,7 +339,7 @@ __global__ void __launch_bounds__(draw_threads) draw_small_kernel(DrawArguments 
   for (int k = 0; k < items; ++k) {
     const int id = k * warp_size + lane;
     x[k] = id < outputs ? to_float(logits[id]) + a.forbidden[id] : -INFINITY;
-    if (!greedy) x[k] = x[k] / a.temperature;
+    if (!greedy) x[k] = x[k] / temperature;
     nan = nan || isnan(x[k]);
     largest = fmaxf(largest, x[k]);
   }
@@ -528,7 +529,8 @@ __global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a
   const T* source = static_cast<const T*>(a.logits) + row * a.row_stride;
   const int outputs = static_cast<int>(a.outputs);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const bool greedy = a.temperature == 0;
+  const float temperature = a.temperatures == nullptr ? a.temperature : a.temperatures[row / a.rows_per_temperature];
+  const bool greedy = temperature == 0;
   if (staged) {
     T* copy = reinterpret_cast<T*>(stage);
     if (reinterpret_cast<uintptr_t>(source) % bytes_at_once == 0) {
@@ -544,7 +546,7 @@ __global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a
   }
   const auto value = [&](int id) {
     const float x = to_float(source[id]) + __ldg(a.forbidden + id);
-    return greedy ? x : x / a.temperature;
+    return greedy ? x : x / temperature;
   };
   float largest = -INFINITY;
   bool nan = false;
@@ -766,6 +768,56 @@ __global__ void judge_kernel(JudgeArguments a) {
   }
 }
 
+// One warp a row, two passes, the second out of the cache.
+constexpr int measure_threads = 128;
+
+template <typename T>
+__global__ void __launch_bounds__(measure_threads) measure_kernel(MeasureArguments a) {
+  const int lane = threadIdx.x % warp_size;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * (measure_threads / warp_size) + threadIdx.x / warp_size;
+  if (row >= a.rows) return;
+  const T* logits = static_cast<const T*>(a.logits) + row * a.row_stride;
+  const int outputs = static_cast<int>(a.outputs);
+  float largest = -INFINITY, second = -INFINITY;
+  bool nan = false;
+  for (int id = lane; id < outputs; id += warp_size) {
+    const float x = to_float(logits[id]);
+    nan = nan || isnan(x);
+    second = fmaxf(second, fminf(x, largest));
+    largest = fmaxf(largest, x);
+  }
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+    const float other_largest = __shfl_xor_sync(all_lanes, largest, offset);
+    const float other_second = __shfl_xor_sync(all_lanes, second, offset);
+    second = fmaxf(fmaxf(second, other_second), fminf(largest, other_largest));
+    largest = fmaxf(largest, other_largest);
+  }
+  if (__any_sync(all_lanes, nan) || !isfinite(largest)) {
+    if (lane == 0) {
+      a.log_probability[row] = a.margin[row] = a.entropy[row] = NAN;
+      report_if_broken(a.broken, NAN);
+    }
+    return;
+  }
+  float total = 0, moment = 0;
+  for (int id = lane; id < outputs; id += warp_size) {
+    const float below = to_float(logits[id]) - largest;
+    if (below > -INFINITY) {
+      const float weight = expf(below);
+      total += weight;
+      moment += weight * below;
+    }
+  }
+  total = warp_sum(total);
+  moment = warp_sum(moment);
+  if (lane == 0) {
+    const float log_total = logf(total);
+    a.log_probability[row] = to_float(logits[a.tokens[row]]) - largest - log_total;
+    a.margin[row] = (1 - expf(second - largest)) / total;
+    a.entropy[row] = log_total - moment / total;
+  }
+}
+
 // Radix selection of the counts[b]-th highest key, then one ordered walk.
 constexpr int select_threads = 256;
 
@@ -922,6 +974,13 @@ void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stre
 
 void judge(Precision precision, const JudgeArguments& arguments, cudaStream_t stream) {
   with_type(precision, [&](auto type) { launch_judge<decltype(type)>(arguments, stream); });
+}
+
+void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream) {
+  with_type(precision, [&](auto type) {
+    measure_kernel<decltype(type)>
+        <<<blocks_for(arguments.rows, measure_threads / warp_size), measure_threads, 0, stream>>>(arguments);
+  });
 }
 
 void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,

@@ -66,6 +66,8 @@ struct DrawArguments {
   bool* broken = nullptr;             // scalar, set where a probability is not finite
   int64_t rows = 0, outputs = 0;
   float temperature = 1;              // 0: greedy
+  const float* temperatures = nullptr;  // [rows / rows_per_temperature] in its place, or none
+  int64_t rows_per_temperature = 1;
   int64_t top_k = 0;                  // 0: off
   float top_p = 1;                    // 1: off
 };
@@ -82,6 +84,18 @@ struct JudgeArguments {
   int64_t rows = 0, outputs = 0;
 };
 void judge(Precision precision, const JudgeArguments& arguments, cudaStream_t stream);
+
+struct MeasureArguments {
+  const void* logits = nullptr;     // rows of `outputs`, row_stride apart
+  int64_t row_stride = 0;
+  const int64_t* tokens = nullptr;  // [rows]
+  float* log_probability = nullptr;  // [rows], of the token
+  float* margin = nullptr;           // [rows], between the two highest probabilities
+  float* entropy = nullptr;          // [rows], nats
+  bool* broken = nullptr;            // scalar, set where a row has no finite largest logit
+  int64_t rows = 0, outputs = 0;
+};
+void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
 
 // chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, the
 // lower position first among equals.

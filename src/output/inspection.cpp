@@ -90,7 +90,7 @@ void Inspection::on_step(const StepView& view) {
 }
 
 std::string Inspection::verbose_iteration(const StepView& view) const {
-  std::string text = fmt::format("Iteration {}/{}, sample {}\n", view.step + 1, view.steps, first_index_);
+  std::string text = fmt::format("Iteration {}, sample {}\n", step_of_steps(view), first_index_);
   text += fmt::format("  before:    {}\n", line_of(view.before[0]));
   text += fmt::format("  predicted: {}\n", line_of(view.filled[0]));
   text += fmt::format("  remasked:  {}\n", line_of(view.after[0]));

@@ -70,7 +70,7 @@ std::string Progress::state(const StepView& view) const {
     return fmt::format("Token {}/{}", view.step + 1, view.steps);
   }
   const double percent = 100 * static_cast<double>(view.masked_before) / static_cast<double>(view.positions);
-  const std::string iteration = fmt::format("Iteration {}/{}: ", view.step + 1, view.steps);
+  const std::string iteration = "Iteration " + step_of_steps(view) + ": ";
   return iteration + (options_.terminal
                           ? fmt::format("{:.1f}% masked", percent)
                           : fmt::format("{}/{} tokens masked ({:.1f}%)", view.masked_before, view.positions, percent));
@@ -81,9 +81,14 @@ std::string Progress::outlook(const StepView& view) const {
   if (elapsed_s <= 0) {
     return "";
   }
-  // Samples done, the batch at work counted by its share of steps.
-  const double done = static_cast<double>(finished_samples_) +
-                      static_cast<double>(batch_ * (view.step + 1)) / static_cast<double>(view.steps);
+  // Samples done, the batch at work counted by its share of steps, or where nobody knows how many, of filled positions.
+  const double share =
+      view.steps > 0 ? static_cast<double>(view.step + 1) / static_cast<double>(view.steps)
+                     : 1 - static_cast<double>(view.masked_after) / static_cast<double>(batch_ * tokens_per_sample_);
+  const double done = static_cast<double>(finished_samples_) + static_cast<double>(batch_) * share;
+  if (done <= 0) {
+    return "";
+  }
   const double left = std::max(0.0, static_cast<double>(options_.total_samples) - done);
   return fmt::format(", {:.0f} tokens/s, {} left", done * static_cast<double>(tokens_per_sample_) / elapsed_s,
                      duration(left * elapsed_s / done));
@@ -99,7 +104,8 @@ std::string Progress::batch_range() const {
 bool Progress::is_due(const StepView& view) {
   if (options_.terminal) {
     const Clock::time_point now = options_.now();
-    const bool due = !line_open_ || view.step + 1 == view.steps || now - last_redraw_ >= redraw_interval;
+    const bool due = !line_open_ || view.step + 1 == view.steps || (view.steps == 0 && view.masked_after == 0) ||
+                     now - last_redraw_ >= redraw_interval;
     last_redraw_ = due ? now : last_redraw_;
     return due;
   }

@@ -2,21 +2,19 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "demask/kernels/kernels.h"
 
 namespace demask {
 namespace {
 
+// Stands for minus infinity where a product with zero must stay zero; below it exp() is 0 in float32.
+constexpr double lowest_log_probability = -200;
+
 // logits [B, T, V], tokens [B, T] -> [B]
 at::Tensor mean_log_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
-  at::Tensor each;
-  if (kernels::usable(logits)) {
-    each = kernels::judge(logits, tokens, 0, /*logarithm=*/true, broken);
-  } else {
-    each = at::log_softmax(logits.to(at::kFloat), -1).gather(2, tokens.unsqueeze(2)).squeeze(2);
-    watch(each, broken);
-  }
-  return each.to(at::kDouble).mean(1);
+  return token_log_probability(logits, tokens, broken).to(at::kDouble).mean(1);
 }
 
 }  // namespace
@@ -28,6 +26,35 @@ at::Tensor token_probability(const at::Tensor& logits, const at::Tensor& tokens,
   at::Tensor probability = at::softmax(logits.to(at::kFloat), -1).gather(2, tokens.unsqueeze(2)).squeeze(2);
   watch(probability, broken);
   return probability;
+}
+
+at::Tensor token_log_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
+  if (kernels::usable(logits)) {
+    return kernels::judge(logits, tokens, 0, /*logarithm=*/true, broken);
+  }
+  at::Tensor each = at::log_softmax(logits.to(at::kFloat), -1).gather(2, tokens.unsqueeze(2)).squeeze(2);
+  watch(each, broken);
+  return each;
+}
+
+Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
+  if (kernels::usable(logits)) {
+    Certainty certainty{at::empty_like(tokens, tokens.options().dtype(at::kFloat)), {}, {}};
+    certainty.margin = at::empty_like(certainty.log_probability);
+    certainty.entropy = at::empty_like(certainty.log_probability);
+    kernels::measure(logits, tokens, certainty.log_probability, certainty.margin, certainty.entropy, broken);
+    return certainty;
+  }
+  const at::Tensor log_probabilities = at::log_softmax(logits.to(at::kFloat), -1);
+  const at::Tensor probabilities = log_probabilities.exp();
+  const at::Tensor two = std::get<0>(probabilities.topk(std::min<int64_t>(2, probabilities.size(-1)), -1));
+  Certainty certainty;
+  certainty.log_probability = log_probabilities.gather(2, tokens.unsqueeze(2)).squeeze(2);
+  certainty.margin = two.size(-1) < 2 ? two.select(-1, 0) : two.select(-1, 0) - two.select(-1, 1);
+  // p * log p is 0 where p is.
+  certainty.entropy = (probabilities * log_probabilities.clamp_min(lowest_log_probability)).sum(-1).neg();
+  watch(certainty.log_probability, broken);
+  return certainty;
 }
 
 at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken) {

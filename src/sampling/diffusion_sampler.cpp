@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "demask/sampling/confidence.h"
@@ -19,6 +20,39 @@ int64_t Template::free_positions() const {
 
 namespace {
 
+// Columns of Chain::counts and Chain::numbers.
+enum Count : int64_t { block_column, masked_column, remasked_column, count_columns };
+enum Number : int64_t { start_column, progress_column, reveal_column, remask_column, number_columns };
+
+// [rows, steps, columns], all plans as long as the longest: one that has ended goes on without changing anything.
+template <typename T, typename Columns>
+at::Tensor tabulate(const std::vector<Plan>& plans, int64_t steps, int64_t columns, at::ScalarType dtype,
+                    Columns columns_of) {
+  std::vector<T> values;
+  for (const Plan& plan : plans) {
+    for (int64_t number = 0; number < steps; ++number) {
+      const bool ended = number >= static_cast<int64_t>(plan.size());
+      PlannedStep step = plan.empty() ? PlannedStep{} : plan[ended ? plan.size() - 1 : static_cast<size_t>(number)];
+      step.remasked = ended ? 0 : step.remasked;
+      const auto row = columns_of(step);
+      values.insert(values.end(), row.begin(), row.end());
+    }
+  }
+  return at::tensor(values, dtype).view({static_cast<int64_t>(plans.size()), steps, columns});
+}
+
+at::Tensor tabulate_counts(const std::vector<Plan>& plans, int64_t steps) {
+  return tabulate<int64_t>(plans, steps, count_columns, at::kLong, [](const PlannedStep& step) {
+    return std::array<int64_t, count_columns>{step.block, step.masked, step.remasked};
+  });
+}
+
+at::Tensor tabulate_numbers(const std::vector<Plan>& plans, int64_t steps) {
+  return tabulate<double>(plans, steps, number_columns, at::kFloat, [](const PlannedStep& step) {
+    return std::array<double, number_columns>{step.start, step.progress, step.reveal_chance, step.remask_chance};
+  });
+}
+
 bool penalizes(const DrawOptions& draw) {
   return draw.repetition_penalty != 1 && draw.repetition_window > 0;
 }
@@ -26,36 +60,76 @@ bool penalizes(const DrawOptions& draw) {
 }  // namespace
 
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
-                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken) {
+                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken,
+                 const at::Tensor& temperatures) {
   const DrawOptions& draw = options.draw;
   const at::Tensor penalized = penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(),
                                                                      draw.repetition_penalty, draw.repetition_window)
                                                : logits;
-  const Draw drawn = draw_tokens_where(masked, tokens, penalized, options.forbidden, uniforms, draw, broken);
-  return {drawn.ids, masked, drawn.probabilities};
+  const Draw drawn =
+      draw_tokens_where(masked, tokens, penalized, options.forbidden, uniforms, draw, broken, temperatures);
+  return {drawn.ids, masked, drawn.probabilities, {}, broken};
 }
 
 Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
                     const at::Tensor& masked, const at::Tensor& uniforms, const DiffusionOptions& options,
-                    const at::Tensor& broken) {
-  const Draw drawn =
-      draw_tokens_where({}, {}, logits, options.forbidden, uniforms.gather(1, positions), options.draw, broken);
-  return {tokens.scatter(1, positions, drawn.ids), masked,
-          at::ones_like(uniforms).scatter_(1, positions, drawn.probabilities)};
+                    const at::Tensor& broken, const at::Tensor& temperatures) {
+  const Draw drawn = draw_tokens_where({}, {}, logits, options.forbidden, uniforms.gather(1, positions), options.draw,
+                                       broken, temperatures);
+  return {tokens.scatter(1, positions, drawn.ids),
+          masked,
+          at::ones_like(uniforms).scatter_(1, positions, drawn.probabilities),
+          {},
+          broken};
 }
+
+// The samples of one call, and what is known of their steps.
+struct DiffusionSampler::Batch {
+  int64_t first_index = 0;
+  int64_t size = 0;
+  int64_t free = 0;         // positions of a text to fill
+  int64_t steps = 0;        // at most
+  std::vector<Plan> plans;  // one for all, or one a sample
+  std::vector<int64_t> blocks;
+  std::vector<Kind> kinds;  // of each step
+
+  const PlannedStep& at(const Plan& plan, int64_t number) const {
+    return plan[std::min(static_cast<size_t>(number), plan.size() - 1)];
+  }
+  // Positions that the steps before `number` have left masked in the block that step fills; of the first plan.
+  int64_t drawn_each(int64_t number) const {
+    const PlannedStep& step = at(plans[0], number);
+    const bool begins = number == 0 || at(plans[0], number - 1).block != step.block;
+    return begins ? blocks[static_cast<size_t>(step.block)] : at(plans[0], number - 1).masked;
+  }
+  // Positions of all texts that are masked after step `number`; before the first for -1.
+  int64_t masked_after(int64_t number) const {
+    int64_t total = 0;
+    for (const Plan& plan : plans) {
+      const int64_t block = number < 0 ? -1 : at(plan, number).block;
+      total += number < 0 ? 0 : at(plan, number).masked;
+      for (size_t later = static_cast<size_t>(block + 1); later < blocks.size(); ++later) {
+        total += blocks[later];
+      }
+    }
+    return plans.size() == 1 ? total * size : total;
+  }
+};
 
 // What a step reads and changes: tensors at fixed addresses, so that a step recorded once serves every iteration and
 // every batch of this shape.
 struct DiffusionSampler::Chain {
-  at::Tensor indices;                   // [B] int64, global indices of the samples
-  at::Tensor tokens;                    // [B, T] int64
-  at::Tensor masked;                    // [B, T] bool
-  at::Tensor eligible;                  // [B, T] bool
-  at::Tensor counts;                    // [steps] int64, positions to mask again at the end of each step
-  at::Tensor step;                      // [1] int64
-  int64_t masked_each = 0;              // positions of a text that are masked, the same number for all
-  std::unique_ptr<StepRunner> masking;  // steps that mask positions again
-  std::unique_ptr<StepRunner> filling;  // steps that do not
+  at::Tensor indices;      // [B] int64, global indices of the samples
+  at::Tensor tokens;       // [B, T] int64
+  at::Tensor masked;       // [B, T] bool
+  at::Tensor eligible;     // [B, T] bool: the free positions
+  at::Tensor block;        // [B, T] int64: the block of each free position; undefined where there is only one
+  at::Tensor counts;       // [1 or B, steps, count_columns] int64
+  at::Tensor numbers;      // [1 or B, steps, number_columns] float32
+  at::Tensor step;         // [1] int64
+  at::Tensor remaining;    // [] int64: masked positions of the whole batch, where only the device knows
+  int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
+  std::array<std::unique_ptr<StepRunner>, 3> runners;  // one a kind
 };
 
 DiffusionSampler::DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options)
@@ -63,71 +137,169 @@ DiffusionSampler::DiffusionSampler(WatchedModel& model, RevealPolicy& policy, Di
 
 DiffusionSampler::~DiffusionSampler() = default;
 
-void DiffusionSampler::prepare(int64_t first_index, int64_t batch, const Template& text,
-                               const std::vector<int64_t>& counts) {
+void DiffusionSampler::prepare(const Batch& batch, const Template& text) {
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
-  if (!chain_ || chain_->tokens.size(0) != batch || chain_->tokens.size(1) != text.length()) {
+  // Plans drawn for each sample differ in length from batch to batch; the chain keeps room for the longest so far.
+  const int64_t room = chain_ ? std::max(batch.steps, chain_->counts.size(1)) : batch.steps;
+  const at::Tensor counts = tabulate_counts(batch.plans, room);
+  const at::Tensor numbers = tabulate_numbers(batch.plans, room);
+  if (!chain_ || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != text.length() ||
+      chain_->counts.sizes() != counts.sizes() || chain_->block.defined() != (batch.blocks.size() > 1)) {
     chain_.reset();  // first, for its memory
     chain_ = std::make_unique<Chain>();
-    chain_->indices = at::empty({batch}, integers);
-    chain_->tokens = at::empty({batch, text.length()}, integers);
-    chain_->masked = at::empty({batch, text.length()}, integers.dtype(at::kBool));
+    chain_->indices = at::empty({batch.size}, integers);
+    chain_->tokens = at::empty({batch.size, text.length()}, integers);
+    chain_->masked = at::empty({batch.size, text.length()}, integers.dtype(at::kBool));
     chain_->eligible = at::empty_like(chain_->masked);
-    chain_->counts = at::empty({options_.schedule.iterations()}, integers);
+    if (batch.blocks.size() > 1) {
+      chain_->block = at::empty_like(chain_->tokens);
+    }
+    chain_->counts = at::empty(counts.sizes(), integers);
+    chain_->numbers = at::empty(numbers.sizes(), integers.dtype(at::kFloat));
     chain_->step = at::empty({1}, integers);
-    const auto runner = [&](bool masks_again) {
-      return make_step_runner([this, masks_again] { step(masks_again, nullptr); }, model_.device(),
-                              std::max(model_.runs_before_recording(), policy_.runs_before_recording()),
-                              options_.on_unrecordable);
-    };
-    chain_->masking = runner(true);
-    chain_->filling = runner(false);
+    chain_->remaining = at::empty({}, integers);
+    for (const Kind kind : {Kind::masking, Kind::judging, Kind::filling}) {
+      chain_->runners[static_cast<size_t>(kind)] = make_step_runner(
+          [this, kind] { step(kind, nullptr, /*first=*/false); }, model_.device(),
+          std::max(model_.runs_before_recording(), policy_.runs_before_recording()), options_.on_unrecordable);
+    }
   }
-  send(at::arange(first_index, first_index + batch, at::kLong), chain_->indices);
-  send(at::tensor(text.tokens, at::kLong).unsqueeze(0).expand({batch, -1}).contiguous(), chain_->tokens);
+  send(at::arange(batch.first_index, batch.first_index + batch.size, at::kLong), chain_->indices);
+  const auto for_all = [&](const std::vector<int64_t>& row) {
+    return at::tensor(row, at::kLong).unsqueeze(0).expand({batch.size, -1}).contiguous();
+  };
+  send(for_all(text.tokens), chain_->tokens);
   at::eq_out(chain_->masked, chain_->tokens, options_.mask_token_id);
   chain_->eligible.copy_(chain_->masked);
-  send(at::tensor(counts, at::kLong), chain_->counts);
+  if (chain_->block.defined()) {
+    std::vector<int64_t> blocks;
+    int64_t rank = 0;  // of a free position among them
+    for (const bool fixed : text.fixed) {
+      blocks.push_back(fixed ? -1 : rank++ / *options_.block_length);
+    }
+    send(for_all(blocks), chain_->block);
+  }
+  send(counts, chain_->counts);
+  send(numbers, chain_->numbers);
   chain_->step.zero_();
-  chain_->masked_each = text.free_positions();
+  policy_.begin(chain_->tokens);
 }
 
-Proposal DiffusionSampler::propose(StepView* view) {
+at::Tensor DiffusionSampler::guided_logits(const at::Tensor& tokens) {
+  if (options_.cfg_scale == 0) {
+    return model_.logits(tokens);
+  }
+  // The free positions stand as they are; without the fixed ones, nothing is said about the text.
+  const at::Tensor unprompted = tokens.masked_fill(chain_->eligible.logical_not(), options_.mask_token_id);
+  const at::Tensor both = model_.logits(at::cat({tokens, unprompted}));
+  const at::Tensor conditional = both.narrow(0, 0, tokens.size(0)).to(at::kFloat);
+  const at::Tensor unconditional = both.narrow(0, tokens.size(0), tokens.size(0)).to(at::kFloat);
+  return unconditional + (conditional - unconditional) * (options_.cfg_scale + 1);
+}
+
+// [B, 1] float32, or undefined where the temperature stays.
+at::Tensor DiffusionSampler::step_temperatures(const at::Tensor& numbers) const {
+  if (!options_.temperature_end) {
+    return {};
+  }
+  const Chain& chain = *chain_;
+  // How far a sample is: by its plan, or where that is not known, by how much of it is filled.
+  const at::Tensor progress =
+      policy_.ends_when_filled()
+          ? 1 - chain.masked.sum(1, /*keepdim=*/true) / chain.eligible.sum(1, /*keepdim=*/true).to(at::kFloat)
+          : numbers.select(2, start_column).expand({chain.tokens.size(0), 1});
+  return (progress * (*options_.temperature_end - options_.draw.temperature) + options_.draw.temperature).contiguous();
+}
+
+Proposal DiffusionSampler::propose(Kind kind, const at::Tensor& drawn, const at::Tensor& temperatures, StepView* view,
+                                   bool first) {
   Chain& chain = *chain_;
   const at::Tensor uniforms = uniform(options_.seed, chain.indices, chain.step, chain.tokens.size(1), Purpose::draw);
+  const bool judges_these =
+      kind == Kind::masking ? policy_.reads_logits(/*judged=*/false)
+                            : kind == Kind::judging && policy_.has_own_model() && policy_.reads_logits(/*judged=*/true);
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
-  if (view == nullptr && chain.tokens.is_cpu() && chain.masked_each > 0 && !penalizes(options_.draw)) {
-    const at::Tensor positions = chain.masked.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.masked_each});
-    return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, chain.masked, uniforms,
-                      options_, model_.broken());
+  if (view == nullptr && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
+      options_.cfg_scale == 0 && !penalizes(options_.draw)) {
+    const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
+    return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, drawn, uniforms, options_,
+                      model_.broken(), temperatures);
   }
-  const at::Tensor logits = model_.logits(chain.tokens);
+  const at::Tensor logits = guided_logits(chain.tokens);
+  if (first) {
+    policy_.look_at_start(logits, chain.eligible);
+  }
   if (view != nullptr) {
     view->logits = logits;
   }
-  return predict(logits, chain.tokens, chain.masked, uniforms, options_, model_.broken());
+  Proposal proposal = predict(logits, chain.tokens, drawn, uniforms, options_, model_.broken(), temperatures);
+  if (judges_these) {
+    proposal.logits = logits;
+  }
+  return proposal;
 }
 
-void DiffusionSampler::step(bool masks_again, StepView* view) {
+void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
   Chain& chain = *chain_;
   const int64_t batch = chain.tokens.size(0), length = chain.tokens.size(1);
-  const Proposal proposal = propose(view);
+  const at::Tensor counts = chain.counts.index_select(1, chain.step),
+                   numbers = chain.numbers.index_select(1, chain.step);
+  const auto of_each = [batch](const at::Tensor& table, int64_t column) {
+    return table.select(2, column).expand({batch, 1});
+  };
+
+  at::Tensor drawn = chain.masked, eligible = chain.eligible, later;
+  if (chain.block.defined() && kind != Kind::filling) {
+    // Where the policy decides, a block ends when nothing of it is masked.
+    const at::Tensor active =
+        policy_.ends_when_filled()
+            ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
+            : of_each(counts, block_column);
+    const at::Tensor inside = chain.block == active;
+    drawn = drawn.logical_and(inside);
+    eligible = eligible.logical_and(inside);
+    later = chain.masked.logical_and(chain.block > active);
+  }
+  Proposal proposal = propose(kind, drawn, step_temperatures(numbers), view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
-    view->was_masked = chain.masked.clone();
+    view->was_masked = drawn.clone();
     view->filled = proposal.tokens;
     view->probabilities = proposal.probabilities;
   }
-  if (masks_again) {
-    const RemaskBudget budget{chain.eligible, chain.counts.index_select(0, chain.step).expand({batch, 1})};
-    const at::Tensor next_masked = policy_.next_masked(
-        proposal, uniform(options_.seed, chain.indices, chain.step, length, Purpose::remask), budget);
+  if (kind != Kind::filling) {
+    Turn turn;
+    turn.judged = kind == Kind::judging;
+    if (turn.judged && !policy_.has_own_model()) {
+      proposal.logits = guided_logits(proposal.tokens);
+    }
+    turn.budget.eligible = eligible;
+    turn.noise = uniform(options_.seed, chain.indices, chain.step, length, Purpose::remask);
+    turn.progress = of_each(numbers, progress_column);
+    turn.reveal_chance = of_each(numbers, reveal_column);
+    turn.remask_chance = of_each(numbers, remask_column);
+    if (!policy_.decides_counts()) {
+      turn.budget.count = of_each(counts, masked_column);
+      turn.remasked = of_each(counts, remasked_column);
+    } else if (options_.spends_all) {
+      const at::Tensor left = chain.counts.size(1) - 1 - chain.step;  // steps after this one
+      const at::Tensor remaining = chain.masked.sum(1, /*keepdim=*/true);
+      turn.most = remaining - left;
+      turn.least = at::minimum((remaining + left).div(left + 1, "floor"), turn.most);
+    }
+    at::Tensor next_masked = policy_.next_masked(proposal, turn);
+    if (later.defined()) {
+      next_masked = next_masked.logical_or(later);
+    }
     chain.masked.copy_(next_masked);
     chain.tokens.copy_(proposal.tokens.masked_fill(next_masked, options_.mask_token_id));
   } else {
     chain.masked.zero_();
     chain.tokens.copy_(proposal.tokens);
+  }
+  if (policy_.decides_counts()) {
+    chain.remaining.copy_(chain.masked.sum());
   }
   if (view != nullptr) {
     view->after = chain.tokens.clone();
@@ -135,41 +307,67 @@ void DiffusionSampler::step(bool masks_again, StepView* view) {
   chain.step.add_(1);
 }
 
-std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t batch, const Template& text,
+void DiffusionSampler::run_step(const Batch& batch, int64_t number, StepView* view) {
+  const Kind kind = batch.kinds[static_cast<size_t>(number)];
+  const bool first = number == 0 && policy_.looks_at_start();
+  chain_->drawn_each = batch.plans.size() == 1 && !policy_.decides_counts() ? batch.drawn_each(number) : 0;
+  if (view != nullptr || first) {
+    step(kind, view, first);
+  } else {
+    const auto after = batch.kinds.begin() + number + 1;
+    chain_->runners[static_cast<size_t>(kind)]->run(std::count(after, batch.kinds.end(), kind));
+  }
+  const int64_t a_call = options_.cfg_scale == 0 ? 1 : 2;
+  forwards_ += a_call + (kind != Kind::judging ? 0 : policy_.has_own_model() ? 1 : a_call);
+}
+
+std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t size, const Template& text,
                                              Observer* observer, const std::function<bool()>& interrupted) {
   const c10::InferenceMode inference;
-  const int64_t free = text.free_positions();
-  const int64_t steps = options_.schedule.iterations();
-  std::vector<int64_t> counts;
-  for (int64_t step = 0; step < steps; ++step) {
-    counts.push_back(options_.schedule.remask_count(step, free));
+  Batch batch;
+  batch.first_index = first_index;
+  batch.size = size;
+  batch.free = text.free_positions();
+  batch.blocks = block_sizes(batch.free, options_.block_length);
+  for (int64_t b = 0; b < (options_.plan_per_sample ? size : 1); ++b) {
+    batch.plans.push_back(options_.plan(first_index + b, batch.free));
+    batch.steps = std::max(batch.steps, static_cast<int64_t>(batch.plans.back().size()));
   }
-  prepare(first_index, batch, text, counts);
+  const bool counts_known = !policy_.decides_counts();
+  for (int64_t number = 0; number < batch.steps; ++number) {
+    const bool last = number + 1 == batch.steps;
+    const bool fills = last || (counts_known && batch.masked_after(number) == 0);
+    // A plan whose block ends here has nothing to judge.
+    const PlannedStep& step = batch.at(batch.plans[0], number);
+    const bool judged = step.judged && (!counts_known || step.masked > 0);
+    batch.kinds.push_back(fills ? Kind::filling : judged ? Kind::judging : Kind::masking);
+  }
+  prepare(batch, text);
 
+  const bool open_ended = policy_.ends_when_filled() && !options_.spends_all;
   if (observer != nullptr) {
-    observer->on_batch(first_index, batch, steps, free);
+    observer->on_batch(first_index, size, open_ended ? 0 : batch.steps, batch.free);
   }
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
-  for (int64_t number = 0; number < steps; ++number) {
+  int64_t masked = batch.masked_after(-1);
+  for (int64_t number = 0; number < batch.steps && (masked > 0 || !open_ended); ++number) {
     throw_if_interrupted(interrupted);
-    const int64_t count = counts[static_cast<size_t>(number)];
     StepView view;
-    if (shows_tensors) {
-      step(count > 0, &view);
-    } else {
-      const auto alike = [&](int64_t other) { return (other > 0) == (count > 0); };
-      (count > 0 ? chain_->masking : chain_->filling)
-          ->run(std::count_if(counts.begin() + number + 1, counts.end(), alike));
+    run_step(batch, number, shows_tensors ? &view : nullptr);
+    const int64_t masked_before = masked;
+    // Asking waits for the device: only where the answer decides something, or somebody looks.
+    if (counts_known) {
+      masked = batch.masked_after(number);
+    } else if (open_ended || observer != nullptr) {
+      masked = chain_->remaining.item<int64_t>();
     }
-    chain_->masked_each = count;
-    forwards_ += count > 0 ? 1 + policy_.forwards() : 1;
     if (observer != nullptr) {
       view.step = number;
-      view.steps = steps;
-      view.masked_before = batch * (number == 0 ? free : counts[static_cast<size_t>(number - 1)]);
-      view.masked_after = batch * count;
-      view.positions = batch * text.length();
-      view.remask_ratio = options_.schedule.remask_ratio(number);
+      view.steps = open_ended ? 0 : batch.steps;
+      view.masked_before = masked_before;
+      view.masked_after = masked;
+      view.positions = size * text.length();
+      view.remask_ratio = static_cast<double>(masked) / static_cast<double>(size * batch.free);
       observer->on_step(view);
     }
   }

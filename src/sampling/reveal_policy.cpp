@@ -5,16 +5,8 @@
 #include <limits>
 
 #include "demask/kernels/kernels.h"
-#include "demask/sampling/confidence.h"
 
 namespace demask {
-namespace {
-
-at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double randomness) {
-  return doubt * (1 - randomness) + noise * randomness;
-}
-
-}  // namespace
 
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   if (kernels::usable(scores)) {
@@ -29,21 +21,8 @@ at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   return chosen.logical_and(budget.eligible);
 }
 
-at::Tensor RandomRemasking::next_masked(const Proposal& /*proposal*/, const at::Tensor& noise,
-                                        const RemaskBudget& budget) {
-  return highest(noise, budget);
-}
-
-at::Tensor SelfConfidenceRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise,
-                                                const RemaskBudget& budget) {
-  const at::Tensor confidence = token_probability(model_.logits(proposal.tokens), proposal.tokens, model_.broken());
-  return highest(blend(1 - confidence, noise, randomness_), budget);
-}
-
-at::Tensor RemaskingModelRemasking::next_masked(const Proposal& proposal, const at::Tensor& noise,
-                                                const RemaskBudget& budget) {
-  const at::Tensor wrong = class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken());
-  return highest(blend(wrong, noise, randomness_), budget);
+at::Tensor gumbel(const at::Tensor& uniforms) {
+  return uniforms.log().neg_().log_().neg_();
 }
 
 }  // namespace demask

@@ -1,20 +1,53 @@
 #include "demask/sampling/schedule.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 
 namespace demask {
+namespace {
 
-MaskSchedule MaskSchedule::linear(int64_t iterations, double start, double end) {
+constexpr double half_pi = 1.57079632679489661923;
+
+// i / (N - 1), and 0 for a single iteration.
+double progress(int64_t iteration, int64_t iterations) {
+  return iterations > 1 ? static_cast<double>(iteration) / static_cast<double>(iterations - 1) : 0.0;
+}
+
+template <typename Ratio>
+std::vector<double> ratios_of(int64_t iterations, Ratio ratio) {
   std::vector<double> ratios;
   for (int64_t i = 0; i < iterations; ++i) {
-    const double progress = iterations > 1 ? static_cast<double>(i) / static_cast<double>(iterations - 1) : 0.0;
-    ratios.push_back(start - progress * (start - end));
+    ratios.push_back(ratio(i));
   }
-  return MaskSchedule(std::move(ratios));
+  return ratios;
+}
+
+}  // namespace
+
+MaskSchedule MaskSchedule::linear(int64_t iterations, double start, double end) {
+  return MaskSchedule(
+      ratios_of(iterations, [&](int64_t i) { return start - progress(i, iterations) * (start - end); }));
+}
+
+MaskSchedule MaskSchedule::power(int64_t iterations, double start, double end, double power) {
+  return MaskSchedule(ratios_of(
+      iterations, [&](int64_t i) { return end + (start - end) * std::pow(1 - progress(i, iterations), power); }));
 }
 
 MaskSchedule MaskSchedule::custom(std::vector<double> ratios) {
   return MaskSchedule(std::move(ratios));
+}
+
+MaskSchedule MaskSchedule::even(int64_t iterations) {
+  const auto count = static_cast<double>(iterations);
+  return MaskSchedule(ratios_of(iterations, [&](int64_t i) { return 1 - static_cast<double>(i) / count; }), true);
+}
+
+MaskSchedule MaskSchedule::cosine(int64_t iterations) {
+  const auto count = static_cast<double>(iterations);
+  return MaskSchedule(
+      ratios_of(iterations, [&](int64_t i) { return std::cos(half_pi * static_cast<double>(i) / count); }));
 }
 
 double MaskSchedule::remask_ratio(int64_t iteration) const {
@@ -22,6 +55,10 @@ double MaskSchedule::remask_ratio(int64_t iteration) const {
 }
 
 int64_t MaskSchedule::remask_count(int64_t iteration, int64_t free_positions) const {
+  if (even_) {
+    const int64_t done = iteration + 1;
+    return free_positions - done * (free_positions / iterations()) - std::min(done, free_positions % iterations());
+  }
   return static_cast<int64_t>(static_cast<double>(free_positions) * remask_ratio(iteration));
 }
 

@@ -71,13 +71,13 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
 }
 
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
-                 const DrawOptions& options) {
+                 const DrawOptions& options, const at::Tensor& temperatures) {
   at::Tensor filtered = logits.to(at::kFloat) + forbidden;
-  if (options.temperature == 0) {
+  if (options.temperature == 0 && !temperatures.defined()) {
     const at::Tensor ids = filtered.argmax(-1);
     return {ids, probability_of(at::softmax(filtered, -1), ids)};
   }
-  filtered = filtered / options.temperature;
+  filtered = temperatures.defined() ? filtered / temperatures.unsqueeze(-1) : filtered / options.temperature;
   if (options.top_k) {
     filtered = keep_top_k(filtered, *options.top_k);
   }
@@ -89,15 +89,15 @@ Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at
 
 Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,
                        const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options,
-                       const at::Tensor& broken) {
+                       const at::Tensor& broken, const at::Tensor& temperatures) {
   if (kernels::usable(logits)) {
     Draw draw{at::empty_like(uniforms, uniforms.options().dtype(at::kLong)), at::empty_like(uniforms)};
     kernels::draw(logits, forbidden, uniforms, wanted, given,
-                  {options.temperature, options.top_k.value_or(0), options.top_p}, draw.ids, draw.probabilities,
-                  broken);
+                  {options.temperature, options.top_k.value_or(0), options.top_p, temperatures}, draw.ids,
+                  draw.probabilities, broken);
     return draw;
   }
-  Draw draw = draw_tokens(logits, forbidden, uniforms, options);
+  Draw draw = draw_tokens(logits, forbidden, uniforms, options, temperatures);
   if (wanted.defined()) {
     draw = {at::where(wanted, draw.ids, given),
             at::where(wanted, draw.probabilities, at::ones_like(draw.probabilities))};

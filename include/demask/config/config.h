@@ -56,6 +56,29 @@ struct Config {
   double randomness_strength = 0.4;
   std::string remasking_positive_class = "wrong";
 
+  std::string strategy = "remask";
+  std::optional<int64_t> forwards;
+  std::optional<int64_t> block_length;
+  std::optional<std::string> confidence_source;
+  std::optional<double> temperature_end;
+  double cfg_scale = 0.0;
+  std::optional<double> schedule_power;
+  std::optional<double> alg_temp;
+  std::optional<double> choice_temperature;
+  std::optional<double> threshold;
+  std::optional<double> factor;
+  std::optional<double> gamma;
+  std::optional<double> conf_threshold;
+  std::optional<double> kl_threshold;
+  std::optional<int64_t> kl_history;
+  std::optional<std::string> remdm;
+  std::optional<double> eta;
+  std::optional<double> t_on;
+  std::optional<double> t_off;
+  std::optional<double> alpha_on;
+  std::optional<double> prior_weight;
+  std::optional<double> new_token_bonus;
+
   double std_temperature = 0.8;
   std::optional<int64_t> top_k = 200;
 
@@ -82,8 +105,8 @@ struct Form {
 // One key. The type of `member` is the type of the key.
 struct Field {
   using Member = std::variant<bool Config::*, int64_t Config::*, double Config::*, std::string Config::*,
-                              std::optional<int64_t> Config::*, std::optional<std::string> Config::*,
-                              std::optional<std::vector<double>> Config::*>;
+                              std::optional<int64_t> Config::*, std::optional<double> Config::*,
+                              std::optional<std::string> Config::*, std::optional<std::vector<double>> Config::*>;
 
   std::string_view name;
   Member member;
@@ -91,6 +114,8 @@ struct Field {
   std::string_view group;
   std::string_view help;
   std::string_view alias = {};  // nanoGPT's own name for it
+  // The strategies that take it, separated by ", "; empty: all of them, or none of their business.
+  std::string_view strategies = {};
 };
 
 // The table: every member of Config once, groups together.

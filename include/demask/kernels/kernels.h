@@ -57,6 +57,8 @@ struct Filters {
   double temperature = 1;  // 0: greedy
   int64_t top_k = 0;       // 0: off
   double top_p = 1;        // 1: off
+  // [B, 1] float32 above 0, each for as many consecutive rows as every other, in place of `temperature`; or undefined.
+  at::Tensor temperatures;
 };
 
 // The rules of sampling/token_draw.h. logits [..., V]; forbidden [V] float32; uniforms [...] float32; wanted [...] bool
@@ -70,6 +72,12 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
 // logarithm: float32 [...]. Sets broken [] bool where it is not a number.
 at::Tensor judge(const at::Tensor& logits, const at::Tensor& tokens, int64_t column, bool logarithm,
                  const at::Tensor& broken);
+
+// Of softmax(logits [..., V]): the logarithm of tokens' [...] int64 probability, the difference of the two highest
+// probabilities, and the entropy in nats; each written as float32 [...]. Sets broken [] bool where a row has no finite
+// largest logit.
+void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& log_probability,
+             const at::Tensor& margin, const at::Tensor& entropy, const at::Tensor& broken);
 
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);

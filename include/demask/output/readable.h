@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "demask/sampling/sample.h"
+
 namespace demask {
 
 // The code points of UTF-8 text, each as its bytes.
@@ -90,6 +92,11 @@ std::vector<std::pair<Item, int64_t>> most_common(const std::vector<Item>& items
   std::stable_sort(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   counts.resize(std::min(limit, counts.size()));
   return counts;
+}
+
+// "3/50", or "3" where nobody knows how many there will be.
+inline std::string step_of_steps(const StepView& view) {
+  return view.steps > 0 ? fmt::format("{}/{}", view.step + 1, view.steps) : fmt::format("{}", view.step + 1);
 }
 
 // Prints at once. A failure is left unreported: losing sight of a run is no reason to end it.

@@ -13,7 +13,20 @@ namespace demask {
 // Sets `broken` where one is not a number.
 at::Tensor token_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken);
 
-// The same for one class, at every position.
+// Its logarithm, nats. Where the probability is a true zero, -infinity.
+at::Tensor token_log_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken);
+
+// Untempered, softmax over all outputs; each float32 [B, T].
+struct Certainty {
+  at::Tensor log_probability;  // of the token, nats
+  at::Tensor margin;           // between the two highest probabilities
+  at::Tensor entropy;          // of the distribution, nats
+};
+
+// logits [B, T, V], tokens [B, T]. Sets `broken` where a row has no finite largest logit.
+Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken);
+
+// The untempered probability of one class at every position.
 at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken);
 
 // Mean log p(token) over the positions of each text, nats, float64 [B]: one forward on tokens [B, T], untempered,

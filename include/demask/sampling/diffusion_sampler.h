@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "demask/sampling/plan.h"
 #include "demask/sampling/reveal_policy.h"
 #include "demask/sampling/sample.h"
-#include "demask/sampling/schedule.h"
 #include "demask/sampling/token_draw.h"
 #include "demask/sampling/watched_model.h"
 
@@ -27,8 +28,17 @@ struct Template {
 };
 
 struct DiffusionOptions {
-  MaskSchedule schedule;
+  // The steps of the sample with this global index that has so many free positions; of a policy that decides how many
+  // to reveal, how many steps there may be.
+  std::function<Plan(int64_t sample_index, int64_t free)> plan;
+  bool plan_per_sample = false;  // plans differ from sample to sample
+  bool spends_all = false;       // a policy that decides paces itself, so that it takes every step of the plan
+  std::optional<int64_t> block_length;
   DrawOptions draw;
+  std::optional<double> temperature_end;  // the last step's, above 0; those between change linearly
+  // Classifier-free guidance, l_u + (cfg_scale + 1) * (l - l_u), l_u the logits where the fixed tokens are masked too;
+  // each forward is then two. 0: off. Source: LLaDA (Nie et al. 2025).
+  double cfg_scale = 0;
   uint64_t seed = 0;
   int64_t mask_token_id = 0;
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
@@ -37,14 +47,16 @@ struct DiffusionOptions {
 };
 
 // One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T]
-// filled from logits [B, T, V] with uniforms [B, T]. Sets `broken` [] bool where a probability is not a number.
+// filled from logits [B, T, V] with uniforms [B, T]; temperatures [B, 1] as in draw_tokens. Sets `broken` [] bool where
+// a probability is not a number.
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
-                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken);
+                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken,
+                 const at::Tensor& temperatures = {});
 
 // The same from logits [B, n, V] at the masked positions [B, n] only, of which every text has n.
 Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
                     const at::Tensor& masked, const at::Tensor& uniforms, const DiffusionOptions& options,
-                    const at::Tensor& broken);
+                    const at::Tensor& broken, const at::Tensor& temperatures = {});
 
 class DiffusionSampler {
  public:
@@ -59,18 +71,24 @@ class DiffusionSampler {
   std::vector<Sample> sample(int64_t first_index, int64_t batch, const Template& text, Observer* observer,
                              const std::function<bool()>& interrupted);
 
-  // Forwards so far, of the model and of the policy's.
+  // Forwards so far, of the model and of the policy's: those of the steps, and one a batch for the self-confidence.
   int64_t forwards() const { return forwards_; }
 
  private:
   struct Chain;
+  // Steps of one kind do the same work each time.
+  enum class Kind { masking, judging, filling };  // mask positions again; the same after a second forward; mask nothing
+  struct Batch;
 
   // Makes the chain ready for these samples, as a new one where its shape differs.
-  void prepare(int64_t first_index, int64_t batch, const Template& text, const std::vector<int64_t>& counts);
+  void prepare(const Batch& batch, const Template& text);
+  void run_step(const Batch& batch, int64_t number, StepView* view);
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
-  // is null, with tensors.
-  void step(bool masks_again, StepView* view);
-  Proposal propose(StepView* view);
+  // is null, with tensors. `first`: no other step of this batch came before.
+  void step(Kind kind, StepView* view, bool first);
+  Proposal propose(Kind kind, const at::Tensor& drawn, const at::Tensor& temperatures, StepView* view, bool first);
+  at::Tensor guided_logits(const at::Tensor& tokens);
+  at::Tensor step_temperatures(const at::Tensor& numbers) const;
 
   WatchedModel& model_;
   RevealPolicy& policy_;

@@ -9,7 +9,7 @@
 namespace demask {
 
 // What a number is for, so that no two uses share one.
-enum class Purpose : uint32_t { draw = 0, remask = 1, first_token = 2 };
+enum class Purpose : uint32_t { draw = 0, remask = 1, first_token = 2, reveal_count = 3, remask_count = 4 };
 
 // Uniform numbers in (0, 1), float32 [B, positions], on the device of sample_indices.
 // sample_indices: int64 [B], global indices in [0, 2^56). step: [1] int64 on the same device, in [0, 2^32). positions:

@@ -18,11 +18,11 @@ struct Sample {
 // reading them synchronises the device, which only an observer that looks has to pay.
 struct StepView {
   int64_t step = 0;           // 0-based
-  int64_t steps = 0;          // in this batch
+  int64_t steps = 0;          // in this batch; 0 where it ends when nothing is masked any more
   int64_t masked_before = 0;  // positions masked when the step began, over the whole batch
   int64_t masked_after = 0;   // positions masked again by it
   int64_t positions = 0;      // B * T
-  double remask_ratio = 0.0;  // of the free positions, applied at the end of the step; 0 in the last
+  double remask_ratio = 0.0;  // masked_after as a share of the free positions; 0 in the last
   at::Tensor before;          // [B, T] int64, mask id at masked positions
   at::Tensor was_masked;      // [B, T] bool
   at::Tensor
@@ -38,7 +38,7 @@ class Observer {
  public:
   virtual ~Observer() = default;
   // A batch of `batch` samples starting at global index `first_index` begins: `steps` steps of `tokens_per_sample`
-  // tokens each.
+  // tokens each; 0 steps: until nothing is masked any more.
   virtual void on_batch(int64_t /*first_index*/, int64_t /*batch*/, int64_t /*steps*/, int64_t /*tokens_per_sample*/) {}
   virtual void on_step(const StepView& /*view*/) {}
   // Whether on_step reads the view's tensors; where nobody does, they are left undefined and steps are faster.

@@ -12,18 +12,26 @@ class MaskSchedule {
  public:
   // ratio(i) = start - i / (N - 1) * (start - end), in doubles, as the Python script computes it.
   static MaskSchedule linear(int64_t iterations, double start, double end);
+  // ratio(i) = end + (start - end) * (1 - i / (N - 1))^power: above 1, the share falls fast at first.
+  static MaskSchedule power(int64_t iterations, double start, double end, double power);
   static MaskSchedule custom(std::vector<double> ratios);
+  // ratio(i) = 1 - i / N: as many positions revealed in each iteration as in any other, the first ones taking what does
+  // not divide (LLaDA, Nie et al. 2025, its get_num_transfer_tokens).
+  static MaskSchedule even(int64_t iterations);
+  // ratio(i) = cos(pi / 2 * i / N). Source: Chang et al. 2022 (MaskGIT), section 3.3.
+  static MaskSchedule cosine(int64_t iterations);
 
   int64_t iterations() const { return static_cast<int64_t>(ratios_.size()); }
 
   // Ratio applied at the end of iteration i: ratio(i + 1), and 0 in the last iteration.
   double remask_ratio(int64_t iteration) const;
-  // floor(free_positions * remask_ratio(i)), truncated as Python's int() does.
+  // floor(free_positions * remask_ratio(i)), truncated as Python's int() does; for `even` what is left to reveal.
   int64_t remask_count(int64_t iteration, int64_t free_positions) const;
 
  private:
-  explicit MaskSchedule(std::vector<double> ratios) : ratios_(std::move(ratios)) {}
+  explicit MaskSchedule(std::vector<double> ratios, bool even = false) : ratios_(std::move(ratios)), even_(even) {}
   std::vector<double> ratios_;
+  bool even_;
 };
 
 }  // namespace demask

@@ -44,14 +44,15 @@ at::Tensor keep_nucleus(const at::Tensor& logits, double top_p);
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);
 
 // Temperature, top-k, nucleus and the draw; greedy (lowest id among equals) at temperature 0. logits of any floating
-// dtype. forbidden: [V] float32, 0 or -inf, added to the logits first.
+// dtype. forbidden: [V] float32, 0 or -inf, added to the logits first. temperatures: [B, 1] float32 above 0, one for
+// each sample of logits [B, T, V], in place of the options'; or undefined.
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
-                 const DrawOptions& options);
+                 const DrawOptions& options, const at::Tensor& temperatures = {});
 
 // The same for the `wanted` [...] bool rows only; the others keep the `given` [...] int64 id, with probability 1. Both
 // undefined: every row. Sets `broken` [] bool where a probability is not a number.
 Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,
                        const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options,
-                       const at::Tensor& broken);
+                       const at::Tensor& broken, const at::Tensor& temperatures = {});
 
 }  // namespace demask

@@ -48,10 +48,12 @@ TEST_CASE("the table has every member of Config once") {
   // A member more or fewer no longer compiles here: add it to the table and to this list.
   const Config config;
   const auto& [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19, m20, m21, m22, m23,
-               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40] = config;
+               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43, m44,
+               m45, m46, m47, m48, m49, m50, m51, m52, m53, m54, m55, m56, m57, m58, m59, m60, m61, m62] = config;
   const auto members =
       std::tie(m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19, m20, m21, m22, m23,
-               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40);
+               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43, m44,
+               m45, m46, m47, m48, m49, m50, m51, m52, m53, m54, m55, m56, m57, m58, m59, m60, m61, m62);
   std::set<const void*> addresses;
   std::set<std::string_view> names;
   for (const Field& field : fields()) {
@@ -82,6 +84,9 @@ TEST_CASE("a printed configuration reads back to the same, whatever key was chan
                                            Literal{std::string("cuda:1")},
                                            Literal{std::string("float16")},
                                            Literal{std::string("custom")},
+                                           Literal{std::string("margin")},
+                                           Literal{std::string("draw")},
+                                           Literal{std::string("loop")},
                                            Literal{std::string("correct")},
                                            Literal{std::string("\xE2\x82\xAC")},
                                            Literal{int64_t{7}},
@@ -134,7 +139,7 @@ TEST_CASE("values at the edge of a range are taken, those past it are not") {
       {"repetition_window", {"0", "10"}, {"-1"}},
       {"top_k", {"1", "None"}, {"0", "-1", "1.0"}},
       {"seed", {"-1", "0", "9223372036854775807"}, {"-2", "0.0", "None"}},
-      {"schedule_type", {"'linear'", "'custom'"}, {"'cosine'"}},
+      {"schedule_type", {"'linear'", "'custom'", "'cosine'", "'power'"}, {"'square'"}},
       {"masking_ratios",
        {"[0.9]", "[0, 1]", "(0.5, 0.25)", "None"},
        {"[]", "[1.1]", "[-0.1]", "['a']", "[True]", "[[0.5]]", "0.5"}},

@@ -37,6 +37,32 @@ TEST_CASE("in a pipe each iteration is a line with what was masked when it began
         "Iteration 3/50: 892/2048 tokens masked (43.6%)\n");
 }
 
+TEST_CASE("where nobody knows how many iterations there will be, none is promised") {
+  const MemoryStream stream;
+  Progress progress(stream.get(), options_of(false, true, 1));
+  progress.on_batch(0, 1, 0, 8);
+  progress.on_step(step_of(0, 0, 8, 8));
+  progress.on_step(step_of(1, 0, 2, 8));
+  progress.on_batch_done();
+  CHECK(stream.text() ==
+        "Iteration 1: 8/8 tokens masked (100.0%)\n"
+        "Iteration 2: 2/8 tokens masked (25.0%)\n");
+}
+
+TEST_CASE("the time left follows the filled share where the number of iterations is not known") {
+  const MemoryStream stream;
+  ProgressOptions options = options_of(true, true, 1);
+  int64_t seconds = 0;
+  options.now = [&seconds] { return std::chrono::steady_clock::time_point(std::chrono::seconds(seconds)); };
+  Progress progress(stream.get(), options);
+  progress.on_batch(0, 1, 0, 8);
+  StepView view = step_of(0, 0, 8, 8);
+  view.masked_after = 6;  // a quarter done in 10 s, so three quarters left in 30
+  seconds = 10;
+  progress.on_step(view);
+  CHECK(stream.text().find("0:30 left") != std::string::npos);
+}
+
 TEST_CASE("in a pipe several batches are told apart, and one that is tried again in halves counts once") {
   const MemoryStream stream;
   Progress progress(stream.get(), options_of(false, true, 3));

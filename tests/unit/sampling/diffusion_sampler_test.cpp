@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "demask/core/error.h"
+#include "demask/sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 
@@ -21,10 +22,14 @@ Template all_free(size_t length) {
   return {std::vector<int64_t>(length, mask), std::vector<bool>(length, false)};
 }
 
-DiffusionOptions options_for(MaskSchedule schedule) {
-  at::Tensor forbidden = at::zeros({mask + 1});
-  forbidden[mask] = -std::numeric_limits<float>::infinity();
-  return {std::move(schedule), DrawOptions{}, 1337, mask, forbidden};
+DiffusionOptions options_for(MaskSchedule schedule, bool judged = false) {
+  DiffusionOptions options;
+  options.plan = plan_by(std::move(schedule), judged);
+  options.seed = 1337;
+  options.mask_token_id = mask;
+  options.forbidden = at::zeros({mask + 1});
+  options.forbidden[mask] = -std::numeric_limits<float>::infinity();
+  return options;
 }
 
 // Remembers how many positions were masked at the start of each step.
@@ -59,8 +64,8 @@ TEST_CASE("Exactly the scheduled number of positions is masked again, over a who
 TEST_CASE("Fixed positions keep their tokens in every forward and in the end") {
   FixedLogits fake(at::zeros({4, 4}));
   WatchedModel model(fake, "fake");
-  SelfConfidenceRemasking policy(model, 0.5);
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(4, 0.9, 0.1)));
+  SelfConfidenceRemasking policy(0.5);
+  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(4, 0.9, 0.1), /*judged=*/true));
   const Template text{{2, mask, 1, mask}, {true, false, true, false}};
   const std::vector<Sample> samples = sampler.sample(0, 2, text, nullptr, {});
   for (const at::Tensor& tokens : fake.seen) {
@@ -81,8 +86,8 @@ TEST_CASE(
   CHECK(by_chance.forwards() == 5 + 1);  // and one for the self-confidence
   CHECK(fake.seen.size() == 5 + 1);
   fake.seen.clear();
-  SelfConfidenceRemasking confident(model, 0.0);
-  DiffusionSampler by_confidence(model, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2)));
+  SelfConfidenceRemasking confident(0.0);
+  DiffusionSampler by_confidence(model, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2), /*judged=*/true));
   by_confidence.sample(0, 2, all_free(8), nullptr, {});
   CHECK(by_confidence.forwards() == 5 + 4 + 1);
   CHECK(fake.seen.size() == 5 + 4 + 1);
@@ -100,8 +105,8 @@ TEST_CASE("Self-confidence is the mean log probability over every output, the ma
 TEST_CASE("A sample does not depend on its batch or on where a run starts") {
   FixedLogits fake(at::arange(40, at::kFloat).view({10, 4}).sin());
   WatchedModel model(fake, "fake");
-  SelfConfidenceRemasking policy(model, 0.4);
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(6, 0.9, 0.1)));
+  SelfConfidenceRemasking policy(0.4);
+  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(6, 0.9, 0.1), /*judged=*/true));
   const std::vector<Sample> eight = sampler.sample(0, 8, all_free(10), nullptr, {});
   const std::vector<Sample> alone = sampler.sample(5, 1, all_free(10), nullptr, {});
   CHECK(alone[0].index == 5);

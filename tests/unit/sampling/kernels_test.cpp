@@ -113,6 +113,44 @@ TEST_CASE("The judging kernel gives softmax's probabilities") {
   }
 }
 
+TEST_CASE("The measuring kernel gives the log probability, the margin and the entropy of softmax") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {1, 2, 31, 66, 1000, 50304}) {
+    CAPTURE(outputs);
+    const at::Tensor logits = some_logits(60, outputs).view({3, 20, outputs});
+    const at::Tensor tokens = at::arange(60, at::kLong).remainder(outputs).view({3, 20});
+    const at::Tensor here = flag(at::kCPU), there = flag(at::kCUDA);
+    const Certainty plain = measure_certainty(logits, tokens, here);
+    const Certainty measured = measure_certainty(logits.cuda(), tokens.cuda(), there);
+    CHECK(at::allclose(measured.log_probability.cpu(), plain.log_probability, 1e-4, 1e-4));
+    CHECK(at::allclose(measured.margin.cpu(), plain.margin, 1e-4, 1e-6));
+    CHECK(at::allclose(measured.entropy.cpu(), plain.entropy, 1e-4, 1e-4));
+    CHECK_FALSE(there.item<bool>());
+    at::Tensor damaged = logits.clone();
+    damaged[1][7][0] = std::nanf("");
+    measure_certainty(damaged.cuda(), tokens.cuda(), there);
+    CHECK(there.item<bool>());
+  }
+}
+
+TEST_CASE("The drawing kernel takes each sample's own temperature") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {66, 5000}) {
+    const at::Tensor logits = some_logits(60, outputs).view({3, 20, outputs});
+    const at::Tensor forbidden = at::zeros({outputs}), uniforms = at::rand({3, 20}).clamp(1e-6, 1 - 1e-6);
+    const at::Tensor temperatures = at::tensor({0.3, 1.0, 2.5}, at::kFloat).view({3, 1}), broken = flag(at::kCUDA);
+    const Draw plain = draw_tokens(logits, forbidden, uniforms, DrawOptions{}, temperatures);
+    const Draw drawn = draw_tokens_where({}, {}, logits.cuda(), forbidden.cuda(), uniforms.cuda(), DrawOptions{},
+                                         broken, temperatures.cuda());
+    CHECK((drawn.ids.cpu() == plain.ids).sum().item<int64_t>() >= 58);
+    CHECK((drawn.probabilities.cpu() - plain.probabilities).abs().median().item<double>() < 1e-6);
+  }
+}
+
 TEST_CASE("The selecting kernel chooses the positions that a stable sort chooses") {
   if (!kernels_here()) {
     return;

@@ -1,9 +1,8 @@
-#include "demask/sampling/reveal_policy.h"
-
 #include <ATen/ATen.h>
 
 #include <vector>
 
+#include "demask/sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 
@@ -21,6 +20,15 @@ at::Tensor longs(const std::vector<int64_t>& values) {
 
 RemaskBudget budget(const std::vector<int64_t>& eligible, int64_t count) {
   return {longs(eligible).to(at::kBool), at::full({1, 1}, count, at::kLong)};
+}
+
+// A turn that is judged, where the policy has a model of its own.
+Turn turn(const at::Tensor& noise, const RemaskBudget& budget) {
+  Turn turn;
+  turn.budget = budget;
+  turn.noise = noise;
+  turn.judged = true;
+  return turn;
 }
 
 std::vector<int64_t> positions(const at::Tensor& chosen) {
@@ -54,17 +62,19 @@ TEST_CASE("Each sample of a batch has its own budget") {
 
 TEST_CASE("Random remasking takes the highest noise") {
   RandomRemasking policy;
-  CHECK(positions(policy.next_masked({}, floats({0.1, 0.9, 0.5}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{1});
+  CHECK(positions(policy.next_masked({}, turn(floats({0.1, 0.9, 0.5}), budget({1, 1, 1}, 1)))) ==
+        std::vector<int64_t>{1});
 }
 
 TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") {
   FixedLogits fake = model_with_probabilities({0.9, 0.2, 0.6});
   WatchedModel model(fake, "fake");
-  const Proposal proposal{longs({0, 0, 1}), {}, {}};  // p of the token in place: 0.9, 0.2, 0.4
+  const at::Tensor tokens = longs({0, 0, 1});  // p of the token in place: 0.9, 0.2, 0.4
+  const Proposal proposal{tokens, {}, {}, model.logits(tokens), model.broken()};
   const at::Tensor noise = floats({0.95, 0.1, 0.2});
   const auto chosen = [&](double randomness) {
-    SelfConfidenceRemasking policy(model, randomness);
-    return positions(policy.next_masked(proposal, noise, budget({1, 1, 1}, 1)));
+    SelfConfidenceRemasking policy(randomness);
+    return positions(policy.next_masked(proposal, turn(noise, budget({1, 1, 1}, 1))));
   };
   CHECK(chosen(0.0) == std::vector<int64_t>{1});  // doubts 0.1, 0.8, 0.6
   CHECK(chosen(1.0) == std::vector<int64_t>{0});
@@ -75,9 +85,10 @@ TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") 
 TEST_CASE("A remasking model masks what it calls wrong, whichever class that is") {
   FixedLogits fake = model_with_probabilities({0.9, 0.2, 0.6});  // class 0
   WatchedModel model(fake, "fake");
-  const Proposal proposal{longs({0, 0, 0}), {}, {}};
+  const Proposal proposal{longs({0, 0, 0}), {}, {}, {}, {}};
   RemaskingModelRemasking class_one(model, 1, 0.0), class_zero(model, 0, 0.0);
-  CHECK(positions(class_one.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) == std::vector<int64_t>{1});
-  CHECK(positions(class_zero.next_masked(proposal, floats({0, 0, 0}), budget({1, 1, 1}, 1))) ==
+  CHECK(positions(class_one.next_masked(proposal, turn(floats({0, 0, 0}), budget({1, 1, 1}, 1)))) ==
+        std::vector<int64_t>{1});
+  CHECK(positions(class_zero.next_masked(proposal, turn(floats({0, 0, 0}), budget({1, 1, 1}, 1)))) ==
         std::vector<int64_t>{0});
 }

@@ -116,3 +116,16 @@ TEST_CASE("The penalty of the next token looks back over the window only") {
   CHECK(at::equal(penalize_repetition_of_next(row({2, -2, 2, 2}), tokens, 2.0, 2), row({1, -4, 2, 2})));
   CHECK(at::equal(penalize_repetition_of_next(row({2, -2, 2, 2}), tokens, 2.0, 10), row({1, -4, 2, 1})));
 }
+
+TEST_CASE("Each sample may have a temperature of its own") {
+  const at::Tensor logits = row({2, 0, 1}).unsqueeze(0).expand({2, 1, 3}), uniforms = at::full({2, 1}, 0.5);
+  const at::Tensor temperatures = at::tensor({0.5, 4.0}, at::kFloat).view({2, 1});
+  const Draw both = draw_tokens(logits, at::zeros({3}), uniforms, DrawOptions{}, temperatures);
+  for (const int64_t sample : {0, 1}) {
+    DrawOptions alone;
+    alone.temperature = sample == 0 ? 0.5 : 4.0;
+    const Draw expected = draw_tokens(logits[sample], at::zeros({3}), uniforms[sample], alone);
+    CHECK(at::equal(both.ids[sample], expected.ids));
+    CHECK(at::allclose(both.probabilities[sample], expected.probabilities));
+  }
+}

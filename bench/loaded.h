@@ -1,0 +1,26 @@
+// demask made ready to draw, as its own run makes it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "demask/app/method.h"
+#include "demask/app/session.h"
+
+namespace demask::bench {
+
+// A command line made ready to draw, and the seconds that took. Stays where it is, for the method refers to the
+// session.
+struct Loaded {
+  ParsedConfig parsed;
+  Session session;
+  Method method;
+  double seconds;
+
+  // Throws what demask throws where it refuses the arguments.
+  explicit Loaded(const std::vector<std::string>& arguments);
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+};
+
+}  // namespace demask::bench

@@ -1,0 +1,142 @@
+// demask_quality: how good the texts are that strategies write, against the forwards they spend.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/environment.h"
+#include "bench/program.h"
+#include "bench/quality/evaluate.h"
+#include "bench/quality/frontier_svg.h"
+#include "bench/quality/judge.h"
+#include "bench/quality/metrics.h"
+#include "bench/quality/strategies.h"
+#include "demask/app/resolve.h"
+#include "demask/core/error.h"
+
+namespace demask::quality {
+namespace {
+
+constexpr int64_t fewest_characters = 4;  // that have a 4-gram
+constexpr int64_t most = 1'000'000;
+
+struct Request {
+  Task task;
+  std::vector<std::string> strategies;  // as the user wrote them; none: all built-in ones
+  std::string judge = "standard.pt";
+  std::string reference_words = DEMASK_QUALITY_DATA "/words.txt";
+  std::string held_out = DEMASK_QUALITY_DATA "/held_out.txt";
+  std::string json;  // paths, or empty for none
+  std::string svg;
+};
+
+void add_flags(CLI::App& app, Request& request) {
+  Task& task = request.task;
+  app.add_option("--strategy", request.strategies,
+                 "a built-in strategy's label, or \"LABEL: --key=value ...\" with arguments of demask, where {N} and "
+                 "{N/2} stand for the forwards if they are not to be added as --forwards=N; repeatable; otherwise "
+                 "all built-in ones")
+      ->allow_extra_args(false);
+  app.add_option("--budgets", task.budgets, "forwards for each strategy, separated by commas")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, most))
+      ->capture_default_str();
+  app.add_option("--samples", task.samples, "texts a row")->check(CLI::Range(int64_t{1}, most))->capture_default_str();
+  app.add_option("--length", task.length, "characters of a text")
+      ->check(CLI::Range(fewest_characters, most))
+      ->capture_default_str();
+  app.add_option("--batch_size", task.batch_size, "as demask's")->check(CLI::Range(int64_t{1}, most));
+  app.add_option("--seed", task.seed, "as demask's")->check(CLI::Range(int64_t{0}, INT64_MAX))->capture_default_str();
+  app.add_option("--checkpoint_name", task.checkpoint_name, "the model that writes")->capture_default_str();
+  app.add_option("--judge", request.judge, "the left-to-right model that judges")->capture_default_str();
+  add_common_flags(app, task.options);
+  app.add_option("--reference-words", request.reference_words, "words that count as such, one a line")
+      ->capture_default_str();
+  app.add_option("--held-out", request.held_out, "text that the models have not seen")->capture_default_str();
+  app.add_option("--json", request.json, "write everything to this file");
+  app.add_option("--svg", request.svg, "draw the measures against forwards into this file");
+}
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file || text.empty()) {
+    fail(ExitCode::bad_input, "'{}' is missing, empty or not readable. Name a text file.", path);
+  }
+  return text;
+}
+
+void check_results(const Request& request) {
+  if (!request.json.empty() && request.json == request.svg) {
+    fail(ExitCode::bad_usage, "--json and --svg both name '{}'. Name two files.", request.json);
+  }
+  for (const std::string& result : {request.json, request.svg}) {
+    if (!result.empty()) {
+      check_output(result, {request.reference_words, request.held_out});
+    }
+  }
+}
+
+nlohmann::ordered_json describe(const Request& request) {
+  const Task& task = request.task;
+  nlohmann::ordered_json json = bench::describe_environment(task.options);
+  json["settings"] = {{"checkpoint_name", task.checkpoint_name},
+                      {"judge", request.judge},
+                      {"samples", task.samples},
+                      {"length", task.length},
+                      {"seed", task.seed},
+                      {"budgets", task.budgets},
+                      {"batch_size", task.batch_size ? nlohmann::ordered_json(*task.batch_size) : nullptr},
+                      {"reference_words", request.reference_words},
+                      {"held_out", request.held_out}};
+  return json;
+}
+
+std::string picture_title(const Task& task) {
+  return fmt::format("Quality against forwards: {}, {} texts of {} characters", task.checkpoint_name, task.samples,
+                     task.length);
+}
+
+void measure(Request& request) {
+  Task& task = request.task;
+  const std::vector<Strategy> strategies = select_strategies(request.strategies);
+  const WordSet words = parse_word_list(read_text(request.reference_words));
+  const std::vector<std::string> held_out_texts =
+      spaced_windows(read_text(request.held_out), task.samples, task.length);
+  bench::resolve(task.options);
+  check_results(request);
+  bench::ResultFile json_file(request.json), svg_file(request.svg);
+
+  bench::use_all_cores();
+  nlohmann::ordered_json json = describe(request);
+  fmt::print("{}\n\n", bench::environment_line(task.options));
+
+  Judge judge(request.judge, task.options);
+  const Yardsticks yardsticks{judge, words};
+  const Quality held_out = measure_texts(held_out_texts, yardsticks);
+  json["held_out"] = quality_json(held_out);
+  const Results results = compare_strategies(strategies, task, yardsticks, held_out, stdout);
+  json["rows"] = results.rows;
+
+  json_file.write(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  svg_file.write(frontier_svg(picture_title(task), results.lines, held_out));
+  if (bench::any_failed(results.rows)) {
+    fail(ExitCode::failed, "some rows failed; see above.");
+  }
+}
+
+}  // namespace
+}  // namespace demask::quality
+
+int main(int argc, char** argv) {
+  CLI::App app("Measures the texts that sampling strategies write, against the forwards they spend.", "demask_quality");
+  demask::quality::Request request;
+  demask::quality::add_flags(app, request);
+  return demask::bench::run_program(app, argc, argv, [&] { demask::quality::measure(request); });
+}

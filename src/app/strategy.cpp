@@ -1,0 +1,334 @@
+#include "demask/app/strategy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "demask/app/session.h"
+#include "demask/core/error.h"
+#include "demask/sampling/strategies/adaptive.h"
+#include "demask/sampling/strategies/ancestral.h"
+#include "demask/sampling/strategies/informative.h"
+#include "demask/sampling/strategies/planner.h"
+#include "demask/sampling/strategies/ranked.h"
+#include "demask/sampling/strategies/remasking.h"
+
+namespace demask {
+namespace {
+
+bool is_one_of(const std::string& name, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(), [&](const char* other) { return name == other; });
+}
+
+bool is_ancestral(const Config& config) {
+  return is_one_of(config.strategy, {"ancestral", "remdm"});
+}
+
+// Reveals never undone, one or more a step.
+bool only_reveals(const Config& config) {
+  return is_one_of(config.strategy, {"confidence", "random", "margin", "entropy", "maskgit"});
+}
+
+int64_t wrong_class(const Config& config) {
+  return config.remasking_positive_class == "wrong" ? 1 : 0;
+}
+
+Remasking remasking_of(const Config& config) {
+  Remasking remasking;
+  if (config.strategy == "remdm") {
+    const std::string& name = *config.remdm;
+    using Kind = Remasking::Kind;
+    remasking.kind = name == "cap"       ? Kind::cap
+                     : name == "rescale" ? Kind::rescale
+                     : name == "conf"    ? Kind::conf
+                                         : Kind::loop;
+    remasking.eta = *config.eta;
+    remasking.t_on = config.t_on.value_or(remasking.t_on);
+    remasking.t_off = config.t_off.value_or(remasking.t_off);
+    remasking.alpha_on = config.alpha_on.value_or(remasking.alpha_on);
+  }
+  return remasking;
+}
+
+std::function<MaskSchedule(int64_t steps)> schedule_of(const Config& config) {
+  if (config.schedule_type == "custom") {
+    return [ratios = *config.masking_ratios](int64_t /*steps*/) { return MaskSchedule::custom(ratios); };
+  }
+  if (config.schedule_type == "cosine") {
+    return [](int64_t steps) { return MaskSchedule::cosine(steps); };
+  }
+  const double start = config.start_ratio, end = config.end_ratio;
+  if (config.schedule_type == "power") {
+    return [start, end, power = *config.schedule_power](int64_t steps) {
+      return MaskSchedule::power(steps, start, end, power);
+    };
+  }
+  if (is_one_of(config.strategy, {"remask", "best"})) {
+    return [start, end](int64_t steps) { return MaskSchedule::linear(steps, start, end); };
+  }
+  return [](int64_t steps) { return MaskSchedule::even(steps); };
+}
+
+// Forwards that a step takes, and those more that judging it takes.
+struct Cost {
+  int64_t step = 1;
+  int64_t judging = 0;  // 0: nothing judges
+};
+
+Cost cost_of(const Config& config, const RevealPolicy& policy) {
+  Cost cost;
+  cost.step = config.cfg_scale > 0 ? 2 : 1;
+  if (policy.has_own_model()) {
+    cost.judging = 1;
+  } else if (policy.reads_logits(/*judged=*/true) &&
+             config.confidence_source.value_or(config.strategy == "remask" ? "rescore" : "draw") == "rescore") {
+    cost.judging = cost.step;
+  }
+  return cost;
+}
+
+// Steps whose choice can be judged: the last of each block chooses nothing.
+int64_t count_judgeable(const Plan& plan) {
+  return std::count_if(plan.begin(), plan.end(), [](const PlannedStep& step) { return step.masked > 0; });
+}
+
+// Marks the last `count` of them: late choices profit most from a second look.
+Plan judge_last(Plan plan, int64_t count) {
+  for (auto step = plan.rbegin(); step != plan.rend() && count > 0; ++step) {
+    if (step->masked > 0) {
+      step->judged = true;
+      --count;
+    }
+  }
+  return plan;
+}
+
+// The plan with the fewest steps, so the most judged ones, that spends exactly `forwards`.
+template <typename PlanFor>
+Plan spend(int64_t forwards, const Cost& cost, int64_t least_steps, PlanFor plan_for) {
+  for (int64_t steps = least_steps; steps * cost.step <= forwards; ++steps) {
+    const int64_t rest = forwards - steps * cost.step;
+    Plan plan = plan_for(steps);
+    if (static_cast<int64_t>(plan.size()) < steps) {
+      break;  // no position is left for one more
+    }
+    if (rest == 0) {
+      return plan;
+    }
+    if (cost.judging > 0 && rest % cost.judging == 0 && rest / cost.judging <= count_judgeable(plan)) {
+      return judge_last(std::move(plan), rest / cost.judging);
+    }
+  }
+  return {};
+}
+
+// A policy that decides: nothing is known but how many steps there may be.
+Plan open_plan(int64_t steps, int64_t free) {
+  Plan plan(static_cast<size_t>(std::min(steps, free)));
+  for (size_t i = 0; i + 1 < plan.size(); ++i) {
+    plan[i].masked = 1;  // or more
+  }
+  return plan;
+}
+
+int64_t iterations_of(const ParsedConfig& parsed) {
+  const Config& config = parsed.config;
+  if (config.schedule_type != "custom") {
+    return config.diffusion_iterations;
+  }
+  const auto iterations = static_cast<int64_t>(config.masking_ratios->size());
+  if (parsed.given.count("diffusion_iterations") != 0 && config.diffusion_iterations != iterations) {
+    notice(fmt::format("masking_ratios has {} ratios, so there are {} iterations, not diffusion_iterations={}.",
+                       iterations, iterations, config.diffusion_iterations));
+  }
+  return iterations;
+}
+
+}  // namespace
+
+std::unique_ptr<RevealPolicy> make_policy(const Config& config, WatchedModel* remasking_model) {
+  const std::string& name = config.strategy;
+  if (name == "best") {
+    return std::make_unique<InformativeRemasking>(
+        InformativeOptions{*config.prior_weight, *config.new_token_bonus, *config.choice_temperature});
+  }
+  if (name == "confidence") {
+    return std::make_unique<ConfidenceReveal>(*config.alg_temp);
+  }
+  if (name == "margin") {
+    return std::make_unique<MarginReveal>(*config.alg_temp);
+  }
+  if (name == "entropy") {
+    return std::make_unique<EntropyReveal>(*config.alg_temp);
+  }
+  if (name == "random") {
+    return std::make_unique<RandomReveal>();
+  }
+  if (name == "maskgit") {
+    return std::make_unique<MaskGitReveal>(*config.choice_temperature);
+  }
+  if (name == "threshold") {
+    return std::make_unique<ThresholdReveal>(*config.threshold);
+  }
+  if (name == "factor") {
+    return std::make_unique<FactorReveal>(*config.factor);
+  }
+  if (name == "entropy_bound") {
+    return std::make_unique<EntropyBoundReveal>(*config.gamma);
+  }
+  if (name == "klass") {
+    return std::make_unique<KlassReveal>(*config.conf_threshold, *config.kl_threshold, *config.kl_history);
+  }
+  if (is_ancestral(config)) {
+    if (config.remdm == "conf") {
+      return std::make_unique<ConfidentAncestralReveal>();
+    }
+    return std::make_unique<AncestralReveal>();
+  }
+  if (name == "planner") {
+    return remasking_model == nullptr
+               ? std::make_unique<PlannerReveal>(*config.eta)
+               : std::make_unique<PlannerReveal>(*config.eta, *remasking_model, 1 - wrong_class(config));
+  }
+  if (remasking_model != nullptr) {
+    return std::make_unique<RemaskingModelRemasking>(*remasking_model, wrong_class(config), config.randomness_strength);
+  }
+  if (config.intelligent_remasking) {
+    return std::make_unique<SelfConfidenceRemasking>(config.randomness_strength);
+  }
+  return std::make_unique<RandomRemasking>();
+}
+
+void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options) {
+  const Config& config = parsed.config;
+  options.block_length = config.block_length;
+  options.cfg_scale = config.cfg_scale;
+  options.temperature_end = config.temperature_end;
+
+  Pace pace;
+  pace.schedule = schedule_of(config);
+  pace.block_length = config.block_length;
+  pace.reveals_only = only_reveals(config);
+  pace.steps = iterations_of(parsed);
+  const auto blocks = static_cast<int64_t>(block_sizes(free, config.block_length).size());
+  if (config.schedule_type == "custom") {
+    pace.steps *= blocks;  // each follows the whole list
+  }
+  const Cost cost = cost_of(config, policy);
+
+  if (is_ancestral(config)) {
+    if (config.forwards) {
+      if (*config.forwards % cost.step != 0) {
+        fail(ExitCode::bad_usage, "forwards={}: with cfg_scale={} each step takes two; make it even.", *config.forwards,
+             config.cfg_scale);
+      }
+      pace.steps = *config.forwards / cost.step;
+    }
+    const auto plan = [pace, remasking = remasking_of(config), seed = options.seed, skips_idle = !config.forwards](
+                          int64_t sample_index, int64_t positions) {
+      return ancestral_plan(pace, remasking, seed, sample_index, positions, skips_idle);
+    };
+    plan(0, free);  // so that what does not fit is said at once
+    options.plan = plan;
+    options.plan_per_sample = true;
+    return;
+  }
+
+  const auto plan_for = [&](int64_t steps) {
+    if (policy.decides_counts()) {
+      return open_plan(steps, free);
+    }
+    Pace paced = pace;
+    paced.steps = steps;
+    return scheduled_plan(paced, free);
+  };
+  Plan plan;
+  if (config.forwards) {
+    plan = spend(*config.forwards, cost, policy.decides_counts() ? 1 : blocks, plan_for);
+    if (plan.empty()) {
+      const bool reveals = only_reveals(config) || policy.decides_counts();
+      fail(ExitCode::bad_usage,
+           "forwards={} cannot be spent exactly by strategy='{}' on {} positions to fill{}: {} a step{}{}. Choose "
+           "another "
+           "number.",
+           *config.forwards, config.strategy, free, blocks > 1 ? fmt::format(" in {} blocks", blocks) : "", cost.step,
+           cost.judging > 0 ? fmt::format(", {} more where it is judged", cost.judging) : "",
+           reveals ? ", and a step for each position at most" : "");
+    }
+    options.spends_all = policy.decides_counts();
+  } else {
+    plan = plan_for(policy.decides_counts() ? free : pace.steps);
+    if (cost.judging > 0) {
+      plan = judge_last(std::move(plan), static_cast<int64_t>(plan.size()));
+    }
+    if (policy.decides_counts() && parsed.given.count("diffusion_iterations") != 0) {
+      notice(
+          fmt::format("diffusion_iterations has no use with strategy='{}', which ends when all is filled; forwards "
+                      "says how many to spend.",
+                      config.strategy));
+    }
+  }
+  options.plan = [plan = std::move(plan)](int64_t /*sample_index*/, int64_t /*free*/) { return plan; };
+}
+
+std::string describe_strategy(const Config& config) {
+  const std::string& name = config.strategy;
+  std::string text = name;
+  const auto add = [&text](const char* key, const auto& value) {
+    if (value) {
+      text += fmt::format(", {} {}", key, *value);
+    }
+  };
+  if (name == "remask") {
+    text = config.remasking_checkpoint_name
+               ? fmt::format("by {} (randomness {})", *config.remasking_checkpoint_name, config.randomness_strength)
+           : config.intelligent_remasking
+               ? fmt::format("by the model's own confidence (randomness {})", config.randomness_strength)
+               : "random";
+  } else if (config.remasking_checkpoint_name) {
+    text += ", by " + *config.remasking_checkpoint_name;
+  }
+  add("kind", config.remdm);
+  add("eta", config.eta);
+  add("t_on", config.t_on);
+  add("t_off", config.t_off);
+  add("alpha_on", config.alpha_on);
+  add("threshold", config.threshold);
+  add("factor", config.factor);
+  add("gamma", config.gamma);
+  add("conf_threshold", config.conf_threshold);
+  add("kl_threshold", config.kl_threshold);
+  add("kl_history", config.kl_history);
+  add("alg_temp", config.alg_temp);
+  add("choice_temperature", config.choice_temperature);
+  add("prior_weight", config.prior_weight);
+  add("new_token_bonus", config.new_token_bonus);
+  add("confidence by", config.confidence_source);
+  add("blocks of", config.block_length);
+  if (config.cfg_scale > 0) {
+    text += fmt::format(", cfg_scale {}", config.cfg_scale);
+  }
+  return text;
+}
+
+std::string describe_schedule(const Config& config, const DiffusionOptions& options, int64_t free) {
+  const auto steps = options.plan(config.first_sample, free).size();
+  if (is_one_of(config.strategy, {"threshold", "factor", "entropy_bound", "klass"})) {
+    return config.forwards ? fmt::format("{} iterations", steps)
+                           : fmt::format("until all is filled, at most {} iterations", steps);
+  }
+  if (options.plan_per_sample) {
+    return fmt::format("{} iterations, {}", config.forwards.value_or(config.diffusion_iterations),
+                       config.remdm == "loop" ? "looping" : config.schedule_type);
+  }
+  if (config.schedule_type == "custom") {
+    return fmt::format("{} iterations, custom ratios", steps);
+  }
+  const bool ratios = is_one_of(config.strategy, {"remask", "best"}) && config.schedule_type != "cosine";
+  return fmt::format("{} iterations, {}{}{}", steps, config.schedule_type,
+                     config.schedule_power ? fmt::format(" {}", *config.schedule_power) : "",
+                     ratios ? fmt::format(" from {} to {}", config.start_ratio, config.end_ratio) : "");
+}
+
+}  // namespace demask

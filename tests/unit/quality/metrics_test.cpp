@@ -1,0 +1,132 @@
+#include "bench/quality/metrics.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "demask/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+
+using Catch::Approx;
+using namespace demask::quality;
+using demask::testing::read_file;
+using Texts = std::vector<std::string>;
+
+namespace {
+
+const std::string data = std::string(DEMASK_SOURCE_DIR) + "/bench/quality/data/";
+
+WordSet shipped_words() {
+  return parse_word_list(read_file(data + "words.txt"));
+}
+
+}  // namespace
+
+TEST_CASE("a mean's error is the standard deviation over the root of the number") {
+  const Estimate estimate = estimate_mean({1, 2, 3, 4});
+  CHECK(estimate.value == Approx(2.5));
+  CHECK(estimate.standard_error == Approx(std::sqrt(5.0 / 3 / 4)));
+}
+
+TEST_CASE("what too few texts cannot tell is not a number") {
+  CHECK(std::isnan(estimate_mean({}).value));
+  CHECK(estimate_mean({7}).value == 7);
+  CHECK(std::isnan(estimate_mean({7}).standard_error));
+  for (const Texts& none : {Texts{}, Texts{""}, Texts{"", ""}}) {
+    CHECK(std::isnan(word_share(none, {"the"}).value));
+    CHECK(std::isnan(distinct_ngrams(none, 4).value));
+    CHECK(std::isnan(character_entropy(none).value));
+    CHECK(std::isnan(character_entropy(none).standard_error));
+  }
+  CHECK(std::isnan(word_share({"the"}, {"the"}).standard_error));
+  CHECK(std::isnan(character_entropy({"the"}).standard_error));
+}
+
+TEST_CASE("words are runs of letters and apostrophes, wherever the text begins and ends") {
+  CHECK(find_words("'Tis thou, O'ER--there2x'\nROMEO:yes") ==
+        Texts{"'tis", "thou", "o'er", "there", "x'", "romeo", "yes"});
+  CHECK(find_words(" a ") == Texts{"a"});
+  CHECK(find_words("end") == Texts{"end"});
+  CHECK(find_words("").empty());
+  CHECK(find_words("3 - \xC3\xA9!").empty());
+}
+
+TEST_CASE("a word list has one word a line, with or without an end to the last") {
+  CHECK(parse_word_list("a\n'tis\n\nb") == WordSet{"a", "'tis", "b"});
+  CHECK(parse_word_list("a\nb\n") == WordSet{"a", "b"});
+  CHECK(parse_word_list("").empty());
+}
+
+TEST_CASE("the share of words is that of all texts' words, its error that of a ratio") {
+  // Known 2, 1 and 0 of 2, 3 and 0: 3 / 5. Residuals 2 - 1.2, 1 - 1.8 and 0; 3 / 2 * (0.64 + 0.64) is 1.92.
+  const Estimate estimate = word_share({"The cat", "the dog sat", ""}, {"the", "cat"});
+  CHECK(estimate.value == Approx(0.6));
+  CHECK(estimate.standard_error == Approx(std::sqrt(1.92) / 5));
+}
+
+TEST_CASE("a word cut off by the text's end counts as the word it looks like") {
+  CHECK(word_share({"Romeo, wherefor"}, {"romeo", "wherefore"}).value == Approx(0.5));
+}
+
+TEST_CASE("where texts have equally many words, the ratio's error is the mean's") {
+  const Estimate ratio = word_share({"a b", "a a", "b b", "a b"}, {"a"});
+  const Estimate mean = estimate_mean({0.5, 1, 0, 0.5});
+  CHECK(ratio.value == Approx(mean.value));
+  CHECK(ratio.standard_error == Approx(mean.standard_error));
+}
+
+TEST_CASE("4-grams of one repeated character are all the same, those of a whole alphabet all different") {
+  CHECK(distinct_ngrams({"aaaaaaa"}, 4).value == Approx(0.25));
+  CHECK(distinct_ngrams({"abcdefghijklmnopqrstuvwxyz"}, 4).value == Approx(1));
+  CHECK(distinct_ngrams({"abababab"}, 4).value == Approx(0.4));  // abab and baba, five times
+  CHECK(distinct_ngrams({"abcd"}, 4).value == Approx(1));
+}
+
+TEST_CASE("texts without a 4-gram do not count in the mean of the others") {
+  CHECK(std::isnan(distinct_ngrams({"abc"}, 4).value));
+  const Estimate estimate = distinct_ngrams({"aaaaaaa", "abc", "abababab"}, 4);
+  CHECK(estimate.value == Approx(0.325));
+  CHECK(estimate.standard_error == Approx(0.075));
+}
+
+TEST_CASE("entropy is that of the characters of all texts together") {
+  CHECK(character_entropy({"aaaa", "aa"}).value == 0);
+  CHECK(character_entropy({"ab", "cd"}).value == Approx(std::log(4)));
+  CHECK(character_entropy({"aaa", "b"}).value == Approx(0.25 * std::log(4) + 0.75 * std::log(4.0 / 3)));
+}
+
+TEST_CASE("entropy's error is the jackknife's over texts") {
+  // Without one of two texts, the other's entropy is left: ln 2 or 0, each ln 2 / 2 from their mean.
+  CHECK(character_entropy({"aa", "ab"}).standard_error == Approx(std::log(2) / 2));
+  // 0 without "a", ln 2 without either "b": 2/3, 1/3 and 1/3 of ln 2 from their mean.
+  CHECK(character_entropy({"a", "b", "b"}).standard_error ==
+        Approx(std::sqrt(2.0 / 3 * (4 + 1 + 1) / 9) * std::log(2)).margin(1e-12));
+}
+
+TEST_CASE("windows lie evenly from the text's start to its end") {
+  CHECK(spaced_windows("abcdefghij", 3, 4) == Texts{"abcd", "defg", "ghij"});
+  CHECK(spaced_windows("abcdefghij", 1, 4) == Texts{"abcd"});
+  CHECK(spaced_windows("abc", 2, 3) == Texts{"abc", "abc"});
+  CHECK_THROWS_AS(spaced_windows("abc", 1, 4), demask::Error);
+}
+
+TEST_CASE("every word of the held-out text is in the reference") {
+  const WordSet words = shipped_words();
+  CHECK(words.size() == 12631);
+  CHECK(word_share({read_file(data + "held_out.txt")}, words).value == 1);
+}
+
+TEST_CASE("held-out text has the measures that strategies are compared with") {
+  const Texts windows = spaced_windows(read_file(data + "held_out.txt"), 256, 256);
+  const std::vector<double> nats(windows.size(), 1.5);
+  const Quality quality = measure_quality(windows, nats, shipped_words());
+  CHECK(quality.judge_nats.value == 1.5);
+  CHECK(quality.judge_nats.standard_error == 0);
+  CHECK(quality.word_share.value == Approx(0.981).margin(0.003));
+  CHECK(quality.distinct_4grams.value == Approx(0.90).margin(0.005));
+  CHECK(quality.character_entropy.value == Approx(3.35).margin(0.01));
+  for (const Measure& measure : measures) {
+    CHECK((quality.*measure.estimate).standard_error < 0.01);
+  }
+}

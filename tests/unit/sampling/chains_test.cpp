@@ -1,0 +1,383 @@
+// Whole chains under each strategy: they end without a mask, spend what they promised, and at a degenerate setting
+// equal one another.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "demask/sampling/diffusion_sampler.h"
+#include "demask/sampling/strategies/adaptive.h"
+#include "demask/sampling/strategies/ancestral.h"
+#include "demask/sampling/strategies/informative.h"
+#include "demask/sampling/strategies/planner.h"
+#include "demask/sampling/strategies/ranked.h"
+#include "demask/sampling/strategies/remasking.h"
+#include "tests/support/catch.h"
+#include "tests/unit/sampling/fake_model.h"
+
+using namespace demask;
+using demask::testing::FixedLogits;
+
+namespace {
+
+constexpr int64_t mask = 5;
+constexpr int64_t length = 24;
+
+// Some positions are sure, some are not.
+at::Tensor some_logits() {
+  return at::arange(length * (mask + 1), at::kFloat).mul(1.7).sin().mul(15).view({length, mask + 1});
+}
+
+Template text_with_fixed(const std::vector<int64_t>& fixed) {
+  Template text{std::vector<int64_t>(length, mask), std::vector<bool>(length, false)};
+  for (const int64_t position : fixed) {
+    text.tokens[static_cast<size_t>(position)] = 1;
+    text.fixed[static_cast<size_t>(position)] = true;
+  }
+  return text;
+}
+
+Pace pace_of(int64_t steps, bool reveals_only, std::optional<int64_t> block_length) {
+  Pace pace;
+  pace.steps = steps;
+  pace.schedule = [](int64_t count) { return MaskSchedule::even(count); };
+  pace.reveals_only = reveals_only;
+  pace.block_length = block_length;
+  return pace;
+}
+
+DiffusionOptions options_for(std::optional<int64_t> block_length = {}) {
+  DiffusionOptions options;
+  options.seed = 1337;
+  options.mask_token_id = mask;
+  options.block_length = block_length;
+  options.draw.temperature = 5;  // so that samples differ, however sure the model is
+  options.forbidden = at::zeros({mask + 1});
+  options.forbidden[mask] = -std::numeric_limits<float>::infinity();
+  return options;
+}
+
+DiffusionOptions scheduled(int64_t steps, bool reveals_only = true, std::optional<int64_t> block_length = {}) {
+  DiffusionOptions options = options_for(block_length);
+  options.plan = [pace = pace_of(steps, reveals_only, block_length)](int64_t /*sample*/, int64_t free) {
+    return scheduled_plan(pace, free);
+  };
+  return options;
+}
+
+DiffusionOptions ancestral(int64_t steps, const Remasking& remasking = {}) {
+  DiffusionOptions options = options_for();
+  options.plan_per_sample = true;
+  options.plan = [pace = pace_of(steps, false, {}), remasking](int64_t sample, int64_t free) {
+    return ancestral_plan(pace, remasking, 1337, sample, free, /*skips_idle=*/true);
+  };
+  return options;
+}
+
+// For policies that decide: at most so many steps.
+DiffusionOptions open_ended(int64_t steps, std::optional<int64_t> block_length = {}) {
+  DiffusionOptions options = options_for(block_length);
+  options.plan = [steps](int64_t /*sample*/, int64_t /*free*/) { return Plan(static_cast<size_t>(steps)); };
+  return options;
+}
+
+struct Outcome {
+  std::vector<std::vector<int64_t>> texts;
+  int64_t forwards = 0;  // of the steps
+};
+
+Outcome run(RevealPolicy& policy, const DiffusionOptions& options, const Template& text = text_with_fixed({}),
+            int64_t samples = 3) {
+  FixedLogits fake(some_logits());
+  WatchedModel model(fake, "fake");
+  DiffusionSampler sampler(model, policy, options);
+  Outcome outcome;
+  for (const Sample& sample : sampler.sample(0, samples, text, nullptr, {})) {
+    outcome.texts.push_back(sample.tokens);
+  }
+  outcome.forwards = sampler.forwards() - 1;
+  return outcome;
+}
+
+bool has_mask(const Outcome& outcome) {
+  for (const auto& text : outcome.texts) {
+    for (const int64_t token : text) {
+      if (token == mask) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+struct Named {
+  std::string name;
+  std::function<std::unique_ptr<RevealPolicy>()> make;
+};
+
+std::vector<Named> revealing() {
+  return {{"confidence", [] { return std::make_unique<ConfidenceReveal>(0.0); }},
+          {"confidence with noise", [] { return std::make_unique<ConfidenceReveal>(0.5); }},
+          {"margin", [] { return std::make_unique<MarginReveal>(0.0); }},
+          {"entropy", [] { return std::make_unique<EntropyReveal>(0.0); }},
+          {"random", [] { return std::make_unique<RandomReveal>(); }},
+          {"maskgit", [] { return std::make_unique<MaskGitReveal>(4.5); }}};
+}
+
+std::vector<Named> remasking() {
+  return {{"random remasking", [] { return std::make_unique<RandomRemasking>(); }},
+          {"self-confidence", [] { return std::make_unique<SelfConfidenceRemasking>(0.4); }},
+          {"planner", [] { return std::make_unique<PlannerReveal>(1.0); }},
+          {"best", [] {
+             return std::make_unique<InformativeRemasking>(InformativeOptions{1, 0.6, 2.4});
+           }}};
+}
+
+std::vector<Named> adaptive() {
+  return {{"threshold", [] { return std::make_unique<ThresholdReveal>(0.9); }},
+          {"factor", [] { return std::make_unique<FactorReveal>(0.8); }},
+          {"entropy_bound", [] { return std::make_unique<EntropyBoundReveal>(0.2); }},
+          {"klass", [] { return std::make_unique<KlassReveal>(0.9, 0.01, 2); }}};
+}
+
+}  // namespace
+
+TEST_CASE("A strategy on a schedule ends without a mask after exactly its steps, blocks or not, judged or not") {
+  for (const bool reveals_only : {true, false}) {
+    for (const Named& strategy : reveals_only ? revealing() : remasking()) {
+      for (const std::optional<int64_t> block_length : {std::optional<int64_t>(), std::optional<int64_t>(7)}) {
+        for (const bool judged : {false, true}) {
+          CAPTURE(strategy.name, block_length.value_or(0), judged);
+          DiffusionOptions options = scheduled(9, reveals_only, block_length);
+          if (judged) {
+            options.plan = [plan = options.plan](int64_t sample, int64_t free) {
+              Plan steps = plan(sample, free);
+              for (PlannedStep& step : steps) {
+                step.judged = true;
+              }
+              return steps;
+            };
+          }
+          const std::unique_ptr<RevealPolicy> policy = strategy.make();
+          const Outcome outcome = run(*policy, options);
+          CHECK_FALSE(has_mask(outcome));
+          // The last step of a block chooses nothing; three blocks of 7 and one of 3 make four of them.
+          CHECK(outcome.forwards == (judged ? 9 + 9 - (block_length ? 4 : 1) : 9));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Ancestral strategies end without a mask; a batch takes the longest of its samples' plans") {
+  Remasking cap, conf;
+  cap.kind = Remasking::Kind::cap;
+  cap.eta = 0.1;
+  conf.kind = Remasking::Kind::conf;
+  conf.eta = 1;
+  for (const Remasking& remasking_kind : {Remasking{}, cap}) {
+    AncestralReveal policy;
+    const DiffusionOptions options = ancestral(40, remasking_kind);
+    size_t longest = 0;
+    for (int64_t sample = 0; sample < 3; ++sample) {
+      longest = std::max(longest, options.plan(sample, length).size());
+    }
+    const Outcome outcome = run(policy, options);
+    CHECK_FALSE(has_mask(outcome));
+    CHECK(outcome.forwards == static_cast<int64_t>(longest));
+    CHECK(outcome.forwards < 40);  // 24 positions cannot fill 40 steps
+  }
+  ConfidentAncestralReveal policy;
+  const Outcome outcome = run(policy, ancestral(40, conf));
+  CHECK_FALSE(has_mask(outcome));
+  CHECK(outcome.forwards == 40);
+}
+
+TEST_CASE("A strategy that decides ends when nothing is masked, in fewer steps than positions, blocks or not") {
+  for (const Named& strategy : adaptive()) {
+    for (const std::optional<int64_t> block_length : {std::optional<int64_t>(), std::optional<int64_t>(7)}) {
+      CAPTURE(strategy.name, block_length.value_or(0));
+      const std::unique_ptr<RevealPolicy> policy = strategy.make();
+      const Outcome outcome = run(*policy, open_ended(length, block_length));
+      CHECK_FALSE(has_mask(outcome));
+      CHECK(outcome.forwards < length);
+      CHECK(outcome.forwards >= (block_length ? 4 : 1));
+    }
+  }
+}
+
+TEST_CASE("A strategy that decides spends exactly what it is given") {
+  for (const Named& strategy : adaptive()) {
+    for (const int64_t forwards : {int64_t{1}, int64_t{5}, int64_t{13}, length}) {
+      CAPTURE(strategy.name, forwards);
+      const std::unique_ptr<RevealPolicy> policy = strategy.make();
+      DiffusionOptions options = open_ended(forwards);
+      options.spends_all = true;
+      const Outcome outcome = run(*policy, options);
+      CHECK_FALSE(has_mask(outcome));
+      CHECK(outcome.forwards == forwards);
+    }
+  }
+}
+
+TEST_CASE("Thresholds at their ends are one step, and a position a step") {
+  ThresholdReveal all(0), none(1);
+  CHECK(run(all, open_ended(length)).forwards == 1);
+  CHECK(run(none, open_ended(length)).forwards == length);
+  FactorReveal no_doubt(0);
+  CHECK(run(no_doubt, open_ended(length)).forwards == length);
+  EntropyBoundReveal everything(1e6);
+  CHECK(run(everything, open_ended(length)).forwards == 1);
+}
+
+TEST_CASE("A threshold that nothing reaches reveals as confidence does, one a step") {
+  ThresholdReveal none(1);
+  ConfidenceReveal confidence(0);
+  CHECK(run(none, open_ended(length)).texts == run(confidence, scheduled(length)).texts);
+}
+
+TEST_CASE("ReMDM with sigma 0 is ancestral sampling; a planner that never gives up a token is confidence") {
+  Remasking cap;
+  cap.kind = Remasking::Kind::cap;
+  AncestralReveal policy;
+  CHECK(run(policy, ancestral(12, cap)).texts == run(policy, ancestral(12)).texts);
+  PlannerReveal planner(0);
+  ConfidenceReveal confidence(0);
+  CHECK(run(planner, scheduled(8)).texts == run(confidence, scheduled(8)).texts);
+}
+
+TEST_CASE("One block as long as the text is no blocks, under every strategy") {
+  for (const Named& strategy : revealing()) {
+    CAPTURE(strategy.name);
+    const std::unique_ptr<RevealPolicy> one = strategy.make(), other = strategy.make();
+    CHECK(run(*one, scheduled(8, true, length)).texts == run(*other, scheduled(8)).texts);
+  }
+  for (const Named& strategy : adaptive()) {
+    CAPTURE(strategy.name);
+    const std::unique_ptr<RevealPolicy> one = strategy.make(), other = strategy.make();
+    CHECK(run(*one, open_ended(length, length)).texts == run(*other, open_ended(length)).texts);
+  }
+}
+
+TEST_CASE("Blocks are filled from the left: no later one is touched before an earlier one is done") {
+  class Watcher : public Observer {
+   public:
+    void on_step(const StepView& view) override { masked.push_back((view.after == mask).clone()); }
+    std::vector<at::Tensor> masked;
+  };
+  const Template text = text_with_fixed({0, 1, 9});  // 21 free positions: blocks of 8, 8 and 5
+  for (const bool decides : {false, true}) {
+    FixedLogits fake(some_logits());
+    WatchedModel model(fake, "fake");
+    ConfidenceReveal confidence(0);
+    EntropyBoundReveal bound(0.3);
+    DiffusionSampler sampler(model, decides ? static_cast<RevealPolicy&>(bound) : confidence,
+                             decides ? open_ended(length, 8) : scheduled(9, true, 8));
+    Watcher watcher;
+    sampler.sample(0, 2, text, &watcher, {});
+    const auto left_in = [&](const at::Tensor& masked, int64_t sample, int64_t first, int64_t end) {
+      return masked[sample].narrow(0, first, end - first).sum().item<int64_t>();
+    };
+    for (const at::Tensor& masked : watcher.masked) {
+      for (int64_t sample = 0; sample < 2; ++sample) {
+        // Free positions 2 .. 8 and 10 are the first block, 11 .. 18 the second, 19 .. 23 the third.
+        const int64_t first = left_in(masked, sample, 2, 11), second = left_in(masked, sample, 11, 19);
+        const int64_t third = left_in(masked, sample, 19, 24);
+        CHECK((first == 0 || (second == 8 && third == 5)));
+        CHECK((second == 0 || third == 5));
+        CHECK(left_in(masked, sample, 0, 2) + left_in(masked, sample, 9, 10) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("A sample does not depend on its batch, under every strategy") {
+  const auto alone_and_together = [](const Named& strategy, const DiffusionOptions& options) {
+    CAPTURE(strategy.name);
+    FixedLogits fake(some_logits());
+    WatchedModel model(fake, "fake");
+    const std::unique_ptr<RevealPolicy> policy = strategy.make();
+    DiffusionSampler sampler(model, *policy, options);
+    const std::vector<Sample> together = sampler.sample(0, 6, text_with_fixed({3}), nullptr, {});
+    const std::vector<Sample> alone = sampler.sample(4, 1, text_with_fixed({3}), nullptr, {});
+    CHECK(alone[0].tokens == together[4].tokens);
+    CHECK(std::any_of(together.begin(), together.end(),
+                      [&](const Sample& other) { return other.tokens != alone[0].tokens; }));
+  };
+  DiffusionOptions cooling = scheduled(7);
+  cooling.temperature_end = 0.2;
+  for (const Named& strategy : revealing()) {
+    alone_and_together(strategy, cooling);
+  }
+  for (const Named& strategy : remasking()) {
+    alone_and_together(strategy, scheduled(7, false));
+  }
+  DiffusionOptions open_cooling = open_ended(length);
+  open_cooling.temperature_end = 0.2;
+  for (const Named& strategy : adaptive()) {
+    alone_and_together(strategy, open_cooling);
+  }
+  alone_and_together({"ancestral", [] { return std::make_unique<AncestralReveal>(); }}, ancestral(40));
+}
+
+TEST_CASE("A temperature that ends near zero takes the likeliest token there") {
+  // One token in every step but the last: what the last step draws is nearly greedy.
+  class Last : public Observer {
+   public:
+    void on_step(const StepView& view) override {
+      if (view.step + 1 == view.steps) {
+        greedy = ((view.filled == view.logits.narrow(2, 0, mask).argmax(-1)) | view.was_masked.logical_not())
+                     .all()
+                     .item<bool>();
+        drawn = view.was_masked.sum().item<int64_t>();
+      }
+    }
+    bool greedy = false;
+    int64_t drawn = 0;
+  } last;
+  FixedLogits fake(some_logits());
+  WatchedModel model(fake, "fake");
+  RandomRemasking policy;
+  DiffusionOptions options = options_for();
+  options.plan = plan_by(MaskSchedule::linear(4, 0.9, 0.5), false);
+  options.temperature_end = 1e-6;
+  DiffusionSampler(model, policy, options).sample(0, 20, text_with_fixed({}), &last, {});
+  CHECK(last.drawn == 20 * 12);
+  CHECK(last.greedy);
+}
+
+TEST_CASE("Guidance extrapolates from the logits without the prompt, for two forwards a step") {
+  // Logits that depend on whether position 0 is visible: with the prompt token 1 gains 1, token 2 loses 1.
+  class Prompted : public FixedLogits {
+   public:
+    Prompted() : FixedLogits(at::zeros({4, mask + 1})) {}
+    at::Tensor logits(const at::Tensor& tokens) override {
+      const at::Tensor prompted = (tokens.select(1, 0) != mask).to(at::kFloat).view({-1, 1, 1});
+      at::Tensor shift = at::zeros({mask + 1});
+      shift[1] = 1;
+      shift[2] = -1;
+      return FixedLogits::logits(tokens) + prompted * shift;
+    }
+  } fake;
+  WatchedModel model(fake, "fake");
+  RandomRemasking policy;
+  DiffusionOptions options = options_for();
+  options.plan = plan_by(MaskSchedule::linear(2, 0.5, 0.5), false);
+  options.cfg_scale = 2;
+  class Look : public Observer {
+   public:
+    void on_step(const StepView& view) override { logits = view.logits.clone(); }
+    at::Tensor logits;
+  } look;
+  DiffusionSampler sampler(model, policy, options);
+  Template text{{1, mask, mask, mask}, {true, false, false, false}};
+  sampler.sample(0, 2, text, &look, {});
+  CHECK(sampler.forwards() == 2 * 2 + 1);
+  CHECK(look.logits[1][2][1].item<float>() == Catch::Approx(3));
+  CHECK(look.logits[1][2][2].item<float>() == Catch::Approx(-3));
+  CHECK(look.logits[1][2][3].item<float>() == Catch::Approx(0));
+}
