@@ -73,7 +73,8 @@ std::function<MaskSchedule(int64_t steps)> schedule_of(const Config& config) {
 // Forwards that a step takes, and those more that judging it takes.
 struct Cost {
   int64_t step = 1;
-  int64_t judging = 0;  // 0: nothing judges
+  int64_t judging = 0;      // 0: nothing judges
+  double judged_share = 1;  // of the forwards, at most, that judge
 };
 
 Cost cost_of(const Config& config, const RevealPolicy& policy) {
@@ -81,6 +82,9 @@ Cost cost_of(const Config& config, const RevealPolicy& policy) {
   cost.step = config.cfg_scale > 0 ? 2 : 1;
   if (policy.has_own_model()) {
     cost.judging = 1;
+  } else if (config.rescored_share.value_or(0) > 0) {
+    cost.judging = cost.step;
+    cost.judged_share = *config.rescored_share;
   } else if (policy.reads_logits(/*judged=*/true) &&
              config.confidence_source.value_or(config.strategy == "remask" ? "rescore" : "draw") == "rescore") {
     cost.judging = cost.step;
@@ -107,7 +111,11 @@ Plan judge_last(Plan plan, int64_t count) {
 // The plan with the fewest steps, so the most judged ones, that spends exactly `forwards`.
 template <typename PlanFor>
 Plan spend(int64_t forwards, const Cost& cost, int64_t least_steps, PlanFor plan_for) {
-  for (int64_t steps = least_steps; steps * cost.step <= forwards; ++steps) {
+  // No more of the forwards than the share, nor than one for each step, can judge.
+  const double judging_share =
+      std::min(cost.judged_share, static_cast<double>(cost.judging) / static_cast<double>(cost.judging + cost.step));
+  const auto drawing = static_cast<int64_t>(static_cast<double>(forwards) * (1 - judging_share));
+  for (int64_t steps = std::max(least_steps, drawing / cost.step); steps * cost.step <= forwards; ++steps) {
     const int64_t rest = forwards - steps * cost.step;
     Plan plan = plan_for(steps);
     if (static_cast<int64_t>(plan.size()) < steps) {
@@ -116,20 +124,12 @@ Plan spend(int64_t forwards, const Cost& cost, int64_t least_steps, PlanFor plan
     if (rest == 0) {
       return plan;
     }
-    if (cost.judging > 0 && rest % cost.judging == 0 && rest / cost.judging <= count_judgeable(plan)) {
+    const bool is_little = static_cast<double>(rest) <= cost.judged_share * static_cast<double>(forwards);
+    if (cost.judging > 0 && is_little && rest % cost.judging == 0 && rest / cost.judging <= count_judgeable(plan)) {
       return judge_last(std::move(plan), rest / cost.judging);
     }
   }
   return {};
-}
-
-// A policy that decides: nothing is known but how many steps there may be.
-Plan open_plan(int64_t steps, int64_t free) {
-  Plan plan(static_cast<size_t>(std::min(steps, free)));
-  for (size_t i = 0; i + 1 < plan.size(); ++i) {
-    plan[i].masked = 1;  // or more
-  }
-  return plan;
 }
 
 int64_t iterations_of(const ParsedConfig& parsed) {
@@ -210,6 +210,7 @@ void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64
   pace.schedule = schedule_of(config);
   pace.block_length = config.block_length;
   pace.reveals_only = only_reveals(config);
+  pace.keeps_drawing = config.strategy == "best";
   pace.steps = iterations_of(parsed);
   const auto blocks = static_cast<int64_t>(block_sizes(free, config.block_length).size());
   if (config.schedule_type == "custom") {
@@ -236,16 +237,13 @@ void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64
   }
 
   const auto plan_for = [&](int64_t steps) {
-    if (policy.decides_counts()) {
-      return open_plan(steps, free);
-    }
     Pace paced = pace;
     paced.steps = steps;
-    return scheduled_plan(paced, free);
+    return policy.decides_counts() ? open_plan(paced, free) : scheduled_plan(paced, free);
   };
   Plan plan;
   if (config.forwards) {
-    plan = spend(*config.forwards, cost, policy.decides_counts() ? 1 : blocks, plan_for);
+    plan = spend(*config.forwards, cost, blocks, plan_for);
     if (plan.empty()) {
       const bool reveals = only_reveals(config) || policy.decides_counts();
       fail(ExitCode::bad_usage,
@@ -260,7 +258,10 @@ void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64
   } else {
     plan = plan_for(policy.decides_counts() ? free : pace.steps);
     if (cost.judging > 0) {
-      plan = judge_last(std::move(plan), static_cast<int64_t>(plan.size()));
+      // Of the forwards that they come to, those that judge are the share.
+      const double steps = static_cast<double>(plan.size()), share = cost.judged_share;
+      const double judged = share < 1 ? steps * share / (1 - share) : steps;
+      plan = judge_last(std::move(plan), static_cast<int64_t>(judged));
     }
     if (policy.decides_counts() && parsed.given.count("diffusion_iterations") != 0) {
       notice(
@@ -304,6 +305,7 @@ std::string describe_strategy(const Config& config) {
   add("choice_temperature", config.choice_temperature);
   add("prior_weight", config.prior_weight);
   add("new_token_bonus", config.new_token_bonus);
+  add("rescored share", config.rescored_share);
   add("confidence by", config.confidence_source);
   add("blocks of", config.block_length);
   if (config.cfg_scale > 0) {

@@ -141,7 +141,7 @@ std::vector<Field> make_fields() {
        Choices{"remask", "best", "confidence", "random", "margin", "entropy", "ancestral", "maskgit", "threshold",
                "factor", "entropy_bound", "klass", "remdm", "planner"},
        strategies, "how it is chosen what stays visible; remask is the guide's loop, best what measuring found"},
-      {"forwards", &C::forwards, count_from(1), strategies,
+      {"forwards", &C::forwards, Range{1.0, 1e6}, strategies,
        "spend exactly so many forwards, in place of diffusion_iterations; not counted: one for the self-confidence"},
       {"block_length", &C::block_length, count_from(1), strategies,
        "fill blocks of so many positions, one after the other from the left; None: all at once"},
@@ -176,6 +176,8 @@ std::vector<Field> make_fields() {
       {"alpha_on", &C::alpha_on, share, strategies, "remdm=loop: the share visible in it", "", "remdm"},
       {"prior_weight", &C::prior_weight, Range{0.0}, strategies,
        "how much a token's commonness counts against its confidence", "", "best"},
+      {"rescored_share", &C::rescored_share, share, strategies,
+       "share of the forwards, at the end, that judge what another drew", "", "best"},
       {"new_token_bonus", &C::new_token_bonus, Range{}, strategies, "nats in favour of tokens just drawn", "", "best"},
 
       {"std_temperature", &C::std_temperature, Range{0.0}, standard,
@@ -486,8 +488,11 @@ void set_defaults(ParsedConfig& parsed) {
     config.schedule_type = given("schedule_type") || config.masking_ratios ? config.schedule_type : "power";
     config.end_ratio = given("end_ratio") ? config.end_ratio : 0.08;
     config.temperature = given("temperature") ? config.temperature : 1.2;
-    unless_given(config.prior_weight, 1.0);
+    unless_given(config.prior_weight, 0.8);
     unless_given(config.new_token_bonus, 0.6);
+    if (!config.confidence_source) {
+      unless_given(config.rescored_share, 0.06);
+    }
     unless_given(config.choice_temperature, 2.4);
     if (config.temperature > 0) {
       unless_given(config.temperature_end, config.temperature / 4);
@@ -534,6 +539,10 @@ void check_strategy(const Config& config) {
     fail(ExitCode::bad_usage,
          "confidence_source='{}' and remasking_checkpoint_name exclude each other: the remasking model judges.",
          *config.confidence_source);
+  }
+  if (config.confidence_source && config.rescored_share) {
+    fail(ExitCode::bad_usage, "confidence_source='{}' and rescored_share={} exclude each other: give one of them.",
+         *config.confidence_source, *config.rescored_share);
   }
   if (config.confidence_source && config.strategy == "remask" && !config.intelligent_remasking) {
     fail(ExitCode::bad_usage,

@@ -127,7 +127,6 @@ struct DiffusionSampler::Chain {
   at::Tensor counts;       // [1 or B, steps, count_columns] int64
   at::Tensor numbers;      // [1 or B, steps, number_columns] float32
   at::Tensor step;         // [1] int64
-  at::Tensor remaining;    // [] int64: masked positions of the whole batch, where only the device knows
   int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
   std::array<std::unique_ptr<StepRunner>, 3> runners;  // one a kind
 };
@@ -157,7 +156,6 @@ void DiffusionSampler::prepare(const Batch& batch, const Template& text) {
     chain_->counts = at::empty(counts.sizes(), integers);
     chain_->numbers = at::empty(numbers.sizes(), integers.dtype(at::kFloat));
     chain_->step = at::empty({1}, integers);
-    chain_->remaining = at::empty({}, integers);
     for (const Kind kind : {Kind::masking, Kind::judging, Kind::filling}) {
       chain_->runners[static_cast<size_t>(kind)] = make_step_runner(
           [this, kind] { step(kind, nullptr, /*first=*/false); }, model_.device(),
@@ -251,9 +249,9 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
 
   at::Tensor drawn = chain.masked, eligible = chain.eligible, later;
   if (chain.block.defined() && kind != Kind::filling) {
-    // Where the policy decides, a block ends when nothing of it is masked.
+    // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
-        policy_.ends_when_filled()
+        policy_.ends_when_filled() && !options_.spends_all
             ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
             : of_each(counts, block_column);
     const at::Tensor inside = chain.block == active;
@@ -283,10 +281,10 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
       turn.budget.count = of_each(counts, masked_column);
       turn.remasked = of_each(counts, remasked_column);
     } else if (options_.spends_all) {
-      const at::Tensor left = chain.counts.size(1) - 1 - chain.step;  // steps after this one
-      const at::Tensor remaining = chain.masked.sum(1, /*keepdim=*/true);
+      // One is left for each step that follows in the block, and no step has to reveal more than its even part.
+      const at::Tensor left = of_each(counts, masked_column), remaining = drawn.sum(1, /*keepdim=*/true);
       turn.most = remaining - left;
-      turn.least = at::minimum((remaining + left).div(left + 1, "floor"), turn.most);
+      turn.least = (remaining + left).div(left + 1, "floor");
     }
     at::Tensor next_masked = policy_.next_masked(proposal, turn);
     if (later.defined()) {
@@ -297,9 +295,6 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
   } else {
     chain.masked.zero_();
     chain.tokens.copy_(proposal.tokens);
-  }
-  if (policy_.decides_counts()) {
-    chain.remaining.copy_(chain.masked.sum());
   }
   if (view != nullptr) {
     view->after = chain.tokens.clone();
@@ -359,7 +354,7 @@ std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t size, 
     if (counts_known) {
       masked = batch.masked_after(number);
     } else if (open_ended || observer != nullptr) {
-      masked = chain_->remaining.item<int64_t>();
+      masked = chain_->masked.sum().item<int64_t>();
     }
     if (observer != nullptr) {
       view.step = number;

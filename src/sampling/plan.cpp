@@ -42,9 +42,9 @@ PlannedStep placed(int64_t block, int64_t i, int64_t count) {
 template <typename Visit>
 void for_each_block(const Pace& pace, int64_t free, Visit visit) {
   const std::vector<int64_t> sizes = block_sizes(free, pace.block_length);
-  const std::vector<int64_t> steps = steps_of_blocks(pace.steps, static_cast<int64_t>(sizes.size()));
+  const std::vector<int64_t> steps = steps_of_blocks(pace.steps, sizes, pace.reveals_only);
   for (size_t b = 0; b < sizes.size(); ++b) {
-    visit(static_cast<int64_t>(b), sizes[b], pace.reveals_only ? std::min(steps[b], sizes[b]) : steps[b]);
+    visit(static_cast<int64_t>(b), sizes[b], steps[b]);
   }
 }
 
@@ -107,7 +107,8 @@ std::vector<int64_t> block_sizes(int64_t free, std::optional<int64_t> block_leng
   return sizes;
 }
 
-std::vector<int64_t> steps_of_blocks(int64_t steps, int64_t blocks) {
+std::vector<int64_t> steps_of_blocks(int64_t steps, const std::vector<int64_t>& sizes, bool one_each) {
+  const auto blocks = static_cast<int64_t>(sizes.size());
   if (steps < blocks) {
     fail(ExitCode::bad_usage,
          "block_length makes {} blocks, which take an iteration each, but there are only {}. Raise block_length, "
@@ -115,8 +116,17 @@ std::vector<int64_t> steps_of_blocks(int64_t steps, int64_t blocks) {
          blocks, steps);
   }
   std::vector<int64_t> each;
+  int64_t left = 0;
   for (int64_t b = 0; b < blocks; ++b) {
-    each.push_back(steps / blocks + (b < steps % blocks ? 1 : 0));
+    const int64_t even = steps / blocks + (b < steps % blocks ? 1 : 0);
+    const int64_t most = one_each ? std::min(even, sizes[static_cast<size_t>(b)]) : even;
+    each.push_back(most);
+    left += even - most;
+  }
+  for (size_t b = 0; b < sizes.size() && left > 0; ++b) {
+    const int64_t more = std::min(left, sizes[b] - each[b]);
+    each[b] += more;
+    left -= more;
   }
   return each;
 }
@@ -130,9 +140,24 @@ Plan scheduled_plan(const Pace& pace, int64_t free) {
       PlannedStep step = placed(block, i, count);
       const int64_t wanted = schedule.remask_count(i, size);
       // Where nothing comes back, one is revealed now and one is left for each step that follows.
-      masked = pace.reveals_only ? std::clamp(wanted, count - 1 - i, masked - 1) : wanted;
+      const bool draws_again = pace.keeps_drawing && i + 1 < count;
+      masked = pace.reveals_only ? std::clamp(wanted, count - 1 - i, masked - 1)
+                                 : std::max(wanted, int64_t{draws_again ? 1 : 0});
       step.masked = masked;
       plan.push_back(step);
+    }
+  });
+  return plan;
+}
+
+Plan open_plan(const Pace& pace, int64_t free) {
+  Pace paced = pace;
+  paced.reveals_only = true;
+  Plan plan;
+  for_each_block(paced, free, [&](int64_t block, int64_t /*size*/, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      plan.push_back(placed(block, i, count));
+      plan.back().masked = count - 1 - i;
     }
   });
   return plan;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -134,6 +135,26 @@ std::string after_prefix(const std::string& prefix) {
   return prefix + std::string(static_cast<size_t>(length) - prefix.size(), '#');
 }
 
+// What is visible of the first sample before each step and, last, after it: one character a position, '#' for a mask.
+std::vector<std::string> watched_texts(const std::string& err) {
+  std::vector<std::string> texts;
+  std::istringstream lines(err);
+  const std::string before = "  before:    ", line_feed = "\u23CE";
+  for (std::string line; std::getline(lines, line);) {
+    if (line.compare(0, before.size(), before) != 0) {
+      continue;
+    }
+    std::string text = line.substr(before.size());
+    for (size_t found = text.find(line_feed); found != std::string::npos; found = text.find(line_feed)) {
+      text.replace(found, line_feed.size(), "/");
+    }
+    texts.push_back(text);
+  }
+  REQUIRE_FALSE(texts.empty());
+  texts.emplace_back(texts.back().size(), '.');
+  return texts;
+}
+
 // Each on every device there is.
 std::vector<Arguments> on_devices(const std::vector<Arguments>& runs) {
   static const std::vector<std::string> all_devices = devices();
@@ -194,6 +215,34 @@ TEST_CASE("Every strategy fills a template block by block, judged the other way,
   }
 }
 
+TEST_CASE("A step fills positions of one block only, of the first that is not full") {
+  const std::vector<Arguments> runs = {
+      {"--strategy=best", "--forwards=12"}, {"--strategy=threshold"}, {"--strategy=threshold", "--forwards=4"}};
+  constexpr size_t block_length = 16, positions = 2 * block_length + 1;
+  std::vector<Arguments> watched;
+  for (const Arguments& run : runs) {
+    watched.push_back(
+        join(run, {"--use_verbose_logging=True", "--num_samples=1", "--block_length=" + std::to_string(block_length),
+                   "--sequence_length=" + std::to_string(positions)}));
+  }
+  for (const ProcessResult& result : run_side_by_side(watched)) {
+    CAPTURE(result.out, result.err);
+    REQUIRE(result.exit_code == done);
+    const std::vector<std::string> texts = watched_texts(result.err);
+    for (size_t step = 0; step + 1 < texts.size(); ++step) {
+      const std::string &before = texts[step], &after = texts[step + 1];
+      CAPTURE(step, before, after);
+      REQUIRE(before.size() == positions);
+      const size_t current = before.find('#') / block_length;
+      for (size_t i = 0; i < positions; ++i) {
+        if (i / block_length != current) {
+          CHECK((before[i] == '#') == (after[i] == '#'));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("A sample that needs fewer steps than another of its batch is the same alone") {
   const std::vector<Arguments> settings = {{"--strategy=threshold"},
                                            {"--strategy=klass", "--block_length=16"},
@@ -213,13 +262,16 @@ TEST_CASE("A sample that needs fewer steps than another of its batch is the same
 }
 
 TEST_CASE("A bound that nothing reaches still ends, and one that all reach takes a single forward") {
-  const std::vector<Arguments> runs = {{"--strategy=threshold", "--threshold=1.0"},
-                                       {"--strategy=klass", "--conf_threshold=1", "--kl_threshold=0"},
-                                       {"--strategy=threshold", "--threshold=0"}};
+  std::vector<Arguments> runs = {{"--strategy=threshold", "--threshold=1.0"},
+                                 {"--strategy=klass", "--conf_threshold=1", "--kl_threshold=0"},
+                                 {"--strategy=threshold", "--threshold=0"}};
+  for (Arguments& run : runs) {
+    run.push_back("--num_samples=1");
+  }
   const std::vector<Outcome> outcomes = sample_all(runs);
   for (size_t i = 0; i < runs.size(); ++i) {
     CAPTURE(runs[i]);
-    check_filled(outcomes[i], 4, after_prefix(""));
+    check_filled(outcomes[i], 1, after_prefix(""));
     CHECK(outcomes[i].forwards <= length + 1);
   }
   CHECK(outcomes[2].forwards == 1 + 1);

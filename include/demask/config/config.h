@@ -78,6 +78,7 @@ struct Config {
   std::optional<double> alpha_on;
   std::optional<double> prior_weight;
   std::optional<double> new_token_bonus;
+  std::optional<double> rescored_share;
 
   double std_temperature = 0.8;
   std::optional<int64_t> top_k = 200;

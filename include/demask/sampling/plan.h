@@ -29,17 +29,23 @@ struct Pace {
   std::optional<int64_t> block_length;                  // none: the whole text is one block
   // Each step reveals one position or more and hides none, so that there are at most as many as positions.
   bool reveals_only = false;
+  // Each step but a block's last leaves one position masked or more, so that the next has something to draw.
+  bool keeps_drawing = false;
 };
 
 // Sizes of the blocks that `free` positions make, left to right; the last may be shorter.
 std::vector<int64_t> block_sizes(int64_t free, std::optional<int64_t> block_length);
 
-// Steps of each block: as even as can be, the first ones taking what does not divide. Semi-autoregressive as in LLaDA
-// (Nie et al. 2025, appendix B.4). Throws Error(bad_usage) where there are fewer steps than blocks.
-std::vector<int64_t> steps_of_blocks(int64_t steps, int64_t blocks);
+// Steps of each block: as even as can be, the first ones taking what does not divide; where `one_each`, no more than
+// positions, and others take what is left over. Semi-autoregressive as in LLaDA (Nie et al. 2025, appendix B.4). Throws
+// Error(bad_usage) where there are fewer steps than blocks.
+std::vector<int64_t> steps_of_blocks(int64_t steps, const std::vector<int64_t>& sizes, bool one_each);
 
 // The same for every sample: after each step as much stays masked as the schedule says.
 Plan scheduled_plan(const Pace& pace, int64_t free);
+
+// For a policy that decides how many to reveal: at most so many steps, `masked` being those left in the block.
+Plan open_plan(const Pace& pace, int64_t free);
 
 // A plan for DiffusionOptions: this schedule over the whole text, for every sample, with or without a second forward to
 // judge each step.

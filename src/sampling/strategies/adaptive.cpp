@@ -16,11 +16,6 @@ at::Tensor count(const at::Tensor& marked) {
   return marked.sum(1, /*keepdim=*/true);
 }
 
-// 1 .. T as [1, T]
-at::Tensor ranks(const at::Tensor& scores) {
-  return at::arange(1, scores.size(1) + 1, scores.options().dtype(at::kLong)).unsqueeze(0);
-}
-
 }  // namespace
 
 at::Tensor AdaptiveReveal::next_masked(const Proposal& proposal, const Turn& turn) {
@@ -38,21 +33,20 @@ AdaptiveReveal::Choice ThresholdReveal::choose(const Proposal& proposal) {
 AdaptiveReveal::Choice FactorReveal::choose(const Proposal& proposal) {
   const at::Tensor p = token_probability(proposal.logits, proposal.tokens, proposal.broken);
   // What was not drawn comes last, where nothing fulfils the condition any more.
-  const at::Tensor sorted =
-      std::get<0>(at::where(proposal.drawn, p, at::full_like(p, -std::numeric_limits<double>::infinity()))
-                      .sort(/*dim=*/1, /*descending=*/true));
+  const at::Tensor doubts = std::get<0>(
+      (1 - p).masked_fill_(proposal.drawn.logical_not(), std::numeric_limits<double>::infinity()).sort(/*dim=*/1));
   // The left side grows with n, so those that fulfil it are the first.
-  return {p, count((ranks(p) + 1) * (1 - sorted) < factor_)};
+  const at::Tensor one_more = at::arange(2, doubts.size(1) + 2, doubts.options());
+  return {p, count(doubts * one_more < factor_)};
 }
 
 AdaptiveReveal::Choice EntropyBoundReveal::choose(const Proposal& proposal) {
   const at::Tensor entropy = measure_certainty(proposal.logits, proposal.tokens, proposal.broken).entropy;
-  const at::Tensor sorted = std::get<0>(entropy.masked_fill(proposal.drawn.logical_not(), 0).sort(/*dim=*/1));
-  // Those not drawn stand first, as zeros that add nothing. The largest of a sorted beginning is its last.
-  const at::Tensor within = sorted.cumsum(1) - sorted <= gamma_;
-  const at::Tensor drawn = count(proposal.drawn);
-  const at::Tensor among_drawn = ranks(entropy) > sorted.size(1) - drawn;
-  return {entropy.neg(), count(within.logical_and(among_drawn))};
+  // Those not drawn stand first, as zeros that add nothing, and are all within. The largest of a sorted beginning is
+  // its last.
+  const at::Tensor not_drawn = proposal.drawn.logical_not();
+  const at::Tensor sorted = std::get<0>(entropy.masked_fill(not_drawn, 0).sort(/*dim=*/1));
+  return {entropy.neg(), count(sorted.cumsum(1) - sorted <= gamma_) - count(not_drawn)};
 }
 
 void KlassReveal::begin(const at::Tensor& tokens) {
@@ -67,7 +61,7 @@ void KlassReveal::begin(const at::Tensor& tokens) {
 }
 
 AdaptiveReveal::Choice KlassReveal::choose(const Proposal& proposal) {
-  const at::Tensor now = at::log_softmax(proposal.logits.to(at::kFloat), -1).clamp_min_(lowest_log_probability);
+  const at::Tensor now = at::log_softmax(proposal.logits, -1, at::kFloat).clamp_min_(lowest_log_probability);
   if (!previous_.defined()) {
     previous_ = at::full_like(now, lowest_log_probability);
   }

@@ -43,7 +43,7 @@ TEST_CASE("a bare label names a built-in strategy, and none names all") {
     labels.insert(strategy.label);
     CHECK(arguments_for(strategy, 16).back() == "--forwards=16");
   }
-  CHECK(labels.size() == 21);
+  CHECK(labels.size() == 22);
   CHECK(labels.count("best") == 1);
 }
 

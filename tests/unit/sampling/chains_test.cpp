@@ -81,7 +81,9 @@ DiffusionOptions ancestral(int64_t steps, const Remasking& remasking = {}) {
 // For policies that decide: at most so many steps.
 DiffusionOptions open_ended(int64_t steps, std::optional<int64_t> block_length = {}) {
   DiffusionOptions options = options_for(block_length);
-  options.plan = [steps](int64_t /*sample*/, int64_t /*free*/) { return Plan(static_cast<size_t>(steps)); };
+  options.plan = [pace = pace_of(steps, true, block_length)](int64_t /*sample*/, int64_t free) {
+    return open_plan(pace, free);
+  };
   return options;
 }
 
@@ -214,12 +216,17 @@ TEST_CASE("A strategy that decides spends exactly what it is given") {
   for (const Named& strategy : adaptive()) {
     for (const int64_t forwards : {int64_t{1}, int64_t{5}, int64_t{13}, length}) {
       CAPTURE(strategy.name, forwards);
-      const std::unique_ptr<RevealPolicy> policy = strategy.make();
-      DiffusionOptions options = open_ended(forwards);
-      options.spends_all = true;
-      const Outcome outcome = run(*policy, options);
-      CHECK_FALSE(has_mask(outcome));
-      CHECK(outcome.forwards == forwards);
+      for (const std::optional<int64_t> block_length : {std::optional<int64_t>(), std::optional<int64_t>(7)}) {
+        if (block_length && forwards < 4) {
+          continue;  // there are four blocks
+        }
+        const std::unique_ptr<RevealPolicy> policy = strategy.make();
+        DiffusionOptions options = open_ended(forwards, block_length);
+        options.spends_all = true;
+        const Outcome outcome = run(*policy, options);
+        CHECK_FALSE(has_mask(outcome));
+        CHECK(outcome.forwards == forwards);
+      }
     }
   }
 }

@@ -75,6 +75,27 @@ TEST_CASE("Blocks share the steps and are filled one after the other") {
   CHECK_THROWS_AS(scheduled_plan(even_pace(2, 4), 10), Error);
 }
 
+TEST_CASE("A short block's spare steps go to the others, and none is planned beyond the positions") {
+  CHECK(steps_of_blocks(9, {4, 4, 1}, /*one_each=*/true) == std::vector<int64_t>{4, 4, 1});
+  CHECK(steps_of_blocks(7, {4, 4, 1}, true) == std::vector<int64_t>{4, 2, 1});
+  CHECK(steps_of_blocks(50, {4, 4, 1}, true) == std::vector<int64_t>{4, 4, 1});
+  CHECK(steps_of_blocks(9, {4, 4, 1}, false) == std::vector<int64_t>{3, 3, 3});
+}
+
+TEST_CASE("A pace that keeps drawing leaves something masked until a block's last step") {
+  Pace pace = even_pace(4, 8);
+  pace.reveals_only = false;
+  pace.schedule = [](int64_t count) { return MaskSchedule::linear(count, 0.9, 0.05); };
+  CHECK(masked(scheduled_plan(pace, 16)) == std::vector<int64_t>{0, 0, 0, 0});  // floor(8 * 0.05)
+  pace.keeps_drawing = true;
+  CHECK(masked(scheduled_plan(pace, 16)) == std::vector<int64_t>{1, 0, 1, 0});
+}
+
+TEST_CASE("An open plan counts the steps that a block has left") {
+  CHECK(masked(open_plan(even_pace(5, 4), 10)) == std::vector<int64_t>{1, 0, 1, 0, 0});
+  CHECK(masked(open_plan(even_pace(50), 3)) == std::vector<int64_t>{2, 1, 0});
+}
+
 TEST_CASE("One block as long as the text is no blocks") {
   for (const int64_t length : {10, 11, 1000}) {
     CHECK(masked(scheduled_plan(even_pace(4, length), 10)) == masked(scheduled_plan(even_pace(4), 10)));
