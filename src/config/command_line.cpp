@@ -282,7 +282,8 @@ Examples:
     }
     const std::string key = fmt::format("--{}={}", field.name, to_source(value_of(field, defaults)));
     const std::string alias = field.alias.empty() ? "" : fmt::format(" (or --{})", field.alias);
-    text += fmt::format("  {:<34}  {}{}\n{:38}{}\n", key, field.help, alias, "", allowed_values(field));
+    const std::string takers = field.strategies.empty() ? "" : fmt::format("; for {}", field.strategies);
+    text += fmt::format("  {:<34}  {}{}\n{:38}{}{}\n", key, field.help, alias, "", allowed_values(field), takers);
   }
   return text + R"(
 Other:

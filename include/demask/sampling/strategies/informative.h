@@ -1,5 +1,5 @@
-// Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some of
-// the last steps (rescored_share), or with confidence_source=rescore in all but the last.
+// Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
+// of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
 #pragma once
 
 #include <ATen/core/Tensor.h>
