@@ -150,7 +150,7 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
   options.seed = static_cast<uint64_t>(session.config.seed);
   options.mask_token_id = *session.mask_token_id;
   options.forbidden = forbidden_bias(session.allowed, session.model->info().output_size, session.device);
-  plan_strategy(parsed, *parts->policy, free, options);
+  const int64_t steps = plan_strategy(parsed, *parts->policy, free, options);
   options.on_unrecordable = notice_unrecordable;
   parts->sampler = std::make_unique<DiffusionSampler>(parts->model, *parts->policy, options);
 
@@ -166,7 +166,7 @@ Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
   };
   method.forwards = [parts] { return parts->sampler->forwards(); };
   method.header = {{"length", fmt::format("{} tokens, {} of them to fill", method.length, method.generated)},
-                   {"schedule", describe_schedule(session.config, options, free)},
+                   {"schedule", describe_schedule(session.config, *parts->policy, steps)},
                    {session.config.strategy == "remask" ? "remasking" : "strategy", describe_strategy(session.config)},
                    {"drawing", describe_draw(options.draw, options.temperature_end)}};
   return method;

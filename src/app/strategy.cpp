@@ -25,6 +25,11 @@ bool is_ancestral(const Config& config) {
   return is_one_of(config.strategy, {"ancestral", "remdm"});
 }
 
+// Whether the masked share runs from start_ratio to end_ratio rather than from all to nothing.
+bool has_ratios(const Config& config) {
+  return is_one_of(config.strategy, {"remask", "best"});
+}
+
 // Reveals never undone, one or more a step.
 bool only_reveals(const Config& config) {
   return is_one_of(config.strategy, {"confidence", "random", "margin", "entropy", "maskgit"});
@@ -64,7 +69,7 @@ std::function<MaskSchedule(int64_t steps)> schedule_of(const Config& config) {
       return MaskSchedule::power(steps, start, end, power);
     };
   }
-  if (is_one_of(config.strategy, {"remask", "best"})) {
+  if (has_ratios(config)) {
     return [start, end](int64_t steps) { return MaskSchedule::linear(steps, start, end); };
   }
   return [](int64_t steps) { return MaskSchedule::even(steps); };
@@ -200,7 +205,7 @@ std::unique_ptr<RevealPolicy> make_policy(const Config& config, WatchedModel* re
   return std::make_unique<RandomRemasking>();
 }
 
-void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options) {
+int64_t plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options) {
   const Config& config = parsed.config;
   options.block_length = config.block_length;
   options.cfg_scale = config.cfg_scale;
@@ -233,7 +238,7 @@ void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64
     plan(0, free);  // so that what does not fit is said at once
     options.plan = plan;
     options.plan_per_sample = true;
-    return;
+    return pace.steps;
   }
 
   const auto plan_for = [&](int64_t steps) {
@@ -248,8 +253,7 @@ void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64
       const bool reveals = only_reveals(config) || policy.decides_counts();
       fail(ExitCode::bad_usage,
            "forwards={} cannot be spent exactly by strategy='{}' on {} positions to fill{}: {} a step{}{}. Choose "
-           "another "
-           "number.",
+           "another number.",
            *config.forwards, config.strategy, free, blocks > 1 ? fmt::format(" in {} blocks", blocks) : "", cost.step,
            cost.judging > 0 ? fmt::format(", {} more where it is judged", cost.judging) : "",
            reveals ? ", and a step for each position at most" : "");
@@ -270,7 +274,9 @@ void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64
                       config.strategy));
     }
   }
+  const auto steps = static_cast<int64_t>(plan.size());
   options.plan = [plan = std::move(plan)](int64_t /*sample_index*/, int64_t /*free*/) { return plan; };
+  return steps;
 }
 
 std::string describe_strategy(const Config& config) {
@@ -314,21 +320,16 @@ std::string describe_strategy(const Config& config) {
   return text;
 }
 
-std::string describe_schedule(const Config& config, const DiffusionOptions& options, int64_t free) {
-  const auto steps = options.plan(config.first_sample, free).size();
-  if (is_one_of(config.strategy, {"threshold", "factor", "entropy_bound", "klass"})) {
+std::string describe_schedule(const Config& config, const RevealPolicy& policy, int64_t steps) {
+  if (policy.ends_when_filled()) {
     return config.forwards ? fmt::format("{} iterations", steps)
                            : fmt::format("until all is filled, at most {} iterations", steps);
-  }
-  if (options.plan_per_sample) {
-    return fmt::format("{} iterations, {}", config.forwards.value_or(config.diffusion_iterations),
-                       config.remdm == "loop" ? "looping" : config.schedule_type);
   }
   if (config.schedule_type == "custom") {
     return fmt::format("{} iterations, custom ratios", steps);
   }
-  const bool ratios = is_one_of(config.strategy, {"remask", "best"}) && config.schedule_type != "cosine";
-  return fmt::format("{} iterations, {}{}{}", steps, config.schedule_type,
+  const bool ratios = has_ratios(config) && config.schedule_type != "cosine";
+  return fmt::format("{} iterations, {}{}{}", steps, config.remdm == "loop" ? "looping" : config.schedule_type,
                      config.schedule_power ? fmt::format(" {}", *config.schedule_power) : "",
                      ratios ? fmt::format(" from {} to {}", config.start_ratio, config.end_ratio) : "");
 }

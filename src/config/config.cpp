@@ -455,12 +455,15 @@ void set_defaults(ParsedConfig& parsed) {
   Config& config = parsed.config;
   const auto given = [&parsed](const char* key) { return parsed.given.count(key) > 0; };
   const auto unless_given = [](auto& value, auto own) { value = value ? *value : own; };
+  const auto schedule_unless_given = [&](const char* own) {
+    config.schedule_type = given("schedule_type") || config.masking_ratios ? config.schedule_type : own;
+  };
   const std::string& strategy = config.strategy;
   if (takes(find_field("alg_temp")->strategies, strategy)) {
     unless_given(config.alg_temp, 0.0);
   } else if (strategy == "maskgit") {
     unless_given(config.choice_temperature, 4.5);
-    config.schedule_type = given("schedule_type") || config.masking_ratios ? config.schedule_type : "cosine";
+    schedule_unless_given("cosine");
   } else if (strategy == "threshold") {
     unless_given(config.threshold, 0.9);
   } else if (strategy == "factor") {
@@ -485,7 +488,7 @@ void set_defaults(ParsedConfig& parsed) {
   } else if (strategy == "planner") {
     unless_given(config.eta, 1.0);
   } else if (strategy == "best") {
-    config.schedule_type = given("schedule_type") || config.masking_ratios ? config.schedule_type : "power";
+    schedule_unless_given("power");
     config.end_ratio = given("end_ratio") ? config.end_ratio : 0.08;
     config.temperature = given("temperature") ? config.temperature : 1.2;
     unless_given(config.prior_weight, 0.8);
@@ -515,10 +518,10 @@ void check_strategy(const Config& config) {
     fail(ExitCode::bad_usage, "temperature_end={} needs a temperature above 0 to start from; temperature=0 is greedy.",
          *config.temperature_end);
   }
-  if (config.remdm && config.eta && *config.eta > 1) {
-    fail(ExitCode::bad_usage, "eta={}: for strategy='remdm' it must be from 0 to 1.", *config.eta);
-  }
   if (config.remdm) {
+    if (*config.eta > 1) {
+      fail(ExitCode::bad_usage, "eta={}: for strategy='remdm' it must be from 0 to 1.", *config.eta);
+    }
     const bool loops = *config.remdm == "loop";
     if (!loops && (config.t_on || config.t_off || config.alpha_on)) {
       fail(ExitCode::bad_usage, "t_on, t_off and alpha_on need remdm='loop', not '{}'.", *config.remdm);

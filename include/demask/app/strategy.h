@@ -14,14 +14,15 @@ namespace demask {
 // Without a remasking model pass null; it must outlive the policy.
 std::unique_ptr<RevealPolicy> make_policy(const Config& config, WatchedModel* remasking_model);
 
-// Sets plan, pacing, blocks, temperatures and guidance of `options` for texts with `free` positions to fill. Throws
-// Error(bad_usage) where iterations or forwards do not fit the text or the strategy.
-void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options);
+// Sets plan, pacing, blocks, temperatures and guidance of `options` for texts with `free` positions to fill, and gives
+// how many steps a text may take. Throws Error(bad_usage) where iterations or forwards do not fit the text or the
+// strategy.
+int64_t plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options);
 
 // Strategy, and what is masked again, in words.
 std::string describe_strategy(const Config& config);
 
 // How many steps, and how the masked share falls, in words.
-std::string describe_schedule(const Config& config, const DiffusionOptions& options, int64_t free);
+std::string describe_schedule(const Config& config, const RevealPolicy& policy, int64_t steps);
 
 }  // namespace demask

@@ -18,8 +18,10 @@
 #include "demask/sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
+#include "tests/unit/sampling/paces.h"
 
 using namespace demask;
+using demask::testing::even_pace;
 using demask::testing::FixedLogits;
 
 namespace {
@@ -41,15 +43,6 @@ Template text_with_fixed(const std::vector<int64_t>& fixed) {
   return text;
 }
 
-Pace pace_of(int64_t steps, bool reveals_only, std::optional<int64_t> block_length) {
-  Pace pace;
-  pace.steps = steps;
-  pace.schedule = [](int64_t count) { return MaskSchedule::even(count); };
-  pace.reveals_only = reveals_only;
-  pace.block_length = block_length;
-  return pace;
-}
-
 DiffusionOptions options_for(std::optional<int64_t> block_length = {}) {
   DiffusionOptions options;
   options.seed = 1337;
@@ -63,7 +56,7 @@ DiffusionOptions options_for(std::optional<int64_t> block_length = {}) {
 
 DiffusionOptions scheduled(int64_t steps, bool reveals_only = true, std::optional<int64_t> block_length = {}) {
   DiffusionOptions options = options_for(block_length);
-  options.plan = [pace = pace_of(steps, reveals_only, block_length)](int64_t /*sample*/, int64_t free) {
+  options.plan = [pace = even_pace(steps, block_length, reveals_only)](int64_t /*sample*/, int64_t free) {
     return scheduled_plan(pace, free);
   };
   return options;
@@ -72,7 +65,7 @@ DiffusionOptions scheduled(int64_t steps, bool reveals_only = true, std::optiona
 DiffusionOptions ancestral(int64_t steps, const Remasking& remasking = {}) {
   DiffusionOptions options = options_for();
   options.plan_per_sample = true;
-  options.plan = [pace = pace_of(steps, false, {}), remasking](int64_t sample, int64_t free) {
+  options.plan = [pace = even_pace(steps, {}, /*reveals_only=*/false), remasking](int64_t sample, int64_t free) {
     return ancestral_plan(pace, remasking, 1337, sample, free, /*skips_idle=*/true);
   };
   return options;
@@ -81,7 +74,7 @@ DiffusionOptions ancestral(int64_t steps, const Remasking& remasking = {}) {
 // For policies that decide: at most so many steps.
 DiffusionOptions open_ended(int64_t steps, std::optional<int64_t> block_length = {}) {
   DiffusionOptions options = options_for(block_length);
-  options.plan = [pace = pace_of(steps, true, block_length)](int64_t /*sample*/, int64_t free) {
+  options.plan = [pace = even_pace(steps, block_length)](int64_t /*sample*/, int64_t free) {
     return open_plan(pace, free);
   };
   return options;

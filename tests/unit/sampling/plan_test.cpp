@@ -6,19 +6,12 @@
 
 #include "demask/core/error.h"
 #include "tests/support/catch.h"
+#include "tests/unit/sampling/paces.h"
 
 using namespace demask;
+using demask::testing::even_pace;
 
 namespace {
-
-Pace even_pace(int64_t steps, std::optional<int64_t> block_length = {}) {
-  Pace pace;
-  pace.steps = steps;
-  pace.schedule = [](int64_t count) { return MaskSchedule::even(count); };
-  pace.block_length = block_length;
-  pace.reveals_only = true;
-  return pace;
-}
 
 std::vector<int64_t> masked(const Plan& plan) {
   std::vector<int64_t> counts;
