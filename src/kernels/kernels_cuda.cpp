@@ -14,6 +14,8 @@ using launch::JudgeArguments;
 using launch::MeasureArguments;
 using launch::NormArguments;
 using launch::Precision;
+using launch::RevealArguments;
+using launch::StabilityArguments;
 
 Precision precision_of(const at::Tensor& x) {
   switch (x.scalar_type()) {
@@ -249,6 +251,56 @@ at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const a
                   count.stride(0), chosen.data_ptr<bool>(), ordered.size(0), ordered.size(1), stream_of(ordered));
   check_launch();
   return chosen;
+}
+
+bool suit_reveal(int64_t length) {
+  return length <= launch::max_reveal_length;
+}
+
+at::Tensor reveal(const at::Tensor& certainty, const at::Tensor& drawn, const at::Tensor& steps_left, RevealRule rule,
+                  double bound) {
+  const at::Tensor ordered = certainty.contiguous(), allowed = drawn.contiguous();
+  at::Tensor masked = at::empty_like(allowed);
+  RevealArguments arguments;
+  arguments.certainty = ordered.const_data_ptr<float>();
+  arguments.drawn = allowed.const_data_ptr<bool>();
+  if (steps_left.defined()) {
+    arguments.steps_left = steps_left.const_data_ptr<int64_t>();
+    arguments.steps_left_stride = steps_left.stride(0);
+  }
+  arguments.bound = static_cast<float>(bound);
+  arguments.masked = masked.data_ptr<bool>();
+  arguments.batch = ordered.size(0);
+  arguments.length = ordered.size(1);
+  const launch::Rule same = rule == RevealRule::at_least ? launch::Rule::at_least
+                            : rule == RevealRule::factor ? launch::Rule::factor
+                                                         : launch::Rule::entropy_sum;
+  launch::reveal(same, arguments, stream_of(ordered));
+  check_launch();
+  return masked;
+}
+
+at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens, const Stability& stability,
+                              const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits), chosen = tokens.contiguous();
+  TORCH_INTERNAL_ASSERT(previous.is_contiguous() && steady.is_contiguous());
+  at::Tensor certainty = at::empty_like(chosen, chosen.options().dtype(at::kFloat));
+  StabilityArguments arguments;
+  arguments.logits = rows.const_data_ptr();
+  arguments.row_stride = row_stride(rows);
+  arguments.tokens = chosen.const_data_ptr<int64_t>();
+  arguments.previous = previous.data_ptr<float>();
+  arguments.steady = steady.data_ptr<int64_t>();
+  arguments.certainty = certainty.data_ptr<float>();
+  arguments.broken = broken.data_ptr<bool>();
+  arguments.least_probability = static_cast<float>(stability.probability);
+  arguments.divergence = static_cast<float>(stability.divergence);
+  arguments.history = stability.history;
+  arguments.outputs = rows.size(-1);
+  arguments.rows = chosen.numel();
+  launch::stable_probability(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+  return certainty;
 }
 
 at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step, int64_t positions,

@@ -58,6 +58,18 @@ void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const a
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }
+bool suit_reveal(int64_t /*length*/) {
+  return false;
+}
+at::Tensor reveal(const at::Tensor& /*certainty*/, const at::Tensor& /*drawn*/, const at::Tensor& /*steps_left*/,
+                  RevealRule /*rule*/, double /*bound*/) {
+  absent();
+}
+at::Tensor stable_probability(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/,
+                              const Stability& /*stability*/, const at::Tensor& /*previous*/,
+                              const at::Tensor& /*steady*/, const at::Tensor& /*broken*/) {
+  absent();
+}
 at::Tensor uniform(uint64_t /*seed*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*step*/,
                    int64_t /*positions*/, uint32_t /*purpose*/) {
   absent();

@@ -872,6 +872,123 @@ __global__ void __launch_bounds__(select_threads)
   }
 }
 
+// One block a text. Those drawn are gathered in shared memory, and each counts how many come before it: at a few
+// hundred positions that costs less than sorting them would.
+constexpr int reveal_threads = 512;
+
+template <Rule rule>
+__global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments a) {
+  constexpr int warps = reveal_threads / warp_size, at_once = 4;
+  extern __shared__ float4 shared[];  // 16 bytes aligned
+  const int length = static_cast<int>(a.length), padded = (length + at_once - 1) / at_once * at_once;
+  float* values = reinterpret_cast<float*>(shared);          // of those drawn, in the order of their positions
+  int* slots = reinterpret_cast<int*>(values + padded);      // of each position: its place there or -1; then its rank
+  __shared__ int warp_counts[warps];
+  __shared__ int reached;
+  const int64_t row = blockIdx.x;
+  const float* certainty = a.certainty + row * a.length;
+  const bool* drawn = a.drawn + row * a.length;
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  if (threadIdx.x == 0) reached = 0;
+  int size = 0;
+  for (int start = 0; start < length; start += reveal_threads) {
+    const int t = start + threadIdx.x;
+    const bool here = t < length && drawn[t];
+    const unsigned those = __ballot_sync(all_lanes, here);
+    if (lane == 0) warp_counts[warp] = __popc(those);
+    __syncthreads();
+    int slot = size + __popc(those & ((1U << lane) - 1));
+    for (int w = 0; w < warps; ++w) {
+      if (w < warp) slot += warp_counts[w];
+      size += warp_counts[w];
+    }
+    if (t < length) slots[t] = here ? slot : -1;
+    if (here) values[slot] = certainty[t];
+    __syncthreads();
+  }
+  if (threadIdx.x < at_once && size + static_cast<int>(threadIdx.x) < padded) values[size + threadIdx.x] = -INFINITY;
+  __syncthreads();
+  int fulfil = 0;
+  for (int t = threadIdx.x; t < length; t += reveal_threads) {
+    const int slot = slots[t];
+    if (slot < 0) continue;
+    const float value = values[slot];
+    int before = 0;
+    float sum = 0;
+    for (int i = 0; i < size; i += at_once) {
+      const float4 four = *reinterpret_cast<const float4*>(values + i);
+      const float others[at_once] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+      for (int k = 0; k < at_once; ++k) {
+        const bool first = others[k] > value || (others[k] == value && i + k > slot);
+        before += first ? 1 : 0;
+        if constexpr (rule == Rule::entropy_sum) sum -= first ? others[k] : 0.0F;
+      }
+    }
+    bool reveals = false;
+    if constexpr (rule == Rule::at_least) reveals = value >= a.bound;
+    if constexpr (rule == Rule::factor) reveals = static_cast<float>(before + 2) * (1.0F - value) < a.bound;
+    if constexpr (rule == Rule::entropy_sum) reveals = sum <= a.bound;
+    fulfil += reveals ? 1 : 0;
+    slots[t] = before;  // nobody else reads it
+  }
+  if (fulfil > 0) atomicAdd(&reached, fulfil);
+  __syncthreads();
+  int reveals = max(reached, 1);
+  if (a.steps_left != nullptr) {
+    const int left = static_cast<int>(a.steps_left[row * a.steps_left_stride]);
+    reveals = min(max(reached, (size + left) / (left + 1)), max(size - left, 0));
+  }
+  bool* masked = a.masked + row * a.length;
+  for (int t = threadIdx.x; t < length; t += reveal_threads) masked[t] = slots[t] >= reveals;
+}
+
+// One warp a row; the passes after the first find the logits in the cache.
+template <typename T>
+__global__ void __launch_bounds__(measure_threads) stable_probability_kernel(StabilityArguments a) {
+  // Stands for minus infinity where a product with zero must stay zero; below it expf() is 0.
+  constexpr float lowest_log_probability = -1e4F;
+  const int lane = threadIdx.x % warp_size;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * (measure_threads / warp_size) + threadIdx.x / warp_size;
+  if (row >= a.rows) return;
+  const T* logits = static_cast<const T*>(a.logits) + row * a.row_stride;
+  float* previous = a.previous + row * a.outputs;
+  const int outputs = static_cast<int>(a.outputs);
+  float largest = -INFINITY;
+  bool nan = false;
+  for (int id = lane; id < outputs; id += warp_size) {
+    const float x = to_float(logits[id]);
+    nan = nan || isnan(x);
+    largest = fmaxf(largest, x);
+  }
+  largest = warp_max(largest);
+  if (__any_sync(all_lanes, nan) || !isfinite(largest)) {
+    if (lane == 0) {
+      a.certainty[row] = NAN;
+      report_if_broken(a.broken, NAN);
+    }
+    return;
+  }
+  float total = 0;
+  for (int id = lane; id < outputs; id += warp_size) total += expf(to_float(logits[id]) - largest);
+  total = warp_sum(total);
+  const float log_total = logf(total);
+  float divergence = 0;
+  for (int id = lane; id < outputs; id += warp_size) {
+    const float now = fmaxf(to_float(logits[id]) - largest - log_total, lowest_log_probability);
+    divergence += expf(now) * (now - previous[id]);
+    previous[id] = now;
+  }
+  divergence = warp_sum(divergence);
+  if (lane == 0) {
+    // Minus one becomes 0 whatever the divergence from nothing.
+    const int64_t steady = divergence < a.divergence ? a.steady[row] + 1 : 0;
+    a.steady[row] = steady;
+    const float p = expf(to_float(logits[a.tokens[row]]) - largest) / total;
+    a.certainty[row] = p + (steady >= a.history && p >= a.least_probability ? 2.0F : 0.0F);
+  }
+}
+
 __global__ void uniform_kernel(philox::Key key, const int64_t* sample_indices, const int64_t* step, uint32_t purpose,
                                float* out, int64_t batch, int64_t positions) {
   const int64_t blocks = (positions + 3) / 4;
@@ -987,6 +1104,23 @@ void highest(const float* scores, const bool* eligible, const int64_t* counts, i
              int64_t batch, int64_t length, cudaStream_t stream) {
   highest_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(scores, eligible, counts, count_stride,
                                                                               chosen, length);
+}
+
+void reveal(Rule rule, const RevealArguments& arguments, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(arguments.batch);
+  const size_t bytes = static_cast<size_t>((arguments.length + 3) / 4 * 4) * (sizeof(float) + sizeof(int));
+  switch (rule) {
+    case Rule::at_least: return reveal_kernel<Rule::at_least><<<blocks, reveal_threads, bytes, stream>>>(arguments);
+    case Rule::factor: return reveal_kernel<Rule::factor><<<blocks, reveal_threads, bytes, stream>>>(arguments);
+    case Rule::entropy_sum: reveal_kernel<Rule::entropy_sum><<<blocks, reveal_threads, bytes, stream>>>(arguments);
+  }
+}
+
+void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream) {
+  with_type(precision, [&](auto type) {
+    stable_probability_kernel<decltype(type)>
+        <<<blocks_for(arguments.rows, measure_threads / warp_size), measure_threads, 0, stream>>>(arguments);
+  });
 }
 
 void uniform(uint64_t seed, const int64_t* sample_indices, const int64_t* step, uint32_t purpose, float* out,

@@ -102,6 +102,34 @@ void measure(Precision precision, const MeasureArguments& arguments, cudaStream_
 void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
              int64_t batch, int64_t length, cudaStream_t stream);
 
+enum class Rule { at_least, factor, entropy_sum };  // kernels.h's RevealRule
+
+struct RevealArguments {
+  const float* certainty = nullptr;     // [batch, length]
+  const bool* drawn = nullptr;          // [batch, length]
+  const int64_t* steps_left = nullptr;  // [batch], steps_left_stride apart, or none
+  int64_t steps_left_stride = 0;
+  float bound = 0;
+  bool* masked = nullptr;               // [batch, length]
+  int64_t batch = 0, length = 0;
+};
+inline constexpr int64_t max_reveal_length = 4096;  // positions of a text in shared memory, 8 bytes each
+void reveal(Rule rule, const RevealArguments& arguments, cudaStream_t stream);
+
+struct StabilityArguments {
+  const void* logits = nullptr;     // rows of `outputs`, row_stride apart
+  int64_t row_stride = 0;
+  const int64_t* tokens = nullptr;  // [rows]
+  float* previous = nullptr;        // [rows, outputs], log probabilities; read and overwritten
+  int64_t* steady = nullptr;        // [rows], read and overwritten
+  float* certainty = nullptr;       // [rows]
+  bool* broken = nullptr;           // scalar, set where a row has no finite largest logit
+  float least_probability = 0, divergence = 0;
+  int64_t history = 0;
+  int64_t rows = 0, outputs = 0;
+};
+void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream);
+
 // out [batch, positions]; the numbers of sampling/noise.h.
 void uniform(uint64_t seed, const int64_t* sample_indices, const int64_t* step, uint32_t purpose, float* out,
              int64_t batch, int64_t positions, cudaStream_t stream);

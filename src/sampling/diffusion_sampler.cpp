@@ -281,10 +281,7 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
       turn.budget.count = of_each(counts, masked_column);
       turn.remasked = of_each(counts, remasked_column);
     } else if (options_.spends_all) {
-      // One is left for each step that follows in the block, and no step has to reveal more than its even part.
-      const at::Tensor left = of_each(counts, masked_column), remaining = drawn.sum(1, /*keepdim=*/true);
-      turn.most = remaining - left;
-      turn.least = (remaining + left).div(left + 1, "floor");
+      turn.steps_left = of_each(counts, masked_column);
     }
     at::Tensor next_masked = policy_.next_masked(proposal, turn);
     if (later.defined()) {

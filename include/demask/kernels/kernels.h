@@ -82,6 +82,34 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
 
+// How many of those drawn a step reveals, the most certain first: c(1) >= c(2) >= ...
+enum class RevealRule {
+  at_least,     // all with c >= bound
+  factor,       // the largest n for which (n + 1) * (1 - c(n)) < bound
+  entropy_sum,  // with entropies -c: the largest n for which the sum of all before the n-th is at most bound
+};
+
+// Whether texts of this many positions suit reveal().
+bool suit_reveal(int64_t length);
+
+// The drawn [B, T] bool positions that stay masked once the rule has revealed the most certain, the higher position
+// first among equals: bool [B, T]. certainty [B, T] float32. steps_left [B, 1] int64 or undefined: Turn's.
+at::Tensor reveal(const at::Tensor& certainty, const at::Tensor& drawn, const at::Tensor& steps_left, RevealRule rule,
+                  double bound);
+
+struct Stability {
+  double probability = 0;  // at least
+  double divergence = 0;   // nats, less in each of the last `history` steps
+  int64_t history = 1;
+};
+
+// softmax(logits [B, T, V]) of tokens [B, T] int64, float32 [B, T], plus 2 where it is stable. previous [B, T, V]
+// float32 holds the log probabilities of the step before and is overwritten with these; steady [B, T] int64 counts the
+// steps in a row with a small KL divergence from the one before, -1 where there was none. Sets broken [] bool where a
+// row has no finite largest logit.
+at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens, const Stability& stability,
+                              const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken);
+
 // The numbers of sampling/noise.h: float32 [B, positions]. sample_indices [B] int64, step [1] int64.
 at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step, int64_t positions,
                    uint32_t purpose);

@@ -33,8 +33,9 @@ struct Turn {
   at::Tensor reveal_chance;  // [B, 1] float32, of PlannedStep
   at::Tensor remask_chance;  // [B, 1] float32
   at::Tensor progress;       // [B, 1] float32: share of the steps that are done after this one
-  // Bounds on how many positions a policy that decides may reveal, [B, 1] int64. Undefined: one or more.
-  at::Tensor least, most;
+  // [B, 1] int64: steps that follow in the block, for each of which a policy that decides leaves a position masked,
+  // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
+  at::Tensor steps_left;
   bool judged = false;  // a second forward is to judge: proposal.logits are its, or it is the policy's own model's
 };
 

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "demask/model/device.h"
 #include "demask/sampling/confidence.h"
 #include "demask/sampling/reveal_policy.h"
+#include "demask/sampling/strategies/adaptive.h"
 #include "demask/sampling/token_draw.h"
 #include "tests/support/catch.h"
 
@@ -166,5 +168,70 @@ TEST_CASE("The selecting kernel chooses the positions that a stable sort chooses
       CHECK(
           at::equal(highest(scores.cuda(), {eligible.cuda(), count.cuda()}).cpu(), highest(scores, {eligible, count})));
     }
+  }
+}
+
+TEST_CASE("The revealing kernel masks what LibTorch's operations mask, by every rule and within every bound") {
+  using kernels::RevealRule;
+  if (!kernels_here()) {
+    return;
+  }
+  at::manual_seed(1337);
+  for (const int64_t length : {1, 31, 512, 1000, 4096, 5000}) {
+    // Multiples of 1/64, many of them equal, so that sums are exact in any order.
+    const at::Tensor certainty = at::randint(0, 65, {16, length}).to(at::kFloat).div(64);
+    at::Tensor drawn = at::rand({16, length}) < 0.7;
+    drawn[3].zero_();  // a text that is finished
+    for (const auto& [rule, bound] : std::vector<std::pair<RevealRule, double>>{{RevealRule::at_least, 0.0},
+                                                                                {RevealRule::at_least, 0.75},
+                                                                                {RevealRule::at_least, 2.0},
+                                                                                {RevealRule::factor, 0.5},
+                                                                                {RevealRule::factor, 20.0},
+                                                                                {RevealRule::entropy_sum, 0.0},
+                                                                                {RevealRule::entropy_sum, 3.0},
+                                                                                {RevealRule::entropy_sum, 1e6}}) {
+      const at::Tensor c = rule == RevealRule::entropy_sum ? certainty.neg() : certainty;
+      for (const int64_t left : {-1, 0, 1, 7, 300}) {
+        CAPTURE(length, static_cast<int>(rule), bound, left);
+        const at::Tensor steps = left < 0 ? at::Tensor() : at::full({1, 1}, left, at::kLong).expand({16, 1});
+        const at::Tensor plain = reveal_most_certain(c, drawn, steps, rule, bound);
+        const at::Tensor there = left < 0 ? steps : steps.cuda();
+        CHECK(at::equal(reveal_most_certain(c.cuda(), drawn.cuda(), there, rule, bound).cpu(), plain));
+      }
+    }
+  }
+}
+
+TEST_CASE("The stability kernel counts the steps with a small divergence and marks the probable among them") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {2, 66, 1000}) {
+    CAPTURE(outputs);
+    const kernels::Stability stability{0.05, 0.05, 2};
+    const at::Tensor tokens = at::arange(60, at::kLong).remainder(outputs).view({3, 20});
+    const at::Tensor previous = at::full({3, 20, outputs}, std::nan(""), at::kFloat),
+                     steady = at::full_like(tokens, -1);
+    const at::Tensor previous_there = previous.cuda(), steady_there = steady.cuda();
+    const at::Tensor here = flag(at::kCPU), there = flag(at::kCUDA);
+    at::Tensor logits = some_logits(60, outputs).view({3, 20, outputs}).clone();
+    int64_t stable = 0;
+    for (int step = 0; step < 4; ++step) {
+      // The later positions move little, the others much.
+      logits.narrow(1, 0, 10).mul_(0.5);
+      logits.narrow(1, 10, 10).mul_(0.99);
+      const at::Tensor plain = stability_certainty(logits, tokens, stability, previous, steady, here);
+      const at::Tensor marked =
+          stability_certainty(logits.cuda(), tokens.cuda(), stability, previous_there, steady_there, there).cpu();
+      CHECK(at::allclose(marked, plain, 1e-4, 1e-6));
+      CHECK(at::equal(steady_there.cpu(), steady));
+      CHECK(at::allclose(previous_there.cpu(), previous, 1e-5, 1e-5));
+      stable += (marked >= 2).sum().item<int64_t>();
+    }
+    CHECK(stable > 0);
+    CHECK_FALSE(there.item<bool>());
+    logits[1][7][0] = std::nanf("");
+    stability_certainty(logits.cuda(), tokens.cuda(), stability, previous_there, steady_there, there);
+    CHECK(there.item<bool>());
   }
 }

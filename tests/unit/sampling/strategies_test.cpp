@@ -198,8 +198,8 @@ TEST_CASE("klass measures KL divergence in nats, of the new distribution from th
 TEST_CASE("A policy that decides stays within the bounds of its turn") {
   const Proposal proposal = proposal_of({sure(0.9), sure(0.75), sure(0.5), sure(0.2)}, {1, 1, 1, 1});
   Turn turn = open_turn(4);
-  turn.least = at::full({1, 1}, 2, at::kLong);
-  turn.most = at::full({1, 1}, 3, at::kLong);
+  // One more step: it gets one of the four at least, and this step reveals half of them at least.
+  turn.steps_left = at::ones({1, 1}, at::kLong);
   CHECK(positions(ThresholdReveal(0.95).next_masked(proposal, turn)) == Positions{2, 3});
   CHECK(positions(ThresholdReveal(0.0).next_masked(proposal, turn)) == Positions{3});
 }

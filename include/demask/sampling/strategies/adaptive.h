@@ -7,57 +7,60 @@
 
 #include <cstdint>
 
+#include "demask/kernels/kernels.h"
 #include "demask/sampling/reveal_policy.h"
 
 namespace demask {
 
+// kernels::reveal, by LibTorch's operations where there is no kernel for it.
+at::Tensor reveal_most_certain(const at::Tensor& certainty, const at::Tensor& drawn, const at::Tensor& steps_left,
+                               kernels::RevealRule rule, double bound);
+
 class AdaptiveReveal : public RevealPolicy {
  public:
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override;
+  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+    return reveal_most_certain(certainty(proposal), proposal.drawn, turn.steps_left, rule_, bound_);
+  }
   bool reads_logits(bool /*judged*/) const override { return true; }
   bool decides_counts() const override { return true; }
   bool ends_when_filled() const override { return true; }
 
  protected:
-  struct Choice {
-    at::Tensor certainty;  // [B, T] float32: the highest of those drawn are revealed
-    at::Tensor reveals;    // [B, 1] int64: so many, before the turn's bounds
-  };
+  AdaptiveReveal(kernels::RevealRule rule, double bound) : rule_(rule), bound_(bound) {}
 
  private:
-  virtual Choice choose(const Proposal& proposal) = 0;
+  virtual at::Tensor certainty(const Proposal& proposal) = 0;  // [B, T] float32
+  kernels::RevealRule rule_;
+  double bound_;
 };
 
 // All whose drawn token has a probability of at least `threshold`. Source: Fast-dLLM (Wu et al. 2025), section 3.3.
 class ThresholdReveal : public AdaptiveReveal {
  public:
-  explicit ThresholdReveal(double threshold) : threshold_(threshold) {}
+  explicit ThresholdReveal(double threshold) : AdaptiveReveal(kernels::RevealRule::at_least, threshold) {}
 
  private:
-  Choice choose(const Proposal& proposal) override;
-  double threshold_;
+  at::Tensor certainty(const Proposal& proposal) override;
 };
 
 // With probabilities c(1) >= c(2) >= ..., the largest n for which (n + 1) * (1 - c(n)) < factor. Source: Fast-dLLM (Wu
 // et al. 2025), its factor-based parallel decoding.
 class FactorReveal : public AdaptiveReveal {
  public:
-  explicit FactorReveal(double factor) : factor_(factor) {}
+  explicit FactorReveal(double factor) : AdaptiveReveal(kernels::RevealRule::factor, factor) {}
 
  private:
-  Choice choose(const Proposal& proposal) override;
-  double factor_;
+  at::Tensor certainty(const Proposal& proposal) override;
 };
 
 // With entropies H(1) <= H(2) <= ... in nats, the largest n for which H(1) + ... + H(n) - max H(i) <= gamma. Source:
 // EB-Sampler (Ben-Hamu et al. 2025), with entropy as the error proxy.
 class EntropyBoundReveal : public AdaptiveReveal {
  public:
-  explicit EntropyBoundReveal(double gamma) : gamma_(gamma) {}
+  explicit EntropyBoundReveal(double gamma) : AdaptiveReveal(kernels::RevealRule::entropy_sum, gamma) {}
 
  private:
-  Choice choose(const Proposal& proposal) override;
-  double gamma_;
+  at::Tensor certainty(const Proposal& proposal) override;
 };
 
 // All whose drawn token has a probability of at least `conf_threshold` and whose distribution moved, from one step to
@@ -65,16 +68,18 @@ class EntropyBoundReveal : public AdaptiveReveal {
 // the most probable. Remembers the last distributions [B, T, V]. Source: KLASS (Kim et al. 2025), algorithm 1.
 class KlassReveal : public AdaptiveReveal {
  public:
-  KlassReveal(double conf_threshold, double kl_threshold, int64_t kl_history)
-      : conf_threshold_(conf_threshold), kl_threshold_(kl_threshold), kl_history_(kl_history) {}
+  KlassReveal(double conf_threshold, double kl_threshold, int64_t kl_history);
   void begin(const at::Tensor& tokens) override;
 
  private:
-  Choice choose(const Proposal& proposal) override;
-  double conf_threshold_, kl_threshold_;
-  int64_t kl_history_;
+  at::Tensor certainty(const Proposal& proposal) override;  // the stable ones 2 above all others
+  kernels::Stability stability_;
   at::Tensor previous_;  // [B, T, V] float32, log probabilities of the step before
-  at::Tensor steady_;    // [B, T] int64, steps in a row that moved little
+  at::Tensor steady_;    // [B, T] int64, steps in a row that moved little; -1 before the first
 };
+
+// kernels::stable_probability, by LibTorch's operations where there is no kernel for it.
+at::Tensor stability_certainty(const at::Tensor& logits, const at::Tensor& tokens, const kernels::Stability& stability,
+                               const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken);
 
 }  // namespace demask
