@@ -943,8 +943,8 @@ __global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments 
   for (int t = threadIdx.x; t < length; t += reveal_threads) masked[t] = slots[t] >= reveals;
 }
 
-// One warp a row; the passes after the first find the logits in the cache.
-template <typename T>
+// One warp a row: all of it in registers, id = item * 32 + lane, or with no items read again in each pass.
+template <typename T, int items>
 __global__ void __launch_bounds__(measure_threads) stable_probability_kernel(StabilityArguments a) {
   // Stands for minus infinity where a product with zero must stay zero; below it expf() is 0.
   constexpr float lowest_log_probability = -1e4F;
@@ -954,13 +954,29 @@ __global__ void __launch_bounds__(measure_threads) stable_probability_kernel(Sta
   const T* logits = static_cast<const T*>(a.logits) + row * a.row_stride;
   float* previous = a.previous + row * a.outputs;
   const int outputs = static_cast<int>(a.outputs);
+  float x[items + 1], before[items + 1];
+#pragma unroll
+  for (int k = 0; k < items; ++k) {
+    const int id = k * warp_size + lane;
+    x[k] = id < outputs ? to_float(logits[id]) : -INFINITY;
+    before[k] = id < outputs ? previous[id] : 0.0F;
+  }
+  const auto for_each = [&](auto f) {
+    if constexpr (items > 0) {
+#pragma unroll
+      for (int k = 0; k < items; ++k) {
+        if (k * warp_size + lane < outputs) f(k * warp_size + lane, x[k], before[k]);
+      }
+    } else {
+      for (int id = lane; id < outputs; id += warp_size) f(id, to_float(logits[id]), previous[id]);
+    }
+  };
   float largest = -INFINITY;
   bool nan = false;
-  for (int id = lane; id < outputs; id += warp_size) {
-    const float x = to_float(logits[id]);
-    nan = nan || isnan(x);
-    largest = fmaxf(largest, x);
-  }
+  for_each([&](int, float value, float) {
+    nan = nan || isnan(value);
+    largest = fmaxf(largest, value);
+  });
   largest = warp_max(largest);
   if (__any_sync(all_lanes, nan) || !isfinite(largest)) {
     if (lane == 0) {
@@ -970,15 +986,15 @@ __global__ void __launch_bounds__(measure_threads) stable_probability_kernel(Sta
     return;
   }
   float total = 0;
-  for (int id = lane; id < outputs; id += warp_size) total += expf(to_float(logits[id]) - largest);
+  for_each([&](int, float value, float) { total += expf(value - largest); });
   total = warp_sum(total);
   const float log_total = logf(total);
   float divergence = 0;
-  for (int id = lane; id < outputs; id += warp_size) {
-    const float now = fmaxf(to_float(logits[id]) - largest - log_total, lowest_log_probability);
-    divergence += expf(now) * (now - previous[id]);
+  for_each([&](int id, float value, float then) {
+    const float now = fmaxf(value - largest - log_total, lowest_log_probability);
+    divergence += expf(now) * (now - then);
     previous[id] = now;
-  }
+  });
   divergence = warp_sum(divergence);
   if (lane == 0) {
     // Minus one becomes 0 whatever the divergence from nothing.
@@ -1052,6 +1068,15 @@ void launch_judge(const JudgeArguments& a, cudaStream_t stream) {
   }
 }
 
+template <typename T>
+void launch_stable_probability(const StabilityArguments& a, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(a.rows, measure_threads / warp_size);
+  const int64_t items = (a.outputs + warp_size - 1) / warp_size;
+  if (items <= 3) return stable_probability_kernel<T, 3><<<blocks, measure_threads, 0, stream>>>(a);
+  if (items <= 8) return stable_probability_kernel<T, 8><<<blocks, measure_threads, 0, stream>>>(a);
+  stable_probability_kernel<T, 0><<<blocks, measure_threads, 0, stream>>>(a);
+}
+
 }  // namespace
 
 void norm(Precision precision, const NormArguments& arguments, cudaStream_t stream) {
@@ -1117,10 +1142,7 @@ void reveal(Rule rule, const RevealArguments& arguments, cudaStream_t stream) {
 }
 
 void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream) {
-  with_type(precision, [&](auto type) {
-    stable_probability_kernel<decltype(type)>
-        <<<blocks_for(arguments.rows, measure_threads / warp_size), measure_threads, 0, stream>>>(arguments);
-  });
+  with_type(precision, [&](auto type) { launch_stable_probability<decltype(type)>(arguments, stream); });
 }
 
 void uniform(uint64_t seed, const int64_t* sample_indices, const int64_t* step, uint32_t purpose, float* out,

@@ -206,9 +206,9 @@ TEST_CASE("The stability kernel counts the steps with a small divergence and mar
   if (!kernels_here()) {
     return;
   }
-  for (const int64_t outputs : {2, 66, 1000}) {
+  for (const int64_t outputs : {2, 66, 200, 1000}) {
     CAPTURE(outputs);
-    const kernels::Stability stability{0.05, 0.05, 2};
+    const kernels::Stability stability{0.0001, 0.05, 2};
     const at::Tensor tokens = at::arange(60, at::kLong).remainder(outputs).view({3, 20});
     const at::Tensor previous = at::full({3, 20, outputs}, std::nan(""), at::kFloat),
                      steady = at::full_like(tokens, -1);
