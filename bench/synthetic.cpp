@@ -73,14 +73,14 @@ nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& cei
   forbidden.narrow(0, mask_token_id, 1).fill_(-std::numeric_limits<double>::infinity());
   DiffusionOptions diffusion;
   diffusion.plan = plan_by(MaskSchedule::linear(work.iterations, 0.95, 0.05), /*judged=*/true);
-  diffusion.seed = 1337;
   diffusion.mask_token_id = mask_token_id;
   diffusion.forbidden = forbidden;
   DiffusionSampler sampler(model, policy, diffusion);
   const Template text = blank_text(work.length, mask_token_id);
 
-  const std::vector<double> every = time_calls(
-      options.device, options.repeats, [&] { sampler.sample(0, work.batch, text, nullptr, [] { return false; }); });
+  const std::vector<double> every = time_calls(options.device, options.repeats, [&] {
+    sampler.sample(consecutive({1337, 0}, work.batch, text), nullptr);
+  });
   const int64_t forwards = sampler.forwards() / (options.repeats + warm_ups(options.device));
   const Spread seconds = spread(every);
   const ModelShape shape{args.n_layer, args.n_head, args.n_embd};

@@ -11,14 +11,18 @@
 namespace demask {
 namespace {
 
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<int> requested{0};
+static_assert(std::atomic<int>::is_always_lock_free);
 
-void stop_then_exit(int) {
-  if (stop_requested.exchange(true)) {
-    remove_temporaries();
-    ::_exit(static_cast<int>(ExitCode::interrupted));
+void stop_then_exit(int signal_number) {
+  int none = 0;
+  if (requested.compare_exchange_strong(none, signal_number)) {
+    constexpr char words[] = "\ndemask: stopping after the batch in flight; once more to stop at once.\n";
+    static_cast<void>(!::write(STDERR_FILENO, words, sizeof words - 1));
+    return;
   }
+  remove_temporaries();
+  ::_exit(static_cast<int>(signal_number == SIGTERM ? ExitCode::terminated : ExitCode::interrupted));
 }
 
 // The signal is blocked in its own handler: raised again, it takes its default action when this returns.
@@ -55,8 +59,8 @@ void install_signal_handlers() {
   handle(SIGPIPE, end_by_signal);
 }
 
-bool interrupted() noexcept {
-  return stop_requested;
+int stop_signal() noexcept {
+  return requested;
 }
 
 }  // namespace demask

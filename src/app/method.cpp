@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 
-#include "demask/app/interrupt.h"
 #include "demask/app/prompt.h"
 #include "demask/app/resolve.h"
 #include "demask/app/strategy.h"
@@ -29,19 +30,24 @@ void notice_unrecordable(const std::string& reason) {
                      reason));
 }
 
-Template make_template(const Session& session) {
+// What a prompt gives as text, FILE: read; empty where it gives nothing.
+std::string start_text_of(const WorkItem& item) {
+  return read_text_argument("start_text", item.start_text.value_or(""));
+}
+
+Template make_template(const Session& session, const WorkItem& item, bool quiet) {
   const Config& config = session.config;
-  const bool skip_unknown = config.unknown_chars == "skip";
-  const std::string start = read_text_argument("start_text", config.start_text);
-  if (!config.infill_text) {
-    return prefix_template(encode_text("start_text", start, *session.vocabulary, skip_unknown), config.sequence_length,
-                           *session.mask_token_id);
+  const UnknownCharacters unknown{config.unknown_chars == "skip", quiet};
+  const std::string start = start_text_of(item);
+  if (!item.infill_text) {
+    return prefix_template(encode_text("start_text", start, *session.vocabulary, unknown),
+                           item.sequence_length.value_or(config.sequence_length), *session.mask_token_id);
   }
   if (!start.empty()) {
     fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
   }
-  return infill_template(read_text_argument("infill_text", *config.infill_text), config.mask_char, *session.vocabulary,
-                         *session.mask_token_id, skip_unknown);
+  return infill_template(read_text_argument("infill_text", *item.infill_text), config.mask_char, *session.vocabulary,
+                         *session.mask_token_id, unknown);
 }
 
 void check_schedule(const Config& config) {
@@ -74,6 +80,36 @@ void check_diffusion_model(const Session& session) {
   }
 }
 
+// Numbers for texts that can be drawn together: of one length, and where blocks or judged steps differ from text to
+// text, alike in these.
+class BatchKinds {
+ public:
+  int64_t number(const std::string& kind) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return numbers_.emplace(kind, static_cast<int64_t>(numbers_.size())).first->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, int64_t> numbers_;
+};
+
+// Which steps judge, in a word: a step that leaves nothing masked may or may not be one, for it judges nothing.
+std::string judged_steps(const Plan& plan) {
+  const auto chooses = [](const PlannedStep& step) { return step.masked > 0; };
+  if (std::none_of(plan.begin(), plan.end(), [](const PlannedStep& step) { return step.judged; })) {
+    return "none";
+  }
+  if (std::all_of(plan.begin(), plan.end(), [&](const PlannedStep& step) { return step.judged || !chooses(step); })) {
+    return "all";
+  }
+  std::string steps;
+  for (const PlannedStep& step : plan) {
+    steps += step.judged ? '1' : '0';
+  }
+  return steps;
+}
+
 // The models and the policy behind one diffusion run; the samplers hold references into it.
 struct DiffusionParts {
   explicit DiffusionParts(const Session& session) : model(*session.model, session.checkpoint) {}
@@ -81,8 +117,10 @@ struct DiffusionParts {
   std::unique_ptr<LanguageModel> remasking_model;
   std::unique_ptr<WatchedModel> watched_remasking_model;
   std::unique_ptr<RevealPolicy> policy;
+  std::string remasking_path;
   std::unique_ptr<DiffusionSampler> sampler;
-  Template text;
+  DiffusionOptions options;
+  BatchKinds kinds;
 };
 
 void choose_policy(const Session& session, DiffusionParts& parts) {
@@ -100,7 +138,7 @@ void choose_policy(const Session& session, DiffusionParts& parts) {
       fail(ExitCode::bad_input, "'{}' knows {} tokens, but the vocabulary has {}: it belongs to another dataset.", path,
            info.input_size, session.vocabulary->size());
     }
-    check_length(info, path, config.infill_text ? "infill_text" : "sequence_length", parts.text.length());
+    parts.remasking_path = path;
     parts.watched_remasking_model = std::make_unique<WatchedModel>(*parts.remasking_model, path);
   }
   parts.policy = make_policy(config, parts.watched_remasking_model.get());
@@ -132,83 +170,151 @@ DrawOptions draw_options(const Config& config) {
   return draw;
 }
 
-Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
-  check_diffusion_model(session);
-  const auto parts = std::make_shared<DiffusionParts>(session);
-  parts->text = make_template(session);
-  check_length(session.model->info(), session.checkpoint,
-               session.config.infill_text ? "infill_text" : "sequence_length", parts->text.length());
-  choose_policy(session, *parts);
-  const int64_t free = parts->text.free_positions();
-  if (session.config.cfg_scale > 0 && free == parts->text.length()) {
+std::shared_ptr<const PreparedPrompt> prepare_template(const Session& session, DiffusionParts& parts,
+                                                       const WorkItem& item, bool quiet) {
+  auto prompt = std::make_shared<PreparedPrompt>();
+  prompt->text = make_template(session, item, quiet);
+  prompt->length = prompt->text.length();
+  prompt->generated = prompt->text.free_positions();
+  const std::string key = item.infill_text ? "infill_text" : "sequence_length";
+  check_length(session.model->info(), session.checkpoint, key, prompt->length);
+  if (parts.remasking_model) {
+    check_length(parts.remasking_model->info(), parts.remasking_path, key, prompt->length);
+  }
+  if (session.config.cfg_scale > 0 && prompt->generated == prompt->length) {
     fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",
          session.config.cfg_scale);
   }
+  const Plan plan = parts.options.plan({}, prompt->generated);
+  prompt->batch_kind = parts.kinds.number(
+      fmt::format("{} {} {}", prompt->length, parts.options.block_length ? prompt->generated : 0, judged_steps(plan)));
+  return prompt;
+}
+
+std::vector<DiffusionTask> diffusion_tasks(const std::vector<Request>& requests) {
+  std::vector<DiffusionTask> tasks;
+  tasks.reserve(requests.size());
+  for (const Request& request : requests) {
+    tasks.push_back({request.stream, &request.prompt->text});
+  }
+  return tasks;
+}
+
+Method make_diffusion(const Session& session, const ParsedConfig& parsed) {
+  check_diffusion_model(session);
+  const auto parts = std::make_shared<DiffusionParts>(session);
+  choose_policy(session, *parts);
   check_schedule(session.config);
-  DiffusionOptions options;
+  DiffusionOptions& options = parts->options;
   options.draw = draw_options(session.config);
-  options.seed = static_cast<uint64_t>(session.config.seed);
   options.mask_token_id = *session.mask_token_id;
   options.forbidden = forbidden_bias(session.allowed, session.model->info().output_size, session.device);
-  const int64_t steps = plan_strategy(parsed, *parts->policy, free, options);
   options.on_unrecordable = notice_unrecordable;
-  parts->sampler = std::make_unique<DiffusionSampler>(parts->model, *parts->policy, options);
+  plan_strategy(parsed, *parts->policy, options);
 
   Method method;
-  method.length = parts->text.length();
-  method.generated = free;
-  method.draw = [parts](int64_t first, int64_t count, Observer* observer) {
-    std::vector<Sample> samples = parts->sampler->sample(first, count, parts->text, observer, interrupted);
+  method.prepare = [parts, &session](const WorkItem& item, bool quiet) {
+    return prepare_template(session, *parts, item, quiet);
+  };
+  parts->sampler = std::make_unique<DiffusionSampler>(parts->model, *parts->policy, options);
+  method.draw = [parts](const std::vector<Request>& requests, Observer* observer) {
+    std::vector<Sample> samples = parts->sampler->sample(diffusion_tasks(requests), observer);
     if (parts->watched_remasking_model) {
       parts->watched_remasking_model->check();
     }
     return samples;
   };
+  method.try_step = [parts](const std::vector<Request>& requests) {
+    parts->sampler->try_step(diffusion_tasks(requests));
+  };
   method.forwards = [parts] { return parts->sampler->forwards(); };
-  method.header = {{"length", fmt::format("{} tokens, {} of them to fill", method.length, method.generated)},
-                   {"schedule", describe_schedule(session.config, *parts->policy, steps)},
-                   {session.config.strategy == "remask" ? "remasking" : "strategy", describe_strategy(session.config)},
-                   {"drawing", describe_draw(options.draw, options.temperature_end)}};
+  method.describe = [parts, &config = session.config](const PreparedPrompt& prompt) {
+    const DiffusionOptions& own = parts->options;
+    const int64_t steps = own.plan_per_sample ? planned_steps(config, prompt.generated)
+                                              : static_cast<int64_t>(own.plan({}, prompt.generated).size());
+    return std::vector<std::pair<std::string, std::string>>{
+        {"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
+        {"schedule", describe_schedule(config, *parts->policy, steps)},
+        {config.strategy == "remask" ? "remasking" : "strategy", describe_strategy(config)},
+        {"drawing", describe_draw(own.draw, own.temperature_end)}};
+  };
   return method;
+}
+
+std::shared_ptr<const PreparedPrompt> prepare_prompt(const Session& session, const WorkItem& item, bool quiet) {
+  if (item.infill_text) {
+    fail(ExitCode::bad_usage,
+         "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
+  }
+  auto prompt = std::make_shared<PreparedPrompt>();
+  prompt->tokens = encode_text("start_text", start_text_of(item), *session.vocabulary,
+                               {session.config.unknown_chars == "skip", quiet});
+  prompt->generated = item.max_new_tokens.value_or(session.config.max_new_tokens);
+  prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
+  return prompt;
+}
+
+std::vector<AutoregressiveTask> autoregressive_tasks(const std::vector<Request>& requests) {
+  std::vector<AutoregressiveTask> tasks;
+  tasks.reserve(requests.size());
+  for (const Request& request : requests) {
+    tasks.push_back({request.stream, &request.prompt->tokens, request.prompt->generated});
+  }
+  return tasks;
 }
 
 Method make_standard(const Session& session) {
   const Config& config = session.config;
   const ModelInfo& info = session.model->info();
-  if (config.infill_text) {
-    fail(ExitCode::bad_usage,
-         "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
-  }
+  Method method;
+  method.prepare = [&session](const WorkItem& item, bool quiet) { return prepare_prompt(session, item, quiet); };
   if (config.remasking_checkpoint_name) {
     notice("remasking_checkpoint_name has no use in standard sampling.");
   }
   if (!info.causal && info.every_position && info.block_size > 0) {
     notice(fmt::format("'{}' is bidirectional: it was not trained to write from left to right.", session.checkpoint));
   }
-  const std::vector<int64_t> prompt = encode_text("start_text", read_text_argument("start_text", config.start_text),
-                                                  *session.vocabulary, config.unknown_chars == "skip");
-  AutoregressiveOptions options{draw_options(config), static_cast<uint64_t>(config.seed), config.max_new_tokens,
-                                forbidden_bias(session.allowed, info.output_size, session.device), session.allowed};
+  AutoregressiveOptions options{draw_options(config), forbidden_bias(session.allowed, info.output_size, session.device),
+                                session.allowed};
   options.on_unrecordable = notice_unrecordable;
   const auto model = std::make_shared<WatchedModel>(*session.model, session.checkpoint);
   const auto sampler = std::make_shared<AutoregressiveSampler>(*model, options);
-
-  Method method;
-  method.length = static_cast<int64_t>(std::max<size_t>(prompt.size(), 1)) + config.max_new_tokens;
-  method.generated = config.max_new_tokens;
-  method.draw = [model, sampler, prompt](int64_t first, int64_t count, Observer* observer) {
-    return sampler->sample(first, count, prompt, observer, interrupted);
+  method.draw = [model, sampler](const std::vector<Request>& requests, Observer* observer) {
+    return sampler->sample(autoregressive_tasks(requests), observer);
+  };
+  method.try_step = [model, sampler](const std::vector<Request>& requests) {
+    sampler->try_step(autoregressive_tasks(requests));
   };
   method.forwards = [sampler] { return sampler->forwards(); };
-  method.header = {{"length", fmt::format("{} new tokens after {} of prompt", config.max_new_tokens, prompt.size())},
-                   {"drawing", describe_draw(options.draw)}};
+  method.describe = [draw = options.draw](const PreparedPrompt& prompt) {
+    return std::vector<std::pair<std::string, std::string>>{
+        {"length", fmt::format("{} new tokens after {} of prompt", prompt.generated, prompt.tokens.size())},
+        {"drawing", describe_draw(draw)}};
+  };
   return method;
 }
 
 }  // namespace
 
+WorkItem own_prompt(const Config& config) {
+  WorkItem item;
+  item.start_text = config.start_text;
+  item.infill_text = config.infill_text;
+  return item;
+}
+
 Method make_method(const Session& session, const ParsedConfig& parsed) {
   return session.config.sampling_method == "diffusion" ? make_diffusion(session, parsed) : make_standard(session);
+}
+
+std::vector<Request> consecutive(const Stream& first, int64_t count,
+                                 const std::shared_ptr<const PreparedPrompt>& prompt) {
+  std::vector<Request> requests;
+  requests.reserve(static_cast<size_t>(count));
+  for (int64_t k = 0; k < count; ++k) {
+    requests.push_back({{first.seed, first.index + k}, prompt});
+  }
+  return requests;
 }
 
 }  // namespace demask

@@ -50,17 +50,19 @@ std::string read_text_argument(const std::string& key, const std::string& value)
 }
 
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
-                                 bool skip_unknown) {
+                                 const UnknownCharacters& unknown_characters) {
   Vocabulary::Encoding encoding = encode(key, text, vocabulary);
   if (!encoding.unknown.empty()) {
     const std::string unknown = quoted_list(encoding.unknown);
-    if (!skip_unknown) {
+    if (!unknown_characters.skip) {
       fail(ExitCode::bad_input,
            "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with "
            "--unknown_chars=skip.",
            key, unknown);
     }
-    fmt::print(stderr, "Notice: dropped from {}, as they are not in the vocabulary: {}\n", key, unknown);
+    if (!unknown_characters.quiet) {
+      fmt::print(stderr, "Notice: dropped from {}, as they are not in the vocabulary: {}\n", key, unknown);
+    }
   }
   return encoding.ids;
 }
@@ -82,7 +84,7 @@ Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int
 }
 
 Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, bool skip_unknown) {
+                         int64_t mask_token_id, const UnknownCharacters& unknown) {
   std::string given;  // everything but the masks, so that unknown characters are named once
   Template result;
   const auto append_fixed = [&](std::string_view part) {
@@ -103,7 +105,7 @@ Template infill_template(const std::string& text, const std::string& mask_charac
   if (text.empty()) {
     fail(ExitCode::bad_usage, "infill_text is empty. Give a text with '{}' at each position to fill.", mask_character);
   }
-  encode_text("infill_text", given, vocabulary, skip_unknown);
+  encode_text("infill_text", given, vocabulary, unknown);
   if (result.free_positions() == 0) {
     fail(ExitCode::bad_usage,
          "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",

@@ -138,4 +138,8 @@ at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, 
   return bias.to(device);
 }
 
+const char* dtype_name(at::ScalarType dtype) {
+  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+}
+
 }  // namespace demask

@@ -3,24 +3,35 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "demask/app/batching.h"
 #include "demask/app/interrupt.h"
 #include "demask/app/method.h"
+#include "demask/app/resolve.h"
+#include "demask/app/run_header.h"
 #include "demask/app/session.h"
-#include "demask/app/settings.h"
+#include "demask/app/shard.h"
+#include "demask/app/work.h"
+#include "demask/app/work_list.h"
 #include "demask/config/command_line.h"
+#include "demask/core/error.h"
 #include "demask/model/device.h"
+#include "demask/output/background_writer.h"
 #include "demask/output/inspection.h"
 #include "demask/output/progress.h"
+#include "demask/output/run_file.h"
 #include "demask/output/sample_writer.h"
 
 namespace demask {
@@ -31,9 +42,9 @@ class Observers : public Observer {
   void add(std::unique_ptr<Observer> observer) { observers_.push_back(std::move(observer)); }
   Observer* pointer() { return observers_.empty() ? nullptr : this; }
 
-  void on_batch(int64_t first_index, int64_t batch, int64_t steps, int64_t tokens_per_sample) override {
+  void on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) override {
     for (const auto& observer : observers_) {
-      observer->on_batch(first_index, batch, steps, tokens_per_sample);
+      observer->on_batch(indices, steps, tokens);
     }
   }
   void on_step(const StepView& view) override {
@@ -63,31 +74,42 @@ void use_all_cores() {
   }
 }
 
-// As users spell it.
-const char* to_name(at::ScalarType dtype) {
-  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+std::vector<std::pair<std::string, std::string>> describe_work(const Method& method, const Work& work,
+                                                               const std::string& prompts) {
+  auto lines = method.describe(*method.prepare(work.entries().front().item, /*quiet=*/true));
+  if (work.is_list()) {
+    const auto longest =
+        std::max_element(work.entries().begin(), work.entries().end(),
+                         [](const auto& left, const auto& right) { return left.length < right.length; });
+    lines.front().second = fmt::format("at most {} tokens", longest->length);
+    lines.insert(lines.begin(),
+                 {"prompts", fmt::format("{} of {}, {} samples", work.entries().size(), prompts, work.samples())});
+  }
+  return lines;
 }
 
-RunDescription describe_run(const Session& session, const Method& method) {
+RunDescription describe_run(const Session& session, const Method& method, const Work& work, const Shard& shard) {
   const Config& config = session.config;
   RunDescription run;
   run.method = config.sampling_method;
   run.checkpoint = session.checkpoint;
-  run.num_samples = config.num_samples;
-  run.first_sample = config.first_sample;
-  run.seed = config.seed;
+  run.num_samples = work.samples();
+  run.first_sample = work.first();
   run.mask_token_id = session.mask_token_id;
   run.header = {{fmt::format("demask {}", DEMASK_VERSION), ""},
                 {"method", config.sampling_method},
                 {"checkpoint", fmt::format("{} ({})", session.checkpoint, session.model->info().description)},
-                {"device", fmt::format("{}, {}", session.device.str(), to_name(session.model->info().dtype))},
+                {"device", fmt::format("{}, {}", session.device.str(), dtype_name(session.model->info().dtype))},
                 {"seed", std::to_string(config.seed)}};
-  run.header.insert(run.header.end(), method.header.begin(), method.header.end());
-  run.settings = settings_json(config);
+  const auto lines = describe_work(method, work, config.prompts.value_or(""));
+  run.header.insert(run.header.end(), lines.begin(), lines.end());
+  if (shard.count > 1) {
+    run.header.emplace_back("shard", fmt::format("{} of {}, counted from 0", shard.index, shard.count));
+  }
   return run;
 }
 
-std::unique_ptr<Observers> make_observers(const Session& session) {
+std::unique_ptr<Observers> make_observers(const Session& session, int64_t samples) {
   const Config& config = session.config;
   auto observers = std::make_unique<Observers>();
   if (config.show_progress) {
@@ -95,7 +117,7 @@ std::unique_ptr<Observers> make_observers(const Session& session) {
     // A line that redraws itself would run into the views that are printed below it.
     options.terminal = isatty(STDERR_FILENO) != 0 && !config.use_verbose_logging && !config.log_debug;
     options.diffusion = config.sampling_method == "diffusion";
-    options.total_samples = config.num_samples;
+    options.total_samples = samples;
     observers->add(std::make_unique<Progress>(stderr, options));
   }
   if (config.use_verbose_logging || config.log_debug) {
@@ -108,49 +130,185 @@ std::unique_ptr<Observers> make_observers(const Session& session) {
   return observers;
 }
 
-void sample_and_write(const Session& session, const Method& method) {
+// Where a run stands between its shard, what an interrupted run left of it, and what it is to do.
+struct Assignment {
+  IndexRange range;
+  std::function<bool(int64_t)> done = [](int64_t) { return false; };
+  int64_t left = 0;  // samples to draw
+};
+
+IndexRange range_of(const Work& work, const Shard& shard) {
+  std::vector<std::pair<int64_t, double>> counts_and_costs;
+  counts_and_costs.reserve(work.entries().size());
+  for (const WorkEntry& entry : work.entries()) {
+    counts_and_costs.emplace_back(entry.samples, static_cast<double>(entry.length));
+  }
+  const auto [first, last] = shard_range(counts_and_costs, shard);
+  return {work.first() + first, last - first};
+}
+
+std::vector<Record> to_records(const Session& session, const Work& work, const PlannedBatch& batch,
+                               std::vector<Sample> samples) {
+  std::vector<Record> records;
+  records.reserve(batch.size());
+  for (size_t k = 0; k < batch.size(); ++k) {
+    const WorkEntry& entry = work.entry_of(batch[k].index);
+    Record record;
+    record.index = batch[k].index;
+    record.number = batch[k].index - entry.first;
+    record.prompt_id = entry.item.id;
+    record.seed = static_cast<uint64_t>(entry.item.seed.value_or(session.config.seed));
+    record.tokens = std::move(samples[k].tokens);
+    record.self_confidence = samples[k].self_confidence;
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+// A run file for the samples of the range, and what is there of them.
+std::unique_ptr<RunFile> open_run_file(const Session& session, const Work& work, const Shard& shard,
+                                       Assignment& assignment) {
+  RunFileOptions options;
+  options.path = *session.config.output;
+  options.header = run_header(session, work, shard, assignment.range);
+  options.not_compared = places_in_header();
+  options.range = assignment.range;
+  options.resume = session.config.resume;
+  auto file = std::make_unique<RunFile>(options);
+  std::set<int64_t> held;
+  for (const auto& [index, line] : file->held()) {
+    held.insert(index);
+  }
+  const int64_t next = file->next();
+  assignment.done = [next, held = std::move(held)](int64_t index) { return index < next || held.count(index) != 0; };
+  return file;
+}
+
+int64_t count_left(const Assignment& assignment) {
+  int64_t left = 0;
+  for (int64_t index = assignment.range.first; index < assignment.range.end(); ++index) {
+    left += assignment.done(index) ? 0 : 1;
+  }
+  return left;
+}
+
+[[noreturn]] void end_interrupted(const Config& config, int64_t drawn, int64_t asked) {
+  const bool terminated = stop_signal() == SIGTERM;
+  const bool resumable = config.output && is_json_lines(*config.output);
+  fail(terminated ? ExitCode::terminated : ExitCode::interrupted, "interrupted after {} of {} samples.{}", drawn, asked,
+       drawn == asked ? ""
+       : resumable
+           ? fmt::format(" They are in '{}'; the same command with --resume=True goes on from there.", *config.output)
+           : " An --output that ends in .jsonl could be gone on with.");
+}
+
+// Lines of the list that were left out: the run has done what it could.
+void report_bad_lines(const Work& work, const std::string& name) {
+  if (work.bad_lines().empty()) {
+    return;
+  }
+  constexpr size_t most_named = 20;
+  std::string message = fmt::format("{} lines of {} were left out:", work.bad_lines().size(), name);
+  for (size_t i = 0; i < work.bad_lines().size() && i < most_named; ++i) {
+    message += fmt::format("\n  {}:{}: {}", name, work.bad_lines()[i].line, work.bad_lines()[i].reason);
+  }
+  if (work.bad_lines().size() > most_named) {
+    message += fmt::format("\n  and {} more", work.bad_lines().size() - most_named);
+  }
+  throw Error(ExitCode::failed, message);
+}
+
+void sample_and_write(const Session& session, const Method& method, const Work& work, const Shard& shard) {
   const Config& config = session.config;
-  const RunDescription description = describe_run(session, method);
+  Assignment assignment;
+  assignment.range = range_of(work, shard);
+  const RunDescription description = describe_run(session, method, work, shard);
   std::vector<std::unique_ptr<SampleWriter>> writers;
   writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description, *session.vocabulary));
-  if (config.output) {
-    writers.push_back(make_file_writer(*config.output, description, *session.vocabulary));
+  if (config.output && is_json_lines(*config.output)) {
+    writers.push_back(
+        make_json_lines_writer(open_run_file(session, work, shard, assignment), description, *session.vocabulary));
+  } else if (config.output) {
+    writers.push_back(make_text_file_writer(*config.output, description, *session.vocabulary));
   }
-  for (const auto& writer : writers) {
-    writer->begin();
+  const int64_t left = count_left(assignment);
+  if (config.resume && left < assignment.range.count) {
+    notice(fmt::format("{} of {} samples are in '{}' already.", assignment.range.count - left, assignment.range.count,
+                       *config.output));
   }
+  BackgroundWriter output(std::move(writers));
 
-  const std::unique_ptr<Observers> observers = make_observers(session);
+  const std::unique_ptr<Observers> observers = make_observers(session, left);
   const auto started = std::chrono::steady_clock::now();
-  std::chrono::duration<double> writing{};
-  const BatchPlan plan{config.first_sample, config.num_samples,
-                       choose_batch_size(config.batch_size, config.num_samples, method.length,
-                                         session.model->info().output_size, session.device)};
-  for_each_batch(plan, session.device, [&](int64_t first, int64_t count) {
-    const std::vector<Sample> samples = method.draw(first, count, observers->pointer());
-    const auto drawn = std::chrono::steady_clock::now();
-    for (const Sample& sample : samples) {
-      for (const auto& writer : writers) {
-        writer->write(sample);
-      }
-    }
-    writing += std::chrono::steady_clock::now() - drawn;
-  });
-
+  BatchPlanner planner(work, method, assignment.range.first, assignment.range.end(), assignment.done);
   RunTotals totals;
-  totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started - writing).count();
-  totals.samples = config.num_samples;
-  totals.tokens = config.num_samples * method.generated;
-  totals.forwards = method.forwards();
-  for (const auto& writer : writers) {
-    writer->finish(totals);
+  const auto run_batch = [&](const PlannedBatch& batch) {
+    std::vector<Request> requests;
+    requests.reserve(batch.size());
+    int64_t tokens = 0;
+    for (const PlannedSample& sample : batch) {
+      requests.push_back(sample.request);
+      tokens += sample.request.prompt->generated;
+    }
+    std::vector<Sample> samples = method.draw(requests, observers->pointer());
+    output.write(to_records(session, work, batch, std::move(samples)), planner.frontier());
+    totals.samples += static_cast<int64_t>(batch.size());
+    totals.tokens += tokens;
+  };
+  if (left > 0) {
+    for_each_batch(planner, choose_batch_size(session, method, work, left), session.device, run_batch,
+                   [] { return stop_signal() != 0; });
   }
+  totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  totals.forwards = method.forwards();
+  if (totals.samples < left) {
+    output.write({}, assignment.range.end());  // those drawn before their turn need wait no more
+    output.drain();
+    end_interrupted(config, totals.samples, left);
+  }
+  output.finish(totals);
+  if (stop_signal() != 0) {
+    end_interrupted(config, totals.samples, left);
+  }
+  report_bad_lines(work, config.prompts.value_or(""));
+}
+
+// Which part of the work this process does, and the names and the device that follow from it.
+Shard settle_shard(Config& config) {
+  const Shard shard = config.shard ? parse_shard(*config.shard, process_environment()) : Shard{};
+  if (shard.count > 1 && config.output && !has_shard_field(*config.output)) {
+    fail(ExitCode::bad_usage,
+         "output='{}' would be written by all {} shards: put {{shard}} into its name, such as "
+         "'samples-{{shard}}.jsonl'.",
+         *config.output, shard.count);
+  }
+  if (config.seed == -1 && (shard.count > 1 || config.resume)) {
+    fail(ExitCode::bad_usage,
+         "seed=-1 draws another seed in every {}, so that they would not belong together: give a seed.",
+         config.resume ? "run" : "shard");
+  }
+  if (config.output) {
+    config.output = expand_shard_name(*config.output, shard);
+  }
+  if (!shard.source.empty() && config.shard == "auto") {
+    notice(fmt::format("shard {}/{}, by {}.", shard.index, shard.count, shard.source));
+  }
+  const int64_t devices = shard.local_rank ? cuda_device_count() : 0;
+  if (devices > 0 && (config.device == "auto" || config.device == "cuda")) {
+    // A launcher may show each process one device only, its own.
+    config.device = fmt::format("cuda:{}", *shard.local_rank % devices);
+    if (*shard.local_rank >= devices && devices > 1) {
+      notice(fmt::format("local rank {} shares {}: there are {} devices.", *shard.local_rank, config.device, devices));
+    }
+  }
+  return shard;
 }
 
 }  // namespace
 
 void run(const std::vector<std::string>& arguments) {
-  const CommandLine command = parse_command_line(arguments);
+  CommandLine command = parse_command_line(arguments);
+  Config& config = command.parsed.config;
   switch (command.action) {
     case CommandLine::Action::help:
       fmt::print("{}", help_text());
@@ -159,15 +317,27 @@ void run(const std::vector<std::string>& arguments) {
       fmt::print("demask {} ({})\n", DEMASK_VERSION, libtorch_description());
       return;
     case CommandLine::Action::print_config:
-      fmt::print("{}", print_config(command.parsed.config));
+      fmt::print("{}", print_config(config));
       return;
     case CommandLine::Action::run:
       break;
   }
+  if (config.merge) {
+    install_signal_handlers();
+    merge_run_files(*config.merge, *config.output, places_in_header());
+    return;
+  }
   install_signal_handlers();
   use_all_cores();
+  const Shard shard = settle_shard(config);
+  std::optional<WorkList> list;
+  if (config.prompts) {
+    list = read_work_list(*config.prompts, config.on_error == "skip");
+  }
   const Session session = open_session(command.parsed);
-  sample_and_write(session, make_method(session, command.parsed));
+  const Method method = make_method(session, command.parsed);
+  const Work work = list ? Work(session, method, std::move(*list)) : Work(session, method);
+  sample_and_write(session, method, work, shard);
   end_process_if_slow_to_end(session.device);
 }
 

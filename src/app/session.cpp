@@ -51,7 +51,8 @@ Session open_session(const ParsedConfig& parsed) {
          "with --checkpoint_name.",
          session.checkpoint);
   }
-  const std::string path = vocabulary_path(config, info);
+  session.vocabulary_path = vocabulary_path(config, info);
+  const std::string& path = session.vocabulary_path;
   session.vocabulary = std::make_unique<Vocabulary>(Vocabulary::read(path));
   check_vocabulary(*session.vocabulary, path, info, session.checkpoint);
   session.mask_token_id = resolve_mask_token(config.mask_token_id, *session.vocabulary, info);
@@ -63,6 +64,9 @@ Session open_session(const ParsedConfig& parsed) {
     std::vector<std::string> inputs = {session.checkpoint, path};
     if (config.remasking_checkpoint_name) {
       inputs.push_back(remasking_checkpoint_path(config));
+    }
+    if (config.prompts) {
+      inputs.push_back(*config.prompts);
     }
     check_output(*config.output, inputs);
   }

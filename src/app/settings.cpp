@@ -11,8 +11,10 @@
 namespace demask {
 namespace {
 
-constexpr std::array<std::string_view, 8> no_effect_on_text = {
-    "num_samples", "first_sample", "batch_size", "seed", "show_progress", "use_verbose_logging", "log_debug", "output"};
+// How a run is cut up, shown and stored, and what stands beside the settings: their number, seed, device and precision.
+constexpr std::array<std::string_view, 15> left_out = {
+    "num_samples", "first_sample", "batch_size", "seed",     "device", "dtype", "show_progress", "use_verbose_logging",
+    "log_debug",   "output",       "prompts",    "on_error", "resume", "shard", "merge"};
 
 nlohmann::ordered_json to_json(const Literal& literal) {
   return std::visit(
@@ -38,7 +40,7 @@ nlohmann::ordered_json to_json(const Literal& literal) {
 nlohmann::ordered_json settings_json(const Config& config) {
   nlohmann::ordered_json settings = nlohmann::ordered_json::object();
   for (const Field& field : fields()) {
-    if (std::find(no_effect_on_text.begin(), no_effect_on_text.end(), field.name) == no_effect_on_text.end()) {
+    if (std::find(left_out.begin(), left_out.end(), field.name) == left_out.end()) {
       settings[std::string(field.name)] = to_json(value_of(field, config));
     }
   }

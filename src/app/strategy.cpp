@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <optional>
+#include <utility>
 
 #include "demask/app/session.h"
 #include "demask/core/error.h"
@@ -137,18 +140,94 @@ Plan spend(int64_t forwards, const Cost& cost, int64_t least_steps, PlanFor plan
   return {};
 }
 
-int64_t iterations_of(const ParsedConfig& parsed) {
-  const Config& config = parsed.config;
-  if (config.schedule_type != "custom") {
-    return config.diffusion_iterations;
+int64_t iterations_of(const Config& config) {
+  return config.schedule_type == "custom" ? static_cast<int64_t>(config.masking_ratios->size())
+                                          : config.diffusion_iterations;
+}
+
+int64_t count_blocks(const Config& config, int64_t free) {
+  return static_cast<int64_t>(block_sizes(free, config.block_length).size());
+}
+
+// Of a whole text in `blocks` blocks.
+Pace pace_of(const Config& config, int64_t blocks) {
+  Pace pace;
+  pace.schedule = schedule_of(config);
+  pace.block_length = config.block_length;
+  pace.reveals_only = only_reveals(config);
+  pace.keeps_drawing = config.strategy == "best";
+  pace.steps = iterations_of(config) * (config.schedule_type == "custom" ? blocks : 1);  // each follows the whole list
+  if (is_ancestral(config) && config.forwards) {
+    pace.steps = *config.forwards / (config.cfg_scale > 0 ? 2 : 1);
   }
-  const auto iterations = static_cast<int64_t>(config.masking_ratios->size());
-  if (parsed.given.count("diffusion_iterations") != 0 && config.diffusion_iterations != iterations) {
+  return pace;
+}
+
+// Says which of the settings given have no use.
+void notice_unused(const ParsedConfig& parsed, const RevealPolicy& policy) {
+  const Config& config = parsed.config;
+  const int64_t iterations = iterations_of(config);
+  if (parsed.given.count("diffusion_iterations") == 0) {
+    return;
+  }
+  if (config.diffusion_iterations != iterations) {
     notice(fmt::format("masking_ratios has {} ratios, so there are {} iterations, not diffusion_iterations={}.",
                        iterations, iterations, config.diffusion_iterations));
   }
-  return iterations;
+  if (policy.decides_counts() && !is_ancestral(config) && !config.forwards) {
+    notice(
+        fmt::format("diffusion_iterations has no use with strategy='{}', which ends when all is filled; forwards "
+                    "says how many to spend.",
+                    config.strategy));
+  }
 }
+
+// The plan that is the same for every sample with so many free positions.
+Plan common_plan(const Config& config, const Cost& cost, bool decides_counts, int64_t free) {
+  const int64_t blocks = count_blocks(config, free);
+  const Pace pace = pace_of(config, blocks);
+  const auto plan_for = [&](int64_t steps) {
+    Pace paced = pace;
+    paced.steps = steps;
+    return decides_counts ? open_plan(paced, free) : scheduled_plan(paced, free);
+  };
+  if (config.forwards) {
+    Plan plan = spend(*config.forwards, cost, blocks, plan_for);
+    if (plan.empty()) {
+      fail(ExitCode::bad_usage,
+           "forwards={} cannot be spent exactly by strategy='{}' on {} positions to fill{}: {} a step{}{}. Choose "
+           "another number.",
+           *config.forwards, config.strategy, free, blocks > 1 ? fmt::format(" in {} blocks", blocks) : "", cost.step,
+           cost.judging > 0 ? fmt::format(", {} more where it is judged", cost.judging) : "",
+           only_reveals(config) || decides_counts ? ", and a step for each position at most" : "");
+    }
+    return plan;
+  }
+  Plan plan = plan_for(decides_counts ? free : pace.steps);
+  if (cost.judging > 0) {
+    // Of the forwards that they come to, those that judge are the share.
+    const double steps = static_cast<double>(plan.size()), share = cost.judged_share;
+    const double judged = share < 1 ? steps * share / (1 - share) : steps;
+    plan = judge_last(std::move(plan), static_cast<int64_t>(judged));
+  }
+  return plan;
+}
+
+// What was worked out for each number of free positions; prompts are made ready while others are drawn.
+class PlanCache {
+ public:
+  explicit PlanCache(std::function<Plan(int64_t free)> make) : make_(std::move(make)) {}
+  Plan operator()(int64_t free) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = plans_.find(free);
+    return found != plans_.end() ? found->second : plans_.emplace(free, make_(free)).first->second;
+  }
+
+ private:
+  std::function<Plan(int64_t free)> make_;
+  std::mutex mutex_;
+  std::map<int64_t, Plan> plans_;
+};
 
 }  // namespace
 
@@ -205,78 +284,34 @@ std::unique_ptr<RevealPolicy> make_policy(const Config& config, WatchedModel* re
   return std::make_unique<RandomRemasking>();
 }
 
-int64_t plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options) {
+int64_t planned_steps(const Config& config, int64_t free) {
+  return pace_of(config, count_blocks(config, free)).steps;
+}
+
+void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, DiffusionOptions& options) {
   const Config& config = parsed.config;
   options.block_length = config.block_length;
   options.cfg_scale = config.cfg_scale;
   options.temperature_end = config.temperature_end;
-
-  Pace pace;
-  pace.schedule = schedule_of(config);
-  pace.block_length = config.block_length;
-  pace.reveals_only = only_reveals(config);
-  pace.keeps_drawing = config.strategy == "best";
-  pace.steps = iterations_of(parsed);
-  const auto blocks = static_cast<int64_t>(block_sizes(free, config.block_length).size());
-  if (config.schedule_type == "custom") {
-    pace.steps *= blocks;  // each follows the whole list
-  }
+  notice_unused(parsed, policy);
   const Cost cost = cost_of(config, policy);
-
   if (is_ancestral(config)) {
-    if (config.forwards) {
-      if (*config.forwards % cost.step != 0) {
-        fail(ExitCode::bad_usage, "forwards={}: with cfg_scale={} each step takes two; make it even.", *config.forwards,
-             config.cfg_scale);
-      }
-      pace.steps = *config.forwards / cost.step;
+    if (config.forwards && *config.forwards % cost.step != 0) {
+      fail(ExitCode::bad_usage, "forwards={}: with cfg_scale={} each step takes two; make it even.", *config.forwards,
+           config.cfg_scale);
     }
-    const auto plan = [pace, remasking = remasking_of(config), seed = options.seed, skips_idle = !config.forwards](
-                          int64_t sample_index, int64_t positions) {
-      return ancestral_plan(pace, remasking, seed, sample_index, positions, skips_idle);
+    options.plan = [config](const Stream& stream, int64_t free) {
+      return ancestral_plan(pace_of(config, count_blocks(config, free)), remasking_of(config), stream, free,
+                            /*skips_idle=*/!config.forwards);
     };
-    plan(0, free);  // so that what does not fit is said at once
-    options.plan = plan;
     options.plan_per_sample = true;
-    return pace.steps;
+    return;
   }
-
-  const auto plan_for = [&](int64_t steps) {
-    Pace paced = pace;
-    paced.steps = steps;
-    return policy.decides_counts() ? open_plan(paced, free) : scheduled_plan(paced, free);
-  };
-  Plan plan;
-  if (config.forwards) {
-    plan = spend(*config.forwards, cost, blocks, plan_for);
-    if (plan.empty()) {
-      const bool reveals = only_reveals(config) || policy.decides_counts();
-      fail(ExitCode::bad_usage,
-           "forwards={} cannot be spent exactly by strategy='{}' on {} positions to fill{}: {} a step{}{}. Choose "
-           "another number.",
-           *config.forwards, config.strategy, free, blocks > 1 ? fmt::format(" in {} blocks", blocks) : "", cost.step,
-           cost.judging > 0 ? fmt::format(", {} more where it is judged", cost.judging) : "",
-           reveals ? ", and a step for each position at most" : "");
-    }
-    options.spends_all = policy.decides_counts();
-  } else {
-    plan = plan_for(policy.decides_counts() ? free : pace.steps);
-    if (cost.judging > 0) {
-      // Of the forwards that they come to, those that judge are the share.
-      const double steps = static_cast<double>(plan.size()), share = cost.judged_share;
-      const double judged = share < 1 ? steps * share / (1 - share) : steps;
-      plan = judge_last(std::move(plan), static_cast<int64_t>(judged));
-    }
-    if (policy.decides_counts() && parsed.given.count("diffusion_iterations") != 0) {
-      notice(
-          fmt::format("diffusion_iterations has no use with strategy='{}', which ends when all is filled; forwards "
-                      "says how many to spend.",
-                      config.strategy));
-    }
-  }
-  const auto steps = static_cast<int64_t>(plan.size());
-  options.plan = [plan = std::move(plan)](int64_t /*sample_index*/, int64_t /*free*/) { return plan; };
-  return steps;
+  options.spends_all = config.forwards && policy.decides_counts();
+  const auto plans = std::make_shared<PlanCache>([config, cost, decides = policy.decides_counts()](int64_t free) {
+    return common_plan(config, cost, decides, free);
+  });
+  options.plan = [plans](const Stream& /*stream*/, int64_t free) { return (*plans)(free); };
 }
 
 std::string describe_strategy(const Config& config) {

@@ -272,6 +272,7 @@ Examples:
   demask --sampling_method=standard --max_new_tokens=100 --start_text="To be or not to be"
   demask configs/high_quality.py --seed=7 --output=samples.jsonl
   demask --infill_text="ROMEO: ########" --temperature=0.6
+  demask --prompts=prompts.jsonl --output=samples.jsonl --resume=True
 )";
   const Config defaults;
   std::string_view group;
@@ -291,7 +292,7 @@ Other:
   --version                           versions of demask and LibTorch, and whether CUDA is there
   --print_config                      the effective configuration, as a config file
 
-Exit codes: 0 done; 2 bad usage; 3 an input is missing or unreadable; 4 failed while running; 130 interrupted.
+Exit codes: 0 done; 2 bad usage; 3 an input is missing or unreadable; 4 failed while running; 130 interrupted, 143 by SIGTERM.
 )";
 }
 

@@ -29,6 +29,7 @@ constexpr std::string_view diffusion = "Diffusion";
 constexpr std::string_view strategies = "Strategies of diffusion; None is each one's own default";
 constexpr std::string_view standard = "Standard sampling";
 constexpr std::string_view watching = "Output and watching it work";
+constexpr std::string_view scale = "Many prompts, many machines, long runs";
 
 bool is_resume(const std::string& text) {
   return text == "resume";
@@ -188,6 +189,15 @@ std::vector<Field> make_fields() {
       {"use_verbose_logging", &C::use_verbose_logging, anything, watching, "show the first sample at every step"},
       {"log_debug", &C::log_debug, anything, watching, "show what the model thought at every step"},
       {"output", &C::output, anything, watching, "also write the samples to this file; .jsonl: one object a sample"},
+
+      {"prompts", &C::prompts, anything, scale,
+       "file of prompts, .txt: one a line, .jsonl: one object a line; -: stdin. Each gets num_samples, by default 1"},
+      {"on_error", &C::on_error, Choices{"stop", "skip"}, scale,
+       "lines of prompts that cannot be used: refuse the file, or leave them out and exit with 4 at the end"},
+      {"resume", &C::resume, anything, scale, "go on with the .jsonl output where it stops; what is there stays"},
+      {"shard", &C::shard, anything, scale,
+       "k/n: make part k, from 0, of n; auto: as torchrun, mpirun or srun say. {shard} in output is k"},
+      {"merge", &C::merge, anything, scale, "put the files of shards, such as 'out-*.jsonl', together into output"},
   };
 }
 
@@ -566,6 +576,41 @@ void settle_strategy(ParsedConfig& parsed) {
   }
 }
 
+bool is_json_lines(const std::optional<std::string>& output) {
+  constexpr std::string_view ending = ".jsonl";
+  return output && output->size() >= ending.size() &&
+         output->compare(output->size() - ending.size(), ending.size(), ending) == 0;
+}
+
+void settle_scale(ParsedConfig& parsed) {
+  Config& config = parsed.config;
+  if (config.merge && !config.output) {
+    fail(ExitCode::bad_usage, "merge='{}' needs an output to write to: --output=FILE.jsonl.", *config.merge);
+  }
+  if (config.resume && !is_json_lines(config.output)) {
+    fail(ExitCode::bad_usage, "resume=True goes on with JSON lines: it needs an --output that ends in .jsonl{}.",
+         config.output ? fmt::format(", and '{}' does not", *config.output) : "");
+  }
+  if (config.on_error == "skip" && !config.prompts) {
+    fail(ExitCode::bad_usage, "on_error='skip' is for lines of --prompts, which is not given.");
+  }
+  if (!config.prompts) {
+    return;
+  }
+  if (!config.start_text.empty() || config.infill_text) {
+    fail(ExitCode::bad_usage, "prompts='{}' and {} exclude each other: put the text into the list.", *config.prompts,
+         config.infill_text ? "infill_text" : "start_text");
+  }
+  if (config.first_sample != 0) {
+    fail(ExitCode::bad_usage,
+         "first_sample={} has no place beside prompts, whose samples count from 0: --shard makes a part of them.",
+         config.first_sample);
+  }
+  if (parsed.given.count("num_samples") == 0) {
+    config.num_samples = 1;
+  }
+}
+
 }  // namespace
 
 void settle(ParsedConfig& parsed) {
@@ -588,6 +633,7 @@ void settle(ParsedConfig& parsed) {
   if (config.sampling_method == "standard" && given("temperature") && !given("std_temperature")) {
     config.std_temperature = config.temperature;
   }
+  settle_scale(parsed);
   settle_strategy(parsed);
 }
 

@@ -303,11 +303,13 @@ at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens
   return certainty;
 }
 
-at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step, int64_t positions,
-                   uint32_t purpose) {
+at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                   int64_t positions, uint32_t purpose) {
+  TORCH_INTERNAL_ASSERT(seeds.is_contiguous() && sample_indices.is_contiguous() && steps.is_contiguous());
   at::Tensor out = at::empty({sample_indices.size(0), positions}, sample_indices.options().dtype(at::kFloat));
-  launch::uniform(seed, sample_indices.const_data_ptr<int64_t>(), step.const_data_ptr<int64_t>(), purpose,
-                  out.data_ptr<float>(), out.size(0), positions, stream_of(out));
+  launch::uniform(seeds.const_data_ptr<int64_t>(), sample_indices.const_data_ptr<int64_t>(),
+                  steps.const_data_ptr<int64_t>(), steps.size(0) > 1 ? 1 : 0, purpose, out.data_ptr<float>(),
+                  out.size(0), positions, stream_of(out));
   check_launch();
   return out;
 }

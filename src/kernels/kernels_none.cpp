@@ -70,7 +70,7 @@ at::Tensor stable_probability(const at::Tensor& /*logits*/, const at::Tensor& /*
                               const at::Tensor& /*steady*/, const at::Tensor& /*broken*/) {
   absent();
 }
-at::Tensor uniform(uint64_t /*seed*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*step*/,
+at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*steps*/,
                    int64_t /*positions*/, uint32_t /*purpose*/) {
   absent();
 }

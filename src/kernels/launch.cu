@@ -1005,17 +1005,18 @@ __global__ void __launch_bounds__(measure_threads) stable_probability_kernel(Sta
   }
 }
 
-__global__ void uniform_kernel(philox::Key key, const int64_t* sample_indices, const int64_t* step, uint32_t purpose,
-                               float* out, int64_t batch, int64_t positions) {
+__global__ void uniform_kernel(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps,
+                               int64_t step_stride, uint32_t purpose, float* out, int64_t batch, int64_t positions) {
   const int64_t blocks = (positions + 3) / 4;
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (thread >= batch * blocks) return;
   const int64_t b = thread / blocks, block = thread % blocks;
   const int64_t index = sample_indices[b];
+  const auto seed = static_cast<uint64_t>(seeds[b]);
   const philox::Counter words = philox::generate(
-      {static_cast<uint32_t>(block), static_cast<uint32_t>(*step), static_cast<uint32_t>(index),
+      {static_cast<uint32_t>(block), static_cast<uint32_t>(steps[b * step_stride]), static_cast<uint32_t>(index),
        purpose << 24 | (static_cast<uint32_t>(index >> 32) & 0xFFFFFFU)},
-      key);
+      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
 #pragma unroll
   for (int w = 0; w < 4; ++w) {
     if (block * 4 + w < positions) out[b * positions + block * 4 + w] = philox::to_uniform(words[w]);
@@ -1145,11 +1146,10 @@ void stable_probability(Precision precision, const StabilityArguments& arguments
   with_type(precision, [&](auto type) { launch_stable_probability<decltype(type)>(arguments, stream); });
 }
 
-void uniform(uint64_t seed, const int64_t* sample_indices, const int64_t* step, uint32_t purpose, float* out,
-             int64_t batch, int64_t positions, cudaStream_t stream) {
+void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,
+             uint32_t purpose, float* out, int64_t batch, int64_t positions, cudaStream_t stream) {
   uniform_kernel<<<blocks_for(batch * ((positions + 3) / 4), 256), 256, 0, stream>>>(
-      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}, sample_indices, step, purpose, out, batch,
-      positions);
+      seeds, sample_indices, steps, step_stride, purpose, out, batch, positions);
 }
 
 }  // namespace demask::kernels::launch

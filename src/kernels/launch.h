@@ -130,8 +130,8 @@ struct StabilityArguments {
 };
 void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream);
 
-// out [batch, positions]; the numbers of sampling/noise.h.
-void uniform(uint64_t seed, const int64_t* sample_indices, const int64_t* step, uint32_t purpose, float* out,
-             int64_t batch, int64_t positions, cudaStream_t stream);
+// out [batch, positions]; the numbers of sampling/noise.h. seeds, sample_indices [batch]; steps step_stride apart.
+void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,
+             uint32_t purpose, float* out, int64_t batch, int64_t positions, cudaStream_t stream);
 
 }  // namespace demask::kernels::launch

@@ -33,6 +33,18 @@ int64_t system_memory_available_bytes() {
   return unlimited;
 }
 
+// A line of what the kernel says of this process; 0 where there is none.
+int64_t own_memory_bytes(const std::string& label) {
+  std::ifstream file("/proc/self/status");
+  for (std::string word; file >> word;) {
+    int64_t kib = 0;
+    if (word == label && file >> kib) {
+      return kib * 1024;
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 int64_t host_memory_available_bytes() {
@@ -40,6 +52,13 @@ int64_t host_memory_available_bytes() {
   const int64_t used = number_in("/sys/fs/cgroup/memory.current");
   const int64_t within_group = limit == unlimited || used == unlimited ? unlimited : std::max<int64_t>(limit - used, 0);
   return std::min(system_memory_available_bytes(), within_group);
+}
+
+int64_t peak_host_memory_bytes(const std::function<void()>& work) {
+  const int64_t before = own_memory_bytes("VmRSS:");
+  const bool reset = static_cast<bool>(std::ofstream("/proc/self/clear_refs") << "5" << std::flush);  // VmHWM = VmRSS
+  work();
+  return reset ? std::max<int64_t>(own_memory_bytes("VmHWM:") - before, 0) : 0;
 }
 
 bool is_out_of_memory(const std::exception& error) {

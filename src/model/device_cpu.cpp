@@ -28,6 +28,10 @@ int64_t free_memory_bytes(at::Device /*device*/) {
   return host_memory_available_bytes();
 }
 
+int64_t peak_memory_bytes(at::Device /*device*/, const std::function<void()>& work) {
+  return peak_host_memory_bytes(work);
+}
+
 std::string libtorch_description() {
   return fmt::format("LibTorch {}, built without CUDA", TORCH_VERSION);
 }

@@ -79,6 +79,18 @@ int64_t free_memory_bytes(at::Device device) {
   return static_cast<int64_t>(free);
 }
 
+int64_t peak_memory_bytes(at::Device device, const std::function<void()>& work) {
+  if (!device.is_cuda()) {
+    return peak_host_memory_bytes(work);
+  }
+  namespace allocator = c10::cuda::CUDACachingAllocator;
+  constexpr size_t all_pools = 0;
+  const int64_t before = allocator::getDeviceStats(device.index()).allocated_bytes[all_pools].current;
+  allocator::resetPeakStats(device.index());
+  work();
+  return allocator::getDeviceStats(device.index()).allocated_bytes[all_pools].peak - before;
+}
+
 std::string libtorch_description() {
   const int64_t devices = cuda_device_count();
   return fmt::format(

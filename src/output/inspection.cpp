@@ -73,9 +73,9 @@ void append_runs(const std::vector<int64_t>& tokens, int64_t sample, std::vector
 Inspection::Inspection(std::FILE* stream, const Vocabulary& vocabulary, const InspectionOptions& options)
     : stream_(stream), vocabulary_(vocabulary), options_(options) {}
 
-void Inspection::on_batch(int64_t first_index, int64_t batch, int64_t /*steps*/, int64_t /*tokens_per_sample*/) {
-  first_index_ = first_index;
-  drawn_.assign(static_cast<size_t>(batch), {});
+void Inspection::on_batch(const std::vector<int64_t>& indices, int64_t /*steps*/, int64_t /*tokens*/) {
+  indices_ = indices;
+  drawn_.assign(indices.size(), {});
 }
 
 void Inspection::on_step(const StepView& view) {
@@ -90,7 +90,7 @@ void Inspection::on_step(const StepView& view) {
 }
 
 std::string Inspection::verbose_iteration(const StepView& view) const {
-  std::string text = fmt::format("Iteration {}, sample {}\n", step_of_steps(view), first_index_);
+  std::string text = fmt::format("Iteration {}, sample {}\n", step_of_steps(view), indices_.front());
   text += fmt::format("  before:    {}\n", line_of(view.before[0]));
   text += fmt::format("  predicted: {}\n", line_of(view.filled[0]));
   text += fmt::format("  remasked:  {}\n", line_of(view.after[0]));
@@ -105,8 +105,9 @@ std::string Inspection::verbose_iteration(const StepView& view) const {
 }
 
 std::string Inspection::verbose_token(const StepView& view) const {
-  return fmt::format("Token {}/{}, sample {}: {} with probability {:.4f}\n", view.step + 1, view.steps, first_index_,
-                     name(view.filled[0][0].item<int64_t>()), view.probabilities[0][0].item<double>());
+  return fmt::format("Token {}/{}, sample {}: {} with probability {:.4f}\n", view.step + 1, view.steps,
+                     indices_.front(), name(view.filled[0][0].item<int64_t>()),
+                     view.probabilities[0][0].item<double>());
 }
 
 std::string Inspection::debug_view(const StepView& view) {
@@ -154,8 +155,8 @@ std::string Inspection::alternatives(const at::Tensor& probabilities, const at::
   std::string text = "  least certain:\n";
   for (int64_t i = 0; i < count; ++i) {
     const at::Tensor place = places[least_certain[i].item<int64_t>()];
-    text +=
-        fmt::format("    sample {} position {}:", first_index_ + place[0].item<int64_t>(), place[1].item<int64_t>());
+    text += fmt::format("    sample {} position {}:", indices_[static_cast<size_t>(place[0].item<int64_t>())],
+                        place[1].item<int64_t>());
     for (int64_t k = 0; k < tokens.size(1); ++k) {
       text += fmt::format(" {} {:.4f}", name(tokens[i][k].item<int64_t>()), top[i][k].item<double>());
     }
@@ -179,7 +180,7 @@ std::string Inspection::longest_runs(const std::vector<std::vector<int64_t>>& te
   for (size_t i = 0; i < std::min(runs.size(), shown_runs); ++i) {
     const Run& run = runs[i];
     text += fmt::format("{}{} x {} (sample {} position {})", separator, name(run.token), run.length,
-                        first_index_ + run.sample, run.position);
+                        indices_[static_cast<size_t>(run.sample)], run.position);
     separator = ", ";
   }
   return text + "\n";

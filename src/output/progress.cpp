@@ -36,9 +36,9 @@ Progress::~Progress() {
   end_line();
 }
 
-void Progress::on_batch(int64_t /*first_index*/, int64_t batch, int64_t /*steps*/, int64_t tokens_per_sample) {
-  batch_ = batch;
-  tokens_per_sample_ = tokens_per_sample;
+void Progress::on_batch(const std::vector<int64_t>& indices, int64_t /*steps*/, int64_t tokens) {
+  batch_ = static_cast<int64_t>(indices.size());
+  tokens_ = tokens;
   if (!started_) {
     started_ = true;
     start_ = options_.now();
@@ -62,6 +62,7 @@ void Progress::on_step(const StepView& view) {
 
 void Progress::on_batch_done() {
   finished_samples_ += batch_;
+  finished_tokens_ += tokens_;
   end_line();
 }
 
@@ -82,16 +83,15 @@ std::string Progress::outlook(const StepView& view) const {
     return "";
   }
   // Samples done, the batch at work counted by its share of steps, or where nobody knows how many, of filled positions.
-  const double share =
-      view.steps > 0 ? static_cast<double>(view.step + 1) / static_cast<double>(view.steps)
-                     : 1 - static_cast<double>(view.masked_after) / static_cast<double>(batch_ * tokens_per_sample_);
+  const double share = view.steps > 0 ? static_cast<double>(view.step + 1) / static_cast<double>(view.steps)
+                                      : 1 - static_cast<double>(view.masked_after) / static_cast<double>(tokens_);
   const double done = static_cast<double>(finished_samples_) + static_cast<double>(batch_) * share;
   if (done <= 0) {
     return "";
   }
   const double left = std::max(0.0, static_cast<double>(options_.total_samples) - done);
-  return fmt::format(", {:.0f} tokens/s, {} left", done * static_cast<double>(tokens_per_sample_) / elapsed_s,
-                     duration(left * elapsed_s / done));
+  const double tokens = static_cast<double>(finished_tokens_) + static_cast<double>(tokens_) * share;
+  return fmt::format(", {:.0f} tokens/s, {} left", tokens / elapsed_s, duration(left * elapsed_s / done));
 }
 
 std::string Progress::batch_range() const {

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
+#include "demask/model/device.h"
 #include "demask/sampling/confidence.h"
 #include "demask/sampling/noise.h"
 #include "demask/sampling/read_back.h"
@@ -13,12 +15,27 @@
 
 namespace demask {
 
+// The samples of one call.
+struct AutoregressiveSampler::Batch {
+  std::vector<Stream> streams;
+  std::vector<std::vector<int64_t>> beginnings;  // one token or more each
+  std::vector<int64_t> lengths;                  // at the end
+  int64_t shortest = 0;                          // beginning
+  int64_t longest = 0;                           // at the end
+  int64_t drawn = 0;                             // tokens, over all
+  bool ragged = false;                           // beginnings differ in length
+  bool uneven = false;                           // the texts do, at the end
+
+  int64_t size() const { return static_cast<int64_t>(streams.size()); }
+};
+
 // What a step reads and changes, at fixed addresses: a step recorded once serves every token of its phase, in every
 // batch of this shape.
 struct AutoregressiveSampler::Chain {
-  GrowingText text;
-  at::Tensor indices;  // [B] int64, global indices of the samples
-  at::Tensor step;     // [1] int64
+  GrowingText text;  // where beginnings differ in length, all of each stands in it from the start
+  Streams streams;
+  at::Tensor steps;  // [1] int64, tokens drawn so far; or [B], below 0 within a beginning
+  at::Tensor given;  // [B] int64, lengths of the beginnings; undefined where they are equal
   std::unique_ptr<DecodingSession> session;
   std::map<int64_t, std::unique_ptr<StepRunner>> runners;  // by phase of the session
 };
@@ -28,36 +45,49 @@ AutoregressiveSampler::AutoregressiveSampler(WatchedModel& model, Autoregressive
 
 AutoregressiveSampler::~AutoregressiveSampler() = default;
 
-// [B, P] with P >= 1
-at::Tensor AutoregressiveSampler::beginnings(int64_t first_index, int64_t batch,
-                                             const std::vector<int64_t>& prompt) const {
-  if (!prompt.empty()) {
-    return at::tensor(prompt, at::kLong).unsqueeze(0).expand({batch, -1});
+std::vector<AutoregressiveTask> consecutive(const Stream& first, int64_t count, const std::vector<int64_t>& prompt,
+                                            int64_t new_tokens) {
+  std::vector<AutoregressiveTask> tasks;
+  tasks.reserve(static_cast<size_t>(count));
+  for (int64_t k = 0; k < count; ++k) {
+    tasks.push_back({{first.seed, first.index + k}, &prompt, new_tokens});
   }
-  std::vector<int64_t> first;
-  for (int64_t b = 0; b < batch; ++b) {
-    const auto u = static_cast<double>(uniform_at(options_.seed, first_index + b, 0, 0, Purpose::first_token));
-    first.push_back(options_.first_tokens[static_cast<size_t>(u * static_cast<double>(options_.first_tokens.size()))]);
-  }
-  return at::tensor(first, at::kLong).unsqueeze(1);
+  return tasks;
 }
 
-void AutoregressiveSampler::prepare(int64_t first_index, const at::Tensor& beginning) {
+void AutoregressiveSampler::prepare(const Batch& batch) {
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
-  const int64_t batch = beginning.size(0), length = beginning.size(1) + options_.max_new_tokens;
-  if (!chain_ || chain_->text.tokens.size(0) != batch || chain_->text.tokens.size(1) != length) {
+  const int64_t size = batch.size();
+  if (!chain_ || chain_->text.tokens.size(0) != size || chain_->text.tokens.size(1) != batch.longest ||
+      chain_->given.defined() != batch.ragged) {
     chain_.reset();  // first, for its memory
     chain_ = std::make_unique<Chain>();
-    chain_->text = {at::empty({batch, length}, integers), at::empty({1}, integers)};
-    chain_->indices = at::empty({batch}, integers);
-    chain_->step = at::empty({1}, integers);
+    chain_->text = {at::empty({size, batch.longest}, integers), at::empty({1}, integers)};
+    chain_->streams = {at::empty({size}, integers), at::empty({size}, integers)};
+    chain_->steps = at::empty({batch.ragged ? size : 1}, integers);
+    if (batch.ragged) {
+      chain_->given = at::empty({size}, integers);
+    }
     chain_->session = model_.begin(chain_->text);
   }
-  send(at::arange(first_index, first_index + batch, at::kLong), chain_->indices);
-  send(beginning.contiguous(), chain_->text.tokens.narrow(1, 0, beginning.size(1)));
-  chain_->text.position.fill_(beginning.size(1) - 1);
-  chain_->step.zero_();
-  chain_->session->restart(beginning.size(1));
+  const Streams streams = to_tensors(batch.streams);
+  send(streams.seeds, chain_->streams.seeds);
+  send(streams.indices, chain_->streams.indices);
+  at::Tensor tokens = at::zeros({size, batch.longest}, at::kLong), given = at::empty({size}, at::kLong);
+  for (int64_t b = 0; b < size; ++b) {
+    const std::vector<int64_t>& beginning = batch.beginnings[static_cast<size_t>(b)];
+    std::copy(beginning.begin(), beginning.end(), tokens.data_ptr<int64_t>() + b * batch.longest);
+    given.data_ptr<int64_t>()[b] = static_cast<int64_t>(beginning.size());
+  }
+  send(tokens, chain_->text.tokens);
+  if (batch.ragged) {
+    send(given, chain_->given);
+    send(batch.shortest - given, chain_->steps);
+  } else {
+    chain_->steps.zero_();
+  }
+  chain_->text.position.fill_(batch.shortest - 1);
+  chain_->session->restart(batch.shortest);
 }
 
 void AutoregressiveSampler::step(StepView* view) {
@@ -69,11 +99,17 @@ void AutoregressiveSampler::step(StepView* view) {
           ? logits
           : penalize_repetition_of_next(logits, last_tokens(chain.text, draw.repetition_window),
                                         draw.repetition_penalty, draw.repetition_window);
-  const at::Tensor uniforms = uniform(options_.seed, chain.indices, chain.step, 1, Purpose::draw).squeeze(1);
-  const Draw next = draw_tokens_where({}, {}, penalized, options_.forbidden, uniforms, draw, model_.broken());
   chain.text.position.add_(1);
+  at::Tensor steps = chain.steps, wanted, given;
+  if (chain.given.defined()) {
+    steps = steps.clamp_min(0);
+    wanted = chain.given <= chain.text.position;
+    given = chain.text.tokens.index_select(1, chain.text.position).squeeze(1);
+  }
+  const at::Tensor uniforms = uniform(chain.streams, steps, 1, Purpose::draw).squeeze(1);
+  const Draw next = draw_tokens_where(wanted, given, penalized, options_.forbidden, uniforms, draw, model_.broken());
   chain.text.tokens.index_copy_(1, chain.text.position, next.ids.unsqueeze(1));
-  chain.step.add_(1);
+  chain.steps.add_(1);
   if (view != nullptr) {
     view->logits = logits;
     view->filled = next.ids.unsqueeze(1);
@@ -95,19 +131,70 @@ void AutoregressiveSampler::run_step(int64_t more) {
   runner->run(more);
 }
 
-std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t batch,
-                                                  const std::vector<int64_t>& prompt, Observer* observer,
-                                                  const std::function<bool()>& interrupted) {
+at::Tensor AutoregressiveSampler::confidence_of(const Batch& batch) {
+  const at::Tensor& tokens = chain_->text.tokens;
+  const ModelInfo& info = model_.info();
+  if (batch.uneven && info.causal && (info.block_size == 0 || batch.longest <= info.block_size)) {
+    ++forwards_;
+    return next_token_confidence(model_, tokens, batch.lengths);  // what follows a text does not change it
+  }
+  std::map<int64_t, std::vector<int64_t>> rows_of;  // by length
+  for (size_t b = 0; b < batch.lengths.size(); ++b) {
+    rows_of[batch.lengths[b]].push_back(static_cast<int64_t>(b));
+  }
+  const at::Tensor confidence = at::empty({batch.size()}, tokens.options().dtype(at::kDouble));
+  for (const auto& [length, rows] : rows_of) {
+    const at::Tensor where = at::tensor(rows, at::kLong).to(tokens.device());
+    confidence.index_copy_(0, where, next_token_confidence(model_, tokens.index_select(0, where).narrow(1, 0, length)));
+    ++forwards_;
+  }
+  return confidence;
+}
+
+AutoregressiveSampler::Batch AutoregressiveSampler::make_batch(const std::vector<AutoregressiveTask>& tasks) const {
+  Batch batch;
+  for (const AutoregressiveTask& task : tasks) {
+    batch.streams.push_back(task.stream);
+    batch.beginnings.push_back(*task.prompt);
+    if (task.prompt->empty()) {
+      const auto u = static_cast<double>(uniform_at(task.stream, 0, 0, Purpose::first_token));
+      const auto count = static_cast<double>(options_.first_tokens.size());
+      batch.beginnings.back().push_back(options_.first_tokens[static_cast<size_t>(u * count)]);
+    }
+    const auto given = static_cast<int64_t>(batch.beginnings.back().size());
+    batch.ragged = batch.ragged || given != static_cast<int64_t>(batch.beginnings.front().size());
+    batch.shortest = batch.lengths.empty() ? given : std::min(batch.shortest, given);
+    batch.lengths.push_back(given + task.new_tokens);
+    batch.longest = std::max(batch.longest, batch.lengths.back());
+    batch.uneven = batch.uneven || batch.lengths.back() != batch.lengths.front();
+    batch.drawn += task.new_tokens;
+  }
+  return batch;
+}
+
+void AutoregressiveSampler::try_step(const std::vector<AutoregressiveTask>& tasks) {
   const c10::InferenceMode inference;
-  const int64_t steps = options_.max_new_tokens;
-  prepare(first_index, beginnings(first_index, batch, prompt));
+  const Batch batch = make_batch(tasks);
+  prepare(batch);
+  step(nullptr);
+  const int64_t forwards = forwards_;
+  confidence_of(batch);
+  forwards_ = forwards;
+  synchronize(model_.device());
+  chain_.reset();
+}
+
+std::vector<Sample> AutoregressiveSampler::sample(const std::vector<AutoregressiveTask>& tasks, Observer* observer) {
+  const c10::InferenceMode inference;
+  const Batch batch = make_batch(tasks);
+  const int64_t steps = batch.longest - batch.shortest;
+  prepare(batch);
   const at::Tensor& tokens = chain_->text.tokens;
   if (observer != nullptr) {
-    observer->on_batch(first_index, batch, steps, steps);
+    observer->on_batch(indices_of(batch.streams), steps, batch.drawn);
   }
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
   for (int64_t number = 0; number < steps; ++number) {
-    throw_if_interrupted(interrupted);
     StepView view;
     if (shows_tensors) {
       step(&view);
@@ -119,14 +206,16 @@ std::vector<Sample> AutoregressiveSampler::sample(int64_t first_index, int64_t b
     if (observer != nullptr) {
       view.step = number;
       view.steps = steps;
-      view.positions = batch * tokens.size(1);
+      view.positions = batch.size() * tokens.size(1);
       observer->on_step(view);
     }
   }
-  const at::Tensor confidence = next_token_confidence(model_, tokens);
-  ++forwards_;
+  const at::Tensor confidence = confidence_of(batch);
   model_.check();
-  std::vector<Sample> samples = read_back(first_index, tokens, confidence);
+  std::vector<Sample> samples = read_back(batch.streams, tokens, confidence);
+  for (size_t b = 0; b < samples.size(); ++b) {
+    samples[b].tokens.resize(static_cast<size_t>(batch.lengths[b]));
+  }
   if (observer != nullptr) {
     observer->on_batch_done();
   }

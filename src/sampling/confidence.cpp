@@ -82,4 +82,20 @@ at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens) 
                               model.broken());
 }
 
+at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens, const std::vector<int64_t>& lengths) {
+  const int64_t predicted = tokens.size(1) - 1;
+  std::vector<at::Tensor> means(lengths.size(), at::zeros({1}, tokens.options().dtype(at::kDouble)));
+  if (predicted > 0) {
+    const at::Tensor each = token_log_probability(model.logits(tokens.narrow(1, 0, predicted)),
+                                                  tokens.narrow(1, 1, predicted), model.broken())
+                                .to(at::kDouble);
+    for (size_t b = 0; b < lengths.size(); ++b) {
+      if (lengths[b] > 1) {
+        means[b] = each.narrow(0, static_cast<int64_t>(b), 1).narrow(1, 0, lengths[b] - 1).mean(1);
+      }
+    }
+  }
+  return at::cat(means);
+}
+
 }  // namespace demask

@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "demask/model/device.h"
 #include "demask/sampling/confidence.h"
 #include "demask/sampling/noise.h"
 #include "demask/sampling/read_back.h"
@@ -16,6 +17,15 @@ namespace demask {
 
 int64_t Template::free_positions() const {
   return std::count(fixed.begin(), fixed.end(), false);
+}
+
+std::vector<DiffusionTask> consecutive(const Stream& first, int64_t count, const Template& text) {
+  std::vector<DiffusionTask> tasks;
+  tasks.reserve(static_cast<size_t>(count));
+  for (int64_t k = 0; k < count; ++k) {
+    tasks.push_back({{first.seed, first.index + k}, &text});
+  }
+  return tasks;
 }
 
 namespace {
@@ -85,13 +95,17 @@ Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const
 
 // The samples of one call, and what is known of their steps.
 struct DiffusionSampler::Batch {
-  int64_t first_index = 0;
+  explicit Batch(const std::vector<DiffusionTask>& all) : tasks(all) {}
+
+  const std::vector<DiffusionTask>& tasks;
+  std::vector<Stream> streams;
   int64_t size = 0;
-  int64_t free = 0;         // positions of a text to fill
-  int64_t steps = 0;        // at most
-  std::vector<Plan> plans;  // one for all, or one a sample
-  std::vector<int64_t> blocks;
-  std::vector<Kind> kinds;  // of each step
+  int64_t length = 0;           // of each text
+  int64_t free = 0;             // positions to fill, over all texts
+  int64_t steps = 0;            // at most
+  std::vector<Plan> plans;      // one for all, or one a sample
+  std::vector<int64_t> blocks;  // of each text; where there is only one, of the first text
+  std::vector<Kind> kinds;      // of each step
 
   const PlannedStep& at(const Plan& plan, int64_t number) const {
     return plan[std::min(static_cast<size_t>(number), plan.size() - 1)];
@@ -104,22 +118,30 @@ struct DiffusionSampler::Batch {
   }
   // Positions of all texts that are masked after step `number`; before the first for -1.
   int64_t masked_after(int64_t number) const {
+    if (number < 0) {
+      return free;
+    }
     int64_t total = 0;
     for (const Plan& plan : plans) {
-      const int64_t block = number < 0 ? -1 : at(plan, number).block;
-      total += number < 0 ? 0 : at(plan, number).masked;
-      for (size_t later = static_cast<size_t>(block + 1); later < blocks.size(); ++later) {
+      total += at(plan, number).masked;
+      for (size_t later = static_cast<size_t>(at(plan, number).block) + 1; later < blocks.size(); ++later) {
         total += blocks[later];
       }
     }
     return plans.size() == 1 ? total * size : total;
+  }
+  // Whether a step of some text is to be judged, and would mask something again.
+  bool judges(int64_t number, bool counts_known) const {
+    return std::any_of(plans.begin(), plans.end(), [&](const Plan& plan) {
+      return at(plan, number).judged && (!counts_known || at(plan, number).masked > 0);
+    });
   }
 };
 
 // What a step reads and changes: tensors at fixed addresses, so that a step recorded once serves every iteration and
 // every batch of this shape.
 struct DiffusionSampler::Chain {
-  at::Tensor indices;      // [B] int64, global indices of the samples
+  Streams streams;
   at::Tensor tokens;       // [B, T] int64
   at::Tensor masked;       // [B, T] bool
   at::Tensor eligible;     // [B, T] bool: the free positions
@@ -136,19 +158,19 @@ DiffusionSampler::DiffusionSampler(WatchedModel& model, RevealPolicy& policy, Di
 
 DiffusionSampler::~DiffusionSampler() = default;
 
-void DiffusionSampler::prepare(const Batch& batch, const Template& text) {
+void DiffusionSampler::prepare(const Batch& batch) {
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
   // Plans drawn for each sample differ in length from batch to batch; the chain keeps room for the longest so far.
   const int64_t room = chain_ ? std::max(batch.steps, chain_->counts.size(1)) : batch.steps;
   const at::Tensor counts = tabulate_counts(batch.plans, room);
   const at::Tensor numbers = tabulate_numbers(batch.plans, room);
-  if (!chain_ || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != text.length() ||
+  if (!chain_ || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != batch.length ||
       chain_->counts.sizes() != counts.sizes() || chain_->block.defined() != (batch.blocks.size() > 1)) {
     chain_.reset();  // first, for its memory
     chain_ = std::make_unique<Chain>();
-    chain_->indices = at::empty({batch.size}, integers);
-    chain_->tokens = at::empty({batch.size, text.length()}, integers);
-    chain_->masked = at::empty({batch.size, text.length()}, integers.dtype(at::kBool));
+    chain_->streams = {at::empty({batch.size}, integers), at::empty({batch.size}, integers)};
+    chain_->tokens = at::empty({batch.size, batch.length}, integers);
+    chain_->masked = at::empty({batch.size, batch.length}, integers.dtype(at::kBool));
     chain_->eligible = at::empty_like(chain_->masked);
     if (batch.blocks.size() > 1) {
       chain_->block = at::empty_like(chain_->tokens);
@@ -162,20 +184,32 @@ void DiffusionSampler::prepare(const Batch& batch, const Template& text) {
           std::max(model_.runs_before_recording(), policy_.runs_before_recording()), options_.on_unrecordable);
     }
   }
-  send(at::arange(batch.first_index, batch.first_index + batch.size, at::kLong), chain_->indices);
-  const auto for_all = [&](const std::vector<int64_t>& row) {
-    return at::tensor(row, at::kLong).unsqueeze(0).expand({batch.size, -1}).contiguous();
+  const Streams streams = to_tensors(batch.streams);
+  send(streams.seeds, chain_->streams.seeds);
+  send(streams.indices, chain_->streams.indices);
+  // row_of(text) of each text, [B, T]
+  const auto table = [&batch](const auto& row_of) {
+    at::Tensor rows = at::empty({batch.size, batch.length}, at::kLong);
+    int64_t* out = rows.data_ptr<int64_t>();
+    for (const DiffusionTask& task : batch.tasks) {
+      const std::vector<int64_t> row = row_of(*task.text);
+      out = std::copy(row.begin(), row.end(), out);
+    }
+    return rows;
   };
-  send(for_all(text.tokens), chain_->tokens);
+  send(table([](const Template& text) { return text.tokens; }), chain_->tokens);
   at::eq_out(chain_->masked, chain_->tokens, options_.mask_token_id);
   chain_->eligible.copy_(chain_->masked);
   if (chain_->block.defined()) {
-    std::vector<int64_t> blocks;
-    int64_t rank = 0;  // of a free position among them
-    for (const bool fixed : text.fixed) {
-      blocks.push_back(fixed ? -1 : rank++ / *options_.block_length);
-    }
-    send(for_all(blocks), chain_->block);
+    const auto blocks_of = [this](const Template& text) {
+      std::vector<int64_t> blocks;
+      int64_t rank = 0;  // of a free position among them
+      for (const bool fixed : text.fixed) {
+        blocks.push_back(fixed ? -1 : rank++ / *options_.block_length);
+      }
+      return blocks;
+    };
+    send(table(blocks_of), chain_->block);
   }
   send(counts, chain_->counts);
   send(numbers, chain_->numbers);
@@ -212,7 +246,7 @@ at::Tensor DiffusionSampler::step_temperatures(const at::Tensor& numbers) const 
 Proposal DiffusionSampler::propose(Kind kind, const at::Tensor& drawn, const at::Tensor& temperatures, StepView* view,
                                    bool first) {
   Chain& chain = *chain_;
-  const at::Tensor uniforms = uniform(options_.seed, chain.indices, chain.step, chain.tokens.size(1), Purpose::draw);
+  const at::Tensor uniforms = uniform(chain.streams, chain.step, chain.tokens.size(1), Purpose::draw);
   const bool judges_these =
       kind == Kind::masking ? policy_.reads_logits(/*judged=*/false)
                             : kind == Kind::judging && policy_.has_own_model() && policy_.reads_logits(/*judged=*/true);
@@ -273,7 +307,7 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
       proposal.logits = guided_logits(proposal.tokens);
     }
     turn.budget.eligible = eligible;
-    turn.noise = uniform(options_.seed, chain.indices, chain.step, length, Purpose::remask);
+    turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
     turn.progress = of_each(numbers, progress_column);
     turn.reveal_chance = of_each(numbers, reveal_column);
     turn.remask_chance = of_each(numbers, remask_column);
@@ -313,37 +347,60 @@ void DiffusionSampler::run_step(const Batch& batch, int64_t number, StepView* vi
   forwards_ += a_call + (kind != Kind::judging ? 0 : policy_.has_own_model() ? 1 : a_call);
 }
 
-std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t size, const Template& text,
-                                             Observer* observer, const std::function<bool()>& interrupted) {
-  const c10::InferenceMode inference;
-  Batch batch;
-  batch.first_index = first_index;
-  batch.size = size;
-  batch.free = text.free_positions();
-  batch.blocks = block_sizes(batch.free, options_.block_length);
-  for (int64_t b = 0; b < (options_.plan_per_sample ? size : 1); ++b) {
-    batch.plans.push_back(options_.plan(first_index + b, batch.free));
-    batch.steps = std::max(batch.steps, static_cast<int64_t>(batch.plans.back().size()));
+DiffusionSampler::Batch DiffusionSampler::make_batch(const std::vector<DiffusionTask>& tasks) const {
+  Batch batch(tasks);
+  batch.size = static_cast<int64_t>(tasks.size());
+  batch.length = tasks.front().text->length();
+  const int64_t first_free = tasks.front().text->free_positions();
+  bool equally_free = true;
+  for (const DiffusionTask& task : tasks) {
+    const int64_t free = task.text == tasks.front().text ? first_free : task.text->free_positions();
+    TORCH_CHECK_VALUE(task.text->length() == batch.length && (free == first_free || !options_.block_length),
+                      "texts of one batch must be of one length, and with blocks have as many free positions");
+    equally_free = equally_free && free == first_free;
+    batch.free += free;
+    batch.streams.push_back(task.stream);
+    if (batch.plans.empty() || options_.plan_per_sample || !equally_free) {
+      while (batch.plans.size() + 1 < batch.streams.size()) {
+        batch.plans.push_back(batch.plans.front());  // the texts before this one were alike
+      }
+      batch.plans.push_back(options_.plan(task.stream, free));
+      batch.steps = std::max(batch.steps, static_cast<int64_t>(batch.plans.back().size()));
+    }
   }
+  batch.blocks = block_sizes(first_free, options_.block_length);
   const bool counts_known = !policy_.decides_counts();
   for (int64_t number = 0; number < batch.steps; ++number) {
     const bool last = number + 1 == batch.steps;
     const bool fills = last || (counts_known && batch.masked_after(number) == 0);
-    // A plan whose block ends here has nothing to judge.
-    const PlannedStep& step = batch.at(batch.plans[0], number);
-    const bool judged = step.judged && (!counts_known || step.masked > 0);
+    const bool judged = batch.judges(number, counts_known);
     batch.kinds.push_back(fills ? Kind::filling : judged ? Kind::judging : Kind::masking);
   }
-  prepare(batch, text);
+  return batch;
+}
 
-  const bool open_ended = policy_.ends_when_filled() && !options_.spends_all;
+void DiffusionSampler::try_step(const std::vector<DiffusionTask>& tasks) {
+  const c10::InferenceMode inference;
+  const Batch batch = make_batch(tasks);
+  prepare(batch);
+  step(batch.kinds.front(), nullptr, policy_.looks_at_start());
+  self_confidence(model_, chain_->tokens);
+  synchronize(model_.device());
+  chain_.reset();
+}
+
+std::vector<Sample> DiffusionSampler::sample(const std::vector<DiffusionTask>& tasks, Observer* observer) {
+  const c10::InferenceMode inference;
+  const Batch batch = make_batch(tasks);
+  prepare(batch);
+
+  const bool counts_known = !policy_.decides_counts(), open_ended = policy_.ends_when_filled() && !options_.spends_all;
   if (observer != nullptr) {
-    observer->on_batch(first_index, size, open_ended ? 0 : batch.steps, batch.free);
+    observer->on_batch(indices_of(batch.streams), open_ended ? 0 : batch.steps, batch.free);
   }
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
   int64_t masked = batch.masked_after(-1);
   for (int64_t number = 0; number < batch.steps && (masked > 0 || !open_ended); ++number) {
-    throw_if_interrupted(interrupted);
     StepView view;
     run_step(batch, number, shows_tensors ? &view : nullptr);
     const int64_t masked_before = masked;
@@ -358,15 +415,15 @@ std::vector<Sample> DiffusionSampler::sample(int64_t first_index, int64_t size, 
       view.steps = open_ended ? 0 : batch.steps;
       view.masked_before = masked_before;
       view.masked_after = masked;
-      view.positions = size * text.length();
-      view.remask_ratio = static_cast<double>(masked) / static_cast<double>(size * batch.free);
+      view.positions = batch.size * batch.length;
+      view.remask_ratio = static_cast<double>(masked) / static_cast<double>(batch.free);
       observer->on_step(view);
     }
   }
   const at::Tensor confidence = self_confidence(model_, chain_->tokens);
   ++forwards_;
   model_.check();
-  std::vector<Sample> samples = read_back(first_index, chain_->tokens, confidence);
+  std::vector<Sample> samples = read_back(batch.streams, chain_->tokens, confidence);
   if (observer != nullptr) {
     observer->on_batch_done();
   }

@@ -163,8 +163,8 @@ Plan open_plan(const Pace& pace, int64_t free) {
   return plan;
 }
 
-std::function<Plan(int64_t sample_index, int64_t free)> plan_by(MaskSchedule schedule, bool judged) {
-  return [schedule = std::move(schedule), judged](int64_t /*sample_index*/, int64_t free) {
+std::function<Plan(const Stream& stream, int64_t free)> plan_by(MaskSchedule schedule, bool judged) {
+  return [schedule = std::move(schedule), judged](const Stream& /*stream*/, int64_t free) {
     Pace pace;
     pace.steps = schedule.iterations();
     pace.schedule = [&schedule](int64_t /*steps*/) { return schedule; };
@@ -189,8 +189,7 @@ int64_t binomial(int64_t trials, double p, const std::function<double(int64_t ch
   return successes;
 }
 
-Plan ancestral_plan(const Pace& pace, const Remasking& remasking, uint64_t seed, int64_t sample_index, int64_t free,
-                    bool skips_idle) {
+Plan ancestral_plan(const Pace& pace, const Remasking& remasking, const Stream& stream, int64_t free, bool skips_idle) {
   Plan plan;
   int64_t number = 0;  // of the step, over all blocks
   for_each_block(pace, free, [&](int64_t block, int64_t size, int64_t count) {
@@ -202,9 +201,8 @@ Plan ancestral_plan(const Pace& pace, const Remasking& remasking, uint64_t seed,
       step.reveal_chance = chances.reveal;
       step.remask_chance = chances.remask;
       const auto draw = [&](int64_t trials, double p, Purpose purpose) {
-        return binomial(trials, p, [&](int64_t chunk) {
-          return static_cast<double>(uniform_at(seed, sample_index, number, chunk, purpose));
-        });
+        return binomial(trials, p,
+                        [&](int64_t chunk) { return static_cast<double>(uniform_at(stream, number, chunk, purpose)); });
       };
       const int64_t revealed = draw(masked, chances.reveal, Purpose::reveal_count);
       step.remasked = draw(size - masked, chances.remask, Purpose::remask_count);

@@ -85,39 +85,45 @@ TEST_CASE("An input is never overwritten by the output") {
   }
 }
 
-TEST_CASE("SIGINT or SIGTERM in mid-run ends it with 130 and leaves the older text file") {
-  for (const int signal_number : {SIGINT, SIGTERM}) {
-    check_refused(with(endless, {"--diffusion_iterations=100000"}), was_interrupted,
-                  {"Iteration 2/100000", "interrupted"}, interrupted_at("Iteration 2/", signal_number));
+TEST_CASE("SIGINT and SIGTERM let the batch in flight be finished and written, and say how to go on") {
+  for (const auto& [signal_number, code] : {std::pair(SIGINT, was_interrupted), std::pair(SIGTERM, was_terminated)}) {
+    const TemporaryFolder folder;
+    const std::string output = folder / "samples.jsonl";
+    const std::vector<std::string> settings =
+        quick({"--num_samples=40", "--batch_size=2", "--sequence_length=64", "--diffusion_iterations=4",
+               "--show_progress=True", "--output=" + output});
+    const ProcessResult result = demask::testing::demask(settings, interrupted_at("Samples 3-4 of 40", signal_number));
+    CAPTURE(result.err);
+    CHECK(result.exit_code == code);
+    CHECK(contains(result.err, "stopping after the batch in flight"));
+    CHECK(contains(result.err, "--resume=True"));
+    const auto samples = read_json_lines(output);  // throws where a line is not whole
+    CHECK(samples.size() % 2 == 0);
+    CHECK(samples.size() >= 4);
+    CHECK(samples.size() < 40);
+    CHECK(contains(result.err, "interrupted after " + std::to_string(samples.size()) + " of 40 samples"));
+    CHECK(contains(result.out, "SAMPLE " + std::to_string(samples.size()) + "/40"));
+    CHECK(names_in(folder.path()) == std::vector<std::string>{"samples.jsonl"});
   }
 }
 
-TEST_CASE("SIGINT leaves whole lines in a JSON lines file") {
+TEST_CASE("An interrupted run leaves the older text file as it was") {
   const TemporaryFolder folder;
-  const std::string output = folder / "samples.jsonl";
-  const ProcessResult result =
-      demask::testing::demask(quick(with(endless, {"--output=" + output})), interrupted_at("Samples 3-3 of 1000"));
+  write_file(folder / "samples.txt", "older");
+  const ProcessResult result = demask::testing::demask(quick(with(endless, {"--output=" + (folder / "samples.txt")})),
+                                                       interrupted_at("Samples 3-3 of 1000"));
   CHECK(result.exit_code == was_interrupted);
-  CHECK(read_file(output).back() == '\n');
-  const auto samples = read_json_lines(output);  // throws where a line is not whole
-  CHECK(samples.size() >= 2);
-  CHECK(samples.size() < 1000);
-  CHECK(names_in(folder.path()).size() == 1);
+  CHECK(read_file(folder / "samples.txt") == "older");
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"samples.txt"});
 }
 
-TEST_CASE("A second SIGINT ends the run at once") {
-  // After the last iteration the run asks for no interrupt any more, but judges its samples for a second or so: with
-  // one SIGINT alone it would be done.
-  ProcessOptions options = interrupted_at("Iteration 1/1");
-  options.interrupt_again = true;
-  const TemporaryFolder folder;
-  const ProcessResult result = demask::testing::demask(
-      quick({"--num_samples=64", "--batch_size=64", "--sequence_length=512", "--diffusion_iterations=1",
-             "--show_progress=True", "--output=" + (folder / "samples.txt")}),
-      options);
-  CHECK(result.exit_code == was_interrupted);
-  CHECK_FALSE(contains(result.out, "SAMPLE"));
-  CHECK(names_in(folder.path()).empty());
+TEST_CASE("A second signal ends the run at once, in the middle of a batch") {
+  for (const auto& [signal_number, code] : {std::pair(SIGINT, was_interrupted), std::pair(SIGTERM, was_terminated)}) {
+    ProcessOptions options = interrupted_at("Iteration 2/100000", signal_number);
+    options.interrupt_again = true;
+    check_refused(with(endless, {"--diffusion_iterations=100000"}), code, {"Iteration 2/100000", "stopping after"},
+                  options);
+  }
 }
 
 TEST_CASE("A reader that leaves early ends the run quietly") {

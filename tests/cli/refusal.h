@@ -11,7 +11,7 @@
 namespace demask::testing {
 
 // As SPEC gives them to scripts.
-constexpr int done = 0, bad_usage = 2, bad_input = 3, failed = 4, was_interrupted = 130;
+constexpr int done = 0, bad_usage = 2, bad_input = 3, failed = 4, was_interrupted = 130, was_terminated = 143;
 
 inline bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;

@@ -86,6 +86,7 @@ std::vector<ProcessResult> run_side_by_side(const std::vector<Arguments>& runs) 
 }
 
 struct Outcome {
+  json header;
   std::vector<json> samples;
   int forwards = 0;  // that the last line reports
 };
@@ -108,7 +109,7 @@ std::vector<Outcome> sample_all(std::vector<Arguments> runs) {
   for (size_t run = 0; run < runs.size(); ++run) {
     CAPTURE(runs[run], results[run].err);
     REQUIRE(results[run].exit_code == done);
-    outcomes.push_back({read_json_lines(output(run)), reported_forwards(results[run].out)});
+    outcomes.push_back({read_header(output(run)), read_json_lines(output(run)), reported_forwards(results[run].out)});
   }
   return outcomes;
 }
@@ -187,7 +188,7 @@ TEST_CASE("Every strategy fills what follows a prefix in exactly the forwards as
     check_filled(outcomes[i], 3, after_prefix(prefix));
     CHECK(outcomes[i].forwards == 12 + 1);
     CHECK(outcomes[i].samples[0]["text"] != outcomes[i].samples[1]["text"]);
-    const json& settings = outcomes[i].samples[0]["settings"];
+    const json& settings = outcomes[i].header["settings"];
     CHECK(settings["strategy"] == variants()[i % strategies].strategy);
     CHECK(settings["forwards"] == 12);
     if (i < strategies) {

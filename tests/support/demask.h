@@ -21,13 +21,24 @@ inline ProcessResult demask(std::vector<std::string> arguments, ProcessOptions o
   return run_process(arguments, options);
 }
 
-// The objects of a JSON lines file, in order.
-inline std::vector<nlohmann::json> read_json_lines(const std::string& path) {
+// The objects of a JSON lines file, in order: the run's header, then its samples.
+inline std::vector<nlohmann::json> read_objects(const std::string& path) {
   std::istringstream lines(read_file(path));
   std::vector<nlohmann::json> objects;
   for (std::string line; std::getline(lines, line);) {
     objects.push_back(nlohmann::json::parse(line));
   }
+  return objects;
+}
+
+inline nlohmann::json read_header(const std::string& path) {
+  return read_objects(path).at(0);
+}
+
+// The samples alone.
+inline std::vector<nlohmann::json> read_json_lines(const std::string& path) {
+  std::vector<nlohmann::json> objects = read_objects(path);
+  objects.erase(objects.begin());
   return objects;
 }
 

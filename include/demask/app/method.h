@@ -1,28 +1,57 @@
-// One way of sampling, made ready: diffusion or standard, with its model, policy and text.
+// One way of sampling, made ready: diffusion or standard, with its model and policy.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "demask/app/session.h"
+#include "demask/app/work_list.h"
+#include "demask/sampling/diffusion_sampler.h"
+#include "demask/sampling/noise.h"
 #include "demask/sampling/sample.h"
 
 namespace demask {
 
-struct Method {
-  // Draws the samples first_index .. first_index + count - 1; the observer may be null.
-  std::function<std::vector<Sample>(int64_t first_index, int64_t count, Observer* observer)> draw;
-  std::function<int64_t()> forwards;                        // model calls so far
-  int64_t length = 0;                                       // tokens of a sample, prompt included
-  int64_t generated = 0;                                    // of them drawn
-  std::vector<std::pair<std::string, std::string>> header;  // label and value, for people
+// A prompt in tokens.
+struct PreparedPrompt {
+  Template text;                // diffusion: what is given and what is to fill
+  std::vector<int64_t> tokens;  // standard: what is given
+  int64_t length = 0;           // tokens of a sample, prompt included
+  int64_t generated = 0;        // of them drawn
+  int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
 };
 
-// Makes the method that the configuration asks for. `session` must outlive it.
-// Throws Error where model, text and settings do not fit together.
+struct Request {
+  Stream stream;
+  std::shared_ptr<const PreparedPrompt> prompt;
+};
+
+struct Method {
+  // The prompt in tokens. Throws Error where it does not fit the vocabulary, the model or the settings. Characters
+  // that --unknown_chars=skip drops are told of on stderr, unless `quiet`. May run beside draw.
+  std::function<std::shared_ptr<const PreparedPrompt>(const WorkItem& item, bool quiet)> prepare;
+  // Draws samples, all prompts of one kind; the observer may be null.
+  std::function<std::vector<Sample>(const std::vector<Request>& requests, Observer* observer)> draw;
+  // One step of these, which takes as much memory as any.
+  std::function<void(const std::vector<Request>& requests)> try_step;
+  std::function<int64_t()> forwards;  // model calls so far
+  // How it samples such prompts, a label and a value each, for people; the first tells their length.
+  std::function<std::vector<std::pair<std::string, std::string>>(const PreparedPrompt& prompt)> describe;
+};
+
+// The run's own prompt: start_text or infill_text.
+WorkItem own_prompt(const Config& config);
+
+// Makes the method that the configuration asks for. `session` must outlive it. Throws Error where models and settings
+// do not fit together.
 Method make_method(const Session& session, const ParsedConfig& parsed);
+
+// `count` samples of a prompt, with indices from that of `first` on.
+std::vector<Request> consecutive(const Stream& first, int64_t count,
+                                 const std::shared_ptr<const PreparedPrompt>& prompt);
 
 }  // namespace demask

@@ -14,10 +14,16 @@ namespace demask {
 // Throws Error(bad_input) naming key and path where the file cannot be read.
 std::string read_text_argument(const std::string& key, const std::string& value);
 
+// What becomes of characters outside the vocabulary.
+struct UnknownCharacters {
+  bool skip = false;   // drop them; else they are an error
+  bool quiet = false;  // without a notice
+};
+
 // The ids of `text`. Characters outside the vocabulary are an Error(bad_input) that names `key` and each of them, or
-// with skip_unknown are dropped with a notice on stderr.
+// are dropped, with a notice on stderr.
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
-                                 bool skip_unknown);
+                                 const UnknownCharacters& unknown);
 
 // A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage) where the prefix leaves none.
 Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id);
@@ -25,6 +31,6 @@ Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int
 // Every `mask_character` (one code point) of `text` is a free position, all else is fixed.
 // Throws Error(bad_usage) where the text is empty or has nothing to fill.
 Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, bool skip_unknown);
+                         int64_t mask_token_id, const UnknownCharacters& unknown);
 
 }  // namespace demask

@@ -29,6 +29,9 @@ struct Dtypes {
 // in that precision.
 Dtypes resolve_dtype(const std::string& dtype, at::Device device, bool multiplies_bfloat16);
 
+// A precision as users spell it.
+const char* dtype_name(at::ScalarType dtype);
+
 std::string checkpoint_path(const Config& config);
 std::string remasking_checkpoint_path(const Config& config);
 

@@ -24,6 +24,7 @@ struct Session {
   Dtypes dtypes;
   std::string checkpoint;  // its path
   std::unique_ptr<LanguageModel> model;
+  std::string vocabulary_path;
   std::unique_ptr<Vocabulary> vocabulary;
   std::optional<int64_t> mask_token_id;
   std::vector<int64_t> allowed;  // ids that may be sampled

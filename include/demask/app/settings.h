@@ -1,4 +1,4 @@
-// The settings that made a sample, as they stand beside it in JSON lines.
+// The settings that make samples, as they stand in the first of their JSON lines.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -7,8 +7,7 @@
 
 namespace demask {
 
-// Every key that can change the text. Left out: how a run is cut up, shown and stored, so that a sample's line does not
-// depend on it.
+// Every key that can change the text. Left out: how a run is cut up, shown and stored.
 nlohmann::ordered_json settings_json(const Config& config);
 
 }  // namespace demask

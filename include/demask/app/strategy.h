@@ -14,10 +14,13 @@ namespace demask {
 // Without a remasking model pass null; it must outlive the policy.
 std::unique_ptr<RevealPolicy> make_policy(const Config& config, WatchedModel* remasking_model);
 
-// Sets plan, pacing, blocks, temperatures and guidance of `options` for texts with `free` positions to fill, and gives
-// how many steps a text may take. Throws Error(bad_usage) where iterations or forwards do not fit the text or the
-// strategy.
-int64_t plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, int64_t free, DiffusionOptions& options);
+// Sets plan, pacing, blocks, temperatures and guidance of `options`. The plan keeps what it has worked out, may be
+// asked from several threads, outlives neither `policy` nor this configuration's copy in it, and throws
+// Error(bad_usage) where iterations or forwards do not fit so many positions or the strategy.
+void plan_strategy(const ParsedConfig& parsed, const RevealPolicy& policy, DiffusionOptions& options);
+
+// Steps that a text may take, where the plan is drawn for each sample.
+int64_t planned_steps(const Config& config, int64_t free);
 
 // Strategy, and what is masked again, in words.
 std::string describe_strategy(const Config& config);

@@ -87,6 +87,12 @@ struct Config {
   bool use_verbose_logging = false;
   bool log_debug = false;
   std::optional<std::string> output;
+
+  std::optional<std::string> prompts;
+  std::string on_error = "stop";
+  bool resume = false;
+  std::optional<std::string> shard;
+  std::optional<std::string> merge;
 };
 
 // What a number, or each number of a list, may be.

@@ -12,10 +12,11 @@ namespace demask {
 // What the process exits with. Scripts depend on these values.
 enum class ExitCode : int {
   done = 0,
-  bad_usage = 2,  // a key, a value, or a combination of them
-  bad_input = 3,  // a checkpoint, vocabulary, config file or prompt is missing or unreadable
-  failed = 4,     // out of memory, non-finite logits, output not writable
-  interrupted = 130,
+  bad_usage = 2,      // a key, a value, or a combination of them
+  bad_input = 3,      // a checkpoint, vocabulary, config file or prompt is missing or unreadable
+  failed = 4,         // out of memory, non-finite logits, output not writable
+  interrupted = 130,  // by SIGINT
+  terminated = 143,   // by SIGTERM
 };
 
 // The message names the file, key or value, what was allowed and what to do; main prints it as it is.

@@ -110,8 +110,8 @@ struct Stability {
 at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens, const Stability& stability,
                               const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken);
 
-// The numbers of sampling/noise.h: float32 [B, positions]. sample_indices [B] int64, step [1] int64.
-at::Tensor uniform(uint64_t seed, const at::Tensor& sample_indices, const at::Tensor& step, int64_t positions,
-                   uint32_t purpose);
+// The numbers of sampling/noise.h: float32 [B, positions]. seeds, sample_indices [B] int64, steps [1] or [B] int64.
+at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                   int64_t positions, uint32_t purpose);
 
 }  // namespace demask::kernels

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <future>
 #include <string>
 
@@ -36,6 +37,13 @@ int64_t host_memory_available_bytes();
 
 // Gives memory that LibTorch keeps for reuse back to `device`.
 void release_cached_memory(at::Device device);
+
+// Bytes in use on `device` at the highest while `work` runs, beyond those in use before; 0 where the system does not
+// say.
+int64_t peak_memory_bytes(at::Device device, const std::function<void()>& work);
+
+// The same for host memory.
+int64_t peak_host_memory_bytes(const std::function<void()>& work);
 
 // Whether `error` says that memory ran out, on the host or on a device.
 bool is_out_of_memory(const std::exception& error);

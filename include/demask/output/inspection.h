@@ -28,7 +28,7 @@ class Inspection : public Observer {
  public:
   // `stream` and `vocabulary` must outlive this object.
   Inspection(std::FILE* stream, const Vocabulary& vocabulary, const InspectionOptions& options);
-  void on_batch(int64_t first_index, int64_t batch, int64_t steps, int64_t tokens_per_sample) override;
+  void on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) override;
   void on_step(const StepView& view) override;
 
  private:
@@ -45,7 +45,7 @@ class Inspection : public Observer {
   std::FILE* stream_;
   const Vocabulary& vocabulary_;
   InspectionOptions options_;
-  int64_t first_index_ = 0;
+  std::vector<int64_t> indices_;             // of the batch at work
   std::vector<std::vector<int64_t>> drawn_;  // standard sampling: each sample's tokens so far, without its prompt
 };
 

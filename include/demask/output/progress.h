@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "demask/sampling/sample.h"
 
@@ -27,7 +28,7 @@ class Progress : public Observer {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() override;  // leaves the terminal line ended
-  void on_batch(int64_t first_index, int64_t batch, int64_t steps, int64_t tokens_per_sample) override;
+  void on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) override;
   void on_step(const StepView& view) override;
   bool reads_tensors() const override { return false; }
   void on_batch_done() override;
@@ -47,7 +48,8 @@ class Progress : public Observer {
   ProgressOptions options_;
   int64_t finished_samples_ = 0;
   int64_t batch_ = 0;
-  int64_t tokens_per_sample_ = 0;
+  int64_t tokens_ = 0;  // of the batch at work
+  int64_t finished_tokens_ = 0;
   bool started_ = false;
   bool line_open_ = false;  // the terminal's cursor is in our line
   Clock::time_point start_;

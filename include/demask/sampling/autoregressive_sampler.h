@@ -9,16 +9,27 @@
 #include <string>
 #include <vector>
 
+#include "demask/sampling/noise.h"
 #include "demask/sampling/sample.h"
 #include "demask/sampling/token_draw.h"
 #include "demask/sampling/watched_model.h"
 
 namespace demask {
 
+// One sample to draw: it begins with the prompt, or with a random token of its own where that is empty, and gains
+// new_tokens. The prompt must outlive the call that it is given to.
+struct AutoregressiveTask {
+  Stream stream;
+  const std::vector<int64_t>* prompt = nullptr;
+  int64_t new_tokens = 1;
+};
+
+// `count` samples of one prompt, with indices from that of `first` on.
+std::vector<AutoregressiveTask> consecutive(const Stream& first, int64_t count, const std::vector<int64_t>& prompt,
+                                            int64_t new_tokens);
+
 struct AutoregressiveOptions {
   DrawOptions draw;
-  uint64_t seed = 0;
-  int64_t max_new_tokens = 100;
   at::Tensor forbidden;               // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
   std::vector<int64_t> first_tokens;  // ids that an empty prompt may start with, equally likely
   // Told why a step could not be recorded as a CUDA graph.
@@ -32,11 +43,13 @@ class AutoregressiveSampler {
   AutoregressiveSampler(const AutoregressiveSampler&) = delete;
   AutoregressiveSampler& operator=(const AutoregressiveSampler&) = delete;
 
-  // Draws the samples with global indices first_index .. first_index + batch - 1. Each begins with `prompt`, or with a
-  // random token of its own where the prompt is empty, and gains max_new_tokens. `observer` may be null. Throws
-  // Error(failed) on non-finite logits, Error(interrupted) once `interrupted` says so.
-  std::vector<Sample> sample(int64_t first_index, int64_t batch, const std::vector<int64_t>& prompt, Observer* observer,
-                             const std::function<bool()>& interrupted);
+  // Draws one sample or more in step, each as if it were drawn alone: while one is still in its prompt it takes its
+  // tokens from there, and when it has its last it goes on until all do. `observer` may be null. Throws Error(failed)
+  // on non-finite logits.
+  std::vector<Sample> sample(const std::vector<AutoregressiveTask>& tasks, Observer* observer);
+
+  // One step and one forward on texts that are thrown away, to see what memory they take.
+  void try_step(const std::vector<AutoregressiveTask>& tasks);
 
   // Forwards of the model so far.
   int64_t forwards() const { return forwards_; }
@@ -44,14 +57,17 @@ class AutoregressiveSampler {
  private:
   struct Chain;
 
-  at::Tensor beginnings(int64_t first_index, int64_t batch, const std::vector<int64_t>& prompt) const;
+  struct Batch;
 
+  Batch make_batch(const std::vector<AutoregressiveTask>& tasks) const;
   // Makes the chain ready for these samples, as a new one where its shape differs.
-  void prepare(int64_t first_index, const at::Tensor& beginning);
+  void prepare(const Batch& batch);
   // One token more for every sample of the chain: a pure function of its tensors, of fixed shape within a phase of the
   // session. Fills `view`, unless it is null, with tensors.
   void step(StepView* view);
   void run_step(int64_t more);
+  // Self-confidences [B] float64, each of its own sample's tokens only.
+  at::Tensor confidence_of(const Batch& batch);
 
   WatchedModel& model_;
   AutoregressiveOptions options_;

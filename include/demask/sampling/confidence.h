@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "demask/sampling/watched_model.h"
 
@@ -36,5 +37,8 @@ at::Tensor self_confidence(WatchedModel& model, const at::Tensor& tokens);
 // The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1.
 // Texts longer than the block are judged by their last block_size tokens.
 at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens);
+
+// The same for texts of which only so many tokens each count, by a causal model that reads them all at once.
+at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens, const std::vector<int64_t>& lengths);
 
 }  // namespace demask

@@ -18,7 +18,7 @@
 
 namespace demask {
 
-// What is given and what is to fill: the same for every sample of a run.
+// What is given and what is to fill.
 struct Template {
   std::vector<int64_t> tokens;  // one a position; the mask id where the position is free
   std::vector<bool> fixed;      // one a position
@@ -27,10 +27,19 @@ struct Template {
   int64_t free_positions() const;
 };
 
+// One sample to draw. The text must outlive the call that it is given to.
+struct DiffusionTask {
+  Stream stream;
+  const Template* text = nullptr;
+};
+
+// `count` samples of one text, with indices from that of `first` on.
+std::vector<DiffusionTask> consecutive(const Stream& first, int64_t count, const Template& text);
+
 struct DiffusionOptions {
-  // The steps of the sample with this global index that has so many free positions; of a policy that decides how many
-  // to reveal, how many steps there may be.
-  std::function<Plan(int64_t sample_index, int64_t free)> plan;
+  // The steps of a sample with so many free positions; of a policy that decides how many to reveal, how many steps
+  // there may be. Pure.
+  std::function<Plan(const Stream& stream, int64_t free)> plan;
   bool plan_per_sample = false;  // plans differ from sample to sample
   bool spends_all = false;       // a policy that decides paces itself, so that it takes every step of the plan
   std::optional<int64_t> block_length;
@@ -39,7 +48,6 @@ struct DiffusionOptions {
   // Classifier-free guidance, l_u + (cfg_scale + 1) * (l - l_u), l_u the logits where the fixed tokens are masked too;
   // each forward is then two. 0: off. Source: LLaDA (Nie et al. 2025).
   double cfg_scale = 0;
-  uint64_t seed = 0;
   int64_t mask_token_id = 0;
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
   // Told why a step could not be recorded as a CUDA graph.
@@ -65,11 +73,13 @@ class DiffusionSampler {
   DiffusionSampler(const DiffusionSampler&) = delete;
   DiffusionSampler& operator=(const DiffusionSampler&) = delete;
 
-  // Draws the samples with global indices first_index .. first_index + batch - 1, all in the same tensor operations.
-  // `observer` may be null. `interrupted` is polled between steps.
-  // Throws Error(failed) on non-finite logits, Error(interrupted) once `interrupted` says so.
-  std::vector<Sample> sample(int64_t first_index, int64_t batch, const Template& text, Observer* observer,
-                             const std::function<bool()>& interrupted);
+  // Draws one sample or more, all in the same tensor operations, each as if it were drawn alone: texts of one length,
+  // whose plans judge the same steps; with block_length, of as many free positions. `observer` may be null. Throws
+  // Error(failed) on non-finite logits.
+  std::vector<Sample> sample(const std::vector<DiffusionTask>& tasks, Observer* observer);
+
+  // One step and one forward on texts that are thrown away, to see what memory they take.
+  void try_step(const std::vector<DiffusionTask>& tasks);
 
   // Forwards so far, of the model and of the policy's: those of the steps, and one a batch for the self-confidence.
   int64_t forwards() const { return forwards_; }
@@ -80,8 +90,9 @@ class DiffusionSampler {
   enum class Kind { masking, judging, filling };  // mask positions again; the same after a second forward; mask nothing
   struct Batch;
 
+  Batch make_batch(const std::vector<DiffusionTask>& tasks) const;
   // Makes the chain ready for these samples, as a new one where its shape differs.
-  void prepare(const Batch& batch, const Template& text);
+  void prepare(const Batch& batch);
   void run_step(const Batch& batch, int64_t number, StepView* view);
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
   // is null, with tensors. `first`: no other step of this batch came before.

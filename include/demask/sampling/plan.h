@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "demask/sampling/noise.h"
 #include "demask/sampling/schedule.h"
 
 namespace demask {
@@ -49,7 +50,7 @@ Plan open_plan(const Pace& pace, int64_t free);
 
 // A plan for DiffusionOptions: this schedule over the whole text, for every sample, with or without a second forward to
 // judge each step.
-std::function<Plan(int64_t sample_index, int64_t free)> plan_by(MaskSchedule schedule, bool judged);
+std::function<Plan(const Stream& stream, int64_t free)> plan_by(MaskSchedule schedule, bool judged);
 
 // Ancestral sampling, which draws how many positions a step reveals: each masked one with probability
 // (a_s - (1 - sigma) a_t) / (1 - a_t), a_t = 1 - ratio(t) the visible share (MDLM, Sahoo et al. 2024, where sigma is
@@ -66,10 +67,9 @@ struct Remasking {
   double alpha_on = 0.9;
 };
 
-// Pure function of (seed, sample index): binomial counts by inverse CDF. With `skips_idle`, steps that change nothing
+// Pure function of the stream: binomial counts by inverse CDF. With `skips_idle`, steps that change nothing
 // are left out, since they need no forward. Kind conf: chances only, no counts.
-Plan ancestral_plan(const Pace& pace, const Remasking& remasking, uint64_t seed, int64_t sample_index, int64_t free,
-                    bool skips_idle);
+Plan ancestral_plan(const Pace& pace, const Remasking& remasking, const Stream& stream, int64_t free, bool skips_idle);
 
 // How many of `trials` succeed, each with probability p, by inverse CDF from uniforms: uniform(k) serves the k-th chunk
 // of trials. Exact to double precision.

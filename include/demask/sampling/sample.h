@@ -9,7 +9,7 @@
 namespace demask {
 
 struct Sample {
-  int64_t index = 0;             // global: first_sample + k
+  int64_t index = 0;             // of its stream
   std::vector<int64_t> tokens;   // prompt included
   double self_confidence = 0.0;  // mean over positions of log p(token), nats
 };
@@ -37,9 +37,9 @@ struct StepView {
 class Observer {
  public:
   virtual ~Observer() = default;
-  // A batch of `batch` samples starting at global index `first_index` begins: `steps` steps of `tokens_per_sample`
-  // tokens each; 0 steps: until nothing is masked any more.
-  virtual void on_batch(int64_t /*first_index*/, int64_t /*batch*/, int64_t /*steps*/, int64_t /*tokens_per_sample*/) {}
+  // A batch of the samples with these indices begins: `steps` steps, 0 until nothing is masked any more, that draw
+  // `tokens` tokens in all.
+  virtual void on_batch(const std::vector<int64_t>& /*indices*/, int64_t /*steps*/, int64_t /*tokens*/) {}
   virtual void on_step(const StepView& /*view*/) {}
   // Whether on_step reads the view's tensors; where nobody does, they are left undefined and steps are faster.
   virtual bool reads_tensors() const { return true; }

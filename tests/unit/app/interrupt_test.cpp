@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
 #include "demask/core/temporary_files.h"
 #include "tests/support/catch.h"
@@ -24,7 +25,7 @@ int status_of_run(const std::string& temporary, void (*sigint_before)(int), Body
     install_signal_handlers();
     register_temporary(temporary);
     body();
-    ::_exit(interrupted() ? 1 : 0);
+    ::_exit(stop_signal());
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
@@ -39,19 +40,21 @@ TEST_CASE("the first interrupt lets the run go on and tells it to stop") {
   const testing::TemporaryFolder folder;
   for (const int signal_number : {SIGINT, SIGTERM}) {
     const int status = status_of_run(folder / "t", SIG_DFL, [=] { ::raise(signal_number); });
-    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 1));
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == signal_number));
     CHECK(exists(folder / "t"));
   }
 }
 
-TEST_CASE("the second interrupt ends the process with 130 and removes unfinished files") {
+TEST_CASE("the second interrupt ends the process with its own code, 130 or 143, and removes unfinished files") {
   const testing::TemporaryFolder folder;
-  const int status = status_of_run(folder / "t", SIG_DFL, [] {
-    ::raise(SIGINT);
-    ::raise(SIGTERM);
-  });
-  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 130));
-  CHECK_FALSE(exists(folder / "t"));
+  for (const auto& [second, code] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
+    const int status = status_of_run(folder / "t", SIG_DFL, [second = second] {
+      ::raise(SIGINT);
+      ::raise(second);
+    });
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == code));
+    CHECK_FALSE(exists(folder / "t"));
+  }
 }
 
 TEST_CASE("a closed pipe or terminal ends the process by its signal and removes unfinished files") {

@@ -19,7 +19,7 @@ Vocabulary letters() {
 }
 
 Template infill(const std::string& text, const std::string& mask_character = "#") {
-  return infill_template(text, mask_character, letters(), mask, false);
+  return infill_template(text, mask_character, letters(), mask, {});
 }
 
 }  // namespace
@@ -51,13 +51,13 @@ TEST_CASE("A prefix is fixed and the rest is free; it must leave something to fi
 
 TEST_CASE("Unknown characters are each named once, or dropped when asked") {
   try {
-    encode_text("start_text", "aXbXY", letters(), false);
+    encode_text("start_text", "aXbXY", letters(), {});
     FAIL("was accepted");
   } catch (const Error& error) {
     CHECK(std::string(error.what()).find("'X', 'Y'") != std::string::npos);
     CHECK(error.code() == ExitCode::bad_input);
   }
-  CHECK(encode_text("start_text", "aXbXY", letters(), true) == std::vector<int64_t>{0, 1});
+  CHECK(encode_text("start_text", "aXbXY", letters(), {true, true}) == std::vector<int64_t>{0, 1});
 }
 
 TEST_CASE("FILE: names a file that holds the text; without it the text is itself") {

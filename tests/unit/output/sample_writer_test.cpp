@@ -1,8 +1,6 @@
 #include "demask/output/sample_writer.h"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,14 +9,17 @@
 #include <limits>
 #include <locale>
 #include <set>
+#include <sstream>
 
 #include "demask/core/error.h"
 #include "tests/support/catch.h"
+#include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"
 
 namespace demask {
 namespace {
 
+using testing::FileSizeLimit;
 using testing::read_file;
 using testing::TemporaryFolder;
 using testing::write_file;
@@ -34,21 +35,32 @@ RunDescription run_of(int64_t first_sample, int64_t num_samples) {
   run.checkpoint = "out/diffusion.pt";
   run.first_sample = first_sample;
   run.num_samples = num_samples;
-  run.seed = 1337;
   run.mask_token_id = 6;
   run.header = {{"demask 0.1.0", ""}, {"method", "diffusion"}, {"seed", "1337"}};
-  run.settings = {{"temperature", 0.8}, {"top_p", 1.0}};
   return run;
 }
 
-Sample sample_of(int64_t index, std::vector<int64_t> tokens) {
-  return {index, std::move(tokens), std::log(0.5)};
+Record sample_of(int64_t index, std::vector<int64_t> tokens, double self_confidence = std::log(0.5)) {
+  return {index, 0, "", 1337, std::move(tokens), self_confidence};
 }
 
 void write_one(SampleWriter& writer) {
   writer.begin();
-  writer.write(sample_of(0, {3}));
+  writer.write({sample_of(0, {3})}, 1);
   writer.finish({1.0, 1, 1, 1});
+}
+
+std::unique_ptr<SampleWriter> json_lines(const std::string& path, const RunDescription& run) {
+  RunFileOptions options;
+  options.path = path;
+  options.header = {{"demask", "0.1.0"}, {"first", run.first_sample}, {"samples", run.num_samples}};
+  options.range = {run.first_sample, run.num_samples};
+  return make_json_lines_writer(std::make_unique<RunFile>(options), run, vocabulary());
+}
+
+// By its ending.
+std::unique_ptr<SampleWriter> make_file_writer(const std::string& path, const RunDescription& run) {
+  return is_json_lines(path) ? json_lines(path, run) : make_text_file_writer(path, run, vocabulary());
 }
 
 std::set<std::string> names_in(const std::string& folder) {
@@ -57,6 +69,17 @@ std::set<std::string> names_in(const std::string& folder) {
     names.insert(entry.path().filename().string());
   }
   return names;
+}
+
+// Without the header.
+std::vector<nlohmann::json> samples_in(const std::string& path) {
+  std::istringstream lines(read_file(path));
+  std::vector<nlohmann::json> objects;
+  for (std::string line; std::getline(lines, line);) {
+    objects.push_back(nlohmann::json::parse(line));
+  }
+  objects.erase(objects.begin());
+  return objects;
 }
 
 template <typename Action>
@@ -69,26 +92,6 @@ std::string failure_of(Action action) {
   }
   return "no error";
 }
-
-// Files may not grow past `bytes` while this lives: a full disk that any user can have.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    ::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  void (*handler_)(int);
-  rlimit before_{};
-};
 
 struct DecimalComma : std::numpunct<char> {
   char do_decimal_point() const override { return ','; }
@@ -120,8 +123,8 @@ TEST_CASE("the text form is header, samples and totals, whatever the locale") {
   const int descriptor = ::open((folder / "out").c_str(), O_WRONLY | O_CREAT, 0600);
   const auto writer = make_text_writer(descriptor, "standard output", run_of(8, 2), vocabulary());
   writer->begin();
-  writer->write(sample_of(8, {3, 3, 1, 5, 0, 2, 6}));
-  writer->write(sample_of(9, {4, 0}));
+  writer->write({sample_of(9, {4, 0})}, 8);  // waits for the one before it
+  writer->write({sample_of(8, {3, 3, 1, 5, 0, 2, 6})}, 10);
   writer->finish({1.234, 2, 2048, 99});
   std::locale::global(before);
   CHECK(read_file(folder / "out") == expected_text);
@@ -130,24 +133,28 @@ TEST_CASE("the text form is header, samples and totals, whatever the locale") {
 
 TEST_CASE("the index is shown only where it is not the sample's number less one") {
   const TemporaryFolder folder;
-  write_one(*make_file_writer(folder / "a.txt", run_of(0, 4), vocabulary()));
+  write_one(*make_file_writer(folder / "a.txt", run_of(0, 4)));
   CHECK(read_file(folder / "a.txt").find("\nSAMPLE 1/4\nSelf-confidence: ") != std::string::npos);
 }
 
 TEST_CASE("each JSON line is an object of fixed key order that reads back") {
   const TemporaryFolder folder;
   write_file(folder / "a.jsonl", "older\n");
-  const auto writer = make_file_writer(folder / "a.jsonl", run_of(0, 2), vocabulary());
+  const auto writer = make_file_writer(folder / "a.jsonl", run_of(0, 2));
   writer->begin();
-  writer->write({0, {3, 0, 5}, -0.25});
-  writer->write({1, {2, 6}, -std::numeric_limits<double>::infinity()});
+  Record second = sample_of(1, {2, 6}, -std::numeric_limits<double>::infinity());
+  second.prompt_id = "\"x\"";
+  second.number = 3;
+  writer->write({sample_of(0, {3, 0, 5}, -0.25), second}, 2);
   writer->finish({});
   CHECK(read_file(folder / "a.jsonl") ==
-        R"({"index":0,"seed":1337,"text":"a\né","tokens":[3,0,5],"self_confidence":-0.25,"method":"diffusion",)"
-        R"("checkpoint":"out/diffusion.pt","settings":{"temperature":0.8,"top_p":1.0}})"
+        R"({"demask":"0.1.0","first":0,"samples":2})"
         "\n"
-        R"({"index":1,"seed":1337,"text":"'[MASK]","tokens":[2,6],"self_confidence":null,"method":"diffusion",)"
-        R"("checkpoint":"out/diffusion.pt","settings":{"temperature":0.8,"top_p":1.0}})"
+        R"({"index":0,"seed":1337,"text":"a\né","tokens":[3,0,5],"self_confidence":-0.25,"method":"diffusion",)"
+        R"("checkpoint":"out/diffusion.pt"})"
+        "\n"
+        R"({"index":1,"id":"x","sample":3,"seed":1337,"text":"'[MASK]","tokens":[2,6],"self_confidence":null,)"
+        R"("method":"diffusion","checkpoint":"out/diffusion.pt"})"
         "\n");
 }
 
@@ -155,17 +162,17 @@ TEST_CASE("a checkpoint path that is not UTF-8 does not cost the sample") {
   const TemporaryFolder folder;
   RunDescription run = run_of(0, 1);
   run.checkpoint = "out/\xff.pt";
-  write_one(*make_file_writer(folder / "a.jsonl", run, vocabulary()));
-  CHECK(nlohmann::json::parse(read_file(folder / "a.jsonl"))["checkpoint"] == "out/\uFFFD.pt");
+  write_one(*make_file_writer(folder / "a.jsonl", run));
+  CHECK(samples_in(folder / "a.jsonl").at(0)["checkpoint"] == "out/\uFFFD.pt");
 }
 
 TEST_CASE("a text file that is not finished leaves the older one untouched and no other file") {
   const TemporaryFolder folder;
   write_file(folder / "a.txt", "older");
   {
-    const auto writer = make_file_writer(folder / "a.txt", run_of(0, 1), vocabulary());
+    const auto writer = make_file_writer(folder / "a.txt", run_of(0, 1));
     writer->begin();
-    writer->write(sample_of(0, {3}));
+    writer->write({sample_of(0, {3})}, 1);
     CHECK(read_file(folder / "a.txt") == "older");
     CHECK(names_in(folder.path()) == std::set<std::string>{"a.txt", ".a.txt." + std::to_string(::getpid()) + ".tmp"});
   }
@@ -177,7 +184,7 @@ TEST_CASE("a finished text file replaces the older one and keeps its mode") {
   const TemporaryFolder folder;
   write_file(folder / "a.txt", "older");
   REQUIRE(::chmod((folder / "a.txt").c_str(), 0640) == 0);
-  write_one(*make_file_writer(folder / "a.txt", run_of(0, 1), vocabulary()));
+  write_one(*make_file_writer(folder / "a.txt", run_of(0, 1)));
   CHECK(read_file(folder / "a.txt").rfind("demask 0.1.0\n", 0) == 0);
   CHECK(names_in(folder.path()) == std::set<std::string>{"a.txt"});
   CHECK(std::filesystem::status(folder / "a.txt").permissions() == std::filesystem::perms(0640));
@@ -187,7 +194,7 @@ TEST_CASE("a symbolic link stays one: what it names is replaced") {
   const TemporaryFolder folder;
   write_file(folder / "a.txt", "older");
   std::filesystem::create_symlink("a.txt", folder / "link.txt");
-  write_one(*make_file_writer(folder / "link.txt", run_of(0, 1), vocabulary()));
+  write_one(*make_file_writer(folder / "link.txt", run_of(0, 1)));
   CHECK(std::filesystem::is_symlink(folder / "link.txt"));
   CHECK(read_file(folder / "a.txt").rfind("demask 0.1.0\n", 0) == 0);
 }
@@ -196,9 +203,9 @@ TEST_CASE("a text file that no longer fits is absent") {
   const TemporaryFolder folder;
   const auto write_large = [&folder] {
     const FileSizeLimit limit(1000);
-    const auto writer = make_file_writer(folder / "a.txt", run_of(0, 1), vocabulary());
+    const auto writer = make_file_writer(folder / "a.txt", run_of(0, 1));
     writer->begin();
-    writer->write(sample_of(0, std::vector<int64_t>(2000, 3)));
+    writer->write({sample_of(0, std::vector<int64_t>(2000, 3))}, 1);
   };
   CHECK(failure_of(write_large) == "the output '" + (folder / "a.txt") + "' could not be written: File too large");
   CHECK(names_in(folder.path()).empty());
@@ -208,22 +215,22 @@ TEST_CASE("JSON lines that no longer fit end with the last whole one") {
   const TemporaryFolder folder;
   const auto write_large = [&folder] {
     const FileSizeLimit limit(1000);
-    const auto writer = make_file_writer(folder / "a.jsonl", run_of(0, 2), vocabulary());
+    const auto writer = make_file_writer(folder / "a.jsonl", run_of(0, 2));
     writer->begin();
-    writer->write(sample_of(0, {3}));
-    writer->write(sample_of(1, std::vector<int64_t>(2000, 3)));
+    writer->write({sample_of(0, {3})}, 1);
+    writer->write({sample_of(1, std::vector<int64_t>(2000, 3))}, 2);
   };
   CHECK(failure_of(write_large) == "the output '" + (folder / "a.jsonl") + "' could not be written: File too large");
-  const std::string content = read_file(folder / "a.jsonl");
-  CHECK(content.find('\n') == content.size() - 1);
-  CHECK(nlohmann::json::parse(content)["index"] == 0);
+  CHECK(read_file(folder / "a.jsonl").back() == '\n');
+  REQUIRE(samples_in(folder / "a.jsonl").size() == 1);
+  CHECK(samples_in(folder / "a.jsonl")[0]["index"] == 0);
 }
 
 TEST_CASE("a full device is an error that says so") {
   const auto full = [](const std::string& name) {
     return "the output '" + name + "' could not be written: No space left on device";
   };
-  CHECK(failure_of([] { write_one(*make_file_writer("/dev/full", run_of(0, 1), vocabulary())); }) == full("/dev/full"));
+  CHECK(failure_of([] { write_one(*make_file_writer("/dev/full", run_of(0, 1))); }) == full("/dev/full"));
   const int descriptor = ::open("/dev/full", O_WRONLY);
   CHECK(failure_of([descriptor] {
           write_one(*make_text_writer(descriptor, "standard output", run_of(0, 1), vocabulary()));
@@ -238,7 +245,7 @@ TEST_CASE("an output that cannot be opened fails before sampling, naming path an
   for (const std::string path :
        {"missing/a.txt", "missing/a.jsonl", "file/a.txt", "folder.jsonl", "folder.jsonl/", ""}) {
     const std::string whole = path.empty() ? path : folder / path;
-    const std::string message = failure_of([&whole] { make_file_writer(whole, run_of(0, 1), vocabulary()); });
+    const std::string message = failure_of([&whole] { make_file_writer(whole, run_of(0, 1)); });
     INFO(message);
     CHECK(message.rfind("the output '" + whole + "' could not be written: ", 0) == 0);
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,6 @@ Template text_with_fixed(const std::vector<int64_t>& fixed) {
 
 DiffusionOptions options_for(std::optional<int64_t> block_length = {}) {
   DiffusionOptions options;
-  options.seed = 1337;
   options.mask_token_id = mask;
   options.block_length = block_length;
   options.draw.temperature = 5;  // so that samples differ, however sure the model is
@@ -56,8 +56,20 @@ DiffusionOptions options_for(std::optional<int64_t> block_length = {}) {
 
 DiffusionOptions scheduled(int64_t steps, bool reveals_only = true, std::optional<int64_t> block_length = {}) {
   DiffusionOptions options = options_for(block_length);
-  options.plan = [pace = even_pace(steps, block_length, reveals_only)](int64_t /*sample*/, int64_t free) {
+  options.plan = [pace = even_pace(steps, block_length, reveals_only)](const Stream& /*stream*/, int64_t free) {
     return scheduled_plan(pace, free);
+  };
+  return options;
+}
+
+// Every step is.
+DiffusionOptions judged(DiffusionOptions options) {
+  options.plan = [plan = options.plan](const Stream& stream, int64_t free) {
+    Plan steps = plan(stream, free);
+    for (PlannedStep& step : steps) {
+      step.judged = true;
+    }
+    return steps;
   };
   return options;
 }
@@ -65,8 +77,8 @@ DiffusionOptions scheduled(int64_t steps, bool reveals_only = true, std::optiona
 DiffusionOptions ancestral(int64_t steps, const Remasking& remasking = {}) {
   DiffusionOptions options = options_for();
   options.plan_per_sample = true;
-  options.plan = [pace = even_pace(steps, {}, /*reveals_only=*/false), remasking](int64_t sample, int64_t free) {
-    return ancestral_plan(pace, remasking, 1337, sample, free, /*skips_idle=*/true);
+  options.plan = [pace = even_pace(steps, {}, /*reveals_only=*/false), remasking](const Stream& stream, int64_t free) {
+    return ancestral_plan(pace, remasking, stream, free, /*skips_idle=*/true);
   };
   return options;
 }
@@ -74,7 +86,7 @@ DiffusionOptions ancestral(int64_t steps, const Remasking& remasking = {}) {
 // For policies that decide: at most so many steps.
 DiffusionOptions open_ended(int64_t steps, std::optional<int64_t> block_length = {}) {
   DiffusionOptions options = options_for(block_length);
-  options.plan = [pace = even_pace(steps, block_length)](int64_t /*sample*/, int64_t free) {
+  options.plan = [pace = even_pace(steps, block_length)](const Stream& /*stream*/, int64_t free) {
     return open_plan(pace, free);
   };
   return options;
@@ -91,7 +103,7 @@ Outcome run(RevealPolicy& policy, const DiffusionOptions& options, const Templat
   WatchedModel model(fake, "fake");
   DiffusionSampler sampler(model, policy, options);
   Outcome outcome;
-  for (const Sample& sample : sampler.sample(0, samples, text, nullptr, {})) {
+  for (const Sample& sample : sampler.sample(consecutive({1337, 0}, samples, text), nullptr)) {
     outcome.texts.push_back(sample.tokens);
   }
   outcome.forwards = sampler.forwards() - 1;
@@ -145,23 +157,17 @@ TEST_CASE("A strategy on a schedule ends without a mask after exactly its steps,
   for (const bool reveals_only : {true, false}) {
     for (const Named& strategy : reveals_only ? revealing() : remasking()) {
       for (const std::optional<int64_t> block_length : {std::optional<int64_t>(), std::optional<int64_t>(7)}) {
-        for (const bool judged : {false, true}) {
-          CAPTURE(strategy.name, block_length.value_or(0), judged);
+        for (const bool is_judged : {false, true}) {
+          CAPTURE(strategy.name, block_length.value_or(0), is_judged);
           DiffusionOptions options = scheduled(9, reveals_only, block_length);
-          if (judged) {
-            options.plan = [plan = options.plan](int64_t sample, int64_t free) {
-              Plan steps = plan(sample, free);
-              for (PlannedStep& step : steps) {
-                step.judged = true;
-              }
-              return steps;
-            };
+          if (is_judged) {
+            options = judged(options);
           }
           const std::unique_ptr<RevealPolicy> policy = strategy.make();
           const Outcome outcome = run(*policy, options);
           CHECK_FALSE(has_mask(outcome));
           // The last step of a block chooses nothing; three blocks of 7 and one of 3 make four of them.
-          CHECK(outcome.forwards == (judged ? 9 + 9 - (block_length ? 4 : 1) : 9));
+          CHECK(outcome.forwards == (is_judged ? 9 + 9 - (block_length ? 4 : 1) : 9));
         }
       }
     }
@@ -179,7 +185,7 @@ TEST_CASE("Ancestral strategies end without a mask; a batch takes the longest of
     const DiffusionOptions options = ancestral(40, remasking_kind);
     size_t longest = 0;
     for (int64_t sample = 0; sample < 3; ++sample) {
-      longest = std::max(longest, options.plan(sample, length).size());
+      longest = std::max(longest, options.plan({1337, sample}, length).size());
     }
     const Outcome outcome = run(policy, options);
     CHECK_FALSE(has_mask(outcome));
@@ -278,7 +284,7 @@ TEST_CASE("Blocks are filled from the left: no later one is touched before an ea
     DiffusionSampler sampler(model, decides ? static_cast<RevealPolicy&>(bound) : confidence,
                              decides ? open_ended(length, 8) : scheduled(9, true, 8));
     Watcher watcher;
-    sampler.sample(0, 2, text, &watcher, {});
+    sampler.sample(consecutive({1337, 0}, 2, text), &watcher);
     const auto left_in = [&](const at::Tensor& masked, int64_t sample, int64_t first, int64_t end) {
       return masked[sample].narrow(0, first, end - first).sum().item<int64_t>();
     };
@@ -302,11 +308,26 @@ TEST_CASE("A sample does not depend on its batch, under every strategy") {
     WatchedModel model(fake, "fake");
     const std::unique_ptr<RevealPolicy> policy = strategy.make();
     DiffusionSampler sampler(model, *policy, options);
-    const std::vector<Sample> together = sampler.sample(0, 6, text_with_fixed({3}), nullptr, {});
-    const std::vector<Sample> alone = sampler.sample(4, 1, text_with_fixed({3}), nullptr, {});
+    const std::vector<Sample> together = sampler.sample(consecutive({1337, 0}, 6, text_with_fixed({3})), nullptr);
+    const std::vector<Sample> alone = sampler.sample(consecutive({1337, 4}, 1, text_with_fixed({3})), nullptr);
     CHECK(alone[0].tokens == together[4].tokens);
     CHECK(std::any_of(together.begin(), together.end(),
                       [&](const Sample& other) { return other.tokens != alone[0].tokens; }));
+    // Nor on texts beside it with other prompts, other numbers of free positions and other seeds.
+    std::vector<int64_t> nearly_all(length - 2);
+    std::iota(nearly_all.begin(), nearly_all.end(), 1);
+    const std::vector<Template> texts = {text_with_fixed({0, 1, 2}), text_with_fixed({}), text_with_fixed(nearly_all),
+                                         text_with_fixed({3, 9, 10, 11, 23})};
+    std::vector<DiffusionTask> tasks;
+    for (size_t k = 0; k < texts.size(); ++k) {
+      tasks.push_back({{7 + k % 2, static_cast<int64_t>(5 * k)}, &texts[k]});
+    }
+    const std::vector<Sample> mixed = sampler.sample(tasks, nullptr);
+    for (size_t k = 0; k < texts.size(); ++k) {
+      CAPTURE(k);
+      CHECK(mixed[k].tokens == sampler.sample({tasks[k]}, nullptr)[0].tokens);
+      CHECK(std::count(mixed[k].tokens.begin(), mixed[k].tokens.end(), mask) == 0);
+    }
   };
   DiffusionOptions cooling = scheduled(7);
   cooling.temperature_end = 0.2;
@@ -315,6 +336,7 @@ TEST_CASE("A sample does not depend on its batch, under every strategy") {
   }
   for (const Named& strategy : remasking()) {
     alone_and_together(strategy, scheduled(7, false));
+    alone_and_together(strategy, judged(scheduled(7, false)));
   }
   DiffusionOptions open_cooling = open_ended(length);
   open_cooling.temperature_end = 0.2;
@@ -345,7 +367,7 @@ TEST_CASE("A temperature that ends near zero takes the likeliest token there") {
   DiffusionOptions options = options_for();
   options.plan = plan_by(MaskSchedule::linear(4, 0.9, 0.5), false);
   options.temperature_end = 1e-6;
-  DiffusionSampler(model, policy, options).sample(0, 20, text_with_fixed({}), &last, {});
+  DiffusionSampler(model, policy, options).sample(consecutive({1337, 0}, 20, text_with_fixed({})), &last);
   CHECK(last.drawn == 20 * 12);
   CHECK(last.greedy);
 }
@@ -375,7 +397,7 @@ TEST_CASE("Guidance extrapolates from the logits without the prompt, for two for
   } look;
   DiffusionSampler sampler(model, policy, options);
   Template text{{1, mask, mask, mask}, {true, false, false, false}};
-  sampler.sample(0, 2, text, &look, {});
+  sampler.sample(consecutive({1337, 0}, 2, text), &look);
   CHECK(sampler.forwards() == 2 * 2 + 1);
   CHECK(look.logits[1][2][1].item<float>() == Catch::Approx(3));
   CHECK(look.logits[1][2][2].item<float>() == Catch::Approx(-3));

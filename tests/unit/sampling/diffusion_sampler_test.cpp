@@ -25,7 +25,6 @@ Template all_free(size_t length) {
 DiffusionOptions options_for(MaskSchedule schedule, bool judged = false) {
   DiffusionOptions options;
   options.plan = plan_by(std::move(schedule), judged);
-  options.seed = 1337;
   options.mask_token_id = mask;
   options.forbidden = at::zeros({mask + 1});
   options.forbidden[mask] = -std::numeric_limits<float>::infinity();
@@ -50,7 +49,7 @@ TEST_CASE("Exactly the scheduled number of positions is masked again, over a who
   RandomRemasking policy;
   DiffusionSampler sampler(model, policy, options_for(MaskSchedule::custom({1.0, 0.75, 0.33, 0.0, 0.5})));
   MaskCounts counts;
-  const std::vector<Sample> samples = sampler.sample(0, 3, all_free(10), &counts, {});
+  const std::vector<Sample> samples = sampler.sample(consecutive({1337, 0}, 3, all_free(10)), &counts);
   CHECK(counts.counts == std::vector<int64_t>{30, 21, 9, 0, 15});
   CHECK(counts.announced == counts.counts);
   REQUIRE(samples.size() == 3);
@@ -67,7 +66,7 @@ TEST_CASE("Fixed positions keep their tokens in every forward and in the end") {
   SelfConfidenceRemasking policy(0.5);
   DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(4, 0.9, 0.1), /*judged=*/true));
   const Template text{{2, mask, 1, mask}, {true, false, true, false}};
-  const std::vector<Sample> samples = sampler.sample(0, 2, text, nullptr, {});
+  const std::vector<Sample> samples = sampler.sample(consecutive({1337, 0}, 2, text), nullptr);
   for (const at::Tensor& tokens : fake.seen) {
     CHECK((tokens.select(1, 0) == 2).all().item<bool>());
     CHECK((tokens.select(1, 2) == 1).all().item<bool>());
@@ -82,13 +81,13 @@ TEST_CASE(
   WatchedModel model(fake, "fake");
   RandomRemasking random;
   DiffusionSampler by_chance(model, random, options_for(MaskSchedule::linear(5, 0.9, 0.2)));
-  by_chance.sample(0, 2, all_free(8), nullptr, {});
+  by_chance.sample(consecutive({1337, 0}, 2, all_free(8)), nullptr);
   CHECK(by_chance.forwards() == 5 + 1);  // and one for the self-confidence
   CHECK(fake.seen.size() == 5 + 1);
   fake.seen.clear();
   SelfConfidenceRemasking confident(0.0);
   DiffusionSampler by_confidence(model, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2), /*judged=*/true));
-  by_confidence.sample(0, 2, all_free(8), nullptr, {});
+  by_confidence.sample(consecutive({1337, 0}, 2, all_free(8)), nullptr);
   CHECK(by_confidence.forwards() == 5 + 4 + 1);
   CHECK(fake.seen.size() == 5 + 4 + 1);
 }
@@ -98,7 +97,7 @@ TEST_CASE("Self-confidence is the mean log probability over every output, the ma
   WatchedModel model(fake, "fake");
   RandomRemasking policy;
   const std::vector<Sample> samples = DiffusionSampler(model, policy, options_for(MaskSchedule::linear(1, 1, 0)))
-                                          .sample(0, 1, all_free(6), nullptr, {});
+                                          .sample(consecutive({1337, 0}, 1, all_free(6)), nullptr);
   CHECK(samples[0].self_confidence == Catch::Approx(std::log(0.25)));
 }
 
@@ -107,8 +106,8 @@ TEST_CASE("A sample does not depend on its batch or on where a run starts") {
   WatchedModel model(fake, "fake");
   SelfConfidenceRemasking policy(0.4);
   DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(6, 0.9, 0.1), /*judged=*/true));
-  const std::vector<Sample> eight = sampler.sample(0, 8, all_free(10), nullptr, {});
-  const std::vector<Sample> alone = sampler.sample(5, 1, all_free(10), nullptr, {});
+  const std::vector<Sample> eight = sampler.sample(consecutive({1337, 0}, 8, all_free(10)), nullptr);
+  const std::vector<Sample> alone = sampler.sample(consecutive({1337, 5}, 1, all_free(10)), nullptr);
   CHECK(alone[0].index == 5);
   CHECK(alone[0].tokens == eight[5].tokens);
   CHECK(eight[4].tokens != eight[5].tokens);
@@ -121,25 +120,11 @@ TEST_CASE("Logits that are not finite fail the batch; a single -infinity is a mo
     logits[2][1] = value;
     FixedLogits fake(logits);
     WatchedModel model(fake, "broken.pt");
-    DiffusionSampler(model, policy, options_for(MaskSchedule::linear(2, 1, 0))).sample(0, 1, all_free(6), nullptr, {});
+    DiffusionSampler(model, policy, options_for(MaskSchedule::linear(2, 1, 0)))
+        .sample(consecutive({1337, 0}, 1, all_free(6)), nullptr);
   };
   const float infinity = std::numeric_limits<float>::infinity();
   CHECK_THROWS_AS(sample_with(std::nanf("")), Error);
   CHECK_THROWS_AS(sample_with(infinity), Error);
   CHECK_NOTHROW(sample_with(-infinity));
-}
-
-TEST_CASE("An interruption is obeyed between steps") {
-  FixedLogits fake(at::zeros({4, 4}));
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(100, 1, 0)));
-  int polls = 0;
-  try {
-    sampler.sample(0, 1, all_free(4), nullptr, [&] { return ++polls > 3; });
-    FAIL("was not interrupted");
-  } catch (const Error& error) {
-    CHECK(error.code() == ExitCode::interrupted);
-    CHECK(fake.seen.size() == 3);
-  }
 }

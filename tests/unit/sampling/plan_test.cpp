@@ -116,7 +116,7 @@ TEST_CASE("Ancestral plans reveal every position once, with the chances of the r
   // mean of the first step's count is 4 with a standard error of sqrt(40 * 0.1 * 0.9 / 2000) = 0.042.
   double first = 0, last = 0;
   for (int64_t sample = 0; sample < 2000; ++sample) {
-    const Plan plan = ancestral_plan(even_pace(10), {}, 1337, sample, 40, /*skips_idle=*/false);
+    const Plan plan = ancestral_plan(even_pace(10), {}, {1337, sample}, 40, /*skips_idle=*/false);
     REQUIRE(plan.size() == 10);
     CHECK(plan.back().masked == 0);
     for (size_t i = 1; i < plan.size(); ++i) {
@@ -131,8 +131,8 @@ TEST_CASE("Ancestral plans reveal every position once, with the chances of the r
 
 TEST_CASE("Steps that reveal nothing are left out, and nothing else changes") {
   for (int64_t sample = 0; sample < 50; ++sample) {
-    const Plan all = ancestral_plan(even_pace(64), {}, 7, sample, 20, /*skips_idle=*/false);
-    const Plan some = ancestral_plan(even_pace(64), {}, 7, sample, 20, /*skips_idle=*/true);
+    const Plan all = ancestral_plan(even_pace(64), {}, {7, sample}, 20, /*skips_idle=*/false);
+    const Plan some = ancestral_plan(even_pace(64), {}, {7, sample}, 20, /*skips_idle=*/true);
     std::vector<int64_t> changes;
     int64_t before = 20;
     for (const int64_t after : masked(all)) {
@@ -153,10 +153,10 @@ TEST_CASE("ReMDM with sigma 0 plans as ancestral sampling does, and with more ma
   bool remasks = false;
   for (int64_t sample = 0; sample < 20; ++sample) {
     cap.eta = 0;
-    CHECK(masked(ancestral_plan(even_pace(16), cap, 7, sample, 64, false)) ==
-          masked(ancestral_plan(even_pace(16), none, 7, sample, 64, false)));
+    CHECK(masked(ancestral_plan(even_pace(16), cap, {7, sample}, 64, false)) ==
+          masked(ancestral_plan(even_pace(16), none, {7, sample}, 64, false)));
     cap.eta = 0.1;
-    const Plan plan = ancestral_plan(even_pace(16), cap, 7, sample, 64, false);
+    const Plan plan = ancestral_plan(even_pace(16), cap, {7, sample}, 64, false);
     for (size_t i = 0; i < plan.size(); ++i) {
       const int64_t visible = 64 - (i == 0 ? 64 : plan[i - 1].masked);
       CHECK(plan[i].remasked <= visible);
@@ -173,7 +173,7 @@ TEST_CASE("ReMDM's chances are those of its formulas") {
   remasking.eta = 0.3;
   const auto chances = [&](Remasking::Kind kind, size_t i) {
     remasking.kind = kind;
-    return ancestral_plan(even_pace(4), remasking, 7, 0, 64, false)[i];
+    return ancestral_plan(even_pace(4), remasking, {7, 0}, 64, false)[i];
   };
   using Kind = Remasking::Kind;
   // Second step: sigma_max = min(1, 0.5 / 0.25) = 1. cap: 0.3. Revealed: (0.5 - 0.7 * 0.25) / 0.75.
@@ -197,7 +197,7 @@ TEST_CASE("ReMDM's loop raises the visible share, holds it while it masks again,
   loop.t_on = 0.5;
   loop.t_off = 0.25;
   loop.alpha_on = 0.8;
-  const Plan plan = ancestral_plan(even_pace(8), loop, 7, 0, 64, false);
+  const Plan plan = ancestral_plan(even_pace(8), loop, {7, 0}, 64, false);
   // Times 1, 7/8 .. 5/8 come before the loop: the share rises by 0.8 / 4 a step.
   CHECK(plan[0].reveal_chance == Catch::Approx(0.2));
   CHECK(plan[1].reveal_chance == Catch::Approx(0.2 / 0.8));

@@ -1,0 +1,24 @@
+// The first line of a JSON lines file: what it takes to make its samples again, and to tell whether another run would.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "demask/app/session.h"
+#include "demask/app/shard.h"
+#include "demask/app/work.h"
+#include "demask/output/run_file.h"
+
+namespace demask {
+
+// Version, hashes of models, vocabulary and prompts, device kind and precision, seed, number of samples, every setting
+// that can change the text, and where there are shards, which this is. Reads the files that it hashes.
+nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard,
+                                  const IndexRange& range);
+
+// Members of it that say where something lies rather than what it is, so that they may differ between runs that make
+// the same samples.
+const std::set<std::string>& places_in_header();
+
+}  // namespace demask

@@ -1,0 +1,33 @@
+// SHA-256 (FIPS 180-4), which tells whether two runs used the same checkpoint whatever their files are called.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace demask {
+
+// Takes the bytes in pieces of any size.
+class Sha256 {
+ public:
+  void update(std::string_view bytes);
+  // The digest of all bytes so far, as 64 lower-case digits.
+  std::string hex() const;
+
+ private:
+  static constexpr size_t block_bytes = 64;
+
+  void compress(const unsigned char* blocks, size_t count);
+
+  std::array<uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  std::array<unsigned char, block_bytes> block_{};  // the first length_ % 64 bytes wait for the rest of their block
+  uint64_t length_ = 0;                             // bytes so far
+};
+
+// Reads the file in pieces. Throws Error(bad_input) that names the path where it cannot be read.
+std::string sha256_of_file(const std::string& path);
+
+}  // namespace demask

@@ -1,0 +1,55 @@
+#include "demask/app/run_header.h"
+
+#include "demask/app/resolve.h"
+#include "demask/app/settings.h"
+#include "demask/core/sha256.h"
+#include "demask/model/device.h"
+
+namespace demask {
+namespace {
+
+constexpr int format_version = 1;
+
+}  // namespace
+
+const std::set<std::string>& places_in_header() {
+  static const std::set<std::string> places = {
+      "checkpoint", "vocabulary",      "remasking_checkpoint",      "prompts",   "out_dir", "init_from",
+      "data_dir",   "checkpoint_name", "remasking_checkpoint_name", "meta_path", "dataset"};
+  return places;
+}
+
+nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard,
+                                  const IndexRange& range) {
+  const Config& config = session.config;
+  nlohmann::ordered_json header;
+  header["demask"] = DEMASK_VERSION;
+  header["format"] = format_version;
+  header["method"] = config.sampling_method;
+  header["checkpoint"] = session.checkpoint;
+  header["checkpoint_sha256"] = sha256_of_file(session.checkpoint);
+  if (config.remasking_checkpoint_name) {
+    const std::string path = remasking_checkpoint_path(config);
+    header["remasking_checkpoint"] = path;
+    header["remasking_checkpoint_sha256"] = sha256_of_file(path);
+  }
+  header["vocabulary"] = session.vocabulary_path;
+  header["vocabulary_sha256"] = sha256_of_file(session.vocabulary_path);
+  if (config.prompts) {
+    header["prompts"] = *config.prompts;
+  }
+  header["device"] = session.device.is_cuda() ? "cuda" : "cpu";
+  header["dtype"] = dtype_name(session.model->info().dtype);
+  header["seed"] = config.seed;
+  header["first"] = work.first();
+  header["samples"] = work.samples();
+  header["settings"] = settings_json(config);
+  header["prompts_sha256"] = work.digest();  // after the settings, which name a changed start_text themselves
+  if (shard.count > 1) {
+    header["shard"] = {
+        {"index", shard.index}, {"count", shard.count}, {"first", range.first}, {"samples", range.count}};
+  }
+  return header;
+}
+
+}  // namespace demask

@@ -1,0 +1,155 @@
+#include "demask/core/sha256.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <vector>
+
+#include "demask/core/error.h"
+
+namespace demask {
+namespace {
+
+constexpr std::array<uint32_t, 64> round_constants{
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+using Words = std::array<uint32_t, 16>;  // the last 16 of the message schedule, word t in place t % 16
+
+constexpr uint32_t rotated(uint32_t word, unsigned by) {
+  return word >> by | word << (32 - by);
+}
+
+uint32_t big_endian_word(const unsigned char* bytes) {
+  uint32_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  return be32toh(word);
+}
+
+// Replaces the word 16 rounds back by its successor in the schedule.
+inline uint32_t next_word(Words& words, size_t t) {
+  const uint32_t near = words[(t + 14) % 16];
+  const uint32_t far = words[(t + 1) % 16];
+  return words[t % 16] += (rotated(near, 17) ^ rotated(near, 19) ^ near >> 10) + words[(t + 9) % 16] +
+                          (rotated(far, 7) ^ rotated(far, 18) ^ far >> 3);
+}
+
+// One round. Instead of moving all eight variables along, the caller names them one place further each time.
+inline void round(uint32_t a, uint32_t b, uint32_t c, uint32_t& d, uint32_t e, uint32_t f, uint32_t g, uint32_t& h,
+                  uint32_t input) {
+  h += (rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)) + (g ^ (e & (f ^ g))) + input;
+  d += h;
+  h += (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + (a & b) + (c & (a ^ b));
+}
+
+// Eight rounds, after which every variable is back in its place; `input(i)` is that of round i of them.
+template <typename Input>
+inline void eight_rounds(std::array<uint32_t, 8>& v, const Input& input) {
+  auto& [a, b, c, d, e, f, g, h] = v;
+  round(a, b, c, d, e, f, g, h, input(0));
+  round(h, a, b, c, d, e, f, g, input(1));
+  round(g, h, a, b, c, d, e, f, input(2));
+  round(f, g, h, a, b, c, d, e, input(3));
+  round(e, f, g, h, a, b, c, d, input(4));
+  round(d, e, f, g, h, a, b, c, input(5));
+  round(c, d, e, f, g, h, a, b, input(6));
+  round(b, c, d, e, f, g, h, a, input(7));
+}
+
+template <typename Input>
+inline void sixteen_rounds(std::array<uint32_t, 8>& variables, const Input& input) {
+  eight_rounds(variables, input);
+  eight_rounds(variables, [&input](size_t i) { return input(i + 8); });
+}
+
+}  // namespace
+
+void Sha256::compress(const unsigned char* blocks, size_t count) {
+  for (; count > 0; --count, blocks += block_bytes) {
+    Words words;
+    std::array<uint32_t, 8> variables = state_;
+    sixteen_rounds(variables, [&words, blocks](size_t i) {
+      words[i] = big_endian_word(blocks + 4 * i);
+      return round_constants[i] + words[i];
+    });
+    for (size_t first = 16; first < 64; first += 16) {
+      sixteen_rounds(variables, [&words, first](size_t i) { return round_constants[first + i] + next_word(words, i); });
+    }
+    for (size_t i = 0; i < state_.size(); ++i) {
+      state_[i] += variables[i];
+    }
+  }
+}
+
+void Sha256::update(std::string_view bytes) {
+  const size_t waiting = length_ % block_bytes;
+  length_ += bytes.size();
+  if (waiting > 0) {
+    const size_t taken = std::min(bytes.size(), block_bytes - waiting);
+    std::copy_n(bytes.begin(), taken, block_.begin() + static_cast<std::ptrdiff_t>(waiting));
+    bytes.remove_prefix(taken);
+    if (waiting + taken < block_bytes) {
+      return;
+    }
+    compress(block_.data(), 1);
+  }
+  compress(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size() / block_bytes);
+  bytes.remove_prefix(bytes.size() / block_bytes * block_bytes);
+  std::copy(bytes.begin(), bytes.end(), block_.begin());
+}
+
+std::string Sha256::hex() const {
+  // A bit 1, zeros up to the last eight bytes of a block, and there the length in bits.
+  const size_t zeros = (2 * block_bytes - 9 - length_ % block_bytes) % block_bytes;
+  std::string padding(1 + zeros, '\0');
+  padding.front() = '\x80';
+  for (unsigned shift = 64; shift > 0; shift -= 8) {
+    padding.push_back(static_cast<char>(8 * length_ >> (shift - 8) & 0xFF));
+  }
+  Sha256 padded = *this;
+  padded.update(padding);
+  std::string digits;
+  for (const uint32_t word : padded.state_) {
+    digits += fmt::format("{:08x}", word);
+  }
+  return digits;
+}
+
+std::string sha256_of_file(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);  // NOLINT(*-vararg)
+  int error = file < 0 ? errno : 0;
+  Sha256 hash;
+  std::vector<char> piece(1 << 20);
+  while (error == 0) {
+    const ssize_t count = ::read(file, piece.data(), piece.size());
+    if (count == 0) {
+      break;
+    }
+    if (count > 0) {
+      hash.update({piece.data(), static_cast<size_t>(count)});
+    } else if (errno != EINTR) {
+      error = errno;
+    }
+  }
+  if (file >= 0) {
+    ::close(file);
+  }
+  if (error != 0) {
+    fail(ExitCode::bad_input, "the file '{}' cannot be read: {}", path, std::generic_category().message(error));
+  }
+  return hash.hex();
+}
+
+}  // namespace demask

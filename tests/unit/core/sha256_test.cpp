@@ -1,0 +1,95 @@
+#include "demask/core/sha256.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+#include "tests/support/process.h"
+
+namespace demask {
+namespace {
+
+std::string sha256_of(std::string_view text) {
+  Sha256 hash;
+  hash.update(text);
+  return hash.hex();
+}
+
+// Bytes of every value, in no short period.
+std::string mixed_bytes(size_t count) {
+  std::string bytes;
+  uint32_t state = 1;
+  for (size_t i = 0; i < count; ++i) {
+    state = state * 1664525U + 1013904223U;
+    bytes.push_back(static_cast<char>(state >> 24));
+  }
+  return bytes;
+}
+
+TEST_CASE("SHA-256 agrees with the examples of the standard") {
+  CHECK(sha256_of("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  CHECK(sha256_of("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(sha256_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  CHECK(
+      sha256_of("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopq"
+                "rstnopqrstu") == "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
+  CHECK(sha256_of(std::string(1000000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST_CASE("SHA-256 does not depend on where its input is divided") {
+  const std::string text = mixed_bytes(200);
+  const std::string whole = sha256_of(text);
+  for (size_t split = 0; split <= text.size(); ++split) {
+    Sha256 hash;
+    hash.update(std::string_view(text).substr(0, split));
+    hash.update(std::string_view(text).substr(split));
+    REQUIRE(hash.hex() == whole);
+  }
+  Sha256 hash;
+  for (const char byte : text) {
+    hash.update({&byte, 1});
+  }
+  CHECK(hash.hex() == whole);
+}
+
+TEST_CASE("asking for the digest does not end the input") {
+  Sha256 hash;
+  hash.update("a");
+  CHECK(hash.hex() == sha256_of("a"));
+  hash.update("bc");
+  CHECK(hash.hex() == sha256_of("abc"));
+}
+
+TEST_CASE("SHA-256 of files of every length around a block and a piece is what sha256sum says") {
+  const testing::TemporaryFolder folder;
+  std::vector<std::string> command{"sha256sum"};
+  for (size_t length = 0; length < 130; ++length) {
+    command.push_back(folder / std::to_string(length));
+    testing::write_file(command.back(), mixed_bytes(length));
+  }
+  for (const size_t length : {1048575U, 1048576U, 1048577U, 3000000U}) {
+    command.push_back(folder / std::to_string(length));
+    testing::write_file(command.back(), mixed_bytes(length));
+  }
+  std::string expected;
+  for (size_t i = 1; i < command.size(); ++i) {
+    expected += sha256_of_file(command[i]) + "  " + command[i] + "\n";
+  }
+  CHECK(testing::run_process(command).out == expected);
+}
+
+TEST_CASE("SHA-256 of a file that cannot be read is an error that names it") {
+  const testing::TemporaryFolder folder;
+  const std::string missing = folder / "missing.pt";
+  CHECK(testing::bad_input_message([&missing] { sha256_of_file(missing); }) ==
+        "the file '" + missing + "' cannot be read: No such file or directory");
+  CHECK(testing::bad_input_message([&folder] { sha256_of_file(folder.path()); }) ==
+        "the file '" + folder.path() + "' cannot be read: Is a directory");
+}
+
+}  // namespace
+}  // namespace demask
