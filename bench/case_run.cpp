@@ -28,7 +28,7 @@ at::Tensor random_tokens(const ModelInfo& info, int64_t batch, int64_t length, a
 double bare_forwards(const Loaded& loaded, int64_t batch, int64_t forwards, int64_t repeats) {
   const c10::InferenceMode inference;
   const Session& session = loaded.session;
-  const int64_t length = loaded.method.length, drawn = loaded.method.generated;
+  const int64_t length = loaded.prompt->length, drawn = loaded.prompt->generated;
   const at::Tensor tokens = random_tokens(session.model->info(), batch, length, session.device);
   if (session.config.sampling_method == "diffusion") {
     return static_cast<double>(forwards) *
@@ -66,8 +66,7 @@ std::vector<Column> columns(bool with_yardstick, bool with_anchors) {
 }
 
 void draw(const Loaded& loaded) {
-  const Config& config = loaded.session.config;
-  loaded.method.draw(config.first_sample, config.num_samples, nullptr);
+  loaded.draw(0, loaded.session.config.num_samples);
 }
 
 double outside_share(const CaseResult& result) {
@@ -159,12 +158,12 @@ CaseResult run_case(const Case& one, const Options& options, const Ceilings& cei
   result.arguments = complete_arguments(one.arguments, one.samples, passed_through(options));
   const Loaded loaded(result.arguments);
   result.load_s = loaded.seconds;
-  result.tokens = one.samples * loaded.method.generated;
+  result.tokens = one.samples * loaded.prompt->generated;
   result.seconds = time_draws(loaded, options.repeats);
   const int64_t draws = options.repeats + warm_ups(options.device);
   result.forwards = loaded.method.forwards() / draws;  // every draw makes as many
   if (options.yardstick) {
-    if (const std::function<void()> plain_draw = make_plain_draw(loaded.session, loaded.method)) {
+    if (const std::function<void()> plain_draw = make_plain_draw(loaded.session, *loaded.prompt)) {
       const Turns turns = time_in_turns(
           options.device, std::min(options.repeats, most_plain_repeats), [&] { draw(loaded); }, plain_draw);
       result.seconds_beside_plain = turns.first;
@@ -173,7 +172,7 @@ CaseResult run_case(const Case& one, const Options& options, const Ceilings& cei
   }
   result.bare_s = bare_forwards(loaded, one.samples, result.forwards, options.repeats);
   if (one.shape) {
-    const ForwardSize size{one.samples, loaded.method.length, loaded.session.model->info().output_size};
+    const ForwardSize size{one.samples, loaded.prompt->length, loaded.session.model->info().output_size};
     const auto forwards = static_cast<double>(result.forwards);
     result.limit_s = forwards * forward_limit(*one.shape, size, options, ceilings);
     result.at_large_rate = forwards * (weight_operations(*one.shape, size) + attention_operations(*one.shape, size)) /

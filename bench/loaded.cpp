@@ -10,8 +10,15 @@ Loaded::Loaded(const std::vector<std::string>& arguments) : parsed(parse_command
   const Clock::time_point start = Clock::now();
   session = open_session(parsed);
   method = make_method(session, parsed);
+  prompt = method.prepare(own_prompt(session.config), /*quiet=*/false);
   synchronize(session.device);
   seconds = seconds_since(start);
+}
+
+std::vector<Sample> Loaded::draw(int64_t skipped, int64_t count) const {
+  const Config& config = session.config;
+  const Stream first{static_cast<uint64_t>(config.seed), config.first_sample + skipped};
+  return method.draw(consecutive(first, count, prompt), nullptr);
 }
 
 }  // namespace demask::bench

@@ -1,6 +1,8 @@
 // demask made ready to draw, as its own run makes it.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,11 @@ struct Loaded {
   ParsedConfig parsed;
   Session session;
   Method method;
+  std::shared_ptr<const PreparedPrompt> prompt;  // the command line's own
   double seconds;
+
+  // `count` samples, with indices from the `skipped`-th of the run on.
+  std::vector<Sample> draw(int64_t skipped, int64_t count) const;
 
   // Throws what demask throws where it refuses the arguments.
   explicit Loaded(const std::vector<std::string>& arguments);

@@ -143,7 +143,7 @@ struct Task {
   at::Tensor forbidden;   // [V - A] int64, the others
 };
 
-Task make_task(const Session& session, const Method& method, const at::TensorOptions& integers) {
+Task make_task(const Session& session, const PreparedPrompt& prompt, const at::TensorOptions& integers) {
   const int64_t outputs = session.model->info().output_size;
   std::vector<int64_t> forbidden;
   for (int64_t id = 0; id < outputs; ++id) {
@@ -151,7 +151,7 @@ Task make_task(const Session& session, const Method& method, const at::TensorOpt
       forbidden.push_back(id);
     }
   }
-  return {session.config.num_samples, method.length, method.generated, at::tensor(session.allowed, integers),
+  return {session.config.num_samples, prompt.length, prompt.generated, at::tensor(session.allowed, integers),
           at::tensor(forbidden, integers)};
 }
 
@@ -265,14 +265,14 @@ bool does_all(const Session& session) {
 
 }  // namespace
 
-std::function<void()> make_plain_draw(const Session& session, const Method& method) {
+std::function<void()> make_plain_draw(const Session& session, const PreparedPrompt& prompt) {
   if (!does_all(session)) {
     return {};
   }
   const c10::InferenceMode inference;
   const PlainGpt model(read_nanogpt_checkpoint(
       session.checkpoint, [&](const at::Tensor& parameter) { return parameter.to(session.device, at::kFloat); }));
-  const Task task = make_task(session, method, model.integers());
+  const Task task = make_task(session, prompt, model.integers());
   if (session.config.sampling_method == "diffusion") {
     return [model, task, settings = diffusion_settings(session)] {
       const c10::InferenceMode while_drawing;

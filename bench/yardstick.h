@@ -17,6 +17,6 @@ namespace demask::bench {
 // Diffusion: a forward of the batch [B, T] an iteration, then draws and remasking sample after sample, a forward [1, T]
 // of each for its confidence; at the end one more a sample. Standard: nanoGPT's generate, sample after sample, which
 // runs the whole text [1, t] for each token.
-std::function<void()> make_plain_draw(const Session& session, const Method& method);
+std::function<void()> make_plain_draw(const Session& session, const PreparedPrompt& prompt);
 
 }  // namespace demask::bench

@@ -9,6 +9,7 @@
 #include "bench/table.h"
 #include "bench/timing.h"
 #include "demask/app/batching.h"
+#include "demask/app/work.h"
 #include "demask/model/device.h"
 
 namespace demask::quality {
@@ -47,29 +48,32 @@ std::vector<std::string> demask_arguments(const Strategy& strategy, int64_t budg
 
 Draw draw_texts(const bench::Loaded& loaded) {
   const Session& session = loaded.session;
-  const Config& config = session.config;
   const Method& method = loaded.method;
-  const BatchPlan plan{config.first_sample, config.num_samples,
-                       choose_batch_size(config.batch_size, config.num_samples, method.length,
-                                         session.model->info().output_size, session.device)};
+  const Work work(session, method);
+  const int64_t batch_size = choose_batch_size(session, method, work, work.samples());
   if (session.device.is_cuda()) {
-    method.draw(plan.first_sample, plan.batch_size,
-                nullptr);  // loads kernels and settles memory
+    loaded.draw(0, batch_size);  // loads kernels and settles memory
   }
   Draw draw;
-  for_each_batch(plan, session.device, [&](int64_t first, int64_t count) {
+  BatchPlanner planner(work, method, work.first(), work.end(), [](int64_t) { return false; });
+  const auto run_batch = [&](const PlannedBatch& batch) {
     const int64_t before = method.forwards();
+    std::vector<Request> requests;
+    for (const PlannedSample& sample : batch) {
+      requests.push_back(sample.request);
+    }
     synchronize(session.device);
     const bench::Clock::time_point start = bench::Clock::now();
-    const std::vector<Sample> samples = method.draw(first, count, nullptr);
+    const std::vector<Sample> samples = method.draw(requests, nullptr);
     draw.seconds += bench::seconds_since(start);
     // One forward only tells how sure the model is of the finished text.
     const auto spent = static_cast<double>(method.forwards() - before - 1);
-    draw.forwards += spent * static_cast<double>(count) / static_cast<double>(plan.num_samples);
+    draw.forwards += spent * static_cast<double>(batch.size()) / static_cast<double>(work.samples());
     for (const Sample& sample : samples) {
       draw.texts.push_back(session.vocabulary->decode(sample.tokens, session.mask_token_id));
     }
-  });
+  };
+  for_each_batch(planner, batch_size, session.device, run_batch, [] { return false; });
   return draw;
 }
 
