@@ -10,7 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -27,6 +27,7 @@
 #include "demask/app/work_list.h"
 #include "demask/config/command_line.h"
 #include "demask/core/error.h"
+#include "demask/core/sha256.h"
 #include "demask/model/device.h"
 #include "demask/output/background_writer.h"
 #include "demask/output/inspection.h"
@@ -133,8 +134,10 @@ std::unique_ptr<Observers> make_observers(const Session& session, int64_t sample
 // Where a run stands between its shard, what an interrupted run left of it, and what it is to do.
 struct Assignment {
   IndexRange range;
-  std::function<bool(int64_t)> done = [](int64_t) { return false; };
-  int64_t left = 0;  // samples to draw
+  int64_t next = 0;        // all of the range below it are done,
+  std::set<int64_t> held;  // and these
+
+  int64_t left() const { return range.end() - next - static_cast<int64_t>(held.size()); }
 };
 
 IndexRange range_of(const Work& work, const Shard& shard) {
@@ -167,29 +170,19 @@ std::vector<Record> to_records(const Session& session, const Work& work, const P
 
 // A run file for the samples of the range, and what is there of them.
 std::unique_ptr<RunFile> open_run_file(const Session& session, const Work& work, const Shard& shard,
-                                       Assignment& assignment) {
+                                       std::future<std::string>& checkpoint_sha256, Assignment& assignment) {
   RunFileOptions options;
   options.path = *session.config.output;
-  options.header = run_header(session, work, shard, assignment.range);
+  options.header = run_header(session, work, shard, assignment.range, checkpoint_sha256.get());
   options.not_compared = places_in_header();
   options.range = assignment.range;
   options.resume = session.config.resume;
   auto file = std::make_unique<RunFile>(options);
-  std::set<int64_t> held;
+  assignment.next = file->next();
   for (const auto& [index, line] : file->held()) {
-    held.insert(index);
+    assignment.held.insert(index);
   }
-  const int64_t next = file->next();
-  assignment.done = [next, held = std::move(held)](int64_t index) { return index < next || held.count(index) != 0; };
   return file;
-}
-
-int64_t count_left(const Assignment& assignment) {
-  int64_t left = 0;
-  for (int64_t index = assignment.range.first; index < assignment.range.end(); ++index) {
-    left += assignment.done(index) ? 0 : 1;
-  }
-  return left;
 }
 
 [[noreturn]] void end_interrupted(const Config& config, int64_t drawn, int64_t asked) {
@@ -218,20 +211,22 @@ void report_bad_lines(const Work& work, const std::string& name) {
   throw Error(ExitCode::failed, message);
 }
 
-void sample_and_write(const Session& session, const Method& method, const Work& work, const Shard& shard) {
+void sample_and_write(const Session& session, const Method& method, const Work& work, const Shard& shard,
+                      std::future<std::string>& checkpoint_sha256) {
   const Config& config = session.config;
   Assignment assignment;
   assignment.range = range_of(work, shard);
+  assignment.next = assignment.range.first;
   const RunDescription description = describe_run(session, method, work, shard);
   std::vector<std::unique_ptr<SampleWriter>> writers;
   writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description, *session.vocabulary));
   if (config.output && is_json_lines(*config.output)) {
-    writers.push_back(
-        make_json_lines_writer(open_run_file(session, work, shard, assignment), description, *session.vocabulary));
+    writers.push_back(make_json_lines_writer(open_run_file(session, work, shard, checkpoint_sha256, assignment),
+                                             description, *session.vocabulary));
   } else if (config.output) {
     writers.push_back(make_text_file_writer(*config.output, description, *session.vocabulary));
   }
-  const int64_t left = count_left(assignment);
+  const int64_t left = assignment.left();
   if (config.resume && left < assignment.range.count) {
     notice(fmt::format("{} of {} samples are in '{}' already.", assignment.range.count - left, assignment.range.count,
                        *config.output));
@@ -240,7 +235,8 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
 
   const std::unique_ptr<Observers> observers = make_observers(session, left);
   const auto started = std::chrono::steady_clock::now();
-  BatchPlanner planner(work, method, assignment.range.first, assignment.range.end(), assignment.done);
+  BatchPlanner planner(work, method, assignment.next, assignment.range.end(),
+                       [&assignment](int64_t index) { return assignment.held.count(index) != 0; });
   RunTotals totals;
   const auto run_batch = [&](const PlannedBatch& batch) {
     std::vector<Request> requests;
@@ -334,10 +330,15 @@ void run(const std::vector<std::string>& arguments) {
   if (config.prompts) {
     list = read_work_list(*config.prompts, config.on_error == "skip");
   }
+  std::future<std::string> checkpoint_sha256;
+  if (config.output && is_json_lines(*config.output)) {
+    // While the model is loaded, which says it where the file cannot be read.
+    checkpoint_sha256 = std::async(std::launch::async, sha256_of_file, checkpoint_path(config));
+  }
   const Session session = open_session(command.parsed);
   const Method method = make_method(session, command.parsed);
   const Work work = list ? Work(session, method, std::move(*list)) : Work(session, method);
-  sample_and_write(session, method, work, shard);
+  sample_and_write(session, method, work, shard, checkpoint_sha256);
   end_process_if_slow_to_end(session.device);
 }
 

@@ -19,15 +19,15 @@ const std::set<std::string>& places_in_header() {
   return places;
 }
 
-nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard,
-                                  const IndexRange& range) {
+nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard, const IndexRange& range,
+                                  const std::string& checkpoint_sha256) {
   const Config& config = session.config;
   nlohmann::ordered_json header;
   header["demask"] = DEMASK_VERSION;
   header["format"] = format_version;
   header["method"] = config.sampling_method;
   header["checkpoint"] = session.checkpoint;
-  header["checkpoint_sha256"] = sha256_of_file(session.checkpoint);
+  header["checkpoint_sha256"] = checkpoint_sha256;
   if (config.remasking_checkpoint_name) {
     const std::string path = remasking_checkpoint_path(config);
     header["remasking_checkpoint"] = path;

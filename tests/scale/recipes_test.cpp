@@ -110,6 +110,36 @@ TEST_CASE("Each launcher's recipe gives the bytes that a single process writes")
   }
 }
 
+TEST_CASE("mpirun and parallel give those bytes with any number of processes") {
+#if defined(__SANITIZE_ADDRESS__)
+  return;  // it starts slowly, and the recipes have run with one number already
+#endif
+  const Site single;
+  REQUIRE(single.run("demask --prompts=prompts.jsonl --output=samples.jsonl").exit_code == done);
+  const std::string expected = read_file(single.file("samples.jsonl"));
+  const auto with = [](std::string commands, const std::string& old, const std::string& fresh) {
+    return commands.replace(commands.find(old), old.size(), fresh);
+  };
+  for (const int count : {1, 3, 8}) {
+    const std::string number = std::to_string(count);
+    std::vector<std::string> recipes;
+    if (is_installed("mpirun")) {
+      recipes.push_back(with(recipe("mpirun"), "-n 2", "-n " + number));
+    }
+    if (is_installed("parallel")) {
+      recipes.push_back(
+          with(with(recipe("parallel"), "{}/4", "{}/" + number), "seq 0 3", "seq 0 " + std::to_string(count - 1)));
+    }
+    for (const std::string& commands : recipes) {
+      const Site site;
+      const ProcessResult result = site.run(commands);
+      CAPTURE(commands, result.err);
+      REQUIRE(result.exit_code == done);
+      CHECK(read_file(site.file("samples.jsonl")) == expected);
+    }
+  }
+}
+
 TEST_CASE("The smoke test passes with a model, and fails without one") {
   const Site site;
   CHECK(site.run(recipe("smoke")).exit_code == done);

@@ -13,9 +13,10 @@
 namespace demask {
 
 // Version, hashes of models, vocabulary and prompts, device kind and precision, seed, number of samples, every setting
-// that can change the text, and where there are shards, which this is. Reads the files that it hashes.
-nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard,
-                                  const IndexRange& range);
+// that can change the text, and where there are shards, which this is. Reads the files that it hashes, but for the
+// checkpoint, whose hash is given.
+nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard, const IndexRange& range,
+                                  const std::string& checkpoint_sha256);
 
 // Members of it that say where something lies rather than what it is, so that they may differ between runs that make
 // the same samples.
