@@ -30,9 +30,9 @@ void notice_unrecordable(const std::string& reason) {
                      reason));
 }
 
-// What a prompt gives as text, FILE: read; empty where it gives nothing.
+// Empty where the prompt gives none.
 std::string start_text_of(const WorkItem& item) {
-  return read_text_argument("start_text", item.start_text.value_or(""));
+  return text_of(item, "start_text", item.start_text.value_or(""));
 }
 
 Template make_template(const Session& session, const WorkItem& item, bool quiet) {
@@ -46,7 +46,7 @@ Template make_template(const Session& session, const WorkItem& item, bool quiet)
   if (!start.empty()) {
     fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
   }
-  return infill_template(read_text_argument("infill_text", *item.infill_text), config.mask_char, *session.vocabulary,
+  return infill_template(text_of(item, "infill_text", *item.infill_text), config.mask_char, *session.vocabulary,
                          *session.mask_token_id, unknown);
 }
 

@@ -49,6 +49,10 @@ std::string read_text_argument(const std::string& key, const std::string& value)
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+std::string text_of(const WorkItem& item, const std::string& key, const std::string& value) {
+  return item.line == 0 ? read_text_argument(key, value) : value;
+}
+
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
                                  const UnknownCharacters& unknown_characters) {
   Vocabulary::Encoding encoding = encode(key, text, vocabulary);

@@ -75,10 +75,10 @@ std::string Work::digest() const {
     nlohmann::ordered_json json;
     json["id"] = item.id;
     if (item.start_text) {
-      json["start_text"] = read_text_argument("start_text", *item.start_text);
+      json["start_text"] = text_of(item, "start_text", *item.start_text);
     }
     if (item.infill_text) {
-      json["infill_text"] = read_text_argument("infill_text", *item.infill_text);
+      json["infill_text"] = text_of(item, "infill_text", *item.infill_text);
     }
     json["num_samples"] = entry.samples;
     json["length"] = entry.length;

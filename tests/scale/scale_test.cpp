@@ -374,6 +374,17 @@ TEST_CASE(
   CHECK(read_json_lines(output)[1]["id"] == "z");
 }
 
+TEST_CASE("A list opens no files: FILE: is text in it") {
+  const TemporaryFolder folder;
+  write_file(folder / "secret", "KING");
+  write_file(folder / "prompts.txt", "FILE:" + (folder / "secret") + "\n");
+  const ProcessResult result = demask::testing::demask(
+      quick({"--prompts=" + (folder / "prompts.txt"), "--sequence_length=100", "--unknown_chars=skip"}));
+  CHECK(result.exit_code == done);
+  CHECK(contains(result.out, "FILE:tmpdemask"));  // slashes are not in the vocabulary
+  CHECK_FALSE(contains(result.out, "KING\n"));
+}
+
 TEST_CASE("A list that is empty, not there or beside another prompt is refused") {
   const TemporaryFolder folder;
   write_file(folder / "empty.jsonl", "");

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "demask/app/work_list.h"
 #include "demask/sampling/diffusion_sampler.h"
 #include "demask/text/vocabulary.h"
 
@@ -13,6 +14,10 @@ namespace demask {
 // nanoGPT's FILE:path form names a file that holds the text; anything else is the text itself.
 // Throws Error(bad_input) naming key and path where the file cannot be read.
 std::string read_text_argument(const std::string& key, const std::string& value);
+
+// The text that a prompt gives under `key`: as read_text_argument for the run's own. A list is data, perhaps somebody
+// else's, and opens no files.
+std::string text_of(const WorkItem& item, const std::string& key, const std::string& value);
 
 // What becomes of characters outside the vocabulary.
 struct UnknownCharacters {
