@@ -9,17 +9,12 @@
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/process.h"
+#include "tests/support/sanitized.h"
 
 using namespace demask;
 using namespace demask::testing;
 
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool memory_is_as_usual = false;  // the sanitizer keeps freed memory
-#else
-constexpr bool memory_is_as_usual = true;
-#endif
 
 constexpr int64_t width = 1024, ids = 4096;
 
@@ -70,7 +65,7 @@ int64_t write_large_checkpoint(const std::string& path) {
 }  // namespace
 
 TEST_CASE("Reading a checkpoint takes at most 1.5 times its weights at the peak, optimizer state or not") {
-  if (!memory_is_as_usual) {
+  if (sanitized) {
     return;
   }
   const TemporaryFolder folder;

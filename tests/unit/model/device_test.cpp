@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 
 using namespace demask;
+using demask::testing::sanitized;
 
 TEST_CASE("The peak of memory is what the work had in use at once, whatever was there before and is gone after") {
   constexpr int64_t mib = int64_t{1} << 20;
@@ -24,7 +26,7 @@ TEST_CASE("The peak of memory is what the work had in use at once, whatever was 
       continue;
     }
     CHECK(peak >= 290 * mib);
-    CHECK(peak < 400 * mib);
+    CHECK((sanitized || peak < 400 * mib));
   }
   CHECK(before.numel() == 64 * mib);
 }
