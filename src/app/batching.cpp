@@ -40,7 +40,7 @@ int64_t measure_bytes_per_sample(const Session& session, const Method& method, c
   const auto peak = [&](int64_t count) {
     std::vector<Request> requests;
     for (int64_t k = 0; k < count; ++k) {
-      requests.push_back({{static_cast<uint64_t>(session.config.seed), k}, prompt});
+      requests.push_back({{static_cast<uint64_t>(session.config.seed), k}, prompt, false});
     }
     release_cached_memory(session.device);
     return peak_memory_bytes(session.device, [&] { method.try_step(requests); });
@@ -69,7 +69,7 @@ BatchPlanner::Span BatchPlanner::look_ahead(int64_t first, int64_t size) const {
       entry = &own;
       prompt = method_.prepare(own.item, /*quiet=*/true);
     }
-    span.samples.push_back({span.end, {work_.stream_of(span.end), prompt}});
+    span.samples.push_back({span.end, {work_.stream_of(span.end), prompt, false}});
   }
   std::stable_sort(span.samples.begin(), span.samples.end(), [](const PlannedSample& left, const PlannedSample& right) {
     const auto order = [](const PreparedPrompt& one) {

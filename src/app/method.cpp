@@ -195,7 +195,7 @@ std::vector<DiffusionTask> diffusion_tasks(const std::vector<Request>& requests)
   std::vector<DiffusionTask> tasks;
   tasks.reserve(requests.size());
   for (const Request& request : requests) {
-    tasks.push_back({request.stream, &request.prompt->text});
+    tasks.push_back({request.stream, &request.prompt->text, request.traced});
   }
   return tasks;
 }
@@ -258,7 +258,7 @@ std::vector<AutoregressiveTask> autoregressive_tasks(const std::vector<Request>&
   std::vector<AutoregressiveTask> tasks;
   tasks.reserve(requests.size());
   for (const Request& request : requests) {
-    tasks.push_back({request.stream, &request.prompt->tokens, request.prompt->generated});
+    tasks.push_back({request.stream, &request.prompt->tokens, request.prompt->generated, request.traced});
   }
   return tasks;
 }
@@ -296,6 +296,15 @@ Method make_standard(const Session& session) {
 
 }  // namespace
 
+std::vector<bool> PreparedPrompt::given() const {
+  std::vector<bool> fixed = text.fixed;
+  if (fixed.empty()) {
+    fixed.resize(static_cast<size_t>(length), false);
+    std::fill_n(fixed.begin(), length - generated, true);
+  }
+  return fixed;
+}
+
 WorkItem own_prompt(const Config& config) {
   WorkItem item;
   item.start_text = config.start_text;
@@ -312,7 +321,7 @@ std::vector<Request> consecutive(const Stream& first, int64_t count,
   std::vector<Request> requests;
   requests.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) {
-    requests.push_back({{first.seed, first.index + k}, prompt});
+    requests.push_back({{first.seed, first.index + k}, prompt, false});
   }
   return requests;
 }

@@ -23,6 +23,7 @@
 #include "demask/app/run_header.h"
 #include "demask/app/session.h"
 #include "demask/app/shard.h"
+#include "demask/app/tracing.h"
 #include "demask/app/work.h"
 #include "demask/app/work_list.h"
 #include "demask/config/command_line.h"
@@ -34,6 +35,7 @@
 #include "demask/output/progress.h"
 #include "demask/output/run_file.h"
 #include "demask/output/sample_writer.h"
+#include "demask/output/trace_writer.h"
 
 namespace demask {
 namespace {
@@ -170,7 +172,8 @@ std::vector<Record> to_records(const Session& session, const Work& work, const P
 
 // A run file for the samples of the range, and what is there of them.
 std::unique_ptr<RunFile> open_run_file(const Session& session, const Work& work, const Shard& shard,
-                                       std::future<std::string>& checkpoint_sha256, Assignment& assignment) {
+                                       const std::shared_future<std::string>& checkpoint_sha256,
+                                       Assignment& assignment) {
   RunFileOptions options;
   options.path = *session.config.output;
   options.header = run_header(session, work, shard, assignment.range, checkpoint_sha256.get());
@@ -211,8 +214,20 @@ void report_bad_lines(const Work& work, const std::string& name) {
   throw Error(ExitCode::failed, message);
 }
 
+// Null where nothing is traced.
+std::unique_ptr<TraceWriter> make_trace_writer(const Config& config, const std::set<int64_t>& traced) {
+  if (!config.trace && !config.report) {
+    return nullptr;
+  }
+  if (traced.empty()) {
+    notice("no trace is written: none of trace_samples is drawn by this process.");
+    return nullptr;
+  }
+  return std::make_unique<TraceWriter>(TraceFiles{config.trace, config.report, config.compare});
+}
+
 void sample_and_write(const Session& session, const Method& method, const Work& work, const Shard& shard,
-                      std::future<std::string>& checkpoint_sha256) {
+                      const std::shared_future<std::string>& checkpoint_sha256) {
   const Config& config = session.config;
   Assignment assignment;
   assignment.range = range_of(work, shard);
@@ -231,12 +246,16 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
     notice(fmt::format("{} of {} samples are in '{}' already.", assignment.range.count - left, assignment.range.count,
                        *config.output));
   }
+  const auto is_done = [&assignment](int64_t index) {
+    return index < assignment.next || assignment.held.count(index) != 0;
+  };
+  const std::set<int64_t> traced = traced_indices(config, work, assignment.range, is_done);
+  const std::unique_ptr<TraceWriter> traces = make_trace_writer(config, traced);
   BackgroundWriter output(std::move(writers));
 
   const std::unique_ptr<Observers> observers = make_observers(session, left);
   const auto started = std::chrono::steady_clock::now();
-  BatchPlanner planner(work, method, assignment.next, assignment.range.end(),
-                       [&assignment](int64_t index) { return assignment.held.count(index) != 0; });
+  BatchPlanner planner(work, method, assignment.next, assignment.range.end(), is_done);
   RunTotals totals;
   const auto run_batch = [&](const PlannedBatch& batch) {
     std::vector<Request> requests;
@@ -244,9 +263,15 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
     int64_t tokens = 0;
     for (const PlannedSample& sample : batch) {
       requests.push_back(sample.request);
+      requests.back().traced = traced.count(sample.index) != 0;
       tokens += sample.request.prompt->generated;
     }
     std::vector<Sample> samples = method.draw(requests, observers->pointer());
+    for (size_t k = 0; traces && k < batch.size(); ++k) {
+      if (samples[k].trace) {
+        traces->add(traced_sample(session, work, batch[k].index, *requests[k].prompt, samples[k]));
+      }
+    }
     output.write(to_records(session, work, batch, std::move(samples)), planner.frontier());
     totals.samples += static_cast<int64_t>(batch.size());
     totals.tokens += tokens;
@@ -257,12 +282,23 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
   }
   totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   totals.forwards = method.forwards();
+  // Once the samples are safe.
+  const auto write_traces = [&] {
+    if (traces && !traces->empty()) {
+      traces->finish(
+          describe_trace(session, run_header(session, work, shard, assignment.range, checkpoint_sha256.get()),
+                         description),
+          *session.vocabulary);
+    }
+  };
   if (totals.samples < left) {
     output.write({}, assignment.range.end());  // those drawn before their turn need wait no more
     output.drain();
+    write_traces();
     end_interrupted(config, totals.samples, left);
   }
   output.finish(totals);
+  write_traces();
   if (stop_signal() != 0) {
     end_interrupted(config, totals.samples, left);
   }
@@ -272,19 +308,27 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
 // Which part of the work this process does, and the names and the device that follow from it.
 Shard settle_shard(Config& config) {
   const Shard shard = config.shard ? parse_shard(*config.shard, process_environment()) : Shard{};
-  if (shard.count > 1 && config.output && !has_shard_field(*config.output)) {
-    fail(ExitCode::bad_usage,
-         "output='{}' would be written by all {} shards: put {{shard}} into its name, such as "
-         "'samples-{{shard}}.jsonl'.",
-         *config.output, shard.count);
+  struct Written {
+    const char* key;
+    std::optional<std::string>& path;
+    const char* example;
+  };
+  for (const Written& file :
+       {Written{"output", config.output, "samples-{shard}.jsonl"}, Written{"trace", config.trace, "trace-{shard}.json"},
+        Written{"report", config.report, "report-{shard}.html"}}) {
+    if (!file.path) {
+      continue;
+    }
+    if (shard.count > 1 && !has_shard_field(*file.path)) {
+      fail(ExitCode::bad_usage, "{}='{}' would be written by all {} shards: put {{shard}} into its name, such as '{}'.",
+           file.key, *file.path, shard.count, file.example);
+    }
+    file.path = expand_shard_name(*file.path, shard);
   }
   if (config.seed == -1 && (shard.count > 1 || config.resume)) {
     fail(ExitCode::bad_usage,
          "seed=-1 draws another seed in every {}, so that they would not belong together: give a seed.",
          config.resume ? "run" : "shard");
-  }
-  if (config.output) {
-    config.output = expand_shard_name(*config.output, shard);
   }
   if (!shard.source.empty() && config.shard == "auto") {
     notice(fmt::format("shard {}/{}, by {}.", shard.index, shard.count, shard.source));
@@ -330,8 +374,8 @@ void run(const std::vector<std::string>& arguments) {
   if (config.prompts) {
     list = read_work_list(*config.prompts, config.on_error == "skip");
   }
-  std::future<std::string> checkpoint_sha256;
-  if (config.output && is_json_lines(*config.output)) {
+  std::shared_future<std::string> checkpoint_sha256;
+  if ((config.output && is_json_lines(*config.output)) || config.trace || config.report) {
     // While the model is loaded, which says it where the file cannot be read.
     checkpoint_sha256 = std::async(std::launch::async, sha256_of_file, checkpoint_path(config));
   }

@@ -258,6 +258,39 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   return command_line;
 }
 
+namespace {
+
+// So that a POSIX shell passes it on as it is.
+std::string quote_for_shell(const std::string& text) {
+  constexpr std::string_view plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%";
+  if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) {
+    return text;
+  }
+  std::string quoted = "'";
+  for (const char c : text) {
+    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  }
+  return quoted + "'";
+}
+
+}  // namespace
+
+std::string to_command(const Config& config, const std::set<std::string_view>& left_out) {
+  const Config defaults;
+  std::string command = "demask";
+  for (const Field& field : fields()) {
+    const Literal value = value_of(field, config);
+    if (value == value_of(field, defaults) || left_out.count(field.name) > 0) {
+      continue;
+    }
+    // Without Python's quotes where that reads back the same.
+    const auto* text = std::get_if<std::string>(&value.value);
+    const std::string source = text != nullptr && read_value(field, *text) == value ? *text : to_source(value);
+    command += fmt::format(" --{}={}", field.name, quote_for_shell(source));
+  }
+  return command;
+}
+
 std::string help_text() {
   std::string text = R"(Usage: demask [CONFIG ...] [--key=value ...]
        demask --help | --version | --print_config [CONFIG ...] [--key=value ...]

@@ -189,6 +189,11 @@ std::vector<Field> make_fields() {
       {"use_verbose_logging", &C::use_verbose_logging, anything, watching, "show the first sample at every step"},
       {"log_debug", &C::log_debug, anything, watching, "show what the model thought at every step"},
       {"output", &C::output, anything, watching, "also write the samples to this file; .jsonl: one object a sample"},
+      {"trace", &C::trace, anything, watching, "write what each step did to trace_samples to this .json file"},
+      {"trace_samples", &C::trace_samples, count_from(0), watching,
+       "indices of the samples that trace and report show; None: the first"},
+      {"report", &C::report, anything, watching, "write a page to this .html file that plays trace_samples"},
+      {"compare", &C::compare, anything, watching, "a trace that the report shows beside this run's"},
 
       {"prompts", &C::prompts, anything, scale,
        "file of prompts, .txt: one a line, .jsonl: one object a line; -: stdin. Each gets num_samples, by default 1"},
@@ -220,7 +225,8 @@ bool read(const Literal& literal, double& out) {
   return read<double>(literal, out);
 }
 
-bool read(const Literal& literal, std::vector<double>& out) {
+template <typename T>
+bool read(const Literal& literal, std::vector<T>& out) {
   const auto* items = std::get_if<std::vector<Literal>>(&literal.value);
   if (items == nullptr || items->empty()) {
     return false;
@@ -264,8 +270,9 @@ bool permits(const Field& field, const std::string& text) {
   return form == nullptr || form->matches(text);
 }
 
-bool permits(const Field& field, const std::vector<double>& numbers) {
-  return std::all_of(numbers.begin(), numbers.end(), [&field](double number) { return permits(field, number); });
+template <typename T>
+bool permits(const Field& field, const std::vector<T>& numbers) {
+  return std::all_of(numbers.begin(), numbers.end(), [&field](T number) { return permits(field, number); });
 }
 
 template <typename T>
@@ -278,7 +285,8 @@ Literal to_literal(const T& value) {
   return {value};
 }
 
-Literal to_literal(const std::vector<double>& numbers) {
+template <typename T>
+Literal to_literal(const std::vector<T>& numbers) {
   std::vector<Literal> items(numbers.size());
   for (size_t i = 0; i < numbers.size(); ++i) {
     items[i].value = numbers[i];
@@ -345,6 +353,9 @@ std::string in_words(const Field& field, std::optional<std::string> Config::*) {
 std::string in_words(const Field& field, std::optional<std::vector<double>> Config::*) {
   return "a list of one or more numbers" + range_in_words(field) + " such as [0.9, 0.5, 0.1], or None";
 }
+std::string in_words(const Field& field, std::optional<std::vector<int64_t>> Config::*) {
+  return "a list of one or more whole numbers" + range_in_words(field) + " such as [0, 3], or None";
+}
 
 template <typename T>
 bool has_type(const Field& field) {
@@ -399,7 +410,8 @@ bool is_text(const Field& field) {
 
 bool can_be_none(const Field& field) {
   return has_type<std::optional<int64_t>>(field) || has_type<std::optional<double>>(field) ||
-         has_type<std::optional<std::string>>(field) || has_type<std::optional<std::vector<double>>>(field);
+         has_type<std::optional<std::string>>(field) || has_type<std::optional<std::vector<double>>>(field) ||
+         has_type<std::optional<std::vector<int64_t>>>(field);
 }
 
 std::string allowed_values(const Field& field) {
@@ -611,6 +623,26 @@ void settle_scale(ParsedConfig& parsed) {
   }
 }
 
+void check_watching(const Config& config) {
+  if (config.trace_samples && !config.trace && !config.report) {
+    fail(ExitCode::bad_usage,
+         "trace_samples says what is traced, and nothing is: give --trace=FILE.json or "
+         "--report=FILE.html.");
+  }
+  if (config.compare && !config.report) {
+    fail(ExitCode::bad_usage, "compare='{}' is shown by a report: give --report=FILE.html.", *config.compare);
+  }
+  const auto written_by_two = [](const char* left, const std::optional<std::string>& one, const char* right,
+                                 const std::optional<std::string>& other) {
+    if (one && one == other) {
+      fail(ExitCode::bad_usage, "{} and {} are both '{}': give each a file of its own.", left, right, *one);
+    }
+  };
+  written_by_two("trace", config.trace, "report", config.report);
+  written_by_two("output", config.output, "trace", config.trace);
+  written_by_two("output", config.output, "report", config.report);
+}
+
 }  // namespace
 
 void settle(ParsedConfig& parsed) {
@@ -634,6 +666,7 @@ void settle(ParsedConfig& parsed) {
     config.std_temperature = config.temperature;
   }
   settle_scale(parsed);
+  check_watching(config);
   settle_strategy(parsed);
 }
 

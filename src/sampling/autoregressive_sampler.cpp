@@ -12,6 +12,7 @@
 #include "demask/sampling/noise.h"
 #include "demask/sampling/read_back.h"
 #include "demask/sampling/step_runner.h"
+#include "demask/sampling/step_tracer.h"
 
 namespace demask {
 
@@ -25,8 +26,24 @@ struct AutoregressiveSampler::Batch {
   int64_t drawn = 0;                             // tokens, over all
   bool ragged = false;                           // beginnings differ in length
   bool uneven = false;                           // the texts do, at the end
+  std::vector<int64_t> traced;                   // rows
 
   int64_t size() const { return static_cast<int64_t>(streams.size()); }
+};
+
+// The tokens of the traced texts stand in the chain's own.
+struct AutoregressiveSampler::Tracer {
+  Tracer(std::vector<int64_t> numbers, int64_t first, int64_t end, const at::Tensor& forbidden)
+      : begin(first), rows(std::move(numbers)), probabilities(first, end, forbidden) {}
+
+  int64_t begin;  // the first position that a step draws
+  TracedRows rows;
+  ProbabilityTrace probabilities;  // of positions
+
+  // [count, n] of tokens [B, L]
+  at::Tensor tokens_of(const at::Tensor& tokens, int64_t first, int64_t count) {
+    return rows.of(tokens).narrow(1, first, count).t();
+  }
 };
 
 // What a step reads and changes, at fixed addresses: a step recorded once serves every token of its phase, in every
@@ -38,6 +55,7 @@ struct AutoregressiveSampler::Chain {
   at::Tensor given;  // [B] int64, lengths of the beginnings; undefined where they are equal
   std::unique_ptr<DecodingSession> session;
   std::map<int64_t, std::unique_ptr<StepRunner>> runners;  // by phase of the session
+  std::unique_ptr<Tracer> tracer;                          // null where no text is traced
 };
 
 AutoregressiveSampler::AutoregressiveSampler(WatchedModel& model, AutoregressiveOptions options)
@@ -50,7 +68,7 @@ std::vector<AutoregressiveTask> consecutive(const Stream& first, int64_t count, 
   std::vector<AutoregressiveTask> tasks;
   tasks.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) {
-    tasks.push_back({{first.seed, first.index + k}, &prompt, new_tokens});
+    tasks.push_back({{first.seed, first.index + k}, &prompt, new_tokens, false});
   }
   return tasks;
 }
@@ -59,7 +77,9 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
   const int64_t size = batch.size();
   if (!chain_ || chain_->text.tokens.size(0) != size || chain_->text.tokens.size(1) != batch.longest ||
-      chain_->given.defined() != batch.ragged) {
+      chain_->given.defined() != batch.ragged ||
+      (chain_->tracer ? chain_->tracer->rows.numbers() : std::vector<int64_t>{}) != batch.traced ||
+      (chain_->tracer && chain_->tracer->begin != batch.shortest)) {
     chain_.reset();  // first, for its memory
     chain_ = std::make_unique<Chain>();
     chain_->text = {at::empty({size, batch.longest}, integers), at::empty({1}, integers)};
@@ -67,6 +87,10 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
     chain_->steps = at::empty({batch.ragged ? size : 1}, integers);
     if (batch.ragged) {
       chain_->given = at::empty({size}, integers);
+    }
+    if (!batch.traced.empty()) {
+      chain_->tracer = std::make_unique<Tracer>(batch.traced, batch.shortest, batch.longest, options_.forbidden);
+      chain_->tracer->rows.of(chain_->text.tokens);
     }
     chain_->session = model_.begin(chain_->text);
   }
@@ -88,6 +112,9 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
   }
   chain_->text.position.fill_(batch.shortest - 1);
   chain_->session->restart(batch.shortest);
+  if (chain_->tracer) {
+    chain_->tracer->probabilities.restart();
+  }
 }
 
 void AutoregressiveSampler::step(StepView* view) {
@@ -110,6 +137,9 @@ void AutoregressiveSampler::step(StepView* view) {
   const Draw next = draw_tokens_where(wanted, given, penalized, options_.forbidden, uniforms, draw, model_.broken());
   chain.text.tokens.index_copy_(1, chain.text.position, next.ids.unsqueeze(1));
   chain.steps.add_(1);
+  if (chain.tracer) {
+    chain.tracer->probabilities.record(chain.text.position, chain.tracer->rows.of(logits));
+  }
   if (view != nullptr) {
     view->logits = logits;
     view->filled = next.ids.unsqueeze(1);
@@ -154,6 +184,9 @@ at::Tensor AutoregressiveSampler::confidence_of(const Batch& batch) {
 AutoregressiveSampler::Batch AutoregressiveSampler::make_batch(const std::vector<AutoregressiveTask>& tasks) const {
   Batch batch;
   for (const AutoregressiveTask& task : tasks) {
+    if (task.traced) {
+      batch.traced.push_back(batch.size());
+    }
     batch.streams.push_back(task.stream);
     batch.beginnings.push_back(*task.prompt);
     if (task.prompt->empty()) {
@@ -184,6 +217,30 @@ void AutoregressiveSampler::try_step(const std::vector<AutoregressiveTask>& task
   chain_.reset();
 }
 
+void AutoregressiveSampler::attach_traces(const Batch& batch, std::vector<Sample>& samples) const {
+  const ProbabilityTrace& probabilities = chain_->tracer->probabilities;
+  const at::Tensor confidence = on_host(probabilities.confidence()), likeliest = on_host(probabilities.likeliest()),
+                   likeliest_probabilities = on_host(probabilities.likeliest_probabilities());
+  synchronize(model_.device());
+  for (size_t k = 0; k < batch.traced.size(); ++k) {
+    const auto row = static_cast<size_t>(batch.traced[k]);
+    const int64_t length = batch.lengths[row];
+    // [L, n, ...] -> [1, T, ...]
+    const auto of_row = [&](const at::Tensor& x) {
+      return x.select(1, static_cast<int64_t>(k)).narrow(0, 0, length).unsqueeze(0).clone();
+    };
+    auto trace = std::make_shared<StepTrace>();
+    trace->filled = at::tensor(samples[row].tokens, at::kLong).unsqueeze(0);
+    trace->masked = at::zeros({1, length}, at::kBool);
+    trace->confidence = of_row(confidence);
+    trace->confidence.narrow(1, 0, static_cast<int64_t>(batch.beginnings[row].size())).zero_();
+    trace->likeliest = of_row(likeliest);
+    trace->likeliest_probabilities = of_row(likeliest_probabilities);
+    trace->final_confidence = trace->confidence[0];
+    samples[row].trace = std::move(trace);
+  }
+}
+
 std::vector<Sample> AutoregressiveSampler::sample(const std::vector<AutoregressiveTask>& tasks, Observer* observer) {
   const c10::InferenceMode inference;
   const Batch batch = make_batch(tasks);
@@ -193,6 +250,9 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
   if (observer != nullptr) {
     observer->on_batch(indices_of(batch.streams), steps, batch.drawn);
   }
+  const auto traced_tokens = [&](int64_t first, int64_t count) {
+    return chain_->tracer->tokens_of(tokens, first, count);
+  };
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
   for (int64_t number = 0; number < steps; ++number) {
     StepView view;
@@ -203,6 +263,9 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
     }
     chain_->session->advance();
     ++forwards_;
+    if (chain_->tracer) {
+      chain_->tracer->probabilities.make_room(batch.shortest + number + 1, traced_tokens);
+    }
     if (observer != nullptr) {
       view.step = number;
       view.steps = steps;
@@ -215,6 +278,10 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
   std::vector<Sample> samples = read_back(batch.streams, tokens, confidence);
   for (size_t b = 0; b < samples.size(); ++b) {
     samples[b].tokens.resize(static_cast<size_t>(batch.lengths[b]));
+  }
+  if (chain_->tracer) {
+    chain_->tracer->probabilities.finish(batch.longest, traced_tokens);
+    attach_traces(batch, samples);
   }
   if (observer != nullptr) {
     observer->on_batch_done();

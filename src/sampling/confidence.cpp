@@ -12,11 +12,6 @@ namespace {
 // Stands for minus infinity where a product with zero must stay zero; below it exp() is 0 in float32.
 constexpr double lowest_log_probability = -200;
 
-// logits [B, T, V], tokens [B, T] -> [B]
-at::Tensor mean_log_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
-  return token_log_probability(logits, tokens, broken).to(at::kDouble).mean(1);
-}
-
 }  // namespace
 
 at::Tensor token_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
@@ -66,8 +61,12 @@ at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at:
   return probability;
 }
 
-at::Tensor self_confidence(WatchedModel& model, const at::Tensor& tokens) {
-  return mean_log_probability(model.logits(tokens), tokens, model.broken());
+at::Tensor log_probability_in_place(WatchedModel& model, const at::Tensor& tokens) {
+  return token_log_probability(model.logits(tokens), tokens, model.broken());
+}
+
+at::Tensor mean_log_probability(const at::Tensor& log_probability) {
+  return log_probability.to(at::kDouble).mean(1);
 }
 
 at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens) {
@@ -78,8 +77,8 @@ at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens) 
   if (predicted == 0) {
     return at::zeros({tokens.size(0)}, tokens.options().dtype(at::kDouble));
   }
-  return mean_log_probability(model.logits(judged.narrow(1, 0, predicted)), judged.narrow(1, 1, predicted),
-                              model.broken());
+  return mean_log_probability(token_log_probability(model.logits(judged.narrow(1, 0, predicted)),
+                                                    judged.narrow(1, 1, predicted), model.broken()));
 }
 
 at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens, const std::vector<int64_t>& lengths) {

@@ -12,6 +12,7 @@
 #include "demask/sampling/noise.h"
 #include "demask/sampling/read_back.h"
 #include "demask/sampling/step_runner.h"
+#include "demask/sampling/step_tracer.h"
 
 namespace demask {
 
@@ -23,7 +24,7 @@ std::vector<DiffusionTask> consecutive(const Stream& first, int64_t count, const
   std::vector<DiffusionTask> tasks;
   tasks.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) {
-    tasks.push_back({{first.seed, first.index + k}, &text});
+    tasks.push_back({{first.seed, first.index + k}, &text, false});
   }
   return tasks;
 }
@@ -106,6 +107,7 @@ struct DiffusionSampler::Batch {
   std::vector<Plan> plans;      // one for all, or one a sample
   std::vector<int64_t> blocks;  // of each text; where there is only one, of the first text
   std::vector<Kind> kinds;      // of each step
+  std::vector<int64_t> traced;  // rows
 
   const PlannedStep& at(const Plan& plan, int64_t number) const {
     return plan[std::min(static_cast<size_t>(number), plan.size() - 1)];
@@ -116,6 +118,14 @@ struct DiffusionSampler::Batch {
     const bool begins = number == 0 || at(plans[0], number - 1).block != step.block;
     return begins ? blocks[static_cast<size_t>(step.block)] : at(plans[0], number - 1).masked;
   }
+  // Positions of a text with this plan that are masked after step `number`.
+  int64_t masked_after(const Plan& plan, int64_t number) const {
+    int64_t total = at(plan, number).masked;
+    for (size_t later = static_cast<size_t>(at(plan, number).block) + 1; later < blocks.size(); ++later) {
+      total += blocks[later];
+    }
+    return total;
+  }
   // Positions of all texts that are masked after step `number`; before the first for -1.
   int64_t masked_after(int64_t number) const {
     if (number < 0) {
@@ -123,10 +133,7 @@ struct DiffusionSampler::Batch {
     }
     int64_t total = 0;
     for (const Plan& plan : plans) {
-      total += at(plan, number).masked;
-      for (size_t later = static_cast<size_t>(at(plan, number).block) + 1; later < blocks.size(); ++later) {
-        total += blocks[later];
-      }
+      total += masked_after(plan, number);
     }
     return plans.size() == 1 ? total * size : total;
   }
@@ -150,6 +157,7 @@ struct DiffusionSampler::Chain {
   at::Tensor numbers;      // [1 or B, steps, number_columns] float32
   at::Tensor step;         // [1] int64
   int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
+  std::unique_ptr<StepTracer> tracer;                  // null where no text is traced
   std::array<std::unique_ptr<StepRunner>, 3> runners;  // one a kind
 };
 
@@ -165,7 +173,8 @@ void DiffusionSampler::prepare(const Batch& batch) {
   const at::Tensor counts = tabulate_counts(batch.plans, room);
   const at::Tensor numbers = tabulate_numbers(batch.plans, room);
   if (!chain_ || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != batch.length ||
-      chain_->counts.sizes() != counts.sizes() || chain_->block.defined() != (batch.blocks.size() > 1)) {
+      chain_->counts.sizes() != counts.sizes() || chain_->block.defined() != (batch.blocks.size() > 1) ||
+      (chain_->tracer ? chain_->tracer->rows() : std::vector<int64_t>{}) != batch.traced) {
     chain_.reset();  // first, for its memory
     chain_ = std::make_unique<Chain>();
     chain_->streams = {at::empty({batch.size}, integers), at::empty({batch.size}, integers)};
@@ -178,6 +187,10 @@ void DiffusionSampler::prepare(const Batch& batch) {
     chain_->counts = at::empty(counts.sizes(), integers);
     chain_->numbers = at::empty(numbers.sizes(), integers.dtype(at::kFloat));
     chain_->step = at::empty({1}, integers);
+    if (!batch.traced.empty()) {
+      chain_->tracer =
+          std::make_unique<StepTracer>(batch.traced, room, chain_->tokens, options_.mask_token_id, options_.forbidden);
+    }
     for (const Kind kind : {Kind::masking, Kind::judging, Kind::filling}) {
       chain_->runners[static_cast<size_t>(kind)] = make_step_runner(
           [this, kind] { step(kind, nullptr, /*first=*/false); }, model_.device(),
@@ -214,6 +227,9 @@ void DiffusionSampler::prepare(const Batch& batch) {
   send(counts, chain_->counts);
   send(numbers, chain_->numbers);
   chain_->step.zero_();
+  if (chain_->tracer) {
+    chain_->tracer->begin_batch();
+  }
   policy_.begin(chain_->tokens);
 }
 
@@ -252,7 +268,7 @@ Proposal DiffusionSampler::propose(Kind kind, const at::Tensor& drawn, const at:
                             : kind == Kind::judging && policy_.has_own_model() && policy_.reads_logits(/*judged=*/true);
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
-  if (view == nullptr && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
+  if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
       options_.cfg_scale == 0 && !penalizes(options_.draw)) {
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
     return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, drawn, uniforms, options_,
@@ -264,6 +280,9 @@ Proposal DiffusionSampler::propose(Kind kind, const at::Tensor& drawn, const at:
   }
   if (view != nullptr) {
     view->logits = logits;
+  }
+  if (chain.tracer) {
+    chain.tracer->record_forward(chain.step, logits);
   }
   Proposal proposal = predict(logits, chain.tokens, drawn, uniforms, options_, model_.broken(), temperatures);
   if (judges_these) {
@@ -305,7 +324,12 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
     turn.judged = kind == Kind::judging;
     if (turn.judged && !policy_.has_own_model()) {
       proposal.logits = guided_logits(proposal.tokens);
+      if (chain.tracer) {
+        chain.tracer->record_judgement(chain.step, proposal.logits, proposal.tokens, model_.broken());
+      }
     }
+    at::Tensor right;
+    turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
     turn.budget.eligible = eligible;
     turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
     turn.progress = of_each(numbers, progress_column);
@@ -318,6 +342,9 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
       turn.steps_left = of_each(counts, masked_column);
     }
     at::Tensor next_masked = policy_.next_masked(proposal, turn);
+    if (right.defined()) {
+      chain.tracer->record_judgement(chain.step, right);
+    }
     if (later.defined()) {
       next_masked = next_masked.logical_or(later);
     }
@@ -329,6 +356,9 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
   }
   if (view != nullptr) {
     view->after = chain.tokens.clone();
+  }
+  if (chain.tracer) {
+    chain.tracer->record_text(chain.step, proposal.tokens, chain.masked);
   }
   chain.step.add_(1);
 }
@@ -344,6 +374,9 @@ void DiffusionSampler::run_step(const Batch& batch, int64_t number, StepView* vi
     chain_->runners[static_cast<size_t>(kind)]->run(std::count(after, batch.kinds.end(), kind));
   }
   const int64_t a_call = options_.cfg_scale == 0 ? 1 : 2;
+  if (chain_->tracer) {
+    chain_->tracer->end_step(number + 1);
+  }
   forwards_ += a_call + (kind != Kind::judging ? 0 : policy_.has_own_model() ? 1 : a_call);
 }
 
@@ -359,6 +392,9 @@ DiffusionSampler::Batch DiffusionSampler::make_batch(const std::vector<Diffusion
                       "texts of one batch must be of one length, and with blocks have as many free positions");
     equally_free = equally_free && free == first_free;
     batch.free += free;
+    if (task.traced) {
+      batch.traced.push_back(static_cast<int64_t>(batch.streams.size()));
+    }
     batch.streams.push_back(task.stream);
     if (batch.plans.empty() || options_.plan_per_sample || !equally_free) {
       while (batch.plans.size() + 1 < batch.streams.size()) {
@@ -384,7 +420,7 @@ void DiffusionSampler::try_step(const std::vector<DiffusionTask>& tasks) {
   const Batch batch = make_batch(tasks);
   prepare(batch);
   step(batch.kinds.front(), nullptr, policy_.looks_at_start());
-  self_confidence(model_, chain_->tokens);
+  log_probability_in_place(model_, chain_->tokens);
   synchronize(model_.device());
   chain_.reset();
 }
@@ -399,8 +435,8 @@ std::vector<Sample> DiffusionSampler::sample(const std::vector<DiffusionTask>& t
     observer->on_batch(indices_of(batch.streams), open_ended ? 0 : batch.steps, batch.free);
   }
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
-  int64_t masked = batch.masked_after(-1);
-  for (int64_t number = 0; number < batch.steps && (masked > 0 || !open_ended); ++number) {
+  int64_t masked = batch.masked_after(-1), number = 0;
+  for (; number < batch.steps && (masked > 0 || !open_ended); ++number) {
     StepView view;
     run_step(batch, number, shows_tensors ? &view : nullptr);
     const int64_t masked_before = masked;
@@ -420,10 +456,20 @@ std::vector<Sample> DiffusionSampler::sample(const std::vector<DiffusionTask>& t
       observer->on_step(view);
     }
   }
-  const at::Tensor confidence = self_confidence(model_, chain_->tokens);
+  const at::Tensor log_probability = log_probability_in_place(model_, chain_->tokens);
   ++forwards_;
   model_.check();
-  std::vector<Sample> samples = read_back(batch.streams, chain_->tokens, confidence);
+  std::vector<Sample> samples = read_back(batch.streams, chain_->tokens, mean_log_probability(log_probability));
+  if (chain_->tracer) {
+    std::vector<StepTrace> traces = chain_->tracer->read_back(number, log_probability);
+    for (size_t k = 0; k < traces.size(); ++k) {
+      const auto row = static_cast<size_t>(batch.traced[k]);
+      for (int64_t done = 0; counts_known && done < number; ++done) {
+        traces[k].scheduled.push_back(batch.masked_after(batch.plans[batch.plans.size() == 1 ? 0 : row], done));
+      }
+      samples[row].trace = std::make_shared<const StepTrace>(std::move(traces[k]));
+    }
+  }
   if (observer != nullptr) {
     observer->on_batch_done();
   }

@@ -6,10 +6,7 @@
 
 namespace demask {
 
-namespace {
-
-// Contiguous; on its way until the device is waited for. Pinned memory, which LibTorch keeps for the next batch, is
-// copied to without a detour.
+// Pinned memory, which LibTorch keeps for the next batch, is copied to without a detour.
 at::Tensor on_host(const at::Tensor& x) {
   if (x.is_cpu()) {
     return x.contiguous();
@@ -17,8 +14,6 @@ at::Tensor on_host(const at::Tensor& x) {
   at::Tensor host = at::empty(x.sizes(), x.options().device(at::kCPU).pinned_memory(true));
   return host.copy_(x, /*non_blocking=*/true);
 }
-
-}  // namespace
 
 void send(const at::Tensor& from, const at::Tensor& into) {
   at::Tensor target = into;
@@ -34,7 +29,7 @@ std::vector<Sample> read_back(const std::vector<Stream>& streams, const at::Tens
   std::vector<Sample> samples;
   const double* confidence = host_confidence.data_ptr<double>();
   for (const Stream& stream : streams) {
-    samples.push_back({stream.index, std::vector<int64_t>(row, row + length), *confidence++});
+    samples.push_back({stream.index, std::vector<int64_t>(row, row + length), *confidence++, nullptr});
     row += length;
   }
   return samples;

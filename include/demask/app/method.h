@@ -23,11 +23,15 @@ struct PreparedPrompt {
   int64_t length = 0;           // tokens of a sample, prompt included
   int64_t generated = 0;        // of them drawn
   int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
+
+  // Of a sample's positions, which are not drawn.
+  std::vector<bool> given() const;
 };
 
 struct Request {
   Stream stream;
   std::shared_ptr<const PreparedPrompt> prompt;
+  bool traced = false;
 };
 
 struct Method {

@@ -1,7 +1,9 @@
 // The command line: `demask [CONFIG ...] [--key=value ...]`, applied left to right, later wins.
 #pragma once
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "demask/config/config.h"
@@ -17,6 +19,10 @@ struct CommandLine {
 // `arguments` are those after the program's name. Throws Error: bad_usage for a key, a value or a contradiction of
 // keys, bad_input for a config file that is missing or does not parse.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);
+
+// A command for the shell that gives the keys of `config` their values, but for those in `left_out` and those at their
+// defaults.
+std::string to_command(const Config& config, const std::set<std::string_view>& left_out);
 
 // What --help prints.
 std::string help_text();

@@ -87,6 +87,10 @@ struct Config {
   bool use_verbose_logging = false;
   bool log_debug = false;
   std::optional<std::string> output;
+  std::optional<std::string> trace;
+  std::optional<std::vector<int64_t>> trace_samples;
+  std::optional<std::string> report;
+  std::optional<std::string> compare;
 
   std::optional<std::string> prompts;
   std::string on_error = "stop";
@@ -113,7 +117,8 @@ struct Form {
 struct Field {
   using Member = std::variant<bool Config::*, int64_t Config::*, double Config::*, std::string Config::*,
                               std::optional<int64_t> Config::*, std::optional<double> Config::*,
-                              std::optional<std::string> Config::*, std::optional<std::vector<double>> Config::*>;
+                              std::optional<std::string> Config::*, std::optional<std::vector<double>> Config::*,
+                              std::optional<std::vector<int64_t>> Config::*>;
 
   std::string_view name;
   Member member;

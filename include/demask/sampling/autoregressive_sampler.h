@@ -22,6 +22,7 @@ struct AutoregressiveTask {
   Stream stream;
   const std::vector<int64_t>* prompt = nullptr;
   int64_t new_tokens = 1;
+  bool traced = false;  // the sample comes with a StepTrace
 };
 
 // `count` samples of one prompt, with indices from that of `first` on.
@@ -56,8 +57,8 @@ class AutoregressiveSampler {
 
  private:
   struct Chain;
-
   struct Batch;
+  struct Tracer;
 
   Batch make_batch(const std::vector<AutoregressiveTask>& tasks) const;
   // Makes the chain ready for these samples, as a new one where its shape differs.
@@ -66,6 +67,7 @@ class AutoregressiveSampler {
   // session. Fills `view`, unless it is null, with tensors.
   void step(StepView* view);
   void run_step(int64_t more);
+  void attach_traces(const Batch& batch, std::vector<Sample>& samples) const;
   // Self-confidences [B] float64, each of its own sample's tokens only.
   at::Tensor confidence_of(const Batch& batch);
 

@@ -30,9 +30,12 @@ Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, 
 // The untempered probability of one class at every position.
 at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken);
 
-// Mean log p(token) over the positions of each text, nats, float64 [B]: one forward on tokens [B, T], untempered,
-// softmax over all outputs, each token given the whole text it stands in (the guide's self-confidence).
-at::Tensor self_confidence(WatchedModel& model, const at::Tensor& tokens);
+// log p(token) at every position, nats, float32 [B, T]: one forward on tokens [B, T], untempered, softmax over all
+// outputs, each token given the whole text it stands in. Its mean is the guide's self-confidence.
+at::Tensor log_probability_in_place(WatchedModel& model, const at::Tensor& tokens);
+
+// Means over the positions of each text, float64 [B], of log p(token) [B, T].
+at::Tensor mean_log_probability(const at::Tensor& log_probability);
 
 // The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1.
 // Texts longer than the block are judged by their last block_size tokens.

@@ -31,6 +31,7 @@ struct Template {
 struct DiffusionTask {
   Stream stream;
   const Template* text = nullptr;
+  bool traced = false;  // the sample comes with a StepTrace
 };
 
 // `count` samples of one text, with indices from that of `first` on.

@@ -14,6 +14,9 @@ namespace demask {
 // Copies a tensor of the host into one of the same shape on any device, without waiting for that.
 void send(const at::Tensor& from, const at::Tensor& into);
 
+// Contiguous; on its way until the device is waited for.
+at::Tensor on_host(const at::Tensor& x);
+
 // tokens [B, T] int64 and self-confidence [B] float64, on any device.
 std::vector<Sample> read_back(const std::vector<Stream>& streams, const at::Tensor& tokens,
                               const at::Tensor& self_confidence);

@@ -37,6 +37,9 @@ struct Turn {
   // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
   at::Tensor steps_left;
   bool judged = false;  // a second forward is to judge: proposal.logits are its, or it is the policy's own model's
+  // Where somebody wants it, a policy whose own model judges leaves here the probability [B, T] that each token is
+  // right.
+  at::Tensor* right = nullptr;
 };
 
 class RevealPolicy {

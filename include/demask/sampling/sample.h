@@ -4,14 +4,18 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+#include "demask/sampling/step_trace.h"
 
 namespace demask {
 
 struct Sample {
-  int64_t index = 0;             // of its stream
-  std::vector<int64_t> tokens;   // prompt included
-  double self_confidence = 0.0;  // mean over positions of log p(token), nats
+  int64_t index = 0;                       // of its stream
+  std::vector<int64_t> tokens;             // prompt included
+  double self_confidence = 0.0;            // mean over positions of log p(token), nats
+  std::shared_ptr<const StepTrace> trace;  // where it was asked for
 };
 
 // One step of a batch as the sampler saw it. Tensors are live on the model's device and valid during the call only;

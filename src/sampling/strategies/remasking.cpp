@@ -29,6 +29,9 @@ at::Tensor RemaskingModelRemasking::next_masked(const Proposal& proposal, const 
   const at::Tensor doubt = turn.judged
                                ? class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken())
                                : own_doubt(proposal);
+  if (turn.right != nullptr && turn.judged) {
+    *turn.right = 1 - doubt;
+  }
   return highest(blend(doubt, turn.noise, randomness_), turn.budget);
 }
 
