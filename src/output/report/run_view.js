@@ -1,6 +1,6 @@
 // One run: its text at each step, a token's history, the heat map, the curves, the finished text and the settings.
 
-let elementCount = 0;
+let runCount = 0;
 
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
@@ -22,7 +22,7 @@ class RunView {
     this.trace = trace;
     this.samples = trace.samples.map((raw) => new TracedSample(trace, raw));
     this.unit = trace.method === "standard" ? "token" : "iteration";
-    const id = "run" + elementCount++;
+    const number = ++runCount, id = "run" + number;
     this.select = make("select", { id: id + "-sample" },
       ...this.samples.map((sample, k) => make("option", { value: k }, sample.name())));
     this.select.addEventListener("change", () => {
@@ -40,7 +40,7 @@ class RunView {
     this.figures = make("p", { className: "figures" });
     this.history = make("div", { className: "history", tabIndex: 0 });
     this.history.setAttribute("role", "region");
-    this.history.setAttribute("aria-label", "History of the chosen token");
+    this.history.setAttribute("aria-label", `History of the chosen token, run ${number}`);
     this.history.setAttribute("aria-live", "polite");
     this.numbers = make("div");
     this.selfConfidence = make("p", { className: "figures" });
