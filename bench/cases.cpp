@@ -20,6 +20,7 @@ constexpr bool on_cuda = true;
 constexpr bool on_cpu = false;
 constexpr bool random_remasking = false;
 constexpr bool intelligent = true;
+constexpr const char* traced = "--trace=trace.json";
 
 // Seconds of sample.py, and those to reach, on the same models, measured with PyTorch 2.11 and CUDA 13 on one NVIDIA
 // H200 under float16 autocast; the cpu- cases on two cores in float32.
@@ -57,6 +58,8 @@ std::vector<Case> all_cases() {
       {"torchscript-64x512-intelligent", diffusion_arguments(script, 512, 50, intelligent), 64, small_shape, on_cuda},
       {"small-4x512-random", plain, 4, small_shape, on_cuda},
       {"small-4x512-intelligent", confident, 4, small_shape, on_cuda},
+      {"small-4x512-random-traced", with(plain, traced), 4, small_shape, on_cuda},
+      {"small-4x512-intelligent-traced", with(confident, traced), 4, small_shape, on_cuda},
       {"small-64x512-random", plain, 64, small_shape, on_cuda},
       {"small-64x512-intelligent", confident, 64, small_shape, on_cuda},
       {"base-4x1024-intelligent", long_confident, 4, base_shape, on_cuda},
@@ -67,6 +70,8 @@ std::vector<Case> all_cases() {
       {"standard-4x400", standard_arguments(400), 4, std::nullopt, on_cuda},
       {"cpu-4x512-random-10", diffusion_arguments(small, 512, 10, random_remasking), 4, small_shape, on_cpu},
       {"cpu-4x512-intelligent-10", diffusion_arguments(small, 512, 10, intelligent), 4, small_shape, on_cpu},
+      {"cpu-4x512-random-10-traced", with(diffusion_arguments(small, 512, 10, random_remasking), traced), 4,
+       small_shape, on_cpu},
       {"cpu-standard-4x100", standard_arguments(100), 4, std::nullopt, on_cpu},
   };
 }

@@ -18,7 +18,9 @@ Loaded::Loaded(const std::vector<std::string>& arguments) : parsed(parse_command
 std::vector<Sample> Loaded::draw(int64_t skipped, int64_t count) const {
   const Config& config = session.config;
   const Stream first{static_cast<uint64_t>(config.seed), config.first_sample + skipped};
-  return method.draw(consecutive(first, count, prompt), nullptr);
+  std::vector<Request> requests = consecutive(first, count, prompt);
+  requests.front().traced = config.trace.has_value();
+  return method.draw(requests, nullptr);
 }
 
 }  // namespace demask::bench

@@ -20,7 +20,8 @@ struct Loaded {
   std::shared_ptr<const PreparedPrompt> prompt;  // the command line's own
   double seconds;
 
-  // `count` samples, with indices from the `skipped`-th of the run on.
+  // `count` samples, with indices from the `skipped`-th of the run on. Where the arguments name a trace the first is
+  // traced, and nothing written.
   std::vector<Sample> draw(int64_t skipped, int64_t count) const;
 
   // Throws what demask throws where it refuses the arguments.
