@@ -11,6 +11,8 @@
 #include <numeric>
 #include <utility>
 
+#include "demask/core/markup.h"
+
 namespace demask::quality {
 namespace {
 
@@ -88,11 +90,11 @@ class Canvas {
 
   // `anchor`: which end of the text stands at the point, as SVG calls it.
   void text(Point at, const char* anchor, const std::string& words) {
-    add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", at.x, at.y, anchor, escape_xml(words));
+    add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", at.x, at.y, anchor, escape_markup(words));
   }
   void heading(Point at, int size, const std::string& words) {
     add("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{}\" font-weight=\"600\">{}</text>\n", at.x, at.y, size,
-        escape_xml(words));
+        escape_markup(words));
   }
   void straight(Point from, Point to, const Stroke& stroke) {
     add("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n", from.x, from.y, to.x, to.y,
@@ -105,7 +107,7 @@ class Canvas {
       corners += fmt::format("{}{:.1f},{:.1f}", corners.empty() ? "" : " ", point.x, point.y);
       dots += fmt::format(R"(<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}"/>)", point.x, point.y, 1.3 + stroke.width / 2);
     }
-    add("<g fill=\"{}\"><title>{}</title><polyline points=\"{}\" {}/>{}</g>\n", stroke.colour, escape_xml(label),
+    add("<g fill=\"{}\"><title>{}</title><polyline points=\"{}\" {}/>{}</g>\n", stroke.colour, escape_markup(label),
         corners, stroke_attributes(stroke), dots);
   }
 
@@ -256,29 +258,6 @@ double legend_height(const std::vector<FrontierLine>& lines) {
 }
 
 }  // namespace
-
-std::string escape_xml(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
 
 std::string frontier_svg(const std::string& title, const std::vector<FrontierLine>& lines, const Quality& held_out) {
   const std::vector<Stroke> strokes = choose_strokes(lines);

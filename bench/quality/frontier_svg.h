@@ -24,7 +24,4 @@ struct FrontierLine {
 // of any colour.
 std::string frontier_svg(const std::string& title, const std::vector<FrontierLine>& lines, const Quality& held_out);
 
-// `text` between XML's tags or in an attribute.
-std::string escape_xml(const std::string& text);
-
 }  // namespace demask::quality

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "demask/core/markup.h"
 #include "demask/output/trace.h"
 #include "page_source.h"
 
@@ -22,23 +23,6 @@ std::string for_script(const std::string& json) {
   return text;
 }
 
-std::string for_html(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      default:
-        escaped += c;
-    }
-  }
-  return escaped;
-}
-
 }  // namespace
 
 std::string report_page(const std::vector<nlohmann::ordered_json>& traces) {
@@ -46,7 +30,7 @@ std::string report_page(const std::vector<nlohmann::ordered_json>& traces) {
   std::string_view separator = ": ";
   for (const nlohmann::ordered_json& trace : traces) {
     title += separator;
-    title += for_html(trace["title"].get<std::string>());
+    title += escape_markup(trace["title"].get<std::string>());
     separator = " and ";
     scripts += "<script type=\"application/json\" class=\"trace\">" + for_script(to_text(trace)) + "</script>\n";
   }

@@ -224,5 +224,5 @@ TEST_CASE("In a report nothing that a trace says ends its script or begins a tag
   CHECK(count("</script>") == 2);  // of the trace and of the page's own
   CHECK(count("<!--") == 0);
   CHECK(count("<img") == 0);
-  CHECK(count("&lt;/title>&lt;/script>&lt;img src=x> {{script}} &amp; co") == 2);  // the title and the heading
+  CHECK(count("&lt;/title&gt;&lt;/script&gt;&lt;img src=x&gt; {{script}} &amp; co") == 2);  // the title and the heading
 }

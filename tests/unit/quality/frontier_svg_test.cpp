@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "demask/core/markup.h"
 #include "tests/support/catch.h"
 
 using Catch::Matchers::ContainsSubstring;
@@ -90,7 +91,7 @@ TEST_CASE("each of the four panels has one polyline a strategy and the held-out 
 }
 
 TEST_CASE("text is escaped") {
-  CHECK(escape_xml("a < b && \"c\" > 'd'") == "a &lt; b &amp;&amp; &quot;c&quot; &gt; 'd'");
+  CHECK(demask::escape_markup("a < b && \"c\" > 'd'") == "a &lt; b &amp;&amp; &quot;c&quot; &gt; 'd'");
   const std::string svg = frontier_svg("<&>", {line("a<b>&\"c\"", {1, 2})}, quality(2));
   CHECK(is_well_formed(svg));
   CHECK_THAT(svg, ContainsSubstring("<title>a&lt;b&gt;&amp;&quot;c&quot;</title>"));
