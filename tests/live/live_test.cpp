@@ -25,8 +25,8 @@ bool contains(const std::string& text, const std::string& part) {
 class Run {
  public:
   explicit Run(const std::string& arguments, const std::string& environment = "") : terminal(columns, rows) {
-    const std::string program = "sh -c 'echo $$ > " + (folder / "pid") + "; exec " + environment + " " + DEMASK_BINARY +
-                                " --live=True --device=cpu --dtype=float32 " + arguments + "'";
+    const std::string program = "sh -c 'echo $$ > " + (folder / "pid") + "; exec env " + environment + " " +
+                                DEMASK_BINARY + " --live=True --device=cpu --dtype=float32 " + arguments + "'";
     write_file(folder / "run.sh", "ulimit -c 0\nstty -g > " + (folder / "before") + "\nclear\n" + program +
                                       "\necho code=$?\nstty -g > " + (folder / "after") + "\necho the end\n");
     terminal.type_line(". " + (folder / "run.sh"));
@@ -58,9 +58,9 @@ class Run {
   // The run has ended with this code, and the terminal is as it was before.
   void check_left_clean(int code) const {
     const bool ended = terminal.wait_for("the end");
-    CAPTURE(terminal.text());
+    CAPTURE(terminal.all_text());
     CHECK(ended);
-    CHECK(contains(terminal.text(), "code=" + std::to_string(code) + "\n"));
+    CHECK(contains(terminal.all_text(), "code=" + std::to_string(code) + "\n"));
     CHECK(terminal.format("#{alternate_on} #{cursor_flag} #{wrap_flag}") == "0 1 1");
     CHECK(modes_are_restored());
     // Nothing is left of colours and attributes.
@@ -235,7 +235,7 @@ TEST_CASE("A finished run leaves its samples in the terminal, those of every bat
   CHECK_FALSE(contains(run.terminal.text(), "SAMPLE"));
   run.check_left_clean(0);
   for (const std::string sample : {"SAMPLE 1/3", "SAMPLE 2/3", "SAMPLE 3/3"}) {
-    CHECK(contains(run.terminal.text(), sample));
+    CHECK(contains(run.terminal.all_text(), sample));
   }
 }
 
@@ -253,9 +253,9 @@ TEST_CASE("Quitting and the first signal close even a paused view at once, and w
       run.send(how);
     }
     run.check_left_clean(how == SIGTERM ? 143 : 130);
-    CHECK(contains(run.terminal.text(), "demask: stopping after the batch in flight"));
-    CHECK(contains(run.terminal.text(), "SAMPLE 3/3"));
-    CHECK(contains(run.terminal.text(), "interrupted after 3 of 3 samples"));
+    CHECK(contains(run.terminal.all_text(), "demask: stopping after the batch in flight"));
+    CHECK(contains(run.terminal.all_text(), "SAMPLE 3/3"));
+    CHECK(contains(run.terminal.all_text(), "interrupted after 3 of 3 samples"));
   }
 }
 
@@ -300,7 +300,7 @@ TEST_CASE("An error in the middle of the run is told on a clean terminal") {
   const Run run("--checkpoint_name=" + (folder / "nan.pt") + " --meta_path=" + (folder / "meta.json") +
                 " --sequence_length=4 --diffusion_iterations=10");
   run.check_left_clean(4);
-  CHECK(contains(run.terminal.text(), "non-finite"));
+  CHECK(contains(run.terminal.all_text(), "non-finite"));
 }
 
 TEST_CASE("A full disk is told of behind the samples that were drawn before") {
@@ -309,7 +309,7 @@ TEST_CASE("A full disk is told of behind the samples that were drawn before") {
   const Run run("--num_samples=20 --batch_size=1 --sequence_length=8 --diffusion_iterations=3 --output=" +
                 (folder / "full.jsonl"));
   run.check_left_clean(4);
-  CHECK(contains(run.terminal.text(), "No space left on device"));
+  CHECK(contains(run.terminal.all_text(), "No space left on device"));
 }
 
 TEST_CASE("Keys come from the terminal where the prompts come from standard input") {
@@ -331,5 +331,5 @@ TEST_CASE("Where stderr is no terminal, or a dumb one, progress is shown as with
   CHECK_FALSE(contains(result.out, "\x1b"));
   const Run run("--num_samples=1 --sequence_length=8 --diffusion_iterations=2", "TERM=dumb");
   run.check_left_clean(0);
-  CHECK(contains(run.terminal.text(), "Iteration 2/2"));
+  CHECK(contains(run.terminal.all_text(), "Iteration 2/2"));
 }

@@ -13,7 +13,7 @@ Tmux::Tmux(int columns, int rows) {
   socket_ = "demask-test-" + std::to_string(::getpid()) + "-" + std::to_string(started++);
   run({"-f", "/dev/null", "new-session", "-d", "-x", std::to_string(columns), "-y", std::to_string(rows), "-c",
        DEMASK_SOURCE_DIR, "/bin/sh"});
-  wait_for("$");
+  wait_until([this] { return text().find_first_not_of(" \n") != std::string::npos; });  // the prompt
 }
 
 Tmux::~Tmux() {
@@ -26,7 +26,7 @@ Tmux::~Tmux() {
 std::string Tmux::run(std::vector<std::string> arguments) const {
   arguments.insert(arguments.begin(), {"tmux", "-u", "-L", socket_});
   ProcessOptions options;
-  options.environment = {{"NO_COLOR", ""}, {"COLORTERM", ""}, {"TMUX", ""}, {"PS1", "$ "}, {"ENV", ""}};
+  options.environment = {{"NO_COLOR", ""}, {"COLORTERM", ""}, {"TMUX", ""}, {"ENV", ""}};
   const ProcessResult result = run_process(arguments, options);
   if (result.exit_code != 0) {
     throw std::runtime_error("tmux failed: " + result.err);
@@ -63,6 +63,10 @@ std::vector<std::string> Tmux::rows(bool styled) const {
 
 std::string Tmux::text() const {
   return run({"capture-pane", "-p"});
+}
+
+std::string Tmux::all_text() const {
+  return run({"capture-pane", "-p", "-J", "-S", "-"});
 }
 
 std::string Tmux::styled_text() const {

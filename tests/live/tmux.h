@@ -27,6 +27,7 @@ class Tmux {
   std::vector<std::string> rows(bool styled = false) const;
   std::string text() const;         // the same in one
   std::string styled_text() const;  // with SGR sequences
+  std::string all_text() const;     // with what has scrolled away, and lines as long as they were written
   std::string format(const std::string& format) const;
   bool shows_alternate_screen() const { return format("#{alternate_on}") == "1"; }
 
