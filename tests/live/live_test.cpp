@@ -1,7 +1,9 @@
 // The live view of the real program in a real terminal.
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
-#include <regex>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,13 +34,19 @@ class Run {
     terminal.type_line(". " + (folder / "run.sh"));
   }
 
-  // The number in the header that `pattern` puts in parentheses; -1 where there is none.
-  double in_header(const std::string& pattern) const {
+  // The number in the header behind `word`; -1 where there is none.
+  double in_header(const std::string& word) const {
     const std::string header = terminal.rows().at(0);
-    std::smatch match;
-    return std::regex_search(header, match, std::regex(pattern)) ? std::stod(match[1]) : -1;
+    const size_t start = header.find(word);
+    return start == std::string::npos ? -1 : std::strtod(header.c_str() + start + word.size(), nullptr);
   }
-  int64_t step() const { return static_cast<int64_t>(in_header("(?:Iteration|Token) ([0-9]+)")); }
+  int64_t step() const { return static_cast<int64_t>(std::max(in_header("Iteration "), in_header("Token "))); }
+  // The masked share stands behind the step, "3/20  43.6% masked".
+  double masked_percent() const {
+    const std::string header = terminal.rows().at(0);
+    const size_t end = header.find("% masked");
+    return end == std::string::npos ? -1 : std::strtod(header.c_str() + header.rfind(' ', end), nullptr);
+  }
   bool reaches(int64_t wanted) const {
     return Tmux::wait_until([&] { return step() >= wanted; });
   }
@@ -97,10 +105,18 @@ std::string joined(const std::vector<std::string>& lines, size_t width) {
   return text.substr(0, text.find_last_not_of(' ') + 1);
 }
 
-// SGR parameters that choose a colour; tmux itself writes 39 and 49, for none.
+// Whether SGR parameters choose a colour; tmux itself writes 39 and 49, for none.
 bool has_colour(const std::string& styled) {
-  static const std::regex colour("\x1b\\[([0-9]+;)*(3[0-8]|4[0-8]|9[0-7])(;[0-9]+)*m");
-  return std::regex_search(styled, colour);
+  for (size_t at = styled.find("\x1b["); at != std::string::npos; at = styled.find("\x1b[", at + 1)) {
+    std::istringstream parameters(styled.substr(at + 2, styled.find('m', at) - at - 2));
+    for (std::string parameter; std::getline(parameters, parameter, ';');) {
+      const int64_t value = parameter.empty() ? 0 : std::stoll(parameter);
+      if ((value >= 30 && value < 39) || (value >= 40 && value < 49) || value >= 90) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -113,7 +129,7 @@ TEST_CASE("A text is filled in place while its masked share falls") {
   std::vector<std::string> before;
   for (int i = 0; i < 4; ++i) {
     const int64_t step = run.step();
-    const double now = run.in_header("([0-9.]+)% masked");
+    const double now = run.masked_percent();
     CHECK(now < share);
     CHECK(now > 0);
     share = now;

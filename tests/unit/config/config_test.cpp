@@ -227,6 +227,22 @@ TEST_CASE("keys that contradict each other are refused") {
   }
 }
 
+TEST_CASE("the live view excludes the views that print beside it") {
+  for (const std::string other : {"use_verbose_logging", "log_debug"}) {
+    ParsedConfig parsed;
+    REQUIRE(assign(field_named("live"), *parse_literal("True"), parsed));
+    settle(parsed);
+    REQUIRE(assign(field_named(other), *parse_literal("True"), parsed));
+    try {
+      settle(parsed);
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.code() == ExitCode::bad_usage);
+      CHECK(std::string(error.what()).find("live=True and " + other + "=True") == 0);
+    }
+  }
+}
+
 TEST_CASE("temperature is also std_temperature, under standard sampling, where only the former is given") {
   const auto std_temperature = [](const std::vector<std::pair<std::string, std::string>>& settings) {
     ParsedConfig parsed;
