@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <exception>
 #include <tuple>
 #include <utility>
@@ -157,8 +156,8 @@ void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device
     halves.emplace_front(middle, batch.end());
     halves.emplace_front(batch.begin(), middle);
     release_cached_memory(device);
-    fmt::print(stderr, "Notice: out of memory on {} with {} samples at once; going on with {}.\n", device.str(), count,
-               batch_size);
+    notice(
+        fmt::format("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, batch_size));
   }
 }
 

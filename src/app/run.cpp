@@ -32,6 +32,7 @@
 #include "demask/model/device.h"
 #include "demask/output/background_writer.h"
 #include "demask/output/inspection.h"
+#include "demask/output/live_view.h"
 #include "demask/output/progress.h"
 #include "demask/output/run_file.h"
 #include "demask/output/sample_writer.h"
@@ -64,6 +65,8 @@ class Observers : public Observer {
       observer->on_batch_done();
     }
   }
+
+  LiveView* live = nullptr;  // one of them, where there is a live view
 
  private:
   std::vector<std::unique_ptr<Observer>> observers_;
@@ -112,10 +115,34 @@ RunDescription describe_run(const Session& session, const Method& method, const 
   return run;
 }
 
-std::unique_ptr<Observers> make_observers(const Session& session, int64_t samples) {
+std::unique_ptr<LiveView> make_live_view(const Session& session, const Method& method, const Terminal& terminal) {
+  LiveOptions options;
+  options.diffusion = session.config.sampling_method == "diffusion";
+  options.mask_token_id = session.mask_token_id;
+  options.colours = choose_colours(std::getenv("NO_COLOR"), std::getenv("COLORTERM"));
+  options.forwards = method.forwards;
+  return std::make_unique<LiveView>(terminal, *session.vocabulary, options);
+}
+
+// What the live view is to know of a batch beforehand.
+std::vector<SampleExtent> extents_of(const PlannedBatch& batch) {
+  std::vector<SampleExtent> extents;
+  extents.reserve(batch.size());
+  for (const PlannedSample& sample : batch) {
+    const PreparedPrompt& prompt = *sample.request.prompt;
+    extents.push_back({sample.index, prompt.length - prompt.generated, prompt.length});
+  }
+  return extents;
+}
+
+std::unique_ptr<Observers> make_observers(const Session& session, const Method& method, int64_t samples) {
   const Config& config = session.config;
   auto observers = std::make_unique<Observers>();
-  if (config.show_progress) {
+  if (const auto terminal = config.live ? find_terminal() : std::nullopt) {
+    auto live = make_live_view(session, method, *terminal);
+    observers->live = live.get();
+    observers->add(std::move(live));
+  } else if (config.show_progress) {
     ProgressOptions options;
     // A line that redraws itself would run into the views that are printed below it.
     options.terminal = isatty(STDERR_FILENO) != 0 && !config.use_verbose_logging && !config.log_debug;
@@ -253,7 +280,7 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
   const std::unique_ptr<TraceWriter> traces = make_trace_writer(config, traced);
   BackgroundWriter output(std::move(writers));
 
-  const std::unique_ptr<Observers> observers = make_observers(session, left);
+  const std::unique_ptr<Observers> observers = make_observers(session, method, left);
   const auto started = std::chrono::steady_clock::now();
   BatchPlanner planner(work, method, assignment.next, assignment.range.end(), is_done);
   RunTotals totals;
@@ -265,6 +292,9 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
       requests.push_back(sample.request);
       requests.back().traced = traced.count(sample.index) != 0;
       tokens += sample.request.prompt->generated;
+    }
+    if (observers->live != nullptr) {
+      observers->live->expect(extents_of(batch));
     }
     std::vector<Sample> samples = method.draw(requests, observers->pointer());
     for (size_t k = 0; traces && k < batch.size(); ++k) {
@@ -282,6 +312,9 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
   }
   totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   totals.forwards = method.forwards();
+  if (observers->live != nullptr) {
+    observers->live->close();
+  }
   // Once the samples are safe.
   const auto write_traces = [&] {
     if (traces && !traces->empty()) {

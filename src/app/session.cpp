@@ -1,12 +1,14 @@
 #include "demask/app/session.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <random>
 
 #include "demask/app/resolve.h"
 #include "demask/core/error.h"
+#include "demask/core/held_output.h"
 #include "demask/model/device.h"
 #include "demask/model/load_model.h"
 
@@ -26,7 +28,10 @@ int64_t settle_seed(int64_t seed) {
 }  // namespace
 
 void notice(const std::string& text) {
-  fmt::print(stderr, "Notice: {}\n", text);
+  const std::string line = fmt::format("Notice: {}\n", text);
+  if (!hold_back(STDERR_FILENO, line)) {
+    fmt::print(stderr, "{}", line);
+  }
 }
 
 std::unique_ptr<LanguageModel> open_model(const Session& session, const std::string& path) {

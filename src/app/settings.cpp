@@ -12,12 +12,12 @@ namespace demask {
 namespace {
 
 // How a run is cut up, shown and stored, and what stands beside the settings: their number, seed, device and precision.
-constexpr std::array<std::string_view, 19> left_out = {
-    "num_samples", "first_sample", "batch_size",    "seed",
-    "device",      "dtype",        "show_progress", "use_verbose_logging",
-    "log_debug",   "output",       "trace",         "trace_samples",
-    "report",      "compare",      "prompts",       "on_error",
-    "resume",      "shard",        "merge"};
+constexpr std::array<std::string_view, 20> left_out = {
+    "num_samples",   "first_sample", "batch_size",    "seed",
+    "device",        "dtype",        "show_progress", "use_verbose_logging",
+    "log_debug",     "live",         "output",        "trace",
+    "trace_samples", "report",       "compare",       "prompts",
+    "on_error",      "resume",       "shard",         "merge"};
 
 nlohmann::ordered_json to_json(const Literal& literal) {
   return std::visit(

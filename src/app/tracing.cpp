@@ -41,10 +41,10 @@ std::set<int64_t> traced_indices(const Config& config, const Work& work, const I
 TraceRun describe_trace(const Session& session, nlohmann::ordered_json header, const RunDescription& description) {
   const Config& config = session.config;
   // How a run is shown and stored makes no other samples.
-  static const std::set<std::string_view> left_out{"batch_size",    "show_progress", "use_verbose_logging",
-                                                   "log_debug",     "output",        "trace",
-                                                   "trace_samples", "report",        "compare",
-                                                   "resume",        "shard",         "merge"};
+  static const std::set<std::string_view> left_out{"batch_size", "live",    "show_progress", "use_verbose_logging",
+                                                   "log_debug",  "output",  "trace",         "trace_samples",
+                                                   "report",     "compare", "resume",        "shard",
+                                                   "merge"};
   Config settled = config;
   settled.device = session.device.is_cuda() ? "cuda" : "cpu";
   settled.dtype = dtype_name(session.model->info().dtype);

@@ -188,6 +188,7 @@ std::vector<Field> make_fields() {
       {"show_progress", &C::show_progress, anything, watching, "report progress on stderr"},
       {"use_verbose_logging", &C::use_verbose_logging, anything, watching, "show the first sample at every step"},
       {"log_debug", &C::log_debug, anything, watching, "show what the model thought at every step"},
+      {"live", &C::live, anything, watching, "watch the text while it is written, where stderr is a terminal"},
       {"output", &C::output, anything, watching, "also write the samples to this file; .jsonl: one object a sample"},
       {"trace", &C::trace, anything, watching, "write what each step did to trace_samples to this .json file"},
       {"trace_samples", &C::trace_samples, count_from(0), watching,
@@ -594,6 +595,13 @@ bool is_json_lines(const std::optional<std::string>& output) {
          output->compare(output->size() - ending.size(), ending.size(), ending) == 0;
 }
 
+void check_live(const Config& config) {
+  if (config.live && (config.use_verbose_logging || config.log_debug)) {
+    fail(ExitCode::bad_usage, "live=True and {}=True exclude each other: both would have the terminal. Leave one out.",
+         config.use_verbose_logging ? "use_verbose_logging" : "log_debug");
+  }
+}
+
 void settle_scale(ParsedConfig& parsed) {
   Config& config = parsed.config;
   if (config.merge && !config.output) {
@@ -665,6 +673,7 @@ void settle(ParsedConfig& parsed) {
   if (config.sampling_method == "standard" && given("temperature") && !given("std_temperature")) {
     config.std_temperature = config.temperature;
   }
+  check_live(config);
   settle_scale(parsed);
   check_watching(config);
   settle_strategy(parsed);

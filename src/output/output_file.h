@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "demask/core/error.h"
+#include "demask/core/held_output.h"
 #include "demask/core/temporary_files.h"
 
 namespace demask {
@@ -62,6 +63,10 @@ class Descriptor {
  private:
   int value_;
 };
+
+inline Descriptor duplicate(int descriptor) {
+  return Descriptor(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));  // NOLINT(*-vararg)
+}
 
 // Where a writer's bytes go.
 class Output {
@@ -120,6 +125,22 @@ class DirectOutput : public Output {
   std::string name_;
   bool undo_partial_;
   off_t size_;  // of all whole appends
+};
+
+// A standard stream: where that is a terminal that a view draws on, what is written waits for it.
+class StreamOutput : public DirectOutput {
+ public:
+  StreamOutput(int descriptor, std::string name)
+      : DirectOutput(duplicate(descriptor), std::move(name), false), stream_(descriptor) {}
+
+  void append(std::string_view text) override {
+    if (::isatty(stream_) == 0 || !hold_back(stream_, text)) {
+      DirectOutput::append(text);
+    }
+  }
+
+ private:
+  int stream_;
 };
 
 // Written beside its target and renamed over it when finished.
@@ -187,10 +208,6 @@ class ReplacingOutput : public Output {
   bool finished_ = false;
 };
 
-inline Descriptor duplicate(int descriptor) {
-  return Descriptor(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));  // NOLINT(*-vararg)
-}
-
 inline Descriptor open_to_write(const std::string& path) {
   return Descriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));  // NOLINT(*-vararg)
 }
@@ -227,7 +244,7 @@ inline OutputPlace output_place(const std::string& path) {
 inline std::unique_ptr<Output> open_output(const std::string& path) {
   const OutputPlace place = output_place(path);
   if (place.stream) {
-    return std::make_unique<DirectOutput>(duplicate(*place.stream), path, false);
+    return std::make_unique<StreamOutput>(*place.stream, path);
   }
   if (!place.regular) {
     return std::make_unique<DirectOutput>(open_to_write(path), path, false);

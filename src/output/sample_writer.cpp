@@ -133,8 +133,7 @@ class JsonLinesWriter : public SampleWriter {
 
 std::unique_ptr<SampleWriter> make_text_writer(int descriptor, std::string name, const RunDescription& run,
                                                const Vocabulary& vocabulary) {
-  return std::make_unique<TextWriter>(std::make_unique<DirectOutput>(duplicate(descriptor), std::move(name), false),
-                                      run, vocabulary);
+  return std::make_unique<TextWriter>(std::make_unique<StreamOutput>(descriptor, std::move(name)), run, vocabulary);
 }
 
 std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, const RunDescription& run,

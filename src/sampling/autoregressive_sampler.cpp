@@ -257,6 +257,7 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
   for (int64_t number = 0; number < steps; ++number) {
     StepView view;
     if (shows_tensors) {
+      view.before = tokens.narrow(1, 0, batch.shortest + number);
       step(&view);
     } else {
       run_step(steps - number - 1);

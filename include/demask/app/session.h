@@ -36,7 +36,7 @@ Session open_session(const ParsedConfig& parsed);
 // Loads another model with the session's device, dtype and options.
 std::unique_ptr<LanguageModel> open_model(const Session& session, const std::string& path);
 
-// Tells the user something that is not an error, on stderr.
+// Tells the user something that is not an error, on stderr; while a view has the terminal, after that.
 void notice(const std::string& text);
 
 }  // namespace demask

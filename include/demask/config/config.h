@@ -86,6 +86,7 @@ struct Config {
   bool show_progress = true;
   bool use_verbose_logging = false;
   bool log_debug = false;
+  bool live = false;
   std::optional<std::string> output;
   std::optional<std::string> trace;
   std::optional<std::vector<int64_t>> trace_samples;

@@ -27,7 +27,7 @@ struct StepView {
   int64_t masked_after = 0;   // positions masked again by it
   int64_t positions = 0;      // B * T
   double remask_ratio = 0.0;  // masked_after as a share of the free positions; 0 in the last
-  at::Tensor before;          // [B, T] int64, mask id at masked positions
+  at::Tensor before;          // [B, T] int64, mask id at masked positions. Standard: the text so far, [B, n]
   at::Tensor was_masked;      // [B, T] bool
   at::Tensor
       logits;  // [B, T, V], any floating dtype, that the tokens were drawn from, before temperature. Standard: [B, V]

@@ -57,9 +57,9 @@ TEST_CASE("the second interrupt ends the process with its own code, 130 or 143, 
   }
 }
 
-TEST_CASE("a closed pipe or terminal ends the process by its signal and removes unfinished files") {
+TEST_CASE("a closed pipe or terminal or SIGQUIT ends the process by its signal and removes unfinished files") {
   const testing::TemporaryFolder folder;
-  for (const int signal_number : {SIGPIPE, SIGHUP}) {
+  for (const int signal_number : {SIGPIPE, SIGHUP, SIGQUIT}) {
     const int status = status_of_run(folder / "t", SIG_DFL, [=] { ::raise(signal_number); });
     CHECK((WIFSIGNALED(status) && WTERMSIG(status) == signal_number));
     CHECK_FALSE(exists(folder / "t"));

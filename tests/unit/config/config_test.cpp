@@ -50,12 +50,12 @@ TEST_CASE("the table has every member of Config once") {
   const auto& [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19, m20, m21, m22, m23,
                m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43, m44,
                m45, m46, m47, m48, m49, m50, m51, m52, m53, m54, m55, m56, m57, m58, m59, m60, m61, m62, m63, m64, m65,
-               m66, m67, m68, m69, m70, m71, m72] = config;
+               m66, m67, m68, m69, m70, m71, m72, m73] = config;
   const auto members =
       std::tie(m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19, m20, m21, m22, m23,
                m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43, m44,
                m45, m46, m47, m48, m49, m50, m51, m52, m53, m54, m55, m56, m57, m58, m59, m60, m61, m62, m63, m64, m65,
-               m66, m67, m68, m69, m70, m71, m72);
+               m66, m67, m68, m69, m70, m71, m72, m73);
   std::set<const void*> addresses;
   std::set<std::string_view> names;
   for (const Field& field : fields()) {
@@ -226,6 +226,22 @@ TEST_CASE("keys that contradict each other are refused") {
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::bad_usage);
     CHECK(std::string(error.what()).find("masking_ratios") != std::string::npos);
+  }
+}
+
+TEST_CASE("the live view excludes the views that print beside it") {
+  for (const std::string other : {"use_verbose_logging", "log_debug"}) {
+    ParsedConfig parsed;
+    REQUIRE(assign(field_named("live"), *parse_literal("True"), parsed));
+    settle(parsed);
+    REQUIRE(assign(field_named(other), *parse_literal("True"), parsed));
+    try {
+      settle(parsed);
+      FAIL("accepted");
+    } catch (const Error& error) {
+      CHECK(error.code() == ExitCode::bad_usage);
+      CHECK(std::string(error.what()).find("live=True and " + other + "=True") == 0);
+    }
   }
 }
 
