@@ -325,7 +325,9 @@ TEST_CASE("A full disk is told of behind the samples that were drawn before") {
   const Run run("--num_samples=20 --batch_size=1 --sequence_length=8 --diffusion_iterations=3 --output=" +
                 (folder / "full.jsonl"));
   run.check_left_clean(4);
-  CHECK(contains(run.terminal.all_text(), "No space left on device"));
+  const std::string text = run.terminal.all_text();
+  CHECK(contains(text, "No space left on device"));
+  CHECK(text.find("SAMPLE 1/20") < text.find("No space left on device"));
 }
 
 TEST_CASE("Keys come from the terminal where the prompts come from standard input") {
