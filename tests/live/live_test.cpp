@@ -145,6 +145,7 @@ TEST_CASE("A text is filled in place while its masked share falls") {
   }
   CHECK(run.terminal.format("#{history_size}") == "0");
   run.terminal.press("q");
+  run.terminal.press("C-c");
   run.check_left_clean(130);
 }
 
