@@ -152,8 +152,7 @@ TEST_CASE("A text is filled in place while its masked share falls") {
     CHECK(run.step() == step + 1);
   }
   CHECK(run.terminal.format("#{history_size}") == "0");
-  run.terminal.press("q");
-  run.terminal.press("C-c");
+  run.end_at_once("q");
   run.check_left_clean(130);
 }
 
