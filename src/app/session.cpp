@@ -41,6 +41,7 @@ std::unique_ptr<LanguageModel> open_model(const Session& session, const std::str
 Session open_session(const ParsedConfig& parsed) {
   Session session;
   session.config = parsed.config;
+  session.given = parsed.given;
   Config& config = session.config;
   session.device = resolve_device(config.device);
   session.device_start = start_up(session.device);

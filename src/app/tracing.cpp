@@ -45,9 +45,9 @@ TraceRun describe_trace(const Session& session, nlohmann::ordered_json header, c
                                                    "log_debug",  "output",  "trace",         "trace_samples",
                                                    "report",     "compare", "resume",        "shard",
                                                    "merge"};
-  Config settled = config;
-  settled.device = session.device.is_cuda() ? "cuda" : "cpu";
-  settled.dtype = dtype_name(session.model->info().dtype);
+  ParsedConfig settled{config, session.given};
+  settled.config.device = session.device.is_cuda() ? "cuda" : "cpu";
+  settled.config.dtype = dtype_name(session.model->info().dtype);
   TraceRun run;
   run.method = config.sampling_method;
   run.title = config.sampling_method == "standard" ? "standard sampling"

@@ -275,12 +275,15 @@ std::string quote_for_shell(const std::string& text) {
 
 }  // namespace
 
-std::string to_command(const Config& config, const std::set<std::string_view>& left_out) {
+std::string to_command(const ParsedConfig& parsed, const std::set<std::string_view>& left_out) {
   const Config defaults;
   std::string command = "demask";
   for (const Field& field : fields()) {
-    const Literal value = value_of(field, config);
-    if (value == value_of(field, defaults) || left_out.count(field.name) > 0) {
+    const Literal value = value_of(field, parsed.config);
+    // A default that was given may say more than one that was not: other keys' defaults follow from that.
+    const bool goes_without_saying =
+        value == value_of(field, defaults) && parsed.given.count(std::string(field.name)) == 0;
+    if (goes_without_saying || left_out.count(field.name) > 0) {
       continue;
     }
     // Without Python's quotes where that reads back the same.

@@ -37,6 +37,9 @@ TEST_CASE("A trace changes no sample, has the first by default, and its command 
              {"--strategy=best", "--forwards=8", "--sequence_length=40", "--first_sample=5", "--seed=-1"},
              {"--strategy=threshold", "--threshold=0.5", "--sequence_length=40", "--block_length=16"},
              {"--infill_text=ROMEO: ########, my lord.", "--masking_ratios=[0.9, 0.5, 0.1]", "--temperature=0"},
+             // Defaults that say something, because they were given.
+             {"--strategy=maskgit", "--schedule_type=linear", "--sequence_length=40", "--diffusion_iterations=6"},
+             {"--sampling_method=standard", "--max_new_tokens=30", "--temperature=0.3", "--std_temperature=0.8"},
              {"--sampling_method=standard", "--max_new_tokens=30", "--start_text=KING", "--num_samples=2"}}) {
       CAPTURE(device, settings);
       const std::string trace_path = folder / "trace.json", report_path = folder / "report.html";

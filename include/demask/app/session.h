@@ -7,6 +7,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ namespace demask {
 struct Session {
   std::future<void> device_start;  // first, so that it ends last
   Config config;                   // seed settled
+  std::set<std::string> given;     // keys that the user gave
   at::Device device = at::kCPU;
   Dtypes dtypes;
   std::string checkpoint;  // its path

@@ -20,9 +20,8 @@ struct CommandLine {
 // keys, bad_input for a config file that is missing or does not parse.
 CommandLine parse_command_line(const std::vector<std::string>& arguments);
 
-// A command for the shell that gives the keys of `config` their values, but for those in `left_out` and those at their
-// defaults.
-std::string to_command(const Config& config, const std::set<std::string_view>& left_out);
+// A command for the shell that parses to the same configuration, but for the keys in `left_out`.
+std::string to_command(const ParsedConfig& parsed, const std::set<std::string_view>& left_out);
 
 // What --help prints.
 std::string help_text();
