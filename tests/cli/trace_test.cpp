@@ -71,6 +71,24 @@ TEST_CASE("A trace changes no sample, has the first by default, and its command 
   }
 }
 
+TEST_CASE("The documented reader ends with the sample's text") {
+  const TemporaryFolder folder;
+  run({"--sequence_length=48", "--diffusion_iterations=4", "--trace=" + (folder / "trace.json"),
+       "--output=" + (folder / "samples.jsonl")});
+  const std::string document = read_file(DEMASK_SOURCE_DIR "/docs/trace.md"), fence = "```python\n";
+  const size_t start = document.find(fence) + fence.size();
+  REQUIRE(start > fence.size());
+  ProcessOptions options;
+  options.directory = folder.path();
+  const ProcessResult read =
+      run_process({DEMASK_TEST_PYTHON, "-c", document.substr(start, document.find("```", start) - start)}, options);
+  CAPTURE(read.err);
+  const std::string text = read_json_lines(folder / "samples.jsonl").at(0)["text"].get<std::string>() + "\n";
+  REQUIRE(read.out.size() > text.size());
+  CHECK(read.out.substr(read.out.size() - text.size()) == text);
+  CHECK(contains(read.out, "#"));
+}
+
 TEST_CASE("The samples asked for are traced, and none but those of the run can be") {
   const TemporaryFolder folder;
   const std::string path = folder / "trace.json";
