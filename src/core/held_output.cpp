@@ -1,13 +1,11 @@
 #include "demask/core/held_output.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "demask/core/write_all.h"
 
 namespace demask {
 namespace {
@@ -15,16 +13,6 @@ namespace {
 std::mutex mutex;
 bool holding = false;
 std::vector<std::pair<int, std::string>> held;  // descriptor and text
-
-void write_all(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written < 0 && errno != EINTR) {
-      return;
-    }
-    text.remove_prefix(static_cast<size_t>(std::max<ssize_t>(written, 0)));
-  }
-}
 
 }  // namespace
 
@@ -44,7 +32,7 @@ bool hold_back(int descriptor, std::string_view text) {
 void release_output() noexcept {
   const std::lock_guard<std::mutex> lock(mutex);
   for (const auto& [descriptor, text] : held) {
-    write_all(descriptor, text);
+    static_cast<void>(write_all(descriptor, text));
   }
   held.clear();
   holding = false;

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "demask/core/held_output.h"
+#include "demask/output/readable.h"
 
 namespace demask {
 namespace {
@@ -148,7 +149,8 @@ void LiveView::on_step(const StepView& view) {
   }
   sampling_s_ += std::chrono::duration<double>(Clock::now() - left_at_).count();
   const int64_t forwards = options_.forwards ? options_.forwards() : 0;
-  const double drawn = static_cast<double>(finished_tokens_) + static_cast<double>(batch_tokens_) * share_done(view);
+  const double drawn =
+      static_cast<double>(finished_tokens_) + static_cast<double>(batch_tokens_) * share_done(view, batch_tokens_);
   {
     Lock lock(mutex_);
     wait_until_next_may_show(lock);
@@ -168,13 +170,6 @@ void LiveView::on_step(const StepView& view) {
   }
   wake();
   left_at_ = Clock::now();
-}
-
-double LiveView::share_done(const StepView& view) const {
-  if (view.steps > 0) {
-    return static_cast<double>(view.step + 1) / static_cast<double>(view.steps);
-  }
-  return batch_tokens_ > 0 ? 1 - static_cast<double>(view.masked_after) / static_cast<double>(batch_tokens_) : 0.0;
 }
 
 // What is shown stays visible as long as the pace says, which the work on the next step counts towards, and for as

@@ -19,6 +19,7 @@
 #include "demask/core/error.h"
 #include "demask/core/held_output.h"
 #include "demask/core/temporary_files.h"
+#include "demask/core/write_all.h"
 
 namespace demask {
 
@@ -46,16 +47,7 @@ class Descriptor {
   bool is_open() const { return value_ >= 0; }
 
   // All of `text`, however many calls it takes; false with errno set where one fails.
-  bool write_all(std::string_view text) const {
-    while (!text.empty()) {
-      const ssize_t written = ::write(value_, text.data(), text.size());
-      if (written < 0 && errno != EINTR) {
-        return false;
-      }
-      text.remove_prefix(static_cast<size_t>(std::max<ssize_t>(written, 0)));
-    }
-    return true;
-  }
+  bool write_all(std::string_view text) const { return demask::write_all(value_, text); }
   // Some file systems report a failed write only here.
   bool close() { return ::close(std::exchange(value_, -1)) == 0; }
   int get() const { return value_; }

@@ -82,9 +82,7 @@ std::string Progress::outlook(const StepView& view) const {
   if (elapsed_s <= 0) {
     return "";
   }
-  // Samples done, the batch at work counted by its share of steps, or where nobody knows how many, of filled positions.
-  const double share = view.steps > 0 ? static_cast<double>(view.step + 1) / static_cast<double>(view.steps)
-                                      : 1 - static_cast<double>(view.masked_after) / static_cast<double>(tokens_);
+  const double share = share_done(view, tokens_);  // of the batch at work
   const double done = static_cast<double>(finished_samples_) + static_cast<double>(batch_) * share;
   if (done <= 0) {
     return "";

@@ -65,7 +65,6 @@ class LiveView : public Observer {
   void open();
   void take_diffusion_step(const StepView& view);
   void take_token(const StepView& view);
-  double share_done(const StepView& view) const;
   void wait_until_next_may_show(Lock& lock);
   void wake() const;
 

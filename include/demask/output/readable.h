@@ -99,6 +99,15 @@ inline std::string step_of_steps(const StepView& view) {
   return view.steps > 0 ? fmt::format("{}/{}", view.step + 1, view.steps) : fmt::format("{}", view.step + 1);
 }
 
+// The share of a batch that draws `tokens` tokens that is done after a step: by its steps, or where nobody knows how
+// many there will be, by its filled positions.
+inline double share_done(const StepView& view, int64_t tokens) {
+  if (view.steps > 0) {
+    return static_cast<double>(view.step + 1) / static_cast<double>(view.steps);
+  }
+  return tokens > 0 ? 1 - static_cast<double>(view.masked_after) / static_cast<double>(tokens) : 0.0;
+}
+
 // Prints at once. A failure is left unreported: losing sight of a run is no reason to end it.
 inline void show(std::FILE* stream, const std::string& text) {
   static_cast<void>(std::fputs(text.c_str(), stream));
