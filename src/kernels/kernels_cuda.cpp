@@ -16,6 +16,7 @@ using launch::NormArguments;
 using launch::Precision;
 using launch::RevealArguments;
 using launch::StabilityArguments;
+using launch::TraceArguments;
 
 Precision precision_of(const at::Tensor& x) {
   switch (x.scalar_type()) {
@@ -301,6 +302,38 @@ at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens
   launch::stable_probability(precision_of(rows), arguments, stream_of(rows));
   check_launch();
   return certainty;
+}
+
+static_assert(max_traced_likeliest == launch::max_traced_likeliest);
+
+void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+           const at::Tensor& forbidden, const TraceTables& tables) {
+  const at::Tensor rows = with_even_rows(logits), chosen = tokens.contiguous(),
+                   hidden = masked.defined() ? masked.contiguous() : masked;
+  TORCH_INTERNAL_ASSERT(tables.confidence.is_contiguous() && tables.likeliest.is_contiguous() &&
+                        tables.likeliest_probabilities.is_contiguous() &&
+                        tables.likeliest.size(-1) <= max_traced_likeliest);
+  TraceArguments arguments;
+  arguments.logits = rows.const_data_ptr();
+  arguments.row_stride = row_stride(rows);
+  arguments.tokens = chosen.const_data_ptr<int64_t>();
+  arguments.forbidden = forbidden.const_data_ptr<float>();
+  arguments.slot = slot.const_data_ptr<int64_t>();
+  if (tables.tokens.defined()) {
+    arguments.traced_tokens = tables.tokens.data_ptr<int64_t>();
+  }
+  if (tables.masked.defined()) {
+    arguments.masked = hidden.const_data_ptr<bool>();
+    arguments.traced_masked = tables.masked.data_ptr<bool>();
+  }
+  arguments.confidence = tables.confidence.data_ptr<float>();
+  arguments.likeliest = tables.likeliest.data_ptr<int64_t>();
+  arguments.likeliest_probabilities = tables.likeliest_probabilities.data_ptr<float>();
+  arguments.likeliest_count = tables.likeliest.size(-1);
+  arguments.outputs = rows.size(-1);
+  arguments.rows = chosen.numel();
+  launch::trace(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
 }
 
 at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,

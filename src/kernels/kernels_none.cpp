@@ -70,6 +70,10 @@ at::Tensor stable_probability(const at::Tensor& /*logits*/, const at::Tensor& /*
                               const at::Tensor& /*steady*/, const at::Tensor& /*broken*/) {
   absent();
 }
+void trace(const at::Tensor& /*slot*/, const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/,
+           const at::Tensor& /*masked*/, const at::Tensor& /*forbidden*/, const TraceTables& /*tables*/) {
+  absent();
+}
 at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*steps*/,
                    int64_t /*positions*/, uint32_t /*purpose*/) {
   absent();

@@ -1005,6 +1005,61 @@ __global__ void __launch_bounds__(measure_threads) stable_probability_kernel(Sta
   }
 }
 
+// One warp a row. A candidate for the likeliest is its value's key above its id's complement, so that the largest one is
+// the likeliest with the lowest id; each lane keeps its own best in order, and the best of all leave one by one.
+template <typename T>
+__global__ void __launch_bounds__(measure_threads) trace_kernel(TraceArguments a) {
+  using Candidate = unsigned long long;
+  constexpr int kept = static_cast<int>(max_traced_likeliest);
+  const int lane = threadIdx.x % warp_size;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * (measure_threads / warp_size) + threadIdx.x / warp_size;
+  if (row >= a.rows) return;
+  const T* logits = static_cast<const T*>(a.logits) + row * a.row_stride;
+  const int outputs = static_cast<int>(a.outputs);
+  Candidate best[kept] = {};
+  float largest = -INFINITY;
+  for (int id = lane; id < outputs; id += warp_size) {
+    const float x = to_float(logits[id]);
+    largest = fmaxf(largest, x);
+    Candidate next = static_cast<Candidate>(ordered_key(x + a.forbidden[id])) << 32 | ~static_cast<uint32_t>(id);
+#pragma unroll
+    for (int k = 0; k < kept; ++k) {
+      const Candidate higher = next > best[k] ? next : best[k];
+      next = next > best[k] ? best[k] : next;
+      best[k] = higher;
+    }
+  }
+  largest = warp_max(largest);
+  float total = 0;
+  for (int id = lane; id < outputs; id += warp_size) total += expf(to_float(logits[id]) - largest);
+  total = warp_sum(total);
+  const auto probability = [&](int64_t id) { return expf(to_float(logits[id]) - largest) / total; };
+  const int64_t place = *a.slot * a.rows + row;
+  for (int64_t n = 0; n < a.likeliest_count; ++n) {
+    Candidate winner = best[0];
+    for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+      const Candidate other = __shfl_xor_sync(all_lanes, winner, offset);
+      winner = other > winner ? other : winner;
+    }
+    if (best[0] == winner) {
+#pragma unroll
+      for (int k = 0; k + 1 < kept; ++k) best[k] = best[k + 1];
+      best[kept - 1] = 0;
+    }
+    if (lane == n) {
+      const uint32_t id = ~static_cast<uint32_t>(winner);
+      a.likeliest[place * a.likeliest_count + n] = id;
+      a.likeliest_probabilities[place * a.likeliest_count + n] = probability(id);
+    }
+  }
+  if (lane == 0) {
+    const int64_t token = a.tokens[row];
+    a.confidence[place] = probability(token < outputs ? token : outputs - 1);
+    if (a.traced_tokens != nullptr) a.traced_tokens[place] = token;
+    if (a.traced_masked != nullptr) a.traced_masked[place] = a.masked[row];
+  }
+}
+
 __global__ void uniform_kernel(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps,
                                int64_t step_stride, uint32_t purpose, float* out, int64_t batch, int64_t positions) {
   const int64_t blocks = (positions + 3) / 4;
@@ -1144,6 +1199,13 @@ void reveal(Rule rule, const RevealArguments& arguments, cudaStream_t stream) {
 
 void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream) {
   with_type(precision, [&](auto type) { launch_stable_probability<decltype(type)>(arguments, stream); });
+}
+
+void trace(Precision precision, const TraceArguments& arguments, cudaStream_t stream) {
+  with_type(precision, [&](auto type) {
+    trace_kernel<decltype(type)>
+        <<<blocks_for(arguments.rows, measure_threads / warp_size), measure_threads, 0, stream>>>(arguments);
+  });
 }
 
 void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,

@@ -130,6 +130,24 @@ struct StabilityArguments {
 };
 void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream);
 
+struct TraceArguments {
+  const void* logits = nullptr;      // rows of `outputs`, row_stride apart
+  int64_t row_stride = 0;
+  const int64_t* tokens = nullptr;   // [rows]; those past the outputs count as the last one
+  const bool* masked = nullptr;      // [rows], where traced_masked is
+  const float* forbidden = nullptr;  // [outputs], 0 or -infinity
+  const int64_t* slot = nullptr;     // scalar: which of each table's parts to write
+  int64_t* traced_tokens = nullptr;  // [slots, rows], or none
+  bool* traced_masked = nullptr;     // [slots, rows], or none
+  float* confidence = nullptr;       // [slots, rows], the token's probability
+  int64_t* likeliest = nullptr;      // [slots, rows, likeliest_count], the lower id first among equals
+  float* likeliest_probabilities = nullptr;
+  int64_t likeliest_count = 0;       // at most outputs
+  int64_t rows = 0, outputs = 0;
+};
+inline constexpr int64_t max_traced_likeliest = 3;  // candidates that a thread keeps
+void trace(Precision precision, const TraceArguments& arguments, cudaStream_t stream);
+
 // out [batch, positions]; the numbers of sampling/noise.h. seeds, sample_indices [batch]; steps step_stride apart.
 void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,
              uint32_t purpose, float* out, int64_t batch, int64_t positions, cudaStream_t stream);

@@ -85,6 +85,7 @@ int64_t peak_memory_bytes(at::Device device, const std::function<void()>& work) 
   }
   namespace allocator = c10::cuda::CUDACachingAllocator;
   constexpr size_t all_pools = 0;
+  at::empty({1}, at::device(device));  // a device that nothing was allocated on yet has no figures
   const int64_t before = allocator::getDeviceStats(device.index()).allocated_bytes[all_pools].current;
   allocator::resetPeakStats(device.index());
   work();

@@ -33,17 +33,11 @@ struct AutoregressiveSampler::Batch {
 
 // The tokens of the traced texts stand in the chain's own.
 struct AutoregressiveSampler::Tracer {
-  Tracer(std::vector<int64_t> numbers, int64_t first, int64_t end, const at::Tensor& forbidden)
-      : begin(first), rows(std::move(numbers)), probabilities(first, end, forbidden) {}
+  Tracer(std::vector<int64_t> numbers, int64_t length, const at::Tensor& forbidden)
+      : rows(std::move(numbers)), tables(make_trace_tables({length, rows.count()}, forbidden, /*with_text=*/false)) {}
 
-  int64_t begin;  // the first position that a step draws
   TracedRows rows;
-  ProbabilityTrace probabilities;  // of positions
-
-  // [count, n] of tokens [B, L]
-  at::Tensor tokens_of(const at::Tensor& tokens, int64_t first, int64_t count) {
-    return rows.of(tokens).narrow(1, first, count).t();
-  }
+  kernels::TraceTables tables;  // [L, n, ...]
 };
 
 // What a step reads and changes, at fixed addresses: a step recorded once serves every token of its phase, in every
@@ -78,8 +72,7 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
   const int64_t size = batch.size();
   if (!chain_ || chain_->text.tokens.size(0) != size || chain_->text.tokens.size(1) != batch.longest ||
       chain_->given.defined() != batch.ragged ||
-      (chain_->tracer ? chain_->tracer->rows.numbers() : std::vector<int64_t>{}) != batch.traced ||
-      (chain_->tracer && chain_->tracer->begin != batch.shortest)) {
+      (chain_->tracer ? chain_->tracer->rows.numbers() : std::vector<int64_t>{}) != batch.traced) {
     chain_.reset();  // first, for its memory
     chain_ = std::make_unique<Chain>();
     chain_->text = {at::empty({size, batch.longest}, integers), at::empty({1}, integers)};
@@ -89,7 +82,7 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
       chain_->given = at::empty({size}, integers);
     }
     if (!batch.traced.empty()) {
-      chain_->tracer = std::make_unique<Tracer>(batch.traced, batch.shortest, batch.longest, options_.forbidden);
+      chain_->tracer = std::make_unique<Tracer>(batch.traced, batch.longest, options_.forbidden);
       chain_->tracer->rows.of(chain_->text.tokens);
     }
     chain_->session = model_.begin(chain_->text);
@@ -112,9 +105,6 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
   }
   chain_->text.position.fill_(batch.shortest - 1);
   chain_->session->restart(batch.shortest);
-  if (chain_->tracer) {
-    chain_->tracer->probabilities.restart();
-  }
 }
 
 void AutoregressiveSampler::step(StepView* view) {
@@ -138,7 +128,8 @@ void AutoregressiveSampler::step(StepView* view) {
   chain.text.tokens.index_copy_(1, chain.text.position, next.ids.unsqueeze(1));
   chain.steps.add_(1);
   if (chain.tracer) {
-    chain.tracer->probabilities.record(chain.text.position, chain.tracer->rows.of(logits));
+    TracedRows& rows = chain.tracer->rows;
+    trace_step(chain.text.position, rows.of(logits), rows.of(next.ids), {}, options_.forbidden, chain.tracer->tables);
   }
   if (view != nullptr) {
     view->logits = logits;
@@ -218,22 +209,24 @@ void AutoregressiveSampler::try_step(const std::vector<AutoregressiveTask>& task
 }
 
 void AutoregressiveSampler::attach_traces(const Batch& batch, std::vector<Sample>& samples) const {
-  const ProbabilityTrace& probabilities = chain_->tracer->probabilities;
-  const at::Tensor confidence = on_host(probabilities.confidence()), likeliest = on_host(probabilities.likeliest()),
-                   likeliest_probabilities = on_host(probabilities.likeliest_probabilities());
+  const kernels::TraceTables& tables = chain_->tracer->tables;
+  const at::Tensor confidence = on_host(tables.confidence), likeliest = on_host(tables.likeliest),
+                   likeliest_probabilities = on_host(tables.likeliest_probabilities);
   synchronize(model_.device());
   for (size_t k = 0; k < batch.traced.size(); ++k) {
     const auto row = static_cast<size_t>(batch.traced[k]);
     const int64_t length = batch.lengths[row];
-    // [L, n, ...] -> [1, T, ...]
+    const auto given = static_cast<int64_t>(batch.beginnings[row].size());
+    // [L, n, ...] -> [1, T, ...]; a step within the beginning drew nothing of this text.
     const auto of_row = [&](const at::Tensor& x) {
-      return x.select(1, static_cast<int64_t>(k)).narrow(0, 0, length).unsqueeze(0).clone();
+      at::Tensor own = x.select(1, static_cast<int64_t>(k)).narrow(0, 0, length).unsqueeze(0).clone();
+      own.narrow(1, 0, given).zero_();
+      return own;
     };
     auto trace = std::make_shared<StepTrace>();
     trace->filled = at::tensor(samples[row].tokens, at::kLong).unsqueeze(0);
     trace->masked = at::zeros({1, length}, at::kBool);
     trace->confidence = of_row(confidence);
-    trace->confidence.narrow(1, 0, static_cast<int64_t>(batch.beginnings[row].size())).zero_();
     trace->likeliest = of_row(likeliest);
     trace->likeliest_probabilities = of_row(likeliest_probabilities);
     trace->final_confidence = trace->confidence[0];
@@ -250,9 +243,6 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
   if (observer != nullptr) {
     observer->on_batch(indices_of(batch.streams), steps, batch.drawn);
   }
-  const auto traced_tokens = [&](int64_t first, int64_t count) {
-    return chain_->tracer->tokens_of(tokens, first, count);
-  };
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
   for (int64_t number = 0; number < steps; ++number) {
     StepView view;
@@ -264,9 +254,6 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
     }
     chain_->session->advance();
     ++forwards_;
-    if (chain_->tracer) {
-      chain_->tracer->probabilities.make_room(batch.shortest + number + 1, traced_tokens);
-    }
     if (observer != nullptr) {
       view.step = number;
       view.steps = steps;
@@ -281,7 +268,6 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
     samples[b].tokens.resize(static_cast<size_t>(batch.lengths[b]));
   }
   if (chain_->tracer) {
-    chain_->tracer->probabilities.finish(batch.longest, traced_tokens);
     attach_traces(batch, samples);
   }
   if (observer != nullptr) {

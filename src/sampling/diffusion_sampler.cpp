@@ -281,10 +281,10 @@ Proposal DiffusionSampler::propose(Kind kind, const at::Tensor& drawn, const at:
   if (view != nullptr) {
     view->logits = logits;
   }
-  if (chain.tracer) {
-    chain.tracer->record_forward(chain.step, logits);
-  }
   Proposal proposal = predict(logits, chain.tokens, drawn, uniforms, options_, model_.broken(), temperatures);
+  if (chain.tracer) {
+    chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
+  }
   if (judges_these) {
     proposal.logits = logits;
   }
@@ -357,9 +357,6 @@ void DiffusionSampler::step(Kind kind, StepView* view, bool first) {
   if (view != nullptr) {
     view->after = chain.tokens.clone();
   }
-  if (chain.tracer) {
-    chain.tracer->record_text(chain.step, proposal.tokens, chain.masked);
-  }
   chain.step.add_(1);
 }
 
@@ -374,9 +371,6 @@ void DiffusionSampler::run_step(const Batch& batch, int64_t number, StepView* vi
     chain_->runners[static_cast<size_t>(kind)]->run(std::count(after, batch.kinds.end(), kind));
   }
   const int64_t a_call = options_.cfg_scale == 0 ? 1 : 2;
-  if (chain_->tracer) {
-    chain_->tracer->end_step(number + 1);
-  }
   forwards_ += a_call + (kind != Kind::judging ? 0 : policy_.has_own_model() ? 1 : a_call);
 }
 
@@ -461,7 +455,7 @@ std::vector<Sample> DiffusionSampler::sample(const std::vector<DiffusionTask>& t
   model_.check();
   std::vector<Sample> samples = read_back(batch.streams, chain_->tokens, mean_log_probability(log_probability));
   if (chain_->tracer) {
-    std::vector<StepTrace> traces = chain_->tracer->read_back(number, log_probability);
+    std::vector<StepTrace> traces = chain_->tracer->read_back(number, chain_->masked, log_probability);
     for (size_t k = 0; k < traces.size(); ++k) {
       const auto row = static_cast<size_t>(batch.traced[k]);
       for (int64_t done = 0; counts_known && done < number; ++done) {

@@ -110,6 +110,24 @@ struct Stability {
 at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens, const Stability& stability,
                               const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken);
 
+// Where steps are traced, a slot each.
+struct TraceTables {
+  at::Tensor tokens;                   // [slots, ...] int64, or undefined
+  at::Tensor masked;                   // [slots, ...] bool, or undefined
+  at::Tensor confidence;               // [slots, ...] float32: softmax(logits) of the token
+  at::Tensor likeliest;                // [slots, ..., K] int64: of those not forbidden, the lower id first among equals
+  at::Tensor likeliest_probabilities;  // [slots, ..., K] float32, of softmax(logits)
+};
+
+// The K of TraceTables at most.
+inline constexpr int64_t max_traced_likeliest = 3;
+
+// Fills slot `slot` [1] int64 of every table from logits [..., V], tokens [...] int64 and masked [...] bool, which is
+// undefined where that table is; forbidden [V] float32. The confidence of a token that is not below V is the last
+// one's.
+void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+           const at::Tensor& forbidden, const TraceTables& tables);
+
 // The numbers of sampling/noise.h: float32 [B, positions]. seeds, sample_indices [B] int64, steps [1] or [B] int64.
 at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
                    int64_t positions, uint32_t purpose);

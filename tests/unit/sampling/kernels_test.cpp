@@ -12,6 +12,7 @@
 #include "demask/model/device.h"
 #include "demask/sampling/confidence.h"
 #include "demask/sampling/reveal_policy.h"
+#include "demask/sampling/step_tracer.h"
 #include "demask/sampling/strategies/adaptive.h"
 #include "demask/sampling/token_draw.h"
 #include "tests/support/catch.h"
@@ -134,6 +135,34 @@ TEST_CASE("The measuring kernel gives the log probability, the margin and the en
     damaged[1][7][0] = std::nanf("");
     measure_certainty(damaged.cuda(), tokens.cuda(), there);
     CHECK(there.item<bool>());
+  }
+}
+
+TEST_CASE("The tracing kernel traces what LibTorch's operations do, in its slot alone") {
+  if (!kernels_here()) {
+    return;
+  }
+  for (const int64_t outputs : {1, 2, 3, 31, 66, 1000, 50304}) {
+    CAPTURE(outputs);
+    const at::Tensor logits = some_logits(60, outputs).view({3, 20, outputs}), masked = at::rand({3, 20}) < 0.5;
+    const at::Tensor tokens = at::arange(60, at::kLong).remainder(outputs + 1).view({3, 20});  // the mask id may follow
+    at::Tensor forbidden = at::zeros({outputs});
+    forbidden[outputs / 2] = -std::numeric_limits<double>::infinity();
+    const at::Tensor slot = at::tensor({2}, at::kLong);
+    for (const bool with_text : {true, false}) {
+      const kernels::TraceTables plain = make_trace_tables({4, 3, 20}, forbidden, with_text),
+                                 traced = make_trace_tables({4, 3, 20}, forbidden.cuda(), with_text);
+      const auto masked_for = [&](const at::Tensor& x) { return with_text ? x : at::Tensor(); };
+      trace_step(slot, logits, tokens, masked_for(masked), forbidden, plain);
+      trace_step(slot.cuda(), logits.cuda(), tokens.cuda(), masked_for(masked.cuda()), forbidden.cuda(), traced);
+      if (with_text) {
+        CHECK(at::equal(traced.tokens.cpu(), plain.tokens));
+        CHECK(at::equal(traced.masked.cpu(), plain.masked));
+      }
+      CHECK(at::equal(traced.likeliest.cpu(), plain.likeliest));
+      CHECK(at::allclose(traced.likeliest_probabilities.cpu(), plain.likeliest_probabilities, 1e-4, 1e-7));
+      CHECK(at::allclose(traced.confidence.cpu(), plain.confidence, 1e-4, 1e-7));
+    }
   }
 }
 

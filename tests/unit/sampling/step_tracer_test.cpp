@@ -192,8 +192,28 @@ TEST_CASE("In blocks, positions whose turn has not come are masks without confid
   CHECK(trace.scheduled.empty());
 }
 
-TEST_CASE("Vocabularies too large to keep every step's logits are traced alike") {
-  constexpr int64_t vocabulary = 1 << 18, steps = 9;  // 12 MiB of logits a step, where 64 are kept
+TEST_CASE("The likeliest tokens come with the lower id first among equals, and what cannot be drawn comes last") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const at::Tensor forbidden = at::tensor({-inf, 0.0, 0.0, 0.0, -inf}, at::kFloat);
+  const at::Tensor logits =
+      at::tensor({5.0, 1.0, 2.0, 2.0, 7.0, 5.0, 2.0, 2.0, 2.0, 9.0, 5.0, -inf, -inf, 0.0, 3.0}, at::kFloat)
+          .view({3, 5});
+  const kernels::TraceTables tables = make_trace_tables({2, 3}, forbidden, /*with_text=*/true);
+  trace_step(at::tensor({1}, at::kLong), logits, at::tensor({2, 1, 3}, at::kLong),
+             at::tensor({1, 0, 1}, at::kLong).to(at::kBool), forbidden, tables);
+  CHECK(at::equal(tables.likeliest[1], at::tensor({2, 3, 1, 1, 2, 3, 3, 0, 1}, at::kLong).view({3, 3})));
+  CHECK(at::equal(tables.tokens[1], at::tensor({2, 1, 3}, at::kLong)));
+  CHECK(at::equal(tables.masked[1], at::tensor({1, 0, 1}, at::kLong).to(at::kBool)));
+  check_near(tables.likeliest_probabilities[1],
+             at::softmax(logits.to(at::kDouble), -1).gather(-1, tables.likeliest[1]));
+  check_near(tables.confidence[1], probability(logits, tables.tokens[1]));
+  for (const at::Tensor& table : {tables.tokens, tables.masked, tables.confidence, tables.likeliest}) {
+    CHECK_FALSE(table[0].any().item<bool>());  // the other slot is as it was
+  }
+}
+
+TEST_CASE("A large vocabulary is traced alike") {
+  constexpr int64_t vocabulary = 1 << 18, steps = 3;
   at::Tensor logits = at::zeros({length, vocabulary});
   logits.select(1, 7).fill_(15);
   logits.select(1, 9).fill_(14);
