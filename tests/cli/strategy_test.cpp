@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/cli/refusal.h"
+#include "tests/support/sanitized.h"
 
 using namespace demask::testing;
 using nlohmann::json;
@@ -179,7 +180,8 @@ TEST_CASE("Every strategy fills what follows a prefix in exactly the forwards as
   const size_t strategies = runs.size();
   runs = on_devices(runs);
   const size_t batches = runs.size();
-  for (size_t i = 0; i < strategies; ++i) {  // of those on the CPU, where they agree to the last bit
+  const size_t alone = sanitized ? 0 : strategies;
+  for (size_t i = 0; i < alone; ++i) {  // of those on the CPU, where they agree to the last bit
     runs.push_back(join(runs[i], {"--num_samples=1", "--first_sample=2"}));
   }
   const std::vector<Outcome> outcomes = sample_all(runs);
@@ -191,7 +193,7 @@ TEST_CASE("Every strategy fills what follows a prefix in exactly the forwards as
     const json& settings = outcomes[i].header["settings"];
     CHECK(settings["strategy"] == variants()[i % strategies].strategy);
     CHECK(settings["forwards"] == 12);
-    if (i < strategies) {
+    if (i < alone) {
       CHECK(outcomes[i].samples[2] == outcomes[batches + i].samples.at(0));
     }
   }
