@@ -198,15 +198,14 @@ std::vector<Record> to_records(const Session& session, const Work& work, const P
 }
 
 // A run file for the samples of the range, and what is there of them.
-std::unique_ptr<RunFile> open_run_file(const Session& session, const Work& work, const Shard& shard,
-                                       const std::shared_future<std::string>& checkpoint_sha256,
+std::unique_ptr<RunFile> open_run_file(const Config& config, const nlohmann::ordered_json& header,
                                        Assignment& assignment) {
   RunFileOptions options;
-  options.path = *session.config.output;
-  options.header = run_header(session, work, shard, assignment.range, checkpoint_sha256.get());
+  options.path = *config.output;
+  options.header = header;
   options.not_compared = places_in_header();
   options.range = assignment.range;
-  options.resume = session.config.resume;
+  options.resume = config.resume;
   auto file = std::make_unique<RunFile>(options);
   assignment.next = file->next();
   for (const auto& [index, line] : file->held()) {
@@ -260,11 +259,18 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
   assignment.range = range_of(work, shard);
   assignment.next = assignment.range.first;
   const RunDescription description = describe_run(session, method, work, shard);
+  // Once for all who want it; it waits for the checkpoint's hash, which a trace alone leaves time for.
+  auto header = [&, made = std::optional<nlohmann::ordered_json>()]() mutable -> const nlohmann::ordered_json& {
+    if (!made) {
+      made = run_header(session, work, shard, assignment.range, checkpoint_sha256.get());
+    }
+    return *made;
+  };
   std::vector<std::unique_ptr<SampleWriter>> writers;
   writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description, *session.vocabulary));
   if (config.output && is_json_lines(*config.output)) {
-    writers.push_back(make_json_lines_writer(open_run_file(session, work, shard, checkpoint_sha256, assignment),
-                                             description, *session.vocabulary));
+    writers.push_back(
+        make_json_lines_writer(open_run_file(config, header(), assignment), description, *session.vocabulary));
   } else if (config.output) {
     writers.push_back(make_text_file_writer(*config.output, description, *session.vocabulary));
   }
@@ -318,10 +324,7 @@ void sample_and_write(const Session& session, const Method& method, const Work& 
   // Once the samples are safe.
   const auto write_traces = [&] {
     if (traces && !traces->empty()) {
-      traces->finish(
-          describe_trace(session, run_header(session, work, shard, assignment.range, checkpoint_sha256.get()),
-                         description),
-          *session.vocabulary);
+      traces->finish(describe_trace(session, header(), description), *session.vocabulary);
     }
   };
   if (totals.samples < left) {

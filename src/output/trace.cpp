@@ -324,9 +324,17 @@ Json read_trace(const std::string& path) {
   if (!file) {
     fail(ExitCode::bad_input, "trace '{}' cannot be read: {}", path, last_error());
   }
+  // What is read is written into a report, by recursion.
+  constexpr int deepest = 16;
+  const auto within_bounds = [&](int depth, Json::parse_event_t, const Json&) {
+    if (depth > deepest) {
+      fail(ExitCode::bad_input, "'{}' is no trace: its JSON nests too deep. --trace=FILE.json writes one.", path);
+    }
+    return true;
+  };
   Json trace;
   try {
-    trace = Json::parse(file);
+    trace = Json::parse(file, within_bounds);
   } catch (const Json::exception& error) {
     fail(ExitCode::bad_input, "'{}' is no trace: it is not JSON ({}). --trace=FILE.json writes one.", path,
          error.what());

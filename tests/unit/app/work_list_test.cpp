@@ -13,6 +13,7 @@
 #include "demask/core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
+#include "tests/support/fuzz_inputs.h"
 #include "tests/support/process.h"
 
 using namespace demask;
@@ -458,4 +459,20 @@ TEST_CASE("Standard input is JSON lines where it begins with a brace, else text"
   CHECK(from_input("\n") == Texts{""});
   CHECK_THAT(bad_input_message([&] { from_input(""); }), ContainsSubstring("'standard input' has no prompts"));
   CHECK_THAT(bad_input_message([&] { from_input("{"); }), ContainsSubstring("standard input:1: not valid JSON"));
+}
+
+TEST_CASE("Every list of the fuzzers is read or refused") {
+  const std::vector<std::string> paths = demask::testing::fuzz_inputs("work_list");
+  CHECK(paths.size() >= 2);
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    const std::string content = demask::testing::read_file(path);  // its first byte chooses the form
+    for (const bool is_json : {false, true}) {
+      try {
+        read(content.substr(1), is_json);
+      } catch (const Error& error) {
+        CHECK(error.code() == ExitCode::bad_input);
+      }
+    }
+  }
 }

@@ -1,5 +1,4 @@
 // Every input that a fuzzer broke a reader with, and every seed that it started from.
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -8,6 +7,7 @@
 #include "demask/core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
+#include "tests/support/fuzz_inputs.h"
 #include "tests/support/process.h"
 
 // LibTorch does not free the zip directory of an archive that its reader refuses.
@@ -16,16 +16,6 @@ extern "C" const char* __lsan_default_suppressions() {
 }
 
 namespace {
-
-std::vector<std::string> fuzz_inputs(const std::string& reader) {
-  std::vector<std::string> paths;
-  for (const char* folder : {"seeds", "regressions"}) {
-    const std::filesystem::path inputs = std::filesystem::path(DEMASK_SOURCE_DIR) / "tests/fuzz" / folder / reader;
-    if (!std::filesystem::exists(inputs)) continue;
-    for (const auto& entry : std::filesystem::directory_iterator(inputs)) paths.push_back(entry.path());
-  }
-  return paths;
-}
 
 // Any other exception, a crash or a sanitizer report fails the test.
 template <typename Action>
@@ -40,7 +30,7 @@ void succeeds_or_reports(const Action& action) {
 }  // namespace
 
 TEST_CASE("every pickle of the fuzzers is read or refused, alone and as the pickle of a checkpoint") {
-  const std::vector<std::string> paths = fuzz_inputs("pickle");
+  const std::vector<std::string> paths = demask::testing::fuzz_inputs("pickle");
   CHECK(paths.size() >= 5);
   const demask::testing::TemporaryFolder folder;
   for (const std::string& path : paths) {
@@ -53,7 +43,7 @@ TEST_CASE("every pickle of the fuzzers is read or refused, alone and as the pick
 }
 
 TEST_CASE("every archive of the fuzzers is read or refused") {
-  const std::vector<std::string> paths = fuzz_inputs("archive");
+  const std::vector<std::string> paths = demask::testing::fuzz_inputs("archive");
   CHECK(paths.size() >= 3);
   for (const std::string& path : paths) {
     CAPTURE(path);

@@ -13,6 +13,7 @@
 #include "demask/output/report.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
+#include "tests/support/fuzz_inputs.h"
 #include "tests/support/process.h"
 
 using namespace demask;
@@ -176,7 +177,11 @@ TEST_CASE("What is no trace, or not one that this version reads, is refused by n
   };
   refuses("", "not JSON");
   refuses("{\"format\"", "not JSON");
-  refuses(std::string(100000, '['), "not JSON");
+  refuses(std::string(100000, '['), "nests too deep");
+  std::string deep = to_text(good);
+  const std::string run = "\"run\":{";
+  deep.insert(deep.find(run) + run.size(), "\"x\":" + std::string(100000, '[') + std::string(100000, ']') + ",");
+  refuses(deep, "nests too deep");
   refuses("[]", "no trace of demask");
   refuses("{\"format\": \"something else\"}", "no trace of demask");
   const auto changed = [&good](const std::function<void(Json&)>& change) {
@@ -206,6 +211,19 @@ TEST_CASE("What is no trace, or not one that this version reads, is refused by n
   }
   const std::string absent = bad_input_message([&] { read_trace(folder / "absent.json"); });
   CHECK(absent.find("absent.json") != std::string::npos);
+}
+
+TEST_CASE("Every trace of the fuzzers is read or refused") {
+  const std::vector<std::string> paths = demask::testing::fuzz_inputs("trace");
+  CHECK_FALSE(paths.empty());
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    try {
+      report_page({read_trace(path)});
+    } catch (const Error& error) {
+      CHECK(error.code() == ExitCode::bad_input);
+    }
+  }
 }
 
 TEST_CASE("In a report nothing that a trace says ends its script or begins a tag") {

@@ -1,11 +1,11 @@
 #include "demask/text/vocabulary.h"
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
+#include "tests/support/fuzz_inputs.h"
 #include "tests/support/pickled.h"
 #include "tests/support/process.h"
 
@@ -165,19 +165,14 @@ TEST_CASE("what is neither a pickle nor JSON, and what is not UTF-8, is refused"
 }
 
 TEST_CASE("every vocabulary of the fuzzers is read or refused") {
-  size_t count = 0;
-  for (const char* folder : {"seeds", "regressions"}) {
-    const std::filesystem::path inputs = std::filesystem::path(source) / "tests/fuzz" / folder / "vocabulary";
-    if (!std::filesystem::exists(inputs)) continue;
-    for (const auto& entry : std::filesystem::directory_iterator(inputs)) {
-      CAPTURE(entry.path());
-      ++count;
-      try {
-        Vocabulary::read(entry.path());
-      } catch (const demask::Error& error) {
-        CHECK(error.code() == demask::ExitCode::bad_input);
-      }
+  const std::vector<std::string> paths = demask::testing::fuzz_inputs("vocabulary");
+  CHECK(paths.size() >= 5);
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    try {
+      Vocabulary::read(path);
+    } catch (const demask::Error& error) {
+      CHECK(error.code() == demask::ExitCode::bad_input);
     }
   }
-  CHECK(count >= 5);
 }
