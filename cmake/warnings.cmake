@@ -10,9 +10,8 @@ function(demask_own_code target)
   if(DEMASK_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${DEMASK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
     if(DEMASK_SANITIZE MATCHES "address")
-      # AddressSanitizer stops at null pointers itself, and checks that are calls compile in half the time.
-      target_compile_options(${target} PRIVATE -fno-sanitize=null
-        $<$<CXX_COMPILER_ID:GNU>:--param=asan-instrumentation-with-call-threshold=0>)
+      # The same checks, as calls: kernels compile in half the time.
+      target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:--param=asan-instrumentation-with-call-threshold=0>)
     endif()
     target_link_options(${target} PRIVATE -fsanitize=${DEMASK_SANITIZE})
   endif()

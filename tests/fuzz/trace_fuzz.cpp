@@ -1,5 +1,4 @@
-// Traces that a report compares with: what is read survives being written, and gives a page whose only end of a script
-// are its own.
+// Traces that a report compares with: what is read survives being written, and gives a page in which it ends no script.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

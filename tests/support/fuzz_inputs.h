@@ -5,6 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "demask/core/error.h"
+#include "tests/support/catch.h"
+
 namespace demask::testing {
 
 inline std::vector<std::string> fuzz_inputs(const std::string& reader) {
@@ -15,6 +18,16 @@ inline std::vector<std::string> fuzz_inputs(const std::string& reader) {
     for (const auto& entry : std::filesystem::directory_iterator(inputs)) paths.push_back(entry.path());
   }
   return paths;
+}
+
+// Any other exception, a crash or a sanitizer report fails the test.
+template <typename Action>
+void succeeds_or_reports(const Action& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::bad_input);
+  }
 }
 
 }  // namespace demask::testing

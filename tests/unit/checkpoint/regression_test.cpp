@@ -4,7 +4,6 @@
 
 #include "demask/checkpoint/nanogpt_checkpoint.h"
 #include "demask/checkpoint/pickle.h"
-#include "demask/core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/fuzz_inputs.h"
@@ -15,22 +14,11 @@ extern "C" const char* __lsan_default_suppressions() {
   return "leak:libtorch_cpu\n";
 }
 
-namespace {
-
-// Any other exception, a crash or a sanitizer report fails the test.
-template <typename Action>
-void succeeds_or_reports(const Action& action) {
-  try {
-    action();
-  } catch (const demask::Error& error) {
-    CHECK(error.code() == demask::ExitCode::bad_input);
-  }
-}
-
-}  // namespace
+using demask::testing::fuzz_inputs;
+using demask::testing::succeeds_or_reports;
 
 TEST_CASE("every pickle of the fuzzers is read or refused, alone and as the pickle of a checkpoint") {
-  const std::vector<std::string> paths = demask::testing::fuzz_inputs("pickle");
+  const std::vector<std::string> paths = fuzz_inputs("pickle");
   CHECK(paths.size() >= 5);
   const demask::testing::TemporaryFolder folder;
   for (const std::string& path : paths) {
@@ -43,7 +31,7 @@ TEST_CASE("every pickle of the fuzzers is read or refused, alone and as the pick
 }
 
 TEST_CASE("every archive of the fuzzers is read or refused") {
-  const std::vector<std::string> paths = demask::testing::fuzz_inputs("archive");
+  const std::vector<std::string> paths = fuzz_inputs("archive");
   CHECK(paths.size() >= 3);
   for (const std::string& path : paths) {
     CAPTURE(path);
