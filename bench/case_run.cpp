@@ -12,7 +12,7 @@
 #include "bench/table.h"
 #include "bench/timing.h"
 #include "bench/yardstick.h"
-#include "demask/model/device.h"
+#include "model/device.h"
 
 namespace demask::bench {
 namespace {

@@ -7,7 +7,7 @@
 #include <sstream>
 #include <utility>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask::bench {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "bench/table.h"
 #include "bench/timing.h"
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask::bench {
 namespace {

@@ -8,7 +8,7 @@
 #include <ctime>
 #include <fstream>
 
-#include "demask/model/device.h"
+#include "model/device.h"
 
 namespace demask::bench {
 namespace {

@@ -1,8 +1,8 @@
 #include "bench/loaded.h"
 
 #include "bench/timing.h"
-#include "demask/config/command_line.h"
-#include "demask/model/device.h"
+#include "config/command_line.h"
+#include "model/device.h"
 
 namespace demask::bench {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "demask/app/method.h"
-#include "demask/app/session.h"
+#include "app/method.h"
+#include "app/session.h"
 
 namespace demask::bench {
 

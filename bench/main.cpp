@@ -15,8 +15,8 @@
 #include "bench/program.h"
 #include "bench/scaling.h"
 #include "bench/synthetic.h"
-#include "demask/core/error.h"
-#include "demask/model/attention.h"
+#include "core/error.h"
+#include "model/attention.h"
 
 namespace demask::bench {
 namespace {

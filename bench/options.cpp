@@ -1,7 +1,7 @@
 #include "bench/options.h"
 
-#include "demask/app/resolve.h"
-#include "demask/model/device.h"
+#include "app/resolve.h"
+#include "model/device.h"
 
 namespace demask::bench {
 

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask::bench {
 

@@ -10,10 +10,10 @@
 
 #include "bench/peak_memory.h"
 #include "bench/timing.h"
-#include "demask/checkpoint/nanogpt_checkpoint.h"
-#include "demask/model/gpt.h"
-#include "demask/sampling/diffusion_sampler.h"
-#include "demask/sampling/strategies/remasking.h"
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "model/gpt.h"
+#include "sampling/diffusion_sampler.h"
+#include "sampling/strategies/remasking.h"
 
 namespace demask::bench {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "demask/model/device.h"
+#include "model/device.h"
 
 namespace demask::bench {
 namespace {

@@ -15,10 +15,10 @@
 #include <tuple>
 #include <vector>
 
-#include "demask/checkpoint/archive.h"
-#include "demask/checkpoint/nanogpt_checkpoint.h"
-#include "demask/model/gpt.h"
-#include "demask/sampling/schedule.h"
+#include "checkpoint/archive.h"
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "model/gpt.h"
+#include "sampling/schedule.h"
 
 namespace demask::bench {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <functional>
 
-#include "demask/app/method.h"
-#include "demask/app/session.h"
+#include "app/method.h"
+#include "app/session.h"
 
 namespace demask::bench {
 

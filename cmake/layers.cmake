@@ -1,11 +1,11 @@
-# demask_layer(<name> [TORCH] SOURCES file... LINKS target...): the library of src/<name>, headers in include/demask/<name>.
+# demask_layer(<name> [TORCH] SOURCES file... LINKS target...): the library of src/<name>, each header beside its source.
 # TORCH layers share one precompiled ATen header, which most of their compile time would otherwise go to.
 function(demask_layer name)
   cmake_parse_arguments(layer "TORCH" "" "SOURCES;LINKS" ${ARGN})
   set(target demask_${name})
   list(TRANSFORM layer_SOURCES PREPEND src/${name}/)
   add_library(${target} STATIC ${layer_SOURCES})
-  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${target} PUBLIC ${layer_LINKS})
   target_compile_definitions(${target} PRIVATE DEMASK_VERSION="${PROJECT_VERSION}")
   demask_own_code(${target})

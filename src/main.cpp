@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "demask/app/run.h"
-#include "demask/core/error.h"
+#include "app/run.h"
+#include "core/error.h"
 
 int main(int argc, char** argv) {
   try {

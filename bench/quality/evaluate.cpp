@@ -5,12 +5,12 @@
 #include <cmath>
 #include <exception>
 
+#include "app/batching.h"
+#include "app/work.h"
 #include "bench/loaded.h"
 #include "bench/table.h"
 #include "bench/timing.h"
-#include "demask/app/batching.h"
-#include "demask/app/work.h"
-#include "demask/model/device.h"
+#include "model/device.h"
 
 namespace demask::quality {
 namespace {

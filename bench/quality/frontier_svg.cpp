@@ -11,7 +11,7 @@
 #include <numeric>
 #include <utility>
 
-#include "demask/core/markup.h"
+#include "core/markup.h"
 
 namespace demask::quality {
 namespace {

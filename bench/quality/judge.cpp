@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <utility>
 
-#include "demask/app/prompt.h"
-#include "demask/config/command_line.h"
-#include "demask/core/error.h"
-#include "demask/sampling/confidence.h"
+#include "app/prompt.h"
+#include "config/command_line.h"
+#include "core/error.h"
+#include "sampling/confidence.h"
 
 namespace demask::quality {
 namespace {

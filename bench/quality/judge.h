@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "app/session.h"
 #include "bench/options.h"
-#include "demask/app/session.h"
-#include "demask/sampling/watched_model.h"
+#include "sampling/watched_model.h"
 
 namespace demask::quality {
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "app/resolve.h"
 #include "bench/environment.h"
 #include "bench/program.h"
 #include "bench/quality/evaluate.h"
@@ -17,8 +18,7 @@
 #include "bench/quality/judge.h"
 #include "bench/quality/metrics.h"
 #include "bench/quality/strategies.h"
-#include "demask/app/resolve.h"
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask::quality {
 namespace {

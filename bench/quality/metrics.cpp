@@ -5,7 +5,7 @@
 #include <functional>
 #include <numeric>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask::quality {
 namespace {

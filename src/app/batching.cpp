@@ -1,4 +1,4 @@
-#include "demask/app/batching.h"
+#include "app/batching.h"
 
 #include <fmt/format.h>
 
@@ -7,8 +7,8 @@
 #include <tuple>
 #include <utility>
 
-#include "demask/core/error.h"
-#include "demask/model/device.h"
+#include "core/error.h"
+#include "model/device.h"
 
 namespace demask {
 namespace {

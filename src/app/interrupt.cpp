@@ -1,13 +1,13 @@
-#include "demask/app/interrupt.h"
+#include "app/interrupt.h"
 
 #include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
 
-#include "demask/core/error.h"
-#include "demask/core/temporary_files.h"
-#include "demask/core/terminal.h"
+#include "core/error.h"
+#include "core/temporary_files.h"
+#include "core/terminal.h"
 
 namespace demask {
 namespace {

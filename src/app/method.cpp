@@ -1,4 +1,4 @@
-#include "demask/app/method.h"
+#include "app/method.h"
 
 #include <fmt/format.h>
 
@@ -8,12 +8,12 @@
 #include <mutex>
 #include <optional>
 
-#include "demask/app/prompt.h"
-#include "demask/app/resolve.h"
-#include "demask/app/strategy.h"
-#include "demask/core/error.h"
-#include "demask/sampling/autoregressive_sampler.h"
-#include "demask/sampling/diffusion_sampler.h"
+#include "app/prompt.h"
+#include "app/resolve.h"
+#include "app/strategy.h"
+#include "core/error.h"
+#include "sampling/autoregressive_sampler.h"
+#include "sampling/diffusion_sampler.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/app/prompt.h"
+#include "app/prompt.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,8 +8,8 @@
 #include <iterator>
 #include <string_view>
 
-#include "demask/checkpoint/input_file.h"
-#include "demask/core/error.h"
+#include "checkpoint/input_file.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/app/resolve.h"
+#include "app/resolve.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include <limits>
 #include <system_error>
 
-#include "demask/core/error.h"
-#include "demask/model/device.h"
+#include "core/error.h"
+#include "model/device.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/app/run.h"
+#include "app/run.h"
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -16,27 +16,27 @@
 #include <set>
 #include <utility>
 
-#include "demask/app/batching.h"
-#include "demask/app/interrupt.h"
-#include "demask/app/method.h"
-#include "demask/app/resolve.h"
-#include "demask/app/run_header.h"
-#include "demask/app/session.h"
-#include "demask/app/shard.h"
-#include "demask/app/tracing.h"
-#include "demask/app/work.h"
-#include "demask/app/work_list.h"
-#include "demask/config/command_line.h"
-#include "demask/core/error.h"
-#include "demask/core/sha256.h"
-#include "demask/model/device.h"
-#include "demask/output/background_writer.h"
-#include "demask/output/inspection.h"
-#include "demask/output/live_view.h"
-#include "demask/output/progress.h"
-#include "demask/output/run_file.h"
-#include "demask/output/sample_writer.h"
-#include "demask/output/trace_writer.h"
+#include "app/batching.h"
+#include "app/interrupt.h"
+#include "app/method.h"
+#include "app/resolve.h"
+#include "app/run_header.h"
+#include "app/session.h"
+#include "app/shard.h"
+#include "app/tracing.h"
+#include "app/work.h"
+#include "app/work_list.h"
+#include "config/command_line.h"
+#include "core/error.h"
+#include "core/sha256.h"
+#include "model/device.h"
+#include "output/background_writer.h"
+#include "output/inspection.h"
+#include "output/live_view.h"
+#include "output/progress.h"
+#include "output/run_file.h"
+#include "output/sample_writer.h"
+#include "output/trace_writer.h"
 
 namespace demask {
 namespace {

@@ -1,9 +1,9 @@
-#include "demask/app/run_header.h"
+#include "app/run_header.h"
 
-#include "demask/app/resolve.h"
-#include "demask/app/settings.h"
-#include "demask/core/sha256.h"
-#include "demask/model/device.h"
+#include "app/resolve.h"
+#include "app/settings.h"
+#include "core/sha256.h"
+#include "model/device.h"
 
 namespace demask {
 namespace {

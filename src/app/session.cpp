@@ -1,4 +1,4 @@
-#include "demask/app/session.h"
+#include "app/session.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <random>
 
-#include "demask/app/resolve.h"
-#include "demask/core/error.h"
-#include "demask/core/held_output.h"
-#include "demask/model/device.h"
-#include "demask/model/load_model.h"
+#include "app/resolve.h"
+#include "core/error.h"
+#include "core/held_output.h"
+#include "model/device.h"
+#include "model/load_model.h"
 
 namespace demask {
 namespace {

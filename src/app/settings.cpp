@@ -1,4 +1,4 @@
-#include "demask/app/settings.h"
+#include "app/settings.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "demask/app/shard.h"
+#include "app/shard.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

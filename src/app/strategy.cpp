@@ -1,4 +1,4 @@
-#include "demask/app/strategy.h"
+#include "app/strategy.h"
 
 #include <fmt/format.h>
 
@@ -8,14 +8,14 @@
 #include <optional>
 #include <utility>
 
-#include "demask/app/session.h"
-#include "demask/core/error.h"
-#include "demask/sampling/strategies/adaptive.h"
-#include "demask/sampling/strategies/ancestral.h"
-#include "demask/sampling/strategies/informative.h"
-#include "demask/sampling/strategies/planner.h"
-#include "demask/sampling/strategies/ranked.h"
-#include "demask/sampling/strategies/remasking.h"
+#include "app/session.h"
+#include "core/error.h"
+#include "sampling/strategies/adaptive.h"
+#include "sampling/strategies/ancestral.h"
+#include "sampling/strategies/informative.h"
+#include "sampling/strategies/planner.h"
+#include "sampling/strategies/ranked.h"
+#include "sampling/strategies/remasking.h"
 
 namespace demask {
 namespace {

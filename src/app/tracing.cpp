@@ -1,12 +1,12 @@
-#include "demask/app/tracing.h"
+#include "app/tracing.h"
 
 #include <fmt/format.h>
 
 #include <string_view>
 
-#include "demask/config/command_line.h"
-#include "demask/core/error.h"
-#include "demask/model/device.h"
+#include "config/command_line.h"
+#include "core/error.h"
+#include "model/device.h"
 
 namespace demask {
 

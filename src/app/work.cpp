@@ -1,13 +1,13 @@
-#include "demask/app/work.h"
+#include "app/work.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "demask/app/prompt.h"
-#include "demask/core/error.h"
-#include "demask/core/sha256.h"
+#include "app/prompt.h"
+#include "core/error.h"
+#include "core/sha256.h"
 
 namespace demask {
 

@@ -1,4 +1,4 @@
-#include "demask/app/work_list.h"
+#include "app/work_list.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -17,8 +17,8 @@
 #include <utility>
 #include <variant>
 
-#include "demask/checkpoint/input_file.h"
-#include "demask/core/error.h"
+#include "checkpoint/input_file.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/checkpoint/archive.h"
+#include "checkpoint/archive.h"
 
 #include <ATen/Functions.h>
 #include <c10/util/Exception.h>
@@ -13,7 +13,7 @@
 #include <tuple>
 #include <utility>
 
-#include "demask/checkpoint/pickle.h"
+#include "checkpoint/pickle.h"
 
 namespace demask {
 namespace {

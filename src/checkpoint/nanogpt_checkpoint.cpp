@@ -1,4 +1,4 @@
-#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/nanogpt_checkpoint.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -6,9 +6,9 @@
 #include <array>
 #include <string_view>
 
-#include "demask/checkpoint/archive.h"
-#include "demask/checkpoint/pickle.h"
-#include "demask/core/error.h"
+#include "checkpoint/archive.h"
+#include "checkpoint/pickle.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/checkpoint/pickle.h"
+#include "checkpoint/pickle.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

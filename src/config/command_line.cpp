@@ -1,4 +1,4 @@
-#include "demask/config/command_line.h"
+#include "config/command_line.h"
 
 #include <fmt/format.h>
 
@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

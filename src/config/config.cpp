@@ -1,4 +1,4 @@
-#include "demask/config/config.h"
+#include "config/config.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/config/literal.h"
+#include "config/literal.h"
 
 #include <fmt/format.h>
 

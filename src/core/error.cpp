@@ -1,4 +1,4 @@
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 

@@ -1,11 +1,11 @@
-#include "demask/core/held_output.h"
+#include "core/held_output.h"
 
 #include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "demask/core/write_all.h"
+#include "core/write_all.h"
 
 namespace demask {
 namespace {

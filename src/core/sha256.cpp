@@ -1,4 +1,4 @@
-#include "demask/core/sha256.h"
+#include "core/sha256.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <system_error>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/core/temporary_files.h"
+#include "core/temporary_files.h"
 
 #include <limits.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

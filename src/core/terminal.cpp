@@ -1,4 +1,4 @@
-#include "demask/core/terminal.h"
+#include "core/terminal.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "demask/kernels/cpu.h"
+#include "kernels/cpu.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "demask/kernels/cpu_isa.h"
+#include "kernels/cpu_isa.h"
 
 namespace demask::kernels::cpu {
 namespace {
@@ -11,10 +11,10 @@ constexpr unsigned tile_rows = 12;  // 24 of 32 registers hold sums
 }
 }  // namespace demask::kernels::cpu
 
-#include "cpu_lanes_avx512.h"
-#include "cpu_tile_float.h"
+#include "kernels/cpu_lanes_avx512.h"
+#include "kernels/cpu_tile_float.h"
 // After what it needs.
-#include "cpu_simd.h"
+#include "kernels/cpu_simd.h"
 
 namespace demask::kernels::cpu::compiled {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "cpu_lanes_avx512.h"
-#include "demask/kernels/cpu_isa.h"
+#include "kernels/cpu_isa.h"
+#include "kernels/cpu_lanes_avx512.h"
 
 namespace demask::kernels::cpu {
 namespace {
@@ -55,7 +55,7 @@ struct Tile {
 }  // namespace
 }  // namespace demask::kernels::cpu
 
-#include "cpu_simd.h"
+#include "kernels/cpu_simd.h"
 
 namespace demask::kernels::cpu::compiled {
 

@@ -1,6 +1,6 @@
 // Asks the machine what it has. Compiled for any x86-64: in the files that are compiled for more, even a function's
 // first instruction may be one that the machine does not know.
-#include "demask/kernels/cpu_isa.h"
+#include "kernels/cpu_isa.h"
 
 namespace demask::kernels::cpu {
 namespace {

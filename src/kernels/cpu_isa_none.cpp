@@ -1,5 +1,5 @@
 // For processors that demask has no CPU kernels for.
-#include "demask/kernels/cpu_isa.h"
+#include "kernels/cpu_isa.h"
 
 namespace demask::kernels::cpu {
 

@@ -2,8 +2,8 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAStream.h>
 
-#include "demask/kernels/kernels.h"
-#include "launch.h"
+#include "kernels/kernels.h"
+#include "kernels/launch.h"
 
 namespace demask::kernels {
 namespace {

@@ -1,6 +1,6 @@
 // Without nvcc: no kernels, so that every caller takes LibTorch's operations.
-#include "demask/core/error.h"
-#include "demask/kernels/kernels.h"
+#include "core/error.h"
+#include "kernels/kernels.h"
 
 namespace demask::kernels {
 namespace {

@@ -1,12 +1,12 @@
-// Each kernel reads what it needs once and writes its result once: on a GPU these steps are bound by memory traffic, and
-// LibTorch's own operations would make two to ten passes of them.
+// Each kernel reads what it needs once and writes its result once: on a GPU these steps are bound by memory traffic,
+// and LibTorch's own operations would make two to ten passes of them.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cfloat>
 
-#include "demask/core/philox.h"
-#include "launch.h"
+#include "core/philox.h"
+#include "kernels/launch.h"
 
 namespace demask::kernels::launch {
 namespace {
@@ -20,23 +20,39 @@ struct alignas(bytes_at_once) Chunk {
   T values[size];
 };
 
-__device__ float to_float(float x) { return x; }
-__device__ float to_float(__half x) { return __half2float(x); }
-__device__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ float to_float(float x) {
+  return x;
+}
+__device__ float to_float(__half x) {
+  return __half2float(x);
+}
+__device__ float to_float(__nv_bfloat16 x) {
+  return __bfloat162float(x);
+}
 
 template <typename T>
 __device__ T from_float(float x);
 template <>
-__device__ float from_float<float>(float x) { return x; }
+__device__ float from_float<float>(float x) {
+  return x;
+}
 template <>
-__device__ __half from_float<__half>(float x) { return __float2half_rn(x); }
+__device__ __half from_float<__half>(float x) {
+  return __float2half_rn(x);
+}
 template <>
-__device__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
+__device__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
+  return __float2bfloat16_rn(x);
+}
 
 template <typename T>
-__device__ Chunk<T> load(const T* pointer) { return *reinterpret_cast<const Chunk<T>*>(pointer); }
+__device__ Chunk<T> load(const T* pointer) {
+  return *reinterpret_cast<const Chunk<T>*>(pointer);
+}
 template <typename T>
-__device__ void store(T* pointer, const Chunk<T>& chunk) { *reinterpret_cast<Chunk<T>*>(pointer) = chunk; }
+__device__ void store(T* pointer, const Chunk<T>& chunk) {
+  *reinterpret_cast<Chunk<T>*>(pointer) = chunk;
+}
 
 __device__ float warp_sum(float x) {
   for (int offset = warp_size / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(all_lanes, x, offset);
@@ -62,9 +78,12 @@ __device__ uint32_t ordered_key(float x) {
   return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
 }
 
-unsigned blocks_for(int64_t items, int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+unsigned blocks_for(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
-// ---------------------------------------------------------------------------------------------------------- the forward
+// ---------------------------------------------------------------------------------------------------------- the
+// forward
 
 constexpr int norm_threads = 128;  // four rows a block, a warp each
 
@@ -161,8 +180,8 @@ __global__ void rotate_kernel(T* qkv, const float* cosine, const float* sine, in
                               int head_width) {
   constexpr int size = Chunk<T>::size;
   const int half = head_width / 2;
-  const int pairs = half / size;                 // a head
-  const int per_row = 2 * heads * pairs;         // queries and keys
+  const int pairs = half / size;          // a head
+  const int per_row = 2 * heads * pairs;  // queries and keys
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t row = thread / per_row;
   if (row >= rows) return;
@@ -184,7 +203,9 @@ __global__ void rotate_kernel(T* qkv, const float* cosine, const float* sine, in
   store(second, b);
 }
 
-__device__ float gelu(float x) { return 0.5F * x * (1.0F + erff(x * 0.70710678118654752440F)); }
+__device__ float gelu(float x) {
+  return 0.5F * x * (1.0F + erff(x * 0.70710678118654752440F));
+}
 
 template <typename T>
 __global__ void bias_gelu_kernel(T* x, const T* bias, int64_t chunks, int chunks_per_row) {
@@ -214,7 +235,7 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   constexpr int size = Chunk<T>::size;
   constexpr int warps = decode_threads / warp_size;
   const int width = static_cast<int>(a.head_width), half = width / 2;
-  const int lanes = width / size;                // a power of two, at most 32
+  const int lanes = width / size;  // a power of two, at most 32
   const int64_t sequence = blockIdx.x / a.heads, head = blockIdx.x % a.heads;
   const int64_t position = *a.position;
   const T* query = static_cast<const T*>(a.qkv) + (sequence * 3 * a.heads + head) * width;
@@ -228,7 +249,8 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
     float q = to_float(query[i]), k = to_float(key[i]);
     if (a.cosine != nullptr) {
       const int partner = i < half ? i + half : i - half;
-      const float c = a.cosine[position * half + i % half], s = i < half ? -a.sine[position * half + i] : a.sine[position * half + i - half];
+      const float c = a.cosine[position * half + i % half],
+                  s = i < half ? -a.sine[position * half + i] : a.sine[position * half + i - half];
       q = q * c + to_float(query[partner]) * s;
       k = k * c + to_float(key[partner]) * s;
     }
@@ -240,7 +262,7 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   __syncthreads();  // makes this block's own writes to the cache visible to it as well
 
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int part = lane % lanes * size;          // this thread's chunk of a head
+  const int part = lane % lanes * size;  // this thread's chunk of a head
   const int group = threadIdx.x / lanes, groups = decode_threads / lanes;
   const float scale = rsqrtf(static_cast<float>(width));
   float q[size], mixed[size];
@@ -307,7 +329,8 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------- sampling
+// -------------------------------------------------------------------------------------------------------------
+// sampling
 
 __device__ void report_if_broken(bool* broken, float value) {
   if (broken != nullptr && !isfinite(value)) *broken = true;
@@ -576,8 +599,9 @@ __global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a
         const uint32_t k = ordered_key(value(id));
         if (shift == 24 || (k ^ key) >> (shift + 8) == 0) atomicAdd(&bins[k >> shift & 255], 1.0F);
       }
-      key |= static_cast<uint32_t>(bin_reaching(bins, static_cast<float>(a.top_k) - 0.5F, &above, &result, &result_above))
-             << shift;
+      key |=
+          static_cast<uint32_t>(bin_reaching(bins, static_cast<float>(a.top_k) - 0.5F, &above, &result, &result_above))
+          << shift;
     }
   }
   const uint32_t top_k_key = key;
@@ -706,7 +730,8 @@ template <typename T, bool small>
 __global__ void judge_kernel(JudgeArguments a) {
   // Small: a warp a row. Otherwise a block a row.
   const int lane = threadIdx.x % warp_size;
-  const int64_t row = small ? static_cast<int64_t>(blockIdx.x) * (blockDim.x / warp_size) + threadIdx.x / warp_size : blockIdx.x;
+  const int64_t row =
+      small ? static_cast<int64_t>(blockIdx.x) * (blockDim.x / warp_size) + threadIdx.x / warp_size : blockIdx.x;
   if (row >= a.rows) return;
   const T* logits = static_cast<const T*>(a.logits) + row * a.row_stride;
   const int outputs = static_cast<int>(a.outputs);
@@ -881,8 +906,8 @@ __global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments 
   constexpr int warps = reveal_threads / warp_size, at_once = 4;
   extern __shared__ float4 shared[];  // 16 bytes aligned
   const int length = static_cast<int>(a.length), padded = (length + at_once - 1) / at_once * at_once;
-  float* values = reinterpret_cast<float*>(shared);          // of those drawn, in the order of their positions
-  int* slots = reinterpret_cast<int*>(values + padded);      // of each position: its place there or -1; then its rank
+  float* values = reinterpret_cast<float*>(shared);      // of those drawn, in the order of their positions
+  int* slots = reinterpret_cast<int*>(values + padded);  // of each position: its place there or -1; then its rank
   __shared__ int warp_counts[warps];
   __shared__ int reached;
   const int64_t row = blockIdx.x;
@@ -1005,8 +1030,8 @@ __global__ void __launch_bounds__(measure_threads) stable_probability_kernel(Sta
   }
 }
 
-// One warp a row. A candidate for the likeliest is its value's key above its id's complement, so that the largest one is
-// the likeliest with the lowest id; each lane keeps its own best in order, and the best of all leave one by one.
+// One warp a row. A candidate for the likeliest is its value's key above its id's complement, so that the largest one
+// is the likeliest with the lowest id; each lane keeps its own best in order, and the best of all leave one by one.
 template <typename T>
 __global__ void __launch_bounds__(measure_threads) trace_kernel(TraceArguments a) {
   using Candidate = unsigned long long;
@@ -1068,10 +1093,10 @@ __global__ void uniform_kernel(const int64_t* seeds, const int64_t* sample_indic
   const int64_t b = thread / blocks, block = thread % blocks;
   const int64_t index = sample_indices[b];
   const auto seed = static_cast<uint64_t>(seeds[b]);
-  const philox::Counter words = philox::generate(
-      {static_cast<uint32_t>(block), static_cast<uint32_t>(steps[b * step_stride]), static_cast<uint32_t>(index),
-       purpose << 24 | (static_cast<uint32_t>(index >> 32) & 0xFFFFFFU)},
-      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+  const philox::Counter words =
+      philox::generate({static_cast<uint32_t>(block), static_cast<uint32_t>(steps[b * step_stride]),
+                        static_cast<uint32_t>(index), purpose << 24 | (static_cast<uint32_t>(index >> 32) & 0xFFFFFFU)},
+                       {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
 #pragma unroll
   for (int w = 0; w < 4; ++w) {
     if (block * 4 + w < positions) out[b * positions + block * 4 + w] = philox::to_uniform(words[w]);
@@ -1082,9 +1107,12 @@ __global__ void uniform_kernel(const int64_t* seeds, const int64_t* sample_indic
 template <typename F>
 void with_type(Precision precision, F f) {
   switch (precision) {
-    case Precision::float32: return f(float{});
-    case Precision::float16: return f(__half{});
-    case Precision::bfloat16: return f(__nv_bfloat16{});
+    case Precision::float32:
+      return f(float{});
+    case Precision::float16:
+      return f(__half{});
+    case Precision::bfloat16:
+      return f(__nv_bfloat16{});
   }
 }
 
@@ -1111,8 +1139,10 @@ void launch_draw(const DrawArguments& a, cudaStream_t stream) {
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   const bool staged = bytes + 4096 <= most;  // 4096: what the kernel declares itself, and some
-  if (staged) cudaFuncSetAttribute(draw_wide_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  draw_wide_kernel<T><<<static_cast<unsigned>(a.rows), wide_threads, staged ? static_cast<size_t>(bytes) : 0, stream>>>(a, staged);
+  if (staged)
+    cudaFuncSetAttribute(draw_wide_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  draw_wide_kernel<T>
+      <<<static_cast<unsigned>(a.rows), wide_threads, staged ? static_cast<size_t>(bytes) : 0, stream>>>(a, staged);
 }
 
 template <typename T>
@@ -1191,9 +1221,12 @@ void reveal(Rule rule, const RevealArguments& arguments, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>(arguments.batch);
   const size_t bytes = static_cast<size_t>((arguments.length + 3) / 4 * 4) * (sizeof(float) + sizeof(int));
   switch (rule) {
-    case Rule::at_least: return reveal_kernel<Rule::at_least><<<blocks, reveal_threads, bytes, stream>>>(arguments);
-    case Rule::factor: return reveal_kernel<Rule::factor><<<blocks, reveal_threads, bytes, stream>>>(arguments);
-    case Rule::entropy_sum: reveal_kernel<Rule::entropy_sum><<<blocks, reveal_threads, bytes, stream>>>(arguments);
+    case Rule::at_least:
+      return reveal_kernel<Rule::at_least><<<blocks, reveal_threads, bytes, stream>>>(arguments);
+    case Rule::factor:
+      return reveal_kernel<Rule::factor><<<blocks, reveal_threads, bytes, stream>>>(arguments);
+    case Rule::entropy_sum:
+      reveal_kernel<Rule::entropy_sum><<<blocks, reveal_threads, bytes, stream>>>(arguments);
   }
 }
 

@@ -17,17 +17,17 @@ struct NormArguments {
   // The rows x [rows, width]: either given (and overwritten by the sum where there is an update), or gathered from
   // embeddings by tokens and written to x.
   void* x = nullptr;
-  const void* update = nullptr;               // [rows, width], or none
-  const void* update_bias = nullptr;          // [width], or none
-  const int64_t* tokens = nullptr;            // [rows], or none; row r's is tokens[r / length * token_stride + r % length]
+  const void* update = nullptr;       // [rows, width], or none
+  const void* update_bias = nullptr;  // [width], or none
+  const int64_t* tokens = nullptr;    // [rows], or none; row r's is tokens[r / length * token_stride + r % length]
   int64_t token_stride = 0;
-  const int64_t* first_position = nullptr;    // scalar added to each row's position, or none
-  const void* token_embedding = nullptr;      // [outputs, width]
-  const void* position_embedding = nullptr;   // [positions, width], or none
-  int64_t length = 1;                         // rows of a sequence; row r stands at position r % length
-  const void* weight = nullptr;               // [width]
-  const void* bias = nullptr;                 // [width], or none
-  void* normed = nullptr;                     // [rows, width]
+  const int64_t* first_position = nullptr;   // scalar added to each row's position, or none
+  const void* token_embedding = nullptr;     // [outputs, width]
+  const void* position_embedding = nullptr;  // [positions, width], or none
+  int64_t length = 1;                        // rows of a sequence; row r stands at position r % length
+  const void* weight = nullptr;              // [width]
+  const void* bias = nullptr;                // [width], or none
+  void* normed = nullptr;                    // [rows, width]
   int64_t rows = 0;
   int64_t width = 0;
   float epsilon = 0;
@@ -43,52 +43,52 @@ void rotate(Precision precision, void* qkv, const float* cosine, const float* si
 void bias_gelu(Precision precision, void* x, const void* bias, int64_t rows, int64_t width, cudaStream_t stream);
 
 struct DecodeArguments {
-  const void* qkv = nullptr;           // [batch, 3 * heads * head_width], one new token a sequence
-  void* keys = nullptr;                // [batch, heads, capacity, head_width], the new key is written to it
-  void* values = nullptr;              // likewise
-  const int64_t* position = nullptr;   // scalar: where the new token stands; it sees positions 0 .. position
-  const float* cosine = nullptr;       // [capacity or more, head_width / 2], or none: rotary
+  const void* qkv = nullptr;          // [batch, 3 * heads * head_width], one new token a sequence
+  void* keys = nullptr;               // [batch, heads, capacity, head_width], the new key is written to it
+  void* values = nullptr;             // likewise
+  const int64_t* position = nullptr;  // scalar: where the new token stands; it sees positions 0 .. position
+  const float* cosine = nullptr;      // [capacity or more, head_width / 2], or none: rotary
   const float* sine = nullptr;
-  void* mixed = nullptr;               // [batch, heads * head_width]
+  void* mixed = nullptr;  // [batch, heads * head_width]
   int64_t batch = 0, heads = 0, capacity = 0, head_width = 0;
 };
 void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream);
 
 struct DrawArguments {
-  const void* logits = nullptr;       // rows of `outputs`, row_stride apart
+  const void* logits = nullptr;  // rows of `outputs`, row_stride apart
   int64_t row_stride = 0;
-  const float* forbidden = nullptr;   // [outputs], 0 or -infinity
-  const float* uniforms = nullptr;    // [rows]
-  const bool* wanted = nullptr;       // [rows], or none: all. Other rows keep the given token, with probability 1
-  const int64_t* given = nullptr;     // [rows], where wanted is
-  int64_t* tokens = nullptr;          // [rows]
-  float* probabilities = nullptr;     // [rows]
-  bool* broken = nullptr;             // scalar, set where a probability is not finite
+  const float* forbidden = nullptr;  // [outputs], 0 or -infinity
+  const float* uniforms = nullptr;   // [rows]
+  const bool* wanted = nullptr;      // [rows], or none: all. Other rows keep the given token, with probability 1
+  const int64_t* given = nullptr;    // [rows], where wanted is
+  int64_t* tokens = nullptr;         // [rows]
+  float* probabilities = nullptr;    // [rows]
+  bool* broken = nullptr;            // scalar, set where a probability is not finite
   int64_t rows = 0, outputs = 0;
-  float temperature = 1;              // 0: greedy
+  float temperature = 1;                // 0: greedy
   const float* temperatures = nullptr;  // [rows / rows_per_temperature] in its place, or none
   int64_t rows_per_temperature = 1;
-  int64_t top_k = 0;                  // 0: off
-  float top_p = 1;                    // 1: off
+  int64_t top_k = 0;  // 0: off
+  float top_p = 1;    // 1: off
 };
 void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
 
 struct JudgeArguments {
-  const void* logits = nullptr;     // rows of `outputs`, row_stride apart
+  const void* logits = nullptr;  // rows of `outputs`, row_stride apart
   int64_t row_stride = 0;
   const int64_t* tokens = nullptr;  // [rows], or none: `column` of every row
   int64_t column = 0;
-  float* out = nullptr;             // [rows], of softmax: its logarithm or itself
+  float* out = nullptr;  // [rows], of softmax: its logarithm or itself
   bool logarithm = false;
-  bool* broken = nullptr;           // scalar, set where a value is not finite
+  bool* broken = nullptr;  // scalar, set where a value is not finite
   int64_t rows = 0, outputs = 0;
 };
 void judge(Precision precision, const JudgeArguments& arguments, cudaStream_t stream);
 
 struct MeasureArguments {
-  const void* logits = nullptr;     // rows of `outputs`, row_stride apart
+  const void* logits = nullptr;  // rows of `outputs`, row_stride apart
   int64_t row_stride = 0;
-  const int64_t* tokens = nullptr;  // [rows]
+  const int64_t* tokens = nullptr;   // [rows]
   float* log_probability = nullptr;  // [rows], of the token
   float* margin = nullptr;           // [rows], between the two highest probabilities
   float* entropy = nullptr;          // [rows], nats
@@ -110,14 +110,14 @@ struct RevealArguments {
   const int64_t* steps_left = nullptr;  // [batch], steps_left_stride apart, or none
   int64_t steps_left_stride = 0;
   float bound = 0;
-  bool* masked = nullptr;               // [batch, length]
+  bool* masked = nullptr;  // [batch, length]
   int64_t batch = 0, length = 0;
 };
 inline constexpr int64_t max_reveal_length = 4096;  // positions of a text in shared memory, 8 bytes each
 void reveal(Rule rule, const RevealArguments& arguments, cudaStream_t stream);
 
 struct StabilityArguments {
-  const void* logits = nullptr;     // rows of `outputs`, row_stride apart
+  const void* logits = nullptr;  // rows of `outputs`, row_stride apart
   int64_t row_stride = 0;
   const int64_t* tokens = nullptr;  // [rows]
   float* previous = nullptr;        // [rows, outputs], log probabilities; read and overwritten
@@ -131,7 +131,7 @@ struct StabilityArguments {
 void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream);
 
 struct TraceArguments {
-  const void* logits = nullptr;      // rows of `outputs`, row_stride apart
+  const void* logits = nullptr;  // rows of `outputs`, row_stride apart
   int64_t row_stride = 0;
   const int64_t* tokens = nullptr;   // [rows]; those past the outputs count as the last one
   const bool* masked = nullptr;      // [rows], where traced_masked is
@@ -142,7 +142,7 @@ struct TraceArguments {
   float* confidence = nullptr;       // [slots, rows], the token's probability
   int64_t* likeliest = nullptr;      // [slots, rows, likeliest_count], the lower id first among equals
   float* likeliest_probabilities = nullptr;
-  int64_t likeliest_count = 0;       // at most outputs
+  int64_t likeliest_count = 0;  // at most outputs
   int64_t rows = 0, outputs = 0;
 };
 inline constexpr int64_t max_traced_likeliest = 3;  // candidates that a thread keeps

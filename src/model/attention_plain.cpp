@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "demask/kernels/cpu.h"
-#include "demask/model/attention.h"
+#include "kernels/cpu.h"
+#include "model/attention.h"
 
 namespace demask {
 namespace {

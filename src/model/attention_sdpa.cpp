@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "demask/model/attention.h"
+#include "model/attention.h"
 
 namespace demask {
 

@@ -7,7 +7,7 @@
 #include <new>
 #include <string>
 
-#include "demask/model/device.h"
+#include "model/device.h"
 
 namespace demask {
 namespace {

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
-#include "demask/kernels/cpu.h"
-#include "demask/model/device.h"
+#include "kernels/cpu.h"
+#include "model/device.h"
 
 namespace demask {
 

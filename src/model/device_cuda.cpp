@@ -10,9 +10,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "demask/core/error.h"
-#include "demask/kernels/cpu.h"
-#include "demask/model/device.h"
+#include "core/error.h"
+#include "kernels/cpu.h"
+#include "model/device.h"
 
 namespace demask {
 

@@ -1,4 +1,4 @@
-#include "demask/model/gpt.h"
+#include "model/gpt.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "demask/model/attention.h"
+#include "model/attention.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/model/gpt_cpu.h"
+#include "model/gpt_cpu.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "demask/model/gpt.h"
+#include "model/gpt.h"
 
 namespace demask {
 namespace {

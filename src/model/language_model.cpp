@@ -1,4 +1,4 @@
-#include "demask/model/language_model.h"
+#include "model/language_model.h"
 
 #include <ATen/ATen.h>
 

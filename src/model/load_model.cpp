@@ -1,12 +1,12 @@
-#include "demask/model/load_model.h"
+#include "model/load_model.h"
 
 #include <ATen/ATen.h>
 
-#include "demask/checkpoint/archive.h"
-#include "demask/checkpoint/nanogpt_checkpoint.h"
-#include "demask/model/attention.h"
-#include "demask/model/gpt.h"
-#include "demask/model/torchscript_model.h"
+#include "checkpoint/archive.h"
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "model/attention.h"
+#include "model/gpt.h"
+#include "model/torchscript_model.h"
 
 namespace demask {
 

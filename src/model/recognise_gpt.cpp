@@ -1,4 +1,4 @@
-#include "demask/model/recognise_gpt.h"
+#include "model/recognise_gpt.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>

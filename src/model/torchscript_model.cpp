@@ -1,4 +1,4 @@
-#include "demask/model/torchscript_model.h"
+#include "model/torchscript_model.h"
 
 #include <caffe2/serialize/file_adapter.h>
 #include <caffe2/serialize/inline_container.h>
@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
-#include "demask/core/error.h"
-#include "demask/model/recognise_gpt.h"
+#include "core/error.h"
+#include "model/recognise_gpt.h"
 
 namespace demask {
 namespace {

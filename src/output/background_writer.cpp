@@ -1,4 +1,4 @@
-#include "demask/output/background_writer.h"
+#include "output/background_writer.h"
 
 #include <utility>
 

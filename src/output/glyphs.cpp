@@ -1,4 +1,4 @@
-#include "demask/output/glyphs.h"
+#include "output/glyphs.h"
 
 #include <locale.h>
 #include <wchar.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "demask/output/readable.h"
+#include "output/readable.h"
 
 namespace demask {
 namespace {

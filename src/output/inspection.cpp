@@ -1,4 +1,4 @@
-#include "demask/output/inspection.h"
+#include "output/inspection.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 #include <cmath>
 #include <string_view>
 
-#include "demask/output/readable.h"
+#include "output/readable.h"
 
 namespace demask {
 namespace {

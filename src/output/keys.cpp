@@ -1,4 +1,4 @@
-#include "demask/output/keys.h"
+#include "output/keys.h"
 
 #include <map>
 

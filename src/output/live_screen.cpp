@@ -1,4 +1,4 @@
-#include "demask/output/live_screen.h"
+#include "output/live_screen.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <array>
 #include <optional>
 
-#include "demask/output/readable.h"
+#include "output/readable.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/output/live_view.h"
+#include "output/live_view.h"
 
 #include <ATen/ATen.h>
 #include <fcntl.h>
@@ -15,8 +15,8 @@
 #include <string>
 #include <utility>
 
-#include "demask/core/held_output.h"
-#include "demask/output/readable.h"
+#include "core/held_output.h"
+#include "output/readable.h"
 
 namespace demask {
 namespace {

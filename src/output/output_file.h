@@ -16,10 +16,10 @@
 #include <system_error>
 #include <utility>
 
-#include "demask/core/error.h"
-#include "demask/core/held_output.h"
-#include "demask/core/temporary_files.h"
-#include "demask/core/write_all.h"
+#include "core/error.h"
+#include "core/held_output.h"
+#include "core/temporary_files.h"
+#include "core/write_all.h"
 
 namespace demask {
 

@@ -1,4 +1,4 @@
-#include "demask/output/progress.h"
+#include "output/progress.h"
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "demask/output/readable.h"
+#include "output/readable.h"
 
 namespace demask {
 namespace {

@@ -1,10 +1,10 @@
-#include "demask/output/report.h"
+#include "output/report.h"
 
 #include <string_view>
 
-#include "demask/core/markup.h"
-#include "demask/output/trace.h"
-#include "page_source.h"
+#include "core/markup.h"
+#include "output/report/page_source.h"
+#include "output/trace.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/output/run_file.h"
+#include "output/run_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -18,9 +18,9 @@
 #include <utility>
 #include <vector>
 
-#include "demask/core/error.h"
-#include "output_file.h"
-#include "run_lines.h"
+#include "core/error.h"
+#include "output/output_file.h"
+#include "output/run_lines.h"
 
 namespace demask {
 namespace {

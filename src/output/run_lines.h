@@ -18,9 +18,9 @@
 #include <string_view>
 #include <utility>
 
-#include "demask/core/error.h"
-#include "demask/output/run_file.h"
-#include "output_file.h"
+#include "core/error.h"
+#include "output/output_file.h"
+#include "output/run_file.h"
 
 namespace demask {
 

@@ -1,4 +1,4 @@
-#include "demask/output/sample_writer.h"
+#include "output/sample_writer.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,8 +10,8 @@
 #include <string_view>
 #include <utility>
 
-#include "demask/output/readable.h"
-#include "output_file.h"
+#include "output/output_file.h"
+#include "output/readable.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/output/trace.h"
+#include "output/trace.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -14,8 +14,8 @@
 #include <string_view>
 #include <utility>
 
-#include "demask/core/error.h"
-#include "output_file.h"
+#include "core/error.h"
+#include "output/output_file.h"
 
 namespace demask {
 namespace {

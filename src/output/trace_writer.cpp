@@ -1,9 +1,9 @@
-#include "demask/output/trace_writer.h"
+#include "output/trace_writer.h"
 
 #include <algorithm>
 
-#include "demask/output/report.h"
-#include "output_file.h"
+#include "output/output_file.h"
+#include "output/report.h"
 
 namespace demask {
 

@@ -1,10 +1,10 @@
-#include "demask/sampling/confidence.h"
+#include "sampling/confidence.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
-#include "demask/kernels/kernels.h"
+#include "kernels/kernels.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/sampling/diffusion_sampler.h"
+#include "sampling/diffusion_sampler.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -7,12 +7,12 @@
 #include <array>
 #include <utility>
 
-#include "demask/model/device.h"
-#include "demask/sampling/confidence.h"
-#include "demask/sampling/noise.h"
-#include "demask/sampling/read_back.h"
-#include "demask/sampling/step_runner.h"
-#include "demask/sampling/step_tracer.h"
+#include "model/device.h"
+#include "sampling/confidence.h"
+#include "sampling/noise.h"
+#include "sampling/read_back.h"
+#include "sampling/step_runner.h"
+#include "sampling/step_tracer.h"
 
 namespace demask {
 

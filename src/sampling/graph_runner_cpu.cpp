@@ -1,5 +1,5 @@
-#include "demask/core/error.h"
-#include "demask/sampling/step_runner.h"
+#include "core/error.h"
+#include "sampling/step_runner.h"
 
 namespace demask {
 

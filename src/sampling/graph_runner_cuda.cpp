@@ -9,8 +9,8 @@
 #include <exception>
 #include <utility>
 
-#include "demask/model/device.h"
-#include "demask/sampling/step_runner.h"
+#include "model/device.h"
+#include "sampling/step_runner.h"
 
 namespace demask {
 namespace {

@@ -1,11 +1,11 @@
-#include "demask/sampling/noise.h"
+#include "sampling/noise.h"
 
 #include <ATen/ATen.h>
 
 #include <array>
 
-#include "demask/core/philox.h"
-#include "demask/kernels/kernels.h"
+#include "core/philox.h"
+#include "kernels/kernels.h"
 
 namespace demask {
 namespace {

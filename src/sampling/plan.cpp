@@ -1,11 +1,11 @@
-#include "demask/sampling/plan.h"
+#include "sampling/plan.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "demask/core/error.h"
-#include "demask/sampling/noise.h"
+#include "core/error.h"
+#include "sampling/noise.h"
 
 namespace demask {
 namespace {

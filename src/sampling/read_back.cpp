@@ -1,8 +1,8 @@
-#include "demask/sampling/read_back.h"
+#include "sampling/read_back.h"
 
 #include <ATen/ATen.h>
 
-#include "demask/model/device.h"
+#include "model/device.h"
 
 namespace demask {
 

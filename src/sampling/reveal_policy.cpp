@@ -1,10 +1,10 @@
-#include "demask/sampling/reveal_policy.h"
+#include "sampling/reveal_policy.h"
 
 #include <ATen/ATen.h>
 
 #include <limits>
 
-#include "demask/kernels/kernels.h"
+#include "kernels/kernels.h"
 
 namespace demask {
 

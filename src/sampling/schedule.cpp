@@ -1,4 +1,4 @@
-#include "demask/sampling/schedule.h"
+#include "sampling/schedule.h"
 
 #include <algorithm>
 #include <cmath>

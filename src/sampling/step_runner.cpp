@@ -1,4 +1,4 @@
-#include "demask/sampling/step_runner.h"
+#include "sampling/step_runner.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "demask/sampling/step_tracer.h"
+#include "sampling/step_tracer.h"
 
 #include <ATen/ATen.h>
 
@@ -6,9 +6,9 @@
 #include <limits>
 #include <utility>
 
-#include "demask/model/device.h"
-#include "demask/sampling/confidence.h"
-#include "demask/sampling/read_back.h"
+#include "model/device.h"
+#include "sampling/confidence.h"
+#include "sampling/read_back.h"
 
 namespace demask {
 namespace {

@@ -1,12 +1,12 @@
-#include "demask/sampling/token_draw.h"
+#include "sampling/token_draw.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <limits>
 
-#include "demask/kernels/kernels.h"
-#include "demask/sampling/watched_model.h"
+#include "kernels/kernels.h"
+#include "sampling/watched_model.h"
 
 namespace demask {
 namespace {

@@ -1,10 +1,10 @@
-#include "demask/sampling/watched_model.h"
+#include "sampling/watched_model.h"
 
 #include <ATen/ATen.h>
 
 #include <utility>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask {
 WatchedModel::WatchedModel(LanguageModel& model, std::string name)

@@ -1,4 +1,4 @@
-#include "demask/text/vocabulary.h"
+#include "text/vocabulary.h"
 
 #include <fmt/ranges.h>
 
@@ -8,9 +8,9 @@
 #include <unordered_set>
 #include <utility>
 
-#include "demask/checkpoint/input_file.h"
-#include "demask/checkpoint/pickle.h"
-#include "demask/core/error.h"
+#include "checkpoint/input_file.h"
+#include "checkpoint/pickle.h"
+#include "core/error.h"
 
 namespace demask {
 namespace {

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <string>
 
-#include "demask/checkpoint/nanogpt_checkpoint.h"
-#include "demask/core/error.h"
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "core/error.h"
 #include "tests/fuzz/memory_file.h"
 
 // LibTorch does not free the zip directory of an archive that its reader refuses.

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "demask/checkpoint/pickle.h"
-#include "demask/core/error.h"
+#include "checkpoint/pickle.h"
+#include "core/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

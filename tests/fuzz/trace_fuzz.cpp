@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <string>
 
-#include "demask/core/error.h"
-#include "demask/output/report.h"
-#include "demask/output/trace.h"
+#include "core/error.h"
+#include "output/report.h"
+#include "output/trace.h"
 #include "tests/fuzz/memory_file.h"
 
 namespace {

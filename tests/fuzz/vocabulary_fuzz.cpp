@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "demask/core/error.h"
-#include "demask/text/vocabulary.h"
+#include "core/error.h"
 #include "tests/fuzz/memory_file.h"
+#include "text/vocabulary.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static demask::fuzz::MemoryFile file;

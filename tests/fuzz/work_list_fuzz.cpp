@@ -5,8 +5,8 @@
 #include <sstream>
 #include <string>
 
-#include "demask/app/work_list.h"
-#include "demask/core/error.h"
+#include "app/work_list.h"
+#include "core/error.h"
 
 namespace {
 

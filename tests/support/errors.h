@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 
 namespace demask::testing {
 

@@ -1,5 +1,5 @@
-// Whether this is a build under AddressSanitizer: the program then starts slowly, and memory that is freed stays in use.
-// Where many runs take the same paths and only their numbers are compared, the other build compares them all.
+// Whether this is a build under AddressSanitizer: the program then starts slowly, and memory that is freed stays in
+// use. Where many runs take the same paths and only their numbers are compared, the other build compares them all.
 #pragma once
 
 namespace demask::testing {

@@ -1,10 +1,10 @@
-#include "demask/sampling/strategies/adaptive.h"
+#include "sampling/strategies/adaptive.h"
 
 #include <ATen/ATen.h>
 
 #include <limits>
 
-#include "demask/sampling/confidence.h"
+#include "sampling/confidence.h"
 
 namespace demask {
 namespace {

@@ -1,4 +1,4 @@
-#include "demask/sampling/strategies/ancestral.h"
+#include "sampling/strategies/ancestral.h"
 
 #include <ATen/ATen.h>
 

@@ -1,8 +1,8 @@
-#include "demask/sampling/strategies/planner.h"
+#include "sampling/strategies/planner.h"
 
 #include <ATen/ATen.h>
 
-#include "demask/sampling/confidence.h"
+#include "sampling/confidence.h"
 
 namespace demask {
 

@@ -1,8 +1,8 @@
-#include "demask/sampling/strategies/remasking.h"
+#include "sampling/strategies/remasking.h"
 
 #include <ATen/ATen.h>
 
-#include "demask/sampling/confidence.h"
+#include "sampling/confidence.h"
 
 namespace demask {
 namespace {

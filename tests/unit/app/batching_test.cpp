@@ -1,4 +1,4 @@
-#include "demask/app/batching.h"
+#include "app/batching.h"
 
 #include <algorithm>
 #include <new>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 using namespace demask;

@@ -1,4 +1,4 @@
-#include "demask/app/interrupt.h"
+#include "app/interrupt.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "demask/core/temporary_files.h"
+#include "core/temporary_files.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 

@@ -1,10 +1,10 @@
-#include "demask/app/prompt.h"
+#include "app/prompt.h"
 
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 

@@ -1,8 +1,8 @@
-#include "demask/app/resolve.h"
+#include "app/resolve.h"
 
 #include <ATen/ATen.h>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 using namespace demask;

@@ -1,4 +1,4 @@
-#include "demask/app/shard.h"
+#include "app/shard.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 using namespace demask;

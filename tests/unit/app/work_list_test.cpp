@@ -1,4 +1,4 @@
-#include "demask/app/work_list.h"
+#include "app/work_list.h"
 
 #include <sys/resource.h>
 
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/fuzz_inputs.h"

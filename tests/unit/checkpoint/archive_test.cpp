@@ -1,4 +1,4 @@
-#include "demask/checkpoint/archive.h"
+#include "checkpoint/archive.h"
 
 #include <ATen/ATen.h>
 

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <string>
 
-#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/nanogpt_checkpoint.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/process.h"

@@ -1,4 +1,4 @@
-#include "demask/checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/nanogpt_checkpoint.h"
 
 #include <ATen/ATen.h>
 

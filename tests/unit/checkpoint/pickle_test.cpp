@@ -1,4 +1,4 @@
-#include "demask/checkpoint/pickle.h"
+#include "checkpoint/pickle.h"
 
 #include <filesystem>
 #include <limits>

@@ -2,8 +2,8 @@
 #include <string>
 #include <vector>
 
-#include "demask/checkpoint/nanogpt_checkpoint.h"
-#include "demask/checkpoint/pickle.h"
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/pickle.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/fuzz_inputs.h"

@@ -1,4 +1,4 @@
-#include "demask/config/command_line.h"
+#include "config/command_line.h"
 
 #include <filesystem>
 #include <optional>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 

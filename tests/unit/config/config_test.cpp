@@ -1,11 +1,11 @@
-#include "demask/config/config.h"
+#include "config/config.h"
 
 #include <set>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 namespace demask {

@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
-#include "demask/config/config.h"
-#include "demask/core/error.h"
+#include "config/config.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 namespace demask {

@@ -1,4 +1,4 @@
-#include "demask/core/philox.h"
+#include "core/philox.h"
 
 #include "tests/support/catch.h"
 

@@ -1,4 +1,4 @@
-#include "demask/core/sha256.h"
+#include "core/sha256.h"
 
 #include <cstdint>
 #include <string>

@@ -1,9 +1,9 @@
-#include "demask/core/temporary_files.h"
+#include "core/temporary_files.h"
 
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 

@@ -1,5 +1,5 @@
 // The CPU kernels of every instruction set that this machine has, against float64.
-#include "demask/kernels/cpu.h"
+#include "kernels/cpu.h"
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-#include "demask/model/device.h"
+#include "model/device.h"
 
 #include <ATen/ATen.h>
 

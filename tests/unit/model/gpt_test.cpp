@@ -1,4 +1,4 @@
-#include "demask/model/gpt.h"
+#include "model/gpt.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "demask/checkpoint/nanogpt_checkpoint.h"
-#include "demask/model/device.h"
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "model/device.h"
 #include "tests/support/catch.h"
 
 using namespace demask;

@@ -1,4 +1,4 @@
-#include "demask/model/recognise_gpt.h"
+#include "model/recognise_gpt.h"
 
 #include <ATen/ATen.h>
 
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "demask/model/device.h"
-#include "demask/model/torchscript_model.h"
+#include "model/device.h"
+#include "model/torchscript_model.h"
 #include "tests/support/catch.h"
 
 using namespace demask;

@@ -1,4 +1,4 @@
-#include "demask/model/torchscript_model.h"
+#include "model/torchscript_model.h"
 
 #include <ATen/ATen.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
 

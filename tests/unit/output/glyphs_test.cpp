@@ -1,4 +1,4 @@
-#include "demask/output/glyphs.h"
+#include "output/glyphs.h"
 
 #include "tests/support/catch.h"
 

@@ -1,4 +1,4 @@
-#include "demask/output/inspection.h"
+#include "output/inspection.h"
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-#include "demask/output/live_screen.h"
+#include "output/live_screen.h"
 
 #include <cmath>
 #include <set>

@@ -1,4 +1,4 @@
-#include "demask/output/live_view.h"
+#include "output/live_view.h"
 
 #include <ATen/ATen.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <string>
 #include <thread>
 
-#include "demask/core/held_output.h"
+#include "core/held_output.h"
 #include "tests/support/catch.h"
 #include "tests/unit/output/virtual_screen.h"
 

@@ -1,4 +1,4 @@
-#include "demask/output/progress.h"
+#include "output/progress.h"
 
 #include "tests/support/catch.h"
 #include "tests/unit/output/memory_stream.h"

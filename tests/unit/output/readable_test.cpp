@@ -1,4 +1,4 @@
-#include "demask/output/readable.h"
+#include "output/readable.h"
 
 #include "tests/support/catch.h"
 

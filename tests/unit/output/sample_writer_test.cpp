@@ -1,4 +1,4 @@
-#include "demask/output/sample_writer.h"
+#include "output/sample_writer.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include <set>
 #include <sstream>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"

@@ -1,4 +1,4 @@
-#include "demask/output/trace.h"
+#include "output/trace.h"
 
 #include <ATen/ATen.h>
 
@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
-#include "demask/output/report.h"
+#include "core/error.h"
+#include "output/report.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/fuzz_inputs.h"

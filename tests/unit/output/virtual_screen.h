@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "demask/output/glyphs.h"
-#include "demask/output/readable.h"
+#include "output/glyphs.h"
+#include "output/readable.h"
 
 namespace demask::testing {
 

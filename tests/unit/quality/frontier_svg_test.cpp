@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "demask/core/markup.h"
+#include "core/markup.h"
 #include "tests/support/catch.h"
 
 using Catch::Matchers::ContainsSubstring;

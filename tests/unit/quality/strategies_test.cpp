@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 
 using Catch::Matchers::ContainsSubstring;

@@ -1,4 +1,4 @@
-#include "demask/sampling/autoregressive_sampler.h"
+#include "sampling/autoregressive_sampler.h"
 
 #include <ATen/ATen.h>
 

@@ -10,13 +10,13 @@
 #include <string>
 #include <vector>
 
-#include "demask/sampling/diffusion_sampler.h"
-#include "demask/sampling/strategies/adaptive.h"
-#include "demask/sampling/strategies/ancestral.h"
-#include "demask/sampling/strategies/informative.h"
-#include "demask/sampling/strategies/planner.h"
-#include "demask/sampling/strategies/ranked.h"
-#include "demask/sampling/strategies/remasking.h"
+#include "sampling/diffusion_sampler.h"
+#include "sampling/strategies/adaptive.h"
+#include "sampling/strategies/ancestral.h"
+#include "sampling/strategies/informative.h"
+#include "sampling/strategies/planner.h"
+#include "sampling/strategies/ranked.h"
+#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 #include "tests/unit/sampling/paces.h"

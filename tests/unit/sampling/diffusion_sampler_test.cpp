@@ -1,4 +1,4 @@
-#include "demask/sampling/diffusion_sampler.h"
+#include "sampling/diffusion_sampler.h"
 
 #include <ATen/ATen.h>
 
@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "demask/core/error.h"
-#include "demask/sampling/strategies/remasking.h"
+#include "core/error.h"
+#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 

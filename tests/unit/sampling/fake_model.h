@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include "demask/model/language_model.h"
+#include "model/language_model.h"
 
 namespace demask::testing {
 

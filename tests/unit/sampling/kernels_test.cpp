@@ -1,5 +1,5 @@
 // demask's CUDA kernels against LibTorch's operations on the same numbers, in float32 so that both round alike.
-#include "demask/kernels/kernels.h"
+#include "kernels/kernels.h"
 
 #include <ATen/ATen.h>
 
@@ -9,12 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include "demask/model/device.h"
-#include "demask/sampling/confidence.h"
-#include "demask/sampling/reveal_policy.h"
-#include "demask/sampling/step_tracer.h"
-#include "demask/sampling/strategies/adaptive.h"
-#include "demask/sampling/token_draw.h"
+#include "model/device.h"
+#include "sampling/confidence.h"
+#include "sampling/reveal_policy.h"
+#include "sampling/step_tracer.h"
+#include "sampling/strategies/adaptive.h"
+#include "sampling/token_draw.h"
 #include "tests/support/catch.h"
 
 using namespace demask;

@@ -1,10 +1,10 @@
-#include "demask/sampling/noise.h"
+#include "sampling/noise.h"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
 
-#include "demask/model/device.h"
+#include "model/device.h"
 #include "tests/support/catch.h"
 
 using demask::Purpose;

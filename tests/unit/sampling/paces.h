@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "demask/sampling/plan.h"
+#include "sampling/plan.h"
 
 namespace demask::testing {
 

@@ -1,10 +1,10 @@
-#include "demask/sampling/plan.h"
+#include "sampling/plan.h"
 
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
-#include "demask/core/error.h"
+#include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/paces.h"
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "demask/sampling/strategies/remasking.h"
+#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 

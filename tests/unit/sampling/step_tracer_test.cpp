@@ -1,5 +1,5 @@
 // Traces against what an observer saw, with probabilities worked out in float64.
-#include "demask/sampling/step_tracer.h"
+#include "sampling/step_tracer.h"
 
 #include <ATen/ATen.h>
 
@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "demask/sampling/autoregressive_sampler.h"
-#include "demask/sampling/diffusion_sampler.h"
-#include "demask/sampling/strategies/adaptive.h"
-#include "demask/sampling/strategies/planner.h"
-#include "demask/sampling/strategies/remasking.h"
+#include "sampling/autoregressive_sampler.h"
+#include "sampling/diffusion_sampler.h"
+#include "sampling/strategies/adaptive.h"
+#include "sampling/strategies/planner.h"
+#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 

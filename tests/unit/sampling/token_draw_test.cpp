@@ -1,4 +1,4 @@
-#include "demask/sampling/token_draw.h"
+#include "sampling/token_draw.h"
 
 #include <ATen/ATen.h>
 

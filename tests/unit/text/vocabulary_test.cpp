@@ -1,4 +1,4 @@
-#include "demask/text/vocabulary.h"
+#include "text/vocabulary.h"
 
 #include <string>
 #include <vector>

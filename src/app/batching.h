@@ -1,0 +1,62 @@
+// Splits a run into batches that fit in memory.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <future>
+#include <optional>
+#include <vector>
+
+#include "app/method.h"
+#include "app/work.h"
+
+namespace demask {
+
+struct PlannedSample {
+  int64_t index = 0;  // in the run
+  Request request;
+};
+using PlannedBatch = std::vector<PlannedSample>;
+
+// Cuts samples of a run into batches of prompts that can be drawn together, alike in length. It looks ahead some
+// batches and no further, so that what is drawn before its turn stays little; prompts are made ready in the background.
+class BatchPlanner {
+ public:
+  // Of the indices first .. end - 1, those that are not `done`. All arguments must outlive the planner.
+  BatchPlanner(const Work& work, const Method& method, int64_t first, int64_t end, std::function<bool(int64_t)> done);
+
+  // Of at most `size` samples; empty where all are handed out.
+  PlannedBatch next(int64_t size);
+  // Every index below is done or handed out.
+  int64_t frontier() const;
+
+ private:
+  using Window = std::deque<PlannedSample>;
+  struct Span {
+    Window samples;
+    int64_t end;  // of the indices looked at
+  };
+  Span look_ahead(int64_t first, int64_t size) const;
+
+  const Work& work_;
+  const Method& method_;
+  int64_t next_, end_;
+  std::function<bool(int64_t)> done_;
+  Window window_;
+  std::future<Span> upcoming_;
+};
+
+// How many samples to run at once: as many as asked for, or as the device has memory for by what one step of a few of
+// the longest takes, measured where there might not be enough. At most `samples`.
+int64_t choose_batch_size(const Session& session, const Method& method, const Work& work, int64_t samples);
+
+// Calls run_batch for every batch of the planner, until `stop` says so. A batch that runs out of memory is halved and
+// tried again, with a notice on stderr; those after it are as small. Throws Error(failed) when not even one sample
+// fits.
+void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
+                    const std::function<void(const PlannedBatch&)>& run_batch, const std::function<bool()>& stop);
+
+}  // namespace demask

@@ -1,0 +1,43 @@
+// demask's own CPU kernels, for machines with AVX2 or better: products with packed weights, attention in blocks that
+// fit the cache, norms, GELU, rotary. Elsewhere the callers compose LibTorch's operations instead.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "kernels/cpu_isa.h"
+
+namespace demask::kernels::cpu {
+
+// The best kernels for this machine that compute in `dtype`; null where there are none.
+const Isa* find(at::ScalarType dtype);
+
+// A linear layer made ready for products.
+struct Linear {
+  at::Tensor panels;  // bytes, as Isa::pack lays them out
+  at::Tensor bias;    // float32, zero where there is none
+  int64_t inner = 0;
+  int64_t outputs = 0;
+};
+
+// weight [outputs, inner], bias [outputs] or undefined, of any floating dtype.
+Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
+
+// `count` rows of elements, `stride` elements apart.
+struct Rows {
+  const void* data = nullptr;
+  int64_t stride = 0;
+  int64_t count = 0;
+};
+
+// a [count, inner] through a linear layer into out [count, outputs], out_stride apart. Outside of run_tasks the layer's
+// panels are shared among LibTorch's threads.
+void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilogue, void* out, int64_t out_stride);
+
+// Calls work(first, last) for consecutive ranges that make up 0 .. tasks-1, at most one a thread, on LibTorch's
+// threads, which at::get_thread_num() numbers from 0. Inside another run_tasks: all at once, here.
+void run_tasks(int64_t tasks, const std::function<void(int64_t first, int64_t last)>& work);
+
+}  // namespace demask::kernels::cpu

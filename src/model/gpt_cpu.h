@@ -1,0 +1,106 @@
+// The GPT of gpt.h through demask's own CPU kernels: the same function of tokens, in a form that keeps what it works on
+// in the caches.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/nanogpt_checkpoint.h"
+#include "kernels/cpu.h"
+#include "model/language_model.h"
+
+namespace demask {
+
+// Between two attentions every position stands for itself, so a few rows at a time go through projection, residual,
+// norm, feed-forward and the next layer's queries, keys and values while they are in the cache. A position's bits
+// depend on the tokens of its own text only, never on the batch or on which positions are asked for. One forward at a
+// time: the work space is the model's.
+class GptOnCpu {
+ public:
+  // Null where the machine has no kernels for the parameters' dtype, or they do not suit the widths.
+  static std::unique_ptr<GptOnCpu> make(const NanoGptCheckpoint& checkpoint);
+
+  // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given.
+  at::Tensor logits(const at::Tensor& tokens, const at::Tensor& positions);
+
+  // Keeps keys and values; for causal models.
+  std::unique_ptr<DecodingSession> begin(const GrowingText& text);
+
+ private:
+  friend class CpuDecodingSession;
+  using Isa = kernels::cpu::Isa;
+  using Linear = kernels::cpu::Linear;
+
+  struct Norm {
+    at::Tensor weight, bias;  // [C] float32; bias may be undefined
+  };
+  struct Block {
+    Norm attention_norm;
+    Linear query_key_value, attention_projection;
+    Norm feed_forward_norm;
+    Linear expand, contract;
+  };
+  // Packed keys and values [B * H, bytes of one head], a pair a layer.
+  struct Cache {
+    std::vector<at::Tensor> keys, values;
+    int64_t capacity = 0;
+    int64_t length = 0;  // positions known
+  };
+  // Memory that is kept from one forward to the next, in bytes.
+  struct Buffer {
+    at::Tensor bytes;
+    void* reserve(int64_t size);
+  };
+  // What one forward works on.
+  struct Pass {
+    int64_t batch = 0, length = 0, past = 0;
+    const int64_t* tokens = nullptr;     // [B, T]
+    const int64_t* positions = nullptr;  // [B, wanted], or none: all
+    int64_t wanted = 0;                  // positions a text that need logits
+    Cache* cache = nullptr;              // or none
+    float* x = nullptr;                  // residual stream [rows, C]
+    void* qkv = nullptr;                 // [B * T, 3C] elements
+    void* mixed = nullptr;               // attention's result [rows, C] elements
+    float* logits = nullptr;             // [B * wanted, V]
+  };
+
+  GptOnCpu(const Isa& isa, const NanoGptCheckpoint& checkpoint);
+
+  // As logits; with a cache the tokens follow its `length` positions, and their keys and values are added.
+  at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache);
+  // Calls work(first_row, last_row, scratch) for `rows` rows, cut into pieces that fit the cache.
+  template <typename Work>
+  void for_rows(int64_t rows, const Work& work);
+  void embed(const Pass& pass, int64_t first, int64_t last, char* scratch) const;
+  void attend(const Pass& pass, size_t layer);
+  void clear_values_from(int64_t known, int64_t capacity, void* values) const;
+  void after_attention(const Pass& pass, size_t layer, int64_t first, int64_t last, char* scratch) const;
+  void query_key_value(const Pass& pass, const Block& block, int64_t first, int64_t last, char* scratch) const;
+  void norm(const Norm& norm, const float* x, int64_t rows, void* out) const;
+
+  // Rows a multiple of 4 KiB apart would share the lines of the first-level cache.
+  int64_t spaced(int64_t elements) const { return elements + 64 / isa_.element_bytes; }
+  int64_t heads() const { return args_.n_head; }
+  int64_t width() const { return args_.n_embd; }
+  int64_t head_width() const { return args_.n_embd / args_.n_head; }
+  int64_t round_to_panels(int64_t number) const { return (number + isa_.columns - 1) / isa_.columns * isa_.columns; }
+  int64_t key_bytes(int64_t capacity) const { return capacity * head_width() * isa_.element_bytes; }
+  int64_t value_bytes(int64_t capacity) const { return capacity * round_to_panels(head_width()) * isa_.element_bytes; }
+
+  const Isa& isa_;
+  ModelArgs args_;
+  at::Tensor token_embedding_;     // [V, C] float32
+  at::Tensor position_embedding_;  // [block, C] float32, absolute positions only
+  at::Tensor cosine_, sine_;       // [block, D / 2] float32, rotary positions only
+  std::vector<Block> blocks_;
+  Norm final_norm_;
+  Linear head_;
+  Buffer x_, chosen_x_, qkv_, mixed_, scratch_;
+};
+
+}  // namespace demask

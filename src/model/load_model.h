@@ -1,0 +1,26 @@
+// Opens a checkpoint of either kind as a LanguageModel, telling the kinds apart by content.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "model/language_model.h"
+
+namespace demask {
+
+struct LoadOptions {
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;           // of weights and activations
+  std::optional<at::ScalarType> module_dtype;  // the same where a TorchScript module runs as it is, if another
+  bool compile = false;                        // freeze and optimise TorchScript for inference
+  bool native = true;                          // run a TorchScript module that proves to be nanoGPT's GPT as Gpt
+};
+
+// Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that
+// demask refuses.
+std::unique_ptr<LanguageModel> load_model(const std::string& path, const LoadOptions& options);
+
+}  // namespace demask

@@ -1,0 +1,49 @@
+// Traces of samples as JSON: what every step drew, masked again and thought of it. docs/trace.md describes the format.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sampling/step_trace.h"
+#include "text/vocabulary.h"
+
+namespace demask {
+
+inline constexpr int trace_version = 1;
+
+struct TracedSample {
+  int64_t index = 0;      // in the run
+  int64_t number = 0;     // among those of its prompt
+  std::string prompt_id;  // JSON text; empty where there is no list of prompts
+  uint64_t seed = 0;
+  std::vector<bool> given;  // positions that belong to the prompt
+  double self_confidence = 0.0;
+  std::shared_ptr<const StepTrace> steps;
+};
+
+// What the samples of a trace have in common.
+struct TraceRun {
+  std::string method;                  // "diffusion" or "standard"
+  std::string title;                   // for people, what tells this run from another
+  std::string command;                 // draws the same samples again
+  nlohmann::ordered_json header;       // what made the samples, as in a run file
+  nlohmann::ordered_json description;  // for people: an array of [label, value]
+  std::optional<int64_t> mask_token_id;
+};
+
+// The whole trace; samples without `steps` must not be among them.
+nlohmann::ordered_json trace_json(const TraceRun& run, const std::vector<TracedSample>& samples,
+                                  const Vocabulary& vocabulary);
+
+// Reads a trace that demask wrote. Throws Error(bad_input) that names the file where it cannot be read, is no trace, is
+// of another version, or its tables are not as large as it says.
+nlohmann::ordered_json read_trace(const std::string& path);
+
+// As trace_json, as text on one line.
+std::string to_text(const nlohmann::ordered_json& trace);
+
+}  // namespace demask

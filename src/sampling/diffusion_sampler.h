@@ -1,0 +1,112 @@
+// Masked-diffusion sampling by iterative demasking: predict every masked position, mask some again, repeat.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sampling/plan.h"
+#include "sampling/reveal_policy.h"
+#include "sampling/sample.h"
+#include "sampling/token_draw.h"
+#include "sampling/watched_model.h"
+
+namespace demask {
+
+// What is given and what is to fill.
+struct Template {
+  std::vector<int64_t> tokens;  // one a position; the mask id where the position is free
+  std::vector<bool> fixed;      // one a position
+
+  int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t free_positions() const;
+};
+
+// One sample to draw. The text must outlive the call that it is given to.
+struct DiffusionTask {
+  Stream stream;
+  const Template* text = nullptr;
+  bool traced = false;  // the sample comes with a StepTrace
+};
+
+// `count` samples of one text, with indices from that of `first` on.
+std::vector<DiffusionTask> consecutive(const Stream& first, int64_t count, const Template& text);
+
+struct DiffusionOptions {
+  // The steps of a sample with so many free positions; of a policy that decides how many to reveal, how many steps
+  // there may be. Pure.
+  std::function<Plan(const Stream& stream, int64_t free)> plan;
+  bool plan_per_sample = false;  // plans differ from sample to sample
+  bool spends_all = false;       // a policy that decides paces itself, so that it takes every step of the plan
+  std::optional<int64_t> block_length;
+  DrawOptions draw;
+  std::optional<double> temperature_end;  // the last step's, above 0; those between change linearly
+  // Classifier-free guidance, l_u + (cfg_scale + 1) * (l - l_u), l_u the logits where the fixed tokens are masked too;
+  // each forward is then two. 0: off. Source: LLaDA (Nie et al. 2025).
+  double cfg_scale = 0;
+  int64_t mask_token_id = 0;
+  at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
+  // Told why a step could not be recorded as a CUDA graph.
+  std::function<void(const std::string& reason)> on_unrecordable = [](const std::string&) {};
+};
+
+// One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T]
+// filled from logits [B, T, V] with uniforms [B, T]; temperatures [B, 1] as in draw_tokens. Sets `broken` [] bool where
+// a probability is not a number.
+Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken,
+                 const at::Tensor& temperatures = {});
+
+// The same from logits [B, n, V] at the masked positions [B, n] only, of which every text has n.
+Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
+                    const at::Tensor& masked, const at::Tensor& uniforms, const DiffusionOptions& options,
+                    const at::Tensor& broken, const at::Tensor& temperatures = {});
+
+class DiffusionSampler {
+ public:
+  DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options);
+  ~DiffusionSampler();
+  DiffusionSampler(const DiffusionSampler&) = delete;
+  DiffusionSampler& operator=(const DiffusionSampler&) = delete;
+
+  // Draws one sample or more, all in the same tensor operations, each as if it were drawn alone: texts of one length,
+  // whose plans judge the same steps; with block_length, of as many free positions. `observer` may be null. Throws
+  // Error(failed) on non-finite logits.
+  std::vector<Sample> sample(const std::vector<DiffusionTask>& tasks, Observer* observer);
+
+  // One step and one forward on texts that are thrown away, to see what memory they take.
+  void try_step(const std::vector<DiffusionTask>& tasks);
+
+  // Forwards so far, of the model and of the policy's: those of the steps, and one a batch for the self-confidence.
+  int64_t forwards() const { return forwards_; }
+
+ private:
+  struct Chain;
+  // Steps of one kind do the same work each time.
+  enum class Kind { masking, judging, filling };  // mask positions again; the same after a second forward; mask nothing
+  struct Batch;
+
+  Batch make_batch(const std::vector<DiffusionTask>& tasks) const;
+  // Makes the chain ready for these samples, as a new one where its shape differs.
+  void prepare(const Batch& batch);
+  void run_step(const Batch& batch, int64_t number, StepView* view);
+  // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
+  // is null, with tensors. `first`: no other step of this batch came before.
+  void step(Kind kind, StepView* view, bool first);
+  Proposal propose(Kind kind, const at::Tensor& drawn, const at::Tensor& temperatures, StepView* view, bool first);
+  at::Tensor guided_logits(const at::Tensor& tokens);
+  at::Tensor step_temperatures(const at::Tensor& numbers) const;
+
+  WatchedModel& model_;
+  RevealPolicy& policy_;
+  DiffusionOptions options_;
+  std::unique_ptr<Chain> chain_;
+  int64_t forwards_ = 0;
+};
+
+}  // namespace demask

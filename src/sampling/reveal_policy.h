@@ -1,0 +1,78 @@
+// What stays visible after a step, and what is masked again: one small class a strategy, in strategies/.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "sampling/watched_model.h"
+
+namespace demask {
+
+// The text after drawing, before anything is masked again. All [B, T] but for the logits.
+struct Proposal {
+  at::Tensor tokens;         // int64; masks only in blocks that are still to come
+  at::Tensor drawn;          // bool, drawn in this step
+  at::Tensor probabilities;  // float32, under which each token was drawn; 1 where none was
+  at::Tensor logits;  // [B, T, V] by which the tokens are judged, untempered: those that they were drawn from, or a
+                      // second forward's on the filled text. Undefined where the policy does not judge
+  at::Tensor broken;  // [] bool, to be set where a probability made from them is not a number
+};
+
+// Which positions a policy may choose from, and how many it must choose.
+struct RemaskBudget {
+  at::Tensor eligible;  // [B, T] bool: free positions of the block; no other is ever masked again
+  at::Tensor count;     // [B, 1] int64
+};
+
+// A step as the policy sees it.
+struct Turn {
+  RemaskBudget budget;       // undefined count: the policy decides
+  at::Tensor noise;          // [B, T] uniform in (0, 1)
+  at::Tensor remasked;       // [B, 1] int64: of the count, those visible before, where the plan settles that
+  at::Tensor reveal_chance;  // [B, 1] float32, of PlannedStep
+  at::Tensor remask_chance;  // [B, 1] float32
+  at::Tensor progress;       // [B, 1] float32: share of the steps that are done after this one
+  // [B, 1] int64: steps that follow in the block, for each of which a policy that decides leaves a position masked,
+  // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
+  at::Tensor steps_left;
+  bool judged = false;  // a second forward is to judge: proposal.logits are its, or it is the policy's own model's
+  // Where somebody wants it, a policy whose own model judges leaves here the probability [B, T] that each token is
+  // right.
+  at::Tensor* right = nullptr;
+};
+
+class RevealPolicy {
+ public:
+  virtual ~RevealPolicy() = default;
+
+  // A batch of texts of this shape [B, T] begins. What a policy remembers stays at the same addresses from batch to
+  // batch as long as the shape does.
+  virtual void begin(const at::Tensor& /*tokens*/) {}
+
+  // bool [B, T]: the eligible positions to mask again. Runs as part of a recorded step, so it never asks the device.
+  virtual at::Tensor next_masked(const Proposal& proposal, const Turn& turn) = 0;
+
+  // Whether next_masked reads proposal.logits in a turn that is judged, or is not.
+  virtual bool reads_logits(bool /*judged*/) const { return false; }
+  // Whether the policy, not the plan, decides how many positions to reveal.
+  virtual bool decides_counts() const { return false; }
+  // Whether a text without masks is finished, although steps of its plan are left.
+  virtual bool ends_when_filled() const { return false; }
+  // Whether it has a model of its own, which runs in turns that are judged.
+  virtual bool has_own_model() const { return false; }
+  // Whether it wants to see the logits [B, T, V] of the first forward, before anything is drawn.
+  virtual bool looks_at_start() const { return false; }
+  virtual void look_at_start(const at::Tensor& /*logits*/, const at::Tensor& /*eligible*/) {}
+  // How often it must run before it does the same work each time, so that it can be recorded.
+  virtual int64_t runs_before_recording() const { return 1; }
+};
+
+// The `count` eligible positions with the highest scores [B, T], the lower position first among equals, as bool [B, T].
+at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget);
+
+// Standard Gumbel noise from uniform: -log(-log u). Adding it to log weights and taking the highest k draws k without
+// replacement in proportion to the weights (Kool et al. 2019).
+at::Tensor gumbel(const at::Tensor& uniforms);
+
+}  // namespace demask

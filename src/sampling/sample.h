@@ -1,0 +1,54 @@
+// What a sampler gives: finished samples, and to an observer what happens on the way.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "sampling/step_trace.h"
+
+namespace demask {
+
+struct Sample {
+  int64_t index = 0;                       // of its stream
+  std::vector<int64_t> tokens;             // prompt included
+  double self_confidence = 0.0;            // mean over positions of log p(token), nats
+  std::shared_ptr<const StepTrace> trace;  // where it was asked for
+};
+
+// One step of a batch as the sampler saw it. Tensors are live on the model's device and valid during the call only;
+// reading them synchronises the device, which only an observer that looks has to pay.
+struct StepView {
+  int64_t step = 0;           // 0-based
+  int64_t steps = 0;          // in this batch; 0 where it ends when nothing is masked any more
+  int64_t masked_before = 0;  // positions masked when the step began, over the whole batch
+  int64_t masked_after = 0;   // positions masked again by it
+  int64_t positions = 0;      // B * T
+  double remask_ratio = 0.0;  // masked_after as a share of the free positions; 0 in the last
+  at::Tensor before;          // [B, T] int64, mask id at masked positions. Standard: the text so far, [B, n]
+  at::Tensor was_masked;      // [B, T] bool
+  at::Tensor
+      logits;  // [B, T, V], any floating dtype, that the tokens were drawn from, before temperature. Standard: [B, V]
+  at::Tensor filled;         // [B, T] int64 after drawing. Standard: [B, 1], the new tokens
+  at::Tensor probabilities;  // [B, T] float32, probability under which each token was drawn (1 where none was).
+                             // Standard: [B, 1]
+  at::Tensor after;          // [B, T] int64 after remasking. Standard: undefined
+};
+
+// Told of every step. The default does nothing; samplers hold a pointer that may be null.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // A batch of the samples with these indices begins: `steps` steps, 0 until nothing is masked any more, that draw
+  // `tokens` tokens in all.
+  virtual void on_batch(const std::vector<int64_t>& /*indices*/, int64_t /*steps*/, int64_t /*tokens*/) {}
+  virtual void on_step(const StepView& /*view*/) {}
+  // Whether on_step reads the view's tensors; where nobody does, they are left undefined and steps are faster.
+  virtual bool reads_tensors() const { return true; }
+  // The batch is complete and read back.
+  virtual void on_batch_done() {}
+};
+
+}  // namespace demask
