@@ -12,6 +12,7 @@
 #include "bench/table.h"
 #include "bench/timing.h"
 #include "bench/yardstick.h"
+#include "core/notice.h"
 #include "model/device.h"
 
 namespace demask::bench {
@@ -27,27 +28,22 @@ at::Tensor random_tokens(const ModelInfo& info, int64_t batch, int64_t length, a
 // Seconds that the forwards of one draw take with nothing between them.
 double bare_forwards(const Loaded& loaded, int64_t batch, int64_t forwards, int64_t repeats) {
   const c10::InferenceMode inference;
-  const Session& session = loaded.session;
+  const Context& context = loaded.context();
   const int64_t length = loaded.prompt->length, drawn = loaded.prompt->generated;
-  const at::Tensor tokens = random_tokens(session.model->info(), batch, length, session.device);
-  if (session.config.sampling_method == "diffusion") {
+  const at::Tensor tokens = random_tokens(context.model->info(), batch, length, context.device);
+  if (context.config.sampling_method == SamplingMethod::diffusion) {
     return static_cast<double>(forwards) *
-           seconds_per_call(session.device, repeats, [&] { session.model->logits(tokens); });
+           seconds_per_call(context.device, repeats, [&] { context.model->logits(tokens); });
   }
-  // Left to right, then whatever forwards over the whole text the draw makes besides.
-  const int64_t block = session.model->info().block_size;
-  const int64_t judged = block > 0 ? std::min(length - 1, block) : length - 1;
-  return seconds_per_call(session.device, repeats, [&] {
+  return seconds_per_call(context.device, repeats, [&] {
     const GrowingText text{tokens, at::full({1}, length - drawn - 1, tokens.options())};
-    const std::unique_ptr<DecodingSession> decoding = session.model->begin(text);
-    decoding->restart(length - drawn);
+    const std::unique_ptr<DecodingSession> decoding = context.model->begin(text);
+    const at::Tensor zero = at::zeros({1}, tokens.options());
+    decoding->restart({length - drawn, zero, zero.expand({batch})}, [](const Slice&, const at::Tensor&) {});
     for (int64_t at = length - drawn; at < length; ++at) {
       decoding->next_logits();
       decoding->advance();
       text.position.add_(1);
-    }
-    for (int64_t i = drawn; i < forwards; ++i) {
-      session.model->logits(tokens.narrow(1, 0, judged));
     }
   });
 }
@@ -66,7 +62,7 @@ std::vector<Column> columns(bool with_yardstick, bool with_anchors) {
 }
 
 void draw(const Loaded& loaded) {
-  loaded.draw(0, loaded.session.config.num_samples);
+  loaded.draw(0, loaded.context().config.num_samples);
 }
 
 double outside_share(const CaseResult& result) {
@@ -150,7 +146,7 @@ nlohmann::ordered_json case_json(const Case& one, const CaseResult& result, cons
 }  // namespace
 
 std::vector<double> time_draws(const Loaded& loaded, int64_t repeats) {
-  return time_calls(loaded.session.device, repeats, [&] { draw(loaded); });
+  return time_calls(loaded.context().device, repeats, [&] { draw(loaded); });
 }
 
 CaseResult run_case(const Case& one, const Options& options, const Ceilings& ceilings) {
@@ -161,9 +157,9 @@ CaseResult run_case(const Case& one, const Options& options, const Ceilings& cei
   result.tokens = one.samples * loaded.prompt->generated;
   result.seconds = time_draws(loaded, options.repeats);
   const int64_t draws = options.repeats + warm_ups(options.device);
-  result.forwards = loaded.method.forwards() / draws;  // every draw makes as many
+  result.forwards = loaded.engine.generator().forwards() / draws;  // every draw makes as many
   if (options.yardstick) {
-    if (const std::function<void()> plain_draw = make_plain_draw(loaded.session, *loaded.prompt)) {
+    if (const std::function<void()> plain_draw = make_plain_draw(loaded.context(), *loaded.prompt)) {
       const Turns turns = time_in_turns(
           options.device, std::min(options.repeats, most_plain_repeats), [&] { draw(loaded); }, plain_draw);
       result.seconds_beside_plain = turns.first;
@@ -172,7 +168,7 @@ CaseResult run_case(const Case& one, const Options& options, const Ceilings& cei
   }
   result.bare_s = bare_forwards(loaded, one.samples, result.forwards, options.repeats);
   if (one.shape) {
-    const ForwardSize size{one.samples, loaded.prompt->length, loaded.session.model->info().output_size};
+    const ForwardSize size{one.samples, loaded.prompt->length, loaded.context().model->info().output_size};
     const auto forwards = static_cast<double>(result.forwards);
     result.limit_s = forwards * forward_limit(*one.shape, size, options, ceilings);
     result.at_large_rate = forwards * (weight_operations(*one.shape, size) + attention_operations(*one.shape, size)) /
@@ -195,7 +191,7 @@ nlohmann::ordered_json run_cases(const std::vector<Case>& cases, const Options& 
       table.row(cells(one, result, anchor, options.yardstick, with_anchors));
       results.push_back(case_json(one, result, anchor));
     } catch (const std::exception& error) {
-      fmt::print(stderr, "{} failed: {}\n", one.name, error.what());
+      diagnostic(fmt::format("{} failed: {}\n", one.name, error.what()));
       results.push_back({{"case", one.name}, {"failed", error.what()}});
     }
     release_cached_memory(options.device);

@@ -1,13 +1,11 @@
 #include "bench/environment.h"
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <sched.h>
 
-#include <cstdlib>
 #include <ctime>
 #include <fstream>
 
+#include "kernels/threads.h"
 #include "model/device.h"
 
 namespace demask::bench {
@@ -33,23 +31,16 @@ std::string date_utc() {
 
 }  // namespace
 
-void use_all_cores() {
-  cpu_set_t cores;
-  if (std::getenv("OMP_NUM_THREADS") == nullptr && sched_getaffinity(0, sizeof cores, &cores) == 0) {
-    at::set_num_threads(CPU_COUNT(&cores));
-  }
-}
-
 nlohmann::ordered_json describe_environment(const Options& options) {
-  return {{"demask", DEMASK_VERSION},         {"date", date_utc()},
-          {"hardware", options.hardware},     {"processor", processor_name()},
-          {"threads", at::get_num_threads()}, {"libtorch", libtorch_description()},
-          {"device", options.device.str()},   {"dtype", to_name(options.dtype)}};
+  return {{"demask", DEMASK_VERSION},           {"date", date_utc()},
+          {"hardware", options.hardware},       {"processor", processor_name()},
+          {"threads", kernels::thread_count()}, {"libtorch", libtorch_description()},
+          {"device", options.device.str()},     {"dtype", to_name(options.dtype)}};
 }
 
 std::string environment_line(const Options& options) {
   return fmt::format("demask {}, {}, {}, {} threads, {} in {}", DEMASK_VERSION, libtorch_description(),
-                     processor_name(), at::get_num_threads(), options.device.str(), to_name(options.dtype));
+                     processor_name(), kernels::thread_count(), options.device.str(), to_name(options.dtype));
 }
 
 }  // namespace demask::bench

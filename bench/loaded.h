@@ -6,28 +6,27 @@
 #include <string>
 #include <vector>
 
-#include "app/method.h"
-#include "app/session.h"
+#include "engine/engine.h"
 
 namespace demask::bench {
 
-// A command line made ready to draw, and the seconds that took. Stays where it is, for the method refers to the
-// session.
+// A command line made ready to draw, and the seconds that took.
 struct Loaded {
-  ParsedConfig parsed;
-  Session session;
-  Method method;
+  Engine engine;
   std::shared_ptr<const PreparedPrompt> prompt;  // the command line's own
   double seconds;
 
-  // `count` samples, with indices from the `skipped`-th of the run on. Where the arguments name a trace the first is
-  // traced, and nothing written.
-  std::vector<Sample> draw(int64_t skipped, int64_t count) const;
-
   // Throws what demask throws where it refuses the arguments.
   explicit Loaded(const std::vector<std::string>& arguments);
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
+
+  const Context& context() const { return engine.context(); }
+
+  // `count` samples, with indices from the `skipped`-th of the run on. Where the arguments name a trace the first is
+  // traced, and nothing written.
+  std::vector<DrawnSample> draw(int64_t skipped, int64_t count) const;
+
+ private:
+  Loaded(const std::vector<std::string>& arguments, double start_s);
 };
 
 }  // namespace demask::bench

@@ -16,6 +16,8 @@
 #include "bench/scaling.h"
 #include "bench/synthetic.h"
 #include "core/error.h"
+#include "core/json.h"
+#include "kernels/threads.h"
 #include "model/attention.h"
 
 namespace demask::bench {
@@ -65,7 +67,7 @@ void measure(Request& request) {
   ResultFile json_file(json_to_stdout ? "" : request.json);
   std::FILE* file = json_to_stdout ? stderr : stdout;
 
-  use_all_cores();
+  kernels::settle_threads();
   Options& options = request.options;
   resolve(options);
   const std::vector<Case> cases = select_cases(request.cases, options.device.is_cuda());
@@ -77,7 +79,7 @@ void measure(Request& request) {
     json["cold"] = run_cold(request.cold, options, file);
   }
   if (options.device.is_cpu()) {
-    choose_kernels();  // MKL asks at its first product, which in demask comes after this
+    prefer_fast_products();  // MKL asks at its first product, which in demask comes after this
   }
   const Ceilings ceilings = measure_ceilings(options);
   json["ceilings"] = ceilings_json(ceilings);
@@ -94,9 +96,9 @@ void measure(Request& request) {
     json["synthetic"] = run_synthetic(options, ceilings, file);
   }
 
-  json_file.write(json.dump(2) + "\n");
+  json_file.write(dump_json(json, 2) + "\n");
   if (json_to_stdout) {
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", dump_json(json, 2));
   }
   if (json.contains("cases") && any_failed(json["cases"])) {
     fail(ExitCode::failed, "some cases failed; see above.");

@@ -1,13 +1,19 @@
 #include "bench/options.h"
 
-#include "app/resolve.h"
+#include "config/fields.h"
+#include "core/error.h"
+#include "engine/resolve.h"
 #include "model/device.h"
 
 namespace demask::bench {
 
 void resolve(Options& options) {
   options.device = resolve_device(options.device_name);
-  options.dtype = resolve_dtype(options.dtype_name, options.device, multiplies_bfloat16(options.device)).native;
+  const std::optional<Precision> precision = value_named<Precision>(options.dtype_name);
+  if (!precision) {
+    fail(ExitCode::bad_usage, "--dtype={}: must be {}.", options.dtype_name, allowed_values(*find_field("dtype")));
+  }
+  options.dtype = resolve_dtype(*precision, options.device, multiplies_bfloat16(options.device)).native;
   options.yardstick = options.yardstick_flag.value_or(options.device.is_cpu());
 }
 

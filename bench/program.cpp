@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "core/error.h"
+#include "core/notice.h"
 
 namespace demask::bench {
 
@@ -53,12 +54,12 @@ int run_program(CLI::App& app, int argc, char** argv, const std::function<void()
     // Help is an exception too, with a code of 0.
     return static_cast<int>(app.exit(error) == 0 ? ExitCode::done : ExitCode::bad_usage);
   } catch (const Error& error) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
+    diagnostic(fmt::format("{}: {}\n", app.get_name(), error.what()));
     return static_cast<int>(error.code());
   } catch (const c10::Error& error) {
-    fmt::print(stderr, "{}: LibTorch failed: {}\n", app.get_name(), error.what_without_backtrace());
+    diagnostic(fmt::format("{}: LibTorch failed: {}\n", app.get_name(), error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: failed: {}\n", app.get_name(), error.what());
+    diagnostic(fmt::format("{}: failed: {}\n", app.get_name(), error.what()));
   }
   return static_cast<int>(ExitCode::failed);
 }

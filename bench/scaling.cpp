@@ -37,7 +37,7 @@ nlohmann::ordered_json run_scaling(const std::string& checkpoint, const Options&
   // What stays the same while one number grows: small on the CPU, where the largest points take minutes otherwise.
   const Point usual = options.device.is_cuda() ? Point{16, 512, 50} : Point{1, 64, 10};
   std::vector<int64_t> lengths = {64, 128, 256, 512};
-  if (Loaded(arguments(checkpoint, usual, options)).session.model->info().block_size >= 1024) {
+  if (Loaded(arguments(checkpoint, usual, options)).context().model->info().block_size >= 1024) {
     lengths.push_back(1024);
   }
   const std::vector<Axis> axes = {{"iterations", &Point::iterations, {10, 20, 50, 100}},

@@ -11,9 +11,10 @@
 #include "bench/peak_memory.h"
 #include "bench/timing.h"
 #include "checkpoint/nanogpt_checkpoint.h"
+#include "core/text.h"
 #include "model/gpt.h"
 #include "sampling/diffusion_sampler.h"
-#include "sampling/strategies/remasking.h"
+#include "sampling/strategies/strategy.h"
 
 namespace demask::bench {
 namespace {
@@ -27,10 +28,6 @@ struct Work {
   int64_t length = 0;
   int64_t iterations = 0;
 };
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 NanoGptCheckpoint random_checkpoint(const Options& options) {
   NanoGptCheckpoint checkpoint;
@@ -58,6 +55,14 @@ Template blank_text(int64_t length, int64_t mask_token_id) {
   return {std::vector<int64_t>(positions, mask_token_id), std::vector<bool>(positions, false)};
 }
 
+// The guide's loop as it is by default, but for its randomness.
+std::unique_ptr<RevealPolicy> self_confidence(double randomness_strength) {
+  DiffusionSettings settings;
+  settings.parameters.set("randomness_strength", randomness_strength);
+  settle_strategy(settings, [](std::string_view) { return false; });
+  return settings.strategy->make_policy(settings, /*remasking_model=*/nullptr);
+}
+
 }  // namespace
 
 nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& ceilings, std::FILE* file) {
@@ -66,8 +71,8 @@ nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& cei
   const NanoGptCheckpoint checkpoint = random_checkpoint(options);
   const ModelArgs& args = checkpoint.args;
   Gpt gpt(checkpoint);
-  WatchedModel model(gpt, "the synthetic model");
-  SelfConfidenceRemasking policy(randomness);
+  CheckedModel model(gpt, "the synthetic model");
+  const std::unique_ptr<RevealPolicy> policy = self_confidence(randomness);
   const int64_t mask_token_id = args.vocab_size - 1;
   at::Tensor forbidden = at::zeros({args.vocab_size}, at::TensorOptions(at::kFloat).device(options.device));
   forbidden.narrow(0, mask_token_id, 1).fill_(-std::numeric_limits<double>::infinity());
@@ -75,7 +80,7 @@ nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& cei
   diffusion.plan = plan_by(MaskSchedule::linear(work.iterations, 0.95, 0.05), /*judged=*/true);
   diffusion.mask_token_id = mask_token_id;
   diffusion.forbidden = forbidden;
-  DiffusionSampler sampler(model, policy, diffusion);
+  DiffusionSampler sampler(model, *policy, diffusion);
   const Template text = blank_text(work.length, mask_token_id);
 
   const std::vector<double> every = time_calls(options.device, options.repeats, [&] {

@@ -134,7 +134,7 @@ at::Tensor PlainGpt::hidden(const at::Tensor& tokens) const {
   return ln_f_.norm(x);
 }
 
-// Of the session and its method, what the script's loops ask for.
+// Of the context and its generator, what the script's loops ask for.
 struct Task {
   int64_t samples = 0;
   int64_t length = 0;     // T
@@ -143,15 +143,15 @@ struct Task {
   at::Tensor forbidden;   // [V - A] int64, the others
 };
 
-Task make_task(const Session& session, const PreparedPrompt& prompt, const at::TensorOptions& integers) {
-  const int64_t outputs = session.model->info().output_size;
+Task make_task(const Context& context, const PreparedPrompt& prompt, const at::TensorOptions& integers) {
+  const int64_t outputs = context.model->info().output_size;
   std::vector<int64_t> forbidden;
   for (int64_t id = 0; id < outputs; ++id) {
-    if (std::find(session.allowed.begin(), session.allowed.end(), id) == session.allowed.end()) {
+    if (std::find(context.allowed.begin(), context.allowed.end(), id) == context.allowed.end()) {
       forbidden.push_back(id);
     }
   }
-  return {session.config.num_samples, prompt.length, prompt.generated, at::tensor(session.allowed, integers),
+  return {context.config.num_samples, prompt.length, prompt.generated, at::tensor(context.allowed, integers),
           at::tensor(forbidden, integers)};
 }
 
@@ -184,12 +184,13 @@ struct DiffusionSettings {
   double randomness = 0;
 };
 
-DiffusionSettings diffusion_settings(const Session& session) {
-  const Config& config = session.config;
-  return {config.schedule_type == "custom"
-              ? MaskSchedule::custom(*config.masking_ratios)
-              : MaskSchedule::linear(config.diffusion_iterations, config.start_ratio, config.end_ratio),
-          *session.mask_token_id, config.temperature, config.intelligent_remasking, config.randomness_strength};
+DiffusionSettings diffusion_settings(const Context& context) {
+  const demask::DiffusionSettings& own = context.config.diffusion;
+  return {own.schedule_type == ScheduleType::custom
+              ? MaskSchedule::custom(*own.masking_ratios)
+              : MaskSchedule::linear(own.diffusion_iterations, own.start_ratio, own.end_ratio),
+          *context.mask_token_id, own.temperature, own.parameters.flag("intelligent_remasking"),
+          own.parameters.number("randomness_strength")};
 }
 
 Drawn draw_by_diffusion(const PlainGpt& model, const Task& task, const DiffusionSettings& settings) {
@@ -254,32 +255,32 @@ Drawn draw_left_to_right(const PlainGpt& model, const Task& task, const Standard
   return {at::cat(texts), {}};
 }
 
-// Whether the loops above do all that the session asks for.
-bool does_all(const Session& session) {
-  const Config& config = session.config;
-  const bool diffusion = config.sampling_method == "diffusion";
-  const double temperature = diffusion ? config.temperature : config.std_temperature;
+// Whether the loops above do all that the settings ask for.
+bool does_all(const Context& context) {
+  const Config& config = context.config;
+  const bool diffusion = config.sampling_method == SamplingMethod::diffusion;
+  const double temperature = diffusion ? config.diffusion.temperature : config.std_temperature;
   return temperature > 0 && config.top_p == 1 && config.repetition_penalty == 1 &&
-         !(diffusion && config.remasking_checkpoint_name) && !Archive(session.checkpoint).is_torchscript();
+         !(diffusion && config.diffusion.remasking_checkpoint_name) && !Archive(context.checkpoint).is_torchscript();
 }
 
 }  // namespace
 
-std::function<void()> make_plain_draw(const Session& session, const PreparedPrompt& prompt) {
-  if (!does_all(session)) {
+std::function<void()> make_plain_draw(const Context& context, const PreparedPrompt& prompt) {
+  if (!does_all(context)) {
     return {};
   }
   const c10::InferenceMode inference;
   const PlainGpt model(read_nanogpt_checkpoint(
-      session.checkpoint, [&](const at::Tensor& parameter) { return parameter.to(session.device, at::kFloat); }));
-  const Task task = make_task(session, prompt, model.integers());
-  if (session.config.sampling_method == "diffusion") {
-    return [model, task, settings = diffusion_settings(session)] {
+      context.checkpoint, [&](const at::Tensor& parameter) { return parameter.to(context.device, at::kFloat); }));
+  const Task task = make_task(context, prompt, model.integers());
+  if (context.config.sampling_method == SamplingMethod::diffusion) {
+    return [model, task, settings = diffusion_settings(context)] {
       const c10::InferenceMode while_drawing;
       draw_by_diffusion(model, task, settings);
     };
   }
-  const StandardSettings settings{session.config.std_temperature, session.config.top_k};
+  const StandardSettings settings{context.config.std_temperature, context.config.top_k};
   return [model, task, settings] {
     const c10::InferenceMode while_drawing;
     draw_left_to_right(model, task, settings);

@@ -4,19 +4,19 @@
 
 #include <functional>
 
-#include "app/method.h"
-#include "app/session.h"
+#include "engine/context.h"
+#include "engine/generator.h"
 
 namespace demask::bench {
 
-// A function that draws all the session's samples once, on its device and always in float32, with the weights read
+// A function that draws all the settings' samples once, on its device and always in float32, with the weights read
 // anew. The texts differ from demask's, and so do those of two draws: the work does not. An empty function where the
-// session asks for what the loops here leave out: a TorchScript module, a remasking model, top_p, a repetition penalty
+// settings ask for what the loops here leave out: a TorchScript module, a remasking model, top_p, a repetition penalty
 // or greedy draws. Throws Error(bad_input) where the checkpoint cannot be read.
 //
 // Diffusion: a forward of the batch [B, T] an iteration, then draws and remasking sample after sample, a forward [1, T]
 // of each for its confidence; at the end one more a sample. Standard: nanoGPT's generate, sample after sample, which
 // runs the whole text [1, t] for each token.
-std::function<void()> make_plain_draw(const Session& session, const PreparedPrompt& prompt);
+std::function<void()> make_plain_draw(const Context& context, const PreparedPrompt& prompt);
 
 }  // namespace demask::bench

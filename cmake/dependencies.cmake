@@ -20,14 +20,15 @@ else()
 endif()
 
 # demask's own CUDA kernels need nvcc; without it LibTorch's operations do their work.
-set(DEMASK_KERNEL_SOURCES kernels_none.cpp)
+set(DEMASK_CUDA_KERNEL_SOURCES cuda_none.cpp)
 option(DEMASK_CUDA_KERNELS "Build demask's own CUDA kernels where LibTorch has CUDA and nvcc is found" ON)
 if(DEMASK_DEVICE STREQUAL cuda AND DEMASK_CUDA_KERNELS)
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     enable_language(CUDA)  # for the devices that TORCH_CUDA_ARCH_LIST names, or those in this machine
-    set(DEMASK_KERNEL_SOURCES kernels_cuda.cpp launch.cu)
+    set(DEMASK_CUDA_KERNEL_SOURCES cuda_tensors.cpp cuda_forward.cu cuda_attention.cu cuda_draw.cu cuda_draw_small.cu cuda_draw_wide.cu
+      cuda_measure.cu cuda_select.cu)
   else()
     message(STATUS "demask: no nvcc found, so LibTorch's operations take the place of demask's own CUDA kernels")
   endif()

@@ -1,17 +1,21 @@
-# Includes point downwards only: core <- config, checkpoint, text, kernels <- model <- sampling <- output <- app. What is
+# Includes point downwards only: core <- checkpoint, text, kernels <- model <- sampling <- config, output <- engine <- app. Of
+# sampling config uses only headers without LibTorch, so that what is said of the settings needs none of it to compile. What is
 # public, include/demask, is for everybody and includes nothing of src. Looks at every file of every folder of src.
 # Run as: cmake -D SOURCE_DIR=... -P check_includes.cmake
 cmake_minimum_required(VERSION 3.22)
 set(allowed_core core)
-set(allowed_config core config)
 set(allowed_checkpoint core checkpoint)
 set(allowed_text core checkpoint text)
 set(allowed_kernels core kernels)
 set(allowed_model core checkpoint text kernels model)
 set(allowed_sampling ${allowed_model} sampling)
+set(allowed_config core config)
+set(allowed_config_headers sampling/diffusion_settings.h sampling/strategies/strategy.h)
+set(allowed_engine ${allowed_sampling} config engine)
+set(allowed_library ${allowed_engine} library)
 set(allowed_output ${allowed_sampling} output)
-set(allowed_app ${allowed_output} config app)
-set(layers core config checkpoint text kernels model sampling output app)
+set(allowed_app ${allowed_engine} output app)
+set(layers core checkpoint text kernels model sampling config engine output app library)
 
 set(found 0)
 file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}/src ${SOURCE_DIR}/src/*.cpp ${SOURCE_DIR}/src/*.cu ${SOURCE_DIR}/src/*.cuh
@@ -29,8 +33,20 @@ foreach(file IN LISTS files)
   foreach(include IN LISTS includes)
     math(EXPR found "${found} + 1")
     string(REGEX REPLACE "^#include \"([a-z]+)/.*" "\\1" target "${include}")
-    if(NOT target STREQUAL demask AND NOT target IN_LIST allowed_${layer})
+    string(REGEX REPLACE "^#include \"(.*)\"$" "\\1" header "${include}")
+    if(NOT target STREQUAL demask AND NOT target IN_LIST allowed_${layer} AND NOT header IN_LIST allowed_${layer}_headers)
       message(SEND_ERROR "src/${file} has ${include}, which ${layer} may not use (a file of its own layer is named with its folder)")
+    endif()
+  endforeach()
+endforeach()
+# The headers of sampling that config may use, and config itself, know nothing of LibTorch.
+file(GLOB config_files RELATIVE ${SOURCE_DIR}/src ${SOURCE_DIR}/src/config/*)
+foreach(file IN LISTS config_files allowed_config_headers)
+  file(STRINGS ${SOURCE_DIR}/src/${file} includes REGEX "^#include")
+  foreach(include IN LISTS includes)
+    string(REGEX REPLACE "^#include \"(.*)\"$" "\\1" header "${include}")
+    if(include MATCHES "<(ATen|c10|torch)/" OR (include MATCHES "\"sampling/" AND NOT header IN_LIST allowed_config_headers))
+      message(SEND_ERROR "src/${file} has ${include}: the settings are read without LibTorch")
     endif()
   endforeach()
 endforeach()

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import pickle
+import struct
 import sys
 import tempfile
 import zipfile
@@ -26,7 +27,45 @@ from torch import nn
 
 BAD_INPUT, FAILED = 3, 4
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-COMPILED_PREFIX = "_orig_mod."
+# What torch.compile, DataParallel and training code that keeps the model in an attribute put before every name.
+WRAPPER_PREFIXES = ("_orig_mod.", "module.", "model.")
+
+# As demask reads model_args (src/checkpoint/model_args.cpp): what it takes, what does not change what a model computes,
+# and what forks of nanoGPT vary, of which this tool, too, knows one value.
+READ_KEYS = {"n_layer", "n_head", "n_embd", "block_size", "vocab_size", "bias", "attention_type", "position_encoding",
+             "binary_classification", "mask_token_id"}
+KEYS_WITHOUT_EFFECT = {
+    "dropout", "dropout_rate", "dropout_p", "attn_dropout", "attn_pdrop", "resid_dropout", "resid_pdrop",
+    "embd_dropout", "embd_pdrop", "mlp_dropout", "device", "dtype", "compile", "flash", "flash_attn", "use_flash",
+    "use_flash_attention", "gradient_checkpointing", "init_std", "initializer_range", "label_smoothing",
+    "ignore_index", "learning_rate", "weight_decay", "tie_weights", "weight_tying", "tie_word_embeddings"}
+
+
+def computed_values(args):
+    """The values of such variations that are what the model below computes, by key."""
+    head_width = args["n_embd"] // args["n_head"]
+    causal = args.get("attention_type", "causal") == "causal"
+    rotary = args.get("position_encoding") == "rotary"
+    off = (None, False, 0, -1)
+    groups = {
+        ("rope_theta", "rope_base", "rotary_base", "rotary_theta"): (10000,),
+        ("n_kv_head", "n_kv_heads", "num_kv_heads", "num_key_value_heads", "n_query_groups"): (None, args["n_head"]),
+        ("head_dim", "head_size"): (None, head_width),
+        ("n_inner", "d_ff", "ffn_dim", "intermediate_size"): (None, 4 * args["n_embd"]),
+        ("mlp_ratio", "ffn_mult"): (4,),
+        ("norm_eps", "layer_norm_eps", "layer_norm_epsilon", "ln_eps"): (1e-5,),
+        ("rotary_pct", "rope_pct", "partial_rotary_factor"): (1,),
+        ("padded_vocab_size",): (None, args["vocab_size"]),
+        ("causal", "is_causal"): (causal,),
+        ("rope", "use_rope", "use_rotary"): (rotary,),
+        ("act", "act_fn", "activation", "hidden_act"): ("gelu",),
+        ("norm", "norm_type"): ("layernorm", "layer_norm", "LayerNorm"),
+        ("softcap", "logit_softcap", "logits_softcap", "attn_softcap", "attn_logit_softcapping", "final_logit_softcap",
+         "final_logit_softcapping", "sliding_window", "window_size", "attention_window", "rope_scaling", "qk_norm",
+         "use_qk_norm", "rms_norm", "use_rmsnorm", "swiglu", "use_swiglu", "alibi", "parallel_residual", "moe",
+         "use_moe", "n_experts", "num_experts"): off,
+    }
+    return {key: values for keys, values in groups.items() for key in keys}
 
 
 class ExportError(Exception):
@@ -163,6 +202,31 @@ class Opaque:
         pass
 
 
+class NumpyDtype:
+    """numpy.dtype('i8', False, True), with the byte order that its state tells."""
+
+    def __init__(self, name, *_):
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state):
+        self.order = state[1]
+
+
+def numpy_scalar(dtype, data):
+    """numpy.core.multiarray.scalar for booleans, integers, floats and texts, without NumPy."""
+    kind, width = dtype.name[0], int(dtype.name[1:])
+    order = "big" if dtype.order == ">" else "little"
+    if kind == "b":
+        return data != bytes(width)
+    if kind in "iu":
+        return int.from_bytes(data, order, signed=kind == "i")
+    if kind == "f" and width in (2, 4, 8):
+        return struct.unpack((">" if order == "big" else "<") + {2: "e", 4: "f", 8: "d"}[width], data)[0]
+    if kind == "U":
+        return data.decode("utf-32-be" if order == "big" else "utf-32-le").rstrip("\0")
+    return Opaque()
+
+
 def tensor_of(storage, offset, size, stride, *_):
     """torch._utils._rebuild_tensor_v2; as_strided checks that the view lies inside the storage."""
     return storage.as_strided(size, stride, offset)
@@ -177,6 +241,10 @@ class CheckpointUnpickler(pickle.Unpickler):
 
     CLASSES = {
         ("collections", "OrderedDict"): collections.OrderedDict,
+        ("numpy", "dtype"): NumpyDtype,
+        ("numpy.core.multiarray", "scalar"): numpy_scalar,
+        ("numpy._core.multiarray", "scalar"): numpy_scalar,
+        ("_codecs", "encode"): lambda text, encoding: text.encode("latin-1"),  # how protocol 2 writes bytes
         ("torch", "Size"): tuple,
         ("torch._utils", "_rebuild_tensor_v2"): tensor_of,
         ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
@@ -240,16 +308,30 @@ def checked_args(path, args):
     for key, allowed in choices.items():  # the first is nanoGPT's default
         if args.get(key, allowed[0]) not in allowed:
             raise ExportError(BAD_INPUT, f"{path}: model_args['{key}'] is {args[key]!r}, not one of {allowed}")
+    computed = computed_values(args)
+    for key in args:
+        if key in READ_KEYS or key in KEYS_WITHOUT_EFFECT:
+            continue
+        if key not in computed:
+            raise ExportError(BAD_INPUT, f"{path}: model_args['{key}'] is {args[key]!r}, and this tool does not know "
+                                         "what it changes in the model; script the model of the code that trained it")
+        if args[key] not in computed[key]:
+            raise ExportError(BAD_INPUT, f"{path}: model_args['{key}'] is {args[key]!r}, and this tool knows only "
+                                         f"{computed[key]}; script the model of the code that trained it")
     if args.get("position_encoding") == "rotary" and args["n_embd"] // args["n_head"] % 2:
         raise ExportError(BAD_INPUT, f"{path}: rotary positions need an even n_embd / n_head")
     return args
 
 
 def parameters_of(path, state):
-    """The state dict without torch.compile's prefix and nanoGPT's causal-mask buffers."""
+    """The state dict without the prefixes of wrappers, nanoGPT's causal-mask buffers and an average's counter."""
+    state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
+    stripped = True
+    while stripped and state:
+        stripped = next((prefix for prefix in WRAPPER_PREFIXES if all(name.startswith(prefix) for name in state)), "")
+        state = {name[len(stripped):]: tensor for name, tensor in state.items()}
     parameters = {}
     for name, tensor in state.items():
-        name = name[len(COMPILED_PREFIX):] if name.startswith(COMPILED_PREFIX) else name
         if name.endswith((".attn.bias", ".attn.masked_bias")):
             continue
         if not isinstance(tensor, torch.Tensor):

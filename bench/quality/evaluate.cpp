@@ -5,11 +5,10 @@
 #include <cmath>
 #include <exception>
 
-#include "app/batching.h"
-#include "app/work.h"
 #include "bench/loaded.h"
 #include "bench/table.h"
 #include "bench/timing.h"
+#include "core/notice.h"
 #include "model/device.h"
 
 namespace demask::quality {
@@ -47,33 +46,25 @@ std::vector<std::string> demask_arguments(const Strategy& strategy, int64_t budg
 }
 
 Draw draw_texts(const bench::Loaded& loaded) {
-  const Session& session = loaded.session;
-  const Method& method = loaded.method;
-  const Work work(session, method);
-  const int64_t batch_size = choose_batch_size(session, method, work, work.samples());
-  if (session.device.is_cuda()) {
-    loaded.draw(0, batch_size);  // loads kernels and settles memory
+  const Context& context = loaded.context();
+  Generator& generator = loaded.engine.generator();
+  const Work work = loaded.engine.own_work();
+  if (context.device.is_cuda()) {
+    loaded.draw(0, choose_batch_size(context, generator, work, work.samples()));  // loads kernels and settles memory
   }
   Draw draw;
-  BatchPlanner planner(work, method, work.first(), work.end(), [](int64_t) { return false; });
-  const auto run_batch = [&](const PlannedBatch& batch) {
-    const int64_t before = method.forwards();
-    std::vector<Request> requests;
-    for (const PlannedSample& sample : batch) {
-      requests.push_back(sample.request);
-    }
-    synchronize(session.device);
-    const bench::Clock::time_point start = bench::Clock::now();
-    const std::vector<Sample> samples = method.draw(requests, nullptr);
-    draw.seconds += bench::seconds_since(start);
+  int64_t forwards_before = generator.forwards();
+  DrawHooks hooks;
+  hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t /*frontier*/) {
     // One forward only tells how sure the model is of the finished text.
-    const auto spent = static_cast<double>(method.forwards() - before - 1);
-    draw.forwards += spent * static_cast<double>(batch.size()) / static_cast<double>(work.samples());
-    for (const Sample& sample : samples) {
-      draw.texts.push_back(session.vocabulary->decode(sample.tokens, session.mask_token_id));
+    const auto spent = static_cast<double>(generator.forwards() - forwards_before - 1);
+    forwards_before = generator.forwards();
+    draw.forwards += spent * static_cast<double>(tasks.size()) / static_cast<double>(work.samples());
+    for (const DrawnSample& sample : samples) {
+      draw.texts.push_back(context.vocabulary->decode(sample.tokens, context.shown_mask()));
     }
   };
-  for_each_batch(planner, batch_size, session.device, run_batch, [] { return false; });
+  draw.seconds = loaded.engine.draw(work, work.first(), work.end(), work.samples(), hooks).elapsed_s;
   return draw;
 }
 
@@ -143,7 +134,7 @@ Results compare_strategies(const std::vector<Strategy>& strategies, const Task& 
         json.update(quality_json(row.quality));
         line.points.push_back({*row.forwards, row.quality});
       } catch (const std::exception& error) {
-        fmt::print(stderr, "{} at {} forwards failed: {}\n", strategy.label, budget, error.what());
+        diagnostic(fmt::format("{} at {} forwards failed: {}\n", strategy.label, budget, error.what()));
         json["failed"] = error.what();
       }
       results.rows.push_back(json);

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <utility>
 
-#include "app/prompt.h"
 #include "config/command_line.h"
 #include "core/error.h"
+#include "engine/prompt_tokens.h"
 #include "sampling/confidence.h"
 
 namespace demask::quality {
@@ -19,17 +19,17 @@ using Ids = std::vector<int64_t>;
 
 constexpr size_t largest_batch = 64;
 
-Session open_judge(const std::string& checkpoint_name, const bench::Options& options) {
+Context open_judge(const std::string& checkpoint_name, const bench::Options& options) {
   std::vector<std::string> arguments = bench::passed_through(options);
   arguments.insert(arguments.end(),
                    {"--sampling_method=standard", "--checkpoint_name=" + checkpoint_name, "--dtype=float32"});
-  Session session = open_session(parse_command_line(arguments).parsed);
-  if (!session.model->info().causal) {
+  Context context = open_context(parse_command_line(arguments).parsed);
+  if (!context.model->info().causal) {
     fail(ExitCode::bad_input,
          "'{}' is no judge: it does not read from left to right. Name a causal model with --judge.",
-         session.checkpoint);
+         context.checkpoint);
   }
-  return session;
+  return context;
 }
 
 // [B, T] int64 on `device`.
@@ -45,11 +45,11 @@ at::Tensor stack(const std::vector<Ids>& texts, at::Device device) {
 }  // namespace
 
 Judge::Judge(const std::string& checkpoint_name, const bench::Options& options)
-    : session_(open_judge(checkpoint_name, options)), model_(*session_.model, session_.checkpoint) {}
+    : context_(open_judge(checkpoint_name, options)), model_(*context_.model, context_.checkpoint) {}
 
 std::vector<double> Judge::judge_batch(const std::vector<Ids>& texts) {
   const c10::InferenceMode inference;
-  const at::Tensor confidence = next_token_confidence(model_, stack(texts, session_.device)).neg().cpu();
+  const at::Tensor confidence = next_token_confidence(model_, stack(texts, context_.device)).neg().cpu();
   model_.check();
   const auto* values = confidence.data_ptr<double>();
   return {values, values + confidence.numel()};
@@ -63,7 +63,7 @@ std::vector<double> Judge::nats_per_character(const std::vector<std::string>& te
     nats.insert(nats.end(), more.begin(), more.end());
   };
   for (const std::string& text : texts) {
-    Ids ids = encode_text("the judged text", text, *session_.vocabulary, UnknownCharacters{});
+    Ids ids = encode_text("the judged text", text, *context_.vocabulary, UnknownCharacters{});
     if (!batch.empty() && (batch.size() == largest_batch || batch.front().size() != ids.size())) {
       judge_what_there_is();
     }

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "app/session.h"
 #include "bench/options.h"
-#include "sampling/watched_model.h"
+#include "engine/context.h"
+#include "sampling/checked_model.h"
 
 namespace demask::quality {
 
@@ -25,8 +25,8 @@ class Judge {
   // Of texts [B, T], all of one length.
   std::vector<double> judge_batch(const std::vector<std::vector<int64_t>>& texts);
 
-  Session session_;
-  WatchedModel model_;
+  Context context_;
+  CheckedModel model_;
 };
 
 }  // namespace demask::quality

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "app/resolve.h"
 #include "bench/environment.h"
 #include "bench/program.h"
 #include "bench/quality/evaluate.h"
@@ -19,6 +18,9 @@
 #include "bench/quality/metrics.h"
 #include "bench/quality/strategies.h"
 #include "core/error.h"
+#include "core/json.h"
+#include "core/overwriting.h"
+#include "kernels/threads.h"
 
 namespace demask::quality {
 namespace {
@@ -76,9 +78,10 @@ void check_results(const Request& request) {
   if (!request.json.empty() && request.json == request.svg) {
     fail(ExitCode::bad_usage, "--json and --svg both name '{}'. Name two files.", request.json);
   }
-  for (const std::string& result : {request.json, request.svg}) {
-    if (!result.empty()) {
-      check_output(result, {request.reference_words, request.held_out});
+  const std::vector<std::string> read = {request.reference_words, request.held_out};
+  for (const auto& [key, path] : {std::pair("--json", request.json), std::pair("--svg", request.svg)}) {
+    if (!path.empty()) {
+      check_overwrites_none(key, path, read);
     }
   }
 }
@@ -113,7 +116,7 @@ void measure(Request& request) {
   check_results(request);
   bench::ResultFile json_file(request.json), svg_file(request.svg);
 
-  bench::use_all_cores();
+  kernels::settle_threads();
   nlohmann::ordered_json json = describe(request);
   fmt::print("{}\n\n", bench::environment_line(task.options));
 
@@ -124,7 +127,7 @@ void measure(Request& request) {
   const Results results = compare_strategies(strategies, task, yardsticks, held_out, stdout);
   json["rows"] = results.rows;
 
-  json_file.write(json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  json_file.write(dump_json(json, 2) + "\n");
   svg_file.write(frontier_svg(picture_title(task), results.lines, held_out));
   if (bench::any_failed(results.rows)) {
     fail(ExitCode::failed, "some rows failed; see above.");

@@ -8,38 +8,26 @@
 #include <utility>
 
 #include "core/error.h"
+#include "sampling/strategies/strategy.h"
 
 namespace demask::quality {
 namespace {
 
+// Each of demask's strategies, in the variants that it names itself.
 std::vector<Strategy> built_in_strategies() {
-  const std::string remasking_model = "--remasking_checkpoint_name=remasking.pt";
-  return {
-      {"best", {"--strategy=best"}},
-      {"remask-random", {"--strategy=remask", "--intelligent_remasking=False"}},
-      {"remask-rescore", {"--strategy=remask"}},
-      {"remask-draw", {"--strategy=remask", "--confidence_source=draw"}},
-      {"remask-draw-log",
-       {"--strategy=best", "--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
-        "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3"}},
-      {"remasking-model", {"--strategy=remask", remasking_model}},
-      {"ancestral", {"--strategy=ancestral"}},
-      {"confidence", {"--strategy=confidence"}},
-      {"random", {"--strategy=random"}},
-      {"margin", {"--strategy=margin"}},
-      {"entropy", {"--strategy=entropy"}},
-      {"maskgit", {"--strategy=maskgit"}},
-      {"threshold", {"--strategy=threshold"}},
-      {"factor", {"--strategy=factor"}},
-      {"entropy_bound", {"--strategy=entropy_bound"}},
-      {"klass", {"--strategy=klass"}},
-      {"remdm-cap", {"--strategy=remdm", "--remdm=cap"}},
-      {"remdm-rescale", {"--strategy=remdm", "--remdm=rescale"}},
-      {"remdm-conf", {"--strategy=remdm", "--remdm=conf"}},
-      {"remdm-loop", {"--strategy=remdm", "--remdm=loop"}},
-      {"planner", {"--strategy=planner"}},
-      {"planner-model", {"--strategy=planner", remasking_model}},
-  };
+  std::vector<Strategy> built_in;
+  for (const demask::Strategy& strategy : strategies()) {
+    const std::string name = fmt::format("--strategy={}", strategy.name);
+    for (const Variant& variant : strategy.variants) {
+      std::vector<std::string> arguments = {name};
+      arguments.insert(arguments.end(), variant.arguments.begin(), variant.arguments.end());
+      built_in.push_back({std::string(variant.label), std::move(arguments)});
+    }
+    if (strategy.variants.empty()) {
+      built_in.push_back({std::string(strategy.name), {name}});
+    }
+  }
+  return built_in;
 }
 
 std::vector<std::string> labels(const std::vector<Strategy>& strategies) {

@@ -19,7 +19,7 @@ enum class ExitCode : int {
 // The message names the file, key or value, what was allowed and what to do.
 class Error : public std::runtime_error {
  public:
-  Error(ExitCode code, const std::string& message);
+  Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ExitCode code() const noexcept { return code_; }
 
  private:

@@ -1,26 +1,45 @@
 #include "app/interrupt.h"
 
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 
 #include "core/error.h"
+#include "core/pipe_signal.h"
 #include "core/temporary_files.h"
 #include "core/terminal.h"
+#include "core/write_all.h"
 
 namespace demask {
 namespace {
 
+std::atomic<bool> batches_finish{false};
 std::atomic<int> requested{0};
-static_assert(std::atomic<int>::is_always_lock_free);
+std::atomic<int64_t> requested_at_ms{0};  // set before `requested`
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
+
+constexpr int64_t patience_ms = 3000;  // for the batch in flight
+
+int64_t now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
+}
 
 void stop_then_exit(int signal_number) {
   int none = 0;
-  if (requested.compare_exchange_strong(none, signal_number)) {
+  if (batches_finish && requested == 0) {
+    requested_at_ms = now_ms();
+  }
+  if (batches_finish && requested.compare_exchange_strong(none, signal_number)) {
     restore_terminal();
-    constexpr char words[] = "\ndemask: stopping after the batch in flight; once more to stop at once.\n";
-    static_cast<void>(!::write(STDERR_FILENO, words, sizeof words - 1));
+    constexpr char words[] =
+        "\ndemask: stopping after the batch in flight, or giving it up in 3 seconds; once more to stop at once.\n";
+    const PipeSignalBlocked blocked;
+    static_cast<void>(write_all(STDERR_FILENO, {words, sizeof words - 1}));
     return;
   }
   restore_terminal();
@@ -86,8 +105,16 @@ void install_signal_handlers() {
   handle(SIGPIPE, end_by_signal);
 }
 
+void let_batches_finish() noexcept {
+  batches_finish = true;
+}
+
 int stop_signal() noexcept {
   return requested;
+}
+
+bool stop_is_overdue() noexcept {
+  return requested != 0 && now_ms() - requested_at_ms >= patience_ms;
 }
 
 }  // namespace demask

@@ -4,13 +4,20 @@
 
 namespace demask {
 
-// SIGINT, SIGTERM: the first asks the run to stop after the batch in flight and says so on stderr, the second removes
-// unfinished files and exits at once, with 130 or 143. SIGPIPE, SIGHUP, SIGQUIT: remove unfinished files and end the
-// process by that signal, so that `demask | head` ends quietly. SIGTSTP: stop, with the terminal as it was before. A
-// signal other than SIGPIPE that the caller had ignored (nohup, background jobs of a script) stays ignored.
+// SIGINT, SIGTERM: before let_batches_finish, remove unfinished files and exit at once, with 130 or 143. After it, the
+// first asks the run to stop after the batch in flight, or to give that up where it takes longer than a few seconds,
+// and says so on stderr; the second ends the process as before. SIGPIPE, SIGHUP, SIGQUIT: remove unfinished files and
+// end the process by that signal, so that `demask | head` ends quietly. SIGTSTP: stop, with the terminal as it was
+// before. A signal other than SIGPIPE that the caller had ignored (nohup, background jobs of a script) stays ignored.
 void install_signal_handlers();
+
+// From now on there are samples to lose.
+void let_batches_finish() noexcept;
 
 // The number of the signal that asked the run to stop; 0 where none has.
 int stop_signal() noexcept;
+
+// Whether that signal came so long ago that the batch in flight is to be given up.
+bool stop_is_overdue() noexcept;
 
 }  // namespace demask

@@ -1,8 +1,9 @@
 #include "app/run_header.h"
 
-#include "app/resolve.h"
 #include "app/settings.h"
+#include "config/fields.h"
 #include "core/sha256.h"
+#include "engine/resolve.h"
 #include "model/device.h"
 
 namespace demask {
@@ -13,33 +14,39 @@ constexpr int format_version = 1;
 }  // namespace
 
 const std::set<std::string>& places_in_header() {
-  static const std::set<std::string> places = {
-      "checkpoint", "vocabulary",      "remasking_checkpoint",      "prompts",   "out_dir", "init_from",
-      "data_dir",   "checkpoint_name", "remasking_checkpoint_name", "meta_path", "dataset"};
+  static const std::set<std::string> places = [] {
+    std::set<std::string> names = {"checkpoint", "vocabulary", "remasking_checkpoint", "prompts"};
+    for (const Field& field : fields()) {
+      if (field.role == Role::place) {
+        names.emplace(field.name);
+      }
+    }
+    return names;
+  }();
   return places;
 }
 
-nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard, const IndexRange& range,
+nlohmann::ordered_json run_header(const Context& context, const Work& work, const Shard& shard, const IndexRange& range,
                                   const std::string& checkpoint_sha256) {
-  const Config& config = session.config;
+  const Config& config = context.config;
   nlohmann::ordered_json header;
   header["demask"] = DEMASK_VERSION;
   header["format"] = format_version;
-  header["method"] = config.sampling_method;
-  header["checkpoint"] = session.checkpoint;
+  header["method"] = name_of(config.sampling_method);
+  header["checkpoint"] = context.checkpoint;
   header["checkpoint_sha256"] = checkpoint_sha256;
-  if (config.remasking_checkpoint_name) {
+  if (config.diffusion.remasking_checkpoint_name) {
     const std::string path = remasking_checkpoint_path(config);
     header["remasking_checkpoint"] = path;
     header["remasking_checkpoint_sha256"] = sha256_of_file(path);
   }
-  header["vocabulary"] = session.vocabulary_path;
-  header["vocabulary_sha256"] = sha256_of_file(session.vocabulary_path);
+  header["vocabulary"] = context.vocabulary_path;
+  header["vocabulary_sha256"] = sha256_of_file(context.vocabulary_path);
   if (config.prompts) {
     header["prompts"] = *config.prompts;
   }
-  header["device"] = session.device.is_cuda() ? "cuda" : "cpu";
-  header["dtype"] = dtype_name(session.model->info().dtype);
+  header["device"] = context.device.is_cuda() ? "cuda" : "cpu";
+  header["dtype"] = dtype_name(context.model->info().dtype);
   header["seed"] = config.seed;
   header["first"] = work.first();
   header["samples"] = work.samples();

@@ -5,9 +5,9 @@
 #include <set>
 #include <string>
 
-#include "app/session.h"
 #include "app/shard.h"
-#include "app/work.h"
+#include "engine/context.h"
+#include "engine/work.h"
 #include "output/run_file.h"
 
 namespace demask {
@@ -15,7 +15,7 @@ namespace demask {
 // Version, hashes of models, vocabulary and prompts, device kind and precision, seed, number of samples, every setting
 // that can change the text, and where there are shards, which this is. Reads the files that it hashes, but for the
 // checkpoint, whose hash is given.
-nlohmann::ordered_json run_header(const Session& session, const Work& work, const Shard& shard, const IndexRange& range,
+nlohmann::ordered_json run_header(const Context& context, const Work& work, const Shard& shard, const IndexRange& range,
                                   const std::string& checkpoint_sha256);
 
 // Members of it that say where something lies rather than what it is, so that they may differ between runs that make

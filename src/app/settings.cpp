@@ -1,23 +1,14 @@
 #include "app/settings.h"
 
-#include <algorithm>
-#include <array>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <variant>
 #include <vector>
 
+#include "config/fields.h"
+
 namespace demask {
 namespace {
-
-// How a run is cut up, shown and stored, and what stands beside the settings: their number, seed, device and precision.
-constexpr std::array<std::string_view, 20> left_out = {
-    "num_samples",   "first_sample", "batch_size",    "seed",
-    "device",        "dtype",        "show_progress", "use_verbose_logging",
-    "log_debug",     "live",         "output",        "trace",
-    "trace_samples", "report",       "compare",       "prompts",
-    "on_error",      "resume",       "shard",         "merge"};
 
 nlohmann::ordered_json to_json(const Literal& literal) {
   return std::visit(
@@ -43,7 +34,7 @@ nlohmann::ordered_json to_json(const Literal& literal) {
 nlohmann::ordered_json settings_json(const Config& config) {
   nlohmann::ordered_json settings = nlohmann::ordered_json::object();
   for (const Field& field : fields()) {
-    if (std::find(left_out.begin(), left_out.end(), field.name) == left_out.end()) {
+    if (is_setting_of_a_run(field.role)) {
       settings[std::string(field.name)] = to_json(value_of(field, config));
     }
   }

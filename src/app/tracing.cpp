@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <string_view>
-
-#include "config/command_line.h"
+#include "config/printing.h"
 #include "core/error.h"
 #include "model/device.h"
+#include "sampling/strategy_plan.h"
 
 namespace demask {
 
@@ -38,25 +37,19 @@ std::set<int64_t> traced_indices(const Config& config, const Work& work, const I
   return indices;
 }
 
-TraceRun describe_trace(const Session& session, nlohmann::ordered_json header, const RunDescription& description) {
-  const Config& config = session.config;
-  // How a run is shown and stored makes no other samples.
-  static const std::set<std::string_view> left_out{"batch_size", "live",    "show_progress", "use_verbose_logging",
-                                                   "log_debug",  "output",  "trace",         "trace_samples",
-                                                   "report",     "compare", "resume",        "shard",
-                                                   "merge"};
-  ParsedConfig settled{config, session.given};
-  settled.config.device = session.device.is_cuda() ? "cuda" : "cpu";
-  settled.config.dtype = dtype_name(session.model->info().dtype);
+TraceRun describe_trace(const Context& context, nlohmann::ordered_json header, const RunDescription& description) {
+  const Config& config = context.config;
+  ParsedConfig settled{config, context.given};
+  settled.config.device = context.device.is_cuda() ? "cuda" : "cpu";
+  settled.config.dtype = value_named<Precision>(dtype_name(context.model->info().dtype)).value();
   TraceRun run;
-  run.method = config.sampling_method;
-  run.title = config.sampling_method == "standard" ? "standard sampling"
-              : config.forwards
-                  ? fmt::format("{}, {} forwards", config.strategy, *config.forwards)
-                  : fmt::format("{}, {} iterations", config.strategy,
-                                config.masking_ratios ? static_cast<int64_t>(config.masking_ratios->size())
-                                                      : config.diffusion_iterations);
-  run.command = to_command(settled, left_out);
+  run.method = name_of(config.sampling_method);
+  const DiffusionSettings& diffusion = config.diffusion;
+  run.title = config.sampling_method == SamplingMethod::standard ? "standard sampling"
+              : diffusion.forwards
+                  ? fmt::format("{}, {} forwards", diffusion.strategy->name, *diffusion.forwards)
+                  : fmt::format("{}, {} iterations", diffusion.strategy->name, iterations_of(diffusion));
+  run.command = to_command(settled);
   run.header = std::move(header);
   run.description = nlohmann::ordered_json::array();
   for (const auto& [label, value] : description.header) {
@@ -64,22 +57,8 @@ TraceRun describe_trace(const Session& session, nlohmann::ordered_json header, c
       run.description.push_back({label, value});
     }
   }
-  run.mask_token_id = session.mask_token_id;
+  run.mask_token_id = context.mask_token_id;
   return run;
-}
-
-TracedSample traced_sample(const Session& session, const Work& work, int64_t index, const PreparedPrompt& prompt,
-                           const Sample& sample) {
-  const WorkEntry& entry = work.entry_of(index);
-  TracedSample traced;
-  traced.index = index;
-  traced.number = index - entry.first;
-  traced.prompt_id = entry.item.id;
-  traced.seed = static_cast<uint64_t>(entry.item.seed.value_or(session.config.seed));
-  traced.given = prompt.given();
-  traced.self_confidence = sample.self_confidence;
-  traced.steps = sample.trace;
-  return traced;
 }
 
 }  // namespace demask

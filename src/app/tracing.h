@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "app/session.h"
-#include "app/work.h"
+#include "engine/context.h"
+#include "engine/work.h"
 #include "output/run_file.h"
 #include "output/sample_writer.h"
 #include "output/trace.h"
@@ -20,10 +20,6 @@ std::set<int64_t> traced_indices(const Config& config, const Work& work, const I
                                  const std::function<bool(int64_t)>& done);
 
 // `header` as in a run file, `description` as samples are written with.
-TraceRun describe_trace(const Session& session, nlohmann::ordered_json header, const RunDescription& description);
-
-// The sample drawn for an index, which has a trace.
-TracedSample traced_sample(const Session& session, const Work& work, int64_t index, const PreparedPrompt& prompt,
-                           const Sample& sample);
+TraceRun describe_trace(const Context& context, nlohmann::ordered_json header, const RunDescription& description);
 
 }  // namespace demask

@@ -2,34 +2,12 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <istream>
-#include <optional>
 #include <string>
-#include <vector>
+
+#include "engine/work.h"
 
 namespace demask {
-
-// One prompt of a work list, as it was given; what is empty is the run's own setting.
-struct WorkItem {
-  int64_t line = 0;  // in the file, from 1; 0 where there is no file
-  std::string id;    // its JSON text: "\"a\"" or "17"; empty where there is no file
-  std::optional<std::string> start_text;
-  std::optional<std::string> infill_text;
-  std::optional<int64_t> num_samples, seed, max_new_tokens, sequence_length;
-};
-
-// A line that was left out. The reason is UTF-8, short, and ends without a full stop.
-struct BadLine {
-  int64_t line = 0;
-  std::string reason;
-};
-
-// Both in the order of the file.
-struct WorkList {
-  std::vector<WorkItem> items;
-  std::vector<BadLine> bad_lines;
-};
 
 // Without the line end. Of a longer line no more than this is ever kept in memory.
 inline constexpr size_t max_prompt_line_bytes = size_t{1} << 20;
@@ -39,17 +17,17 @@ inline constexpr size_t max_prompt_line_bytes = size_t{1} << 20;
 //
 //   {"id": "a1", "start_text": "To be", "num_samples": 2, "seed": 7}
 //
-// with id (a text or a whole number, no two the same), either start_text or infill_text, and optionally num_samples,
-// seed, max_new_tokens and sequence_length; blank lines count for nothing. "-" is standard input, which is JSON lines
-// where its first byte other than blanks is '{' (of 64 KiB), else text. Either is UTF-8, perhaps with a byte order
-// mark.
+// with id (a text or a whole number, no two the same; a Prompt has its JSON text, "\"a1\""), either start_text or
+// infill_text, and optionally num_samples, seed, max_new_tokens and sequence_length; blank lines count for nothing. "-"
+// is standard input, which is JSON lines where its first byte other than blanks is '{' (of 64 KiB), else text. Either
+// is UTF-8, perhaps with a byte order mark.
 //
 // A line that is not of its form is an Error(bad_input) that names file, line and reason, or with `skip_bad` goes to
 // bad_lines. Throws Error(bad_input) too where the file is missing, unreadable or without a prompt, and
 // Error(bad_usage) where its name ends otherwise.
-WorkList read_work_list(const std::string& path, bool skip_bad);
+PromptList read_work_list(const std::string& path, bool skip_bad);
 
 // The same from an open stream, which messages call `name`.
-WorkList read_work_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
+PromptList read_work_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
 
 }  // namespace demask

@@ -13,7 +13,10 @@
 #include <tuple>
 #include <utility>
 
+#include "checkpoint/file_kind.h"
 #include "checkpoint/pickle.h"
+#include "core/error.h"
+#include "core/text.h"
 
 namespace demask {
 namespace {
@@ -38,14 +41,17 @@ constexpr uint64_t max_marker = 4096;  // bytes in a record that only marks the 
 
 uint64_t number_at(std::string_view bytes, uint64_t offset, unsigned width) {
   uint64_t number = 0;
-  for (unsigned i = width; i-- > 0;)
+  for (unsigned i = width; i-- > 0;) {
     number = number << 8 | static_cast<unsigned char>(bytes[static_cast<size_t>(offset) + i]);
+  }
   return number;
 }
 
 std::string lower_case(std::string text) {
   for (char& letter : text) {
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+    if (letter >= 'A' && letter <= 'Z') {
+      letter = static_cast<char>(letter - 'A' + 'a');
+    }
   }
   return text;
 }
@@ -62,9 +68,12 @@ class ZipDirectory {
     locate();
     const std::string directory = bytes(directory_offset_, directory_size_);
     uint64_t offset = 0;
-    for (uint64_t i = 0; i < entries_; ++i)
+    for (uint64_t i = 0; i < entries_; ++i) {
       offset += read_entry(std::string_view(directory).substr(static_cast<size_t>(offset)));
-    if (records.empty()) damaged("it holds no records");
+    }
+    if (records.empty()) {
+      damaged("it holds no records");
+    }
   }
 
   std::map<std::string, Record> records;  // by lower-case name, without the folder
@@ -76,10 +85,14 @@ class ZipDirectory {
   }
 
   std::string bytes(uint64_t offset, uint64_t count) {
-    if (offset > file_size_ || count > file_size_ - offset) damaged("its directory lies outside the file");
+    if (offset > file_size_ || count > file_size_ - offset) {
+      damaged("its directory lies outside the file");
+    }
     std::string buffer(static_cast<size_t>(count), '\0');
     file_.seekg(static_cast<std::streamoff>(offset));
-    if (!file_.read(buffer.data(), static_cast<std::streamsize>(count))) damaged("it cannot be read");
+    if (!file_.read(buffer.data(), static_cast<std::streamsize>(count))) {
+      damaged("it cannot be read");
+    }
     return buffer;
   }
 
@@ -90,28 +103,40 @@ class ZipDirectory {
     while (end != std::string::npos && end + end_size > tail.size()) {
       end = end == 0 ? std::string::npos : tail.rfind("PK\5\6", end - 1);
     }
-    if (end == std::string::npos) damaged("its directory is missing");
+    if (end == std::string::npos) {
+      damaged("its directory is missing");
+    }
     entries_ = number_at(tail, end + 10, 2);
     directory_size_ = number_at(tail, end + 12, 4);
     directory_offset_ = number_at(tail, end + 16, 4);
     if (end >= end64_locator_size && tail.compare(end - end64_locator_size, 4, "PK\6\7") == 0) {
       const std::string end64 = bytes(number_at(tail, end - end64_locator_size + 8, 8), end64_size);
-      if (end64.compare(0, 4, "PK\6\6") != 0) damaged("its 64-bit directory is missing");
+      if (end64.compare(0, 4, "PK\6\6") != 0) {
+        damaged("its 64-bit directory is missing");
+      }
       entries_ = number_at(end64, 32, 8);
       directory_size_ = number_at(end64, 40, 8);
       directory_offset_ = number_at(end64, 48, 8);
     }
-    if (directory_size_ > max_directory) damaged("its directory is implausibly large");
-    if (entries_ > directory_size_ / entry_size) damaged("its directory is shorter than it claims");
+    if (directory_size_ > max_directory) {
+      damaged("its directory is implausibly large");
+    }
+    if (entries_ > directory_size_ / entry_size) {
+      damaged("its directory is shorter than it claims");
+    }
   }
 
   // Returns how many bytes the entry took.
   uint64_t read_entry(std::string_view rest) {
-    if (rest.size() < entry_size || rest.compare(0, 4, "PK\1\2") != 0) damaged("its directory is malformed");
+    if (rest.size() < entry_size || rest.compare(0, 4, "PK\1\2") != 0) {
+      damaged("its directory is malformed");
+    }
     const uint64_t name_size = number_at(rest, 28, 2);
     const uint64_t extra_size = number_at(rest, 30, 2);
     const uint64_t total = entry_size + name_size + extra_size + number_at(rest, 32, 2);
-    if (total > rest.size()) damaged("its directory is malformed");
+    if (total > rest.size()) {
+      damaged("its directory is malformed");
+    }
 
     uint64_t stored_size = number_at(rest, 20, 4);
     uint64_t offset = number_at(rest, 42, 4);
@@ -129,13 +154,21 @@ class ZipDirectory {
     while (extra.size() >= 4) {
       const uint64_t id = number_at(extra, 0, 2);
       const size_t size = static_cast<size_t>(number_at(extra, 2, 2));
-      if (size > extra.size() - 4) damaged("its directory is malformed");
+      if (size > extra.size() - 4) {
+        damaged("its directory is malformed");
+      }
       std::string_view content = extra.substr(4, size);
       extra.remove_prefix(4 + size);
-      if (id != 1) continue;
+      if (id != 1) {
+        continue;
+      }
       for (uint64_t* field : fields) {
-        if (*field != 0xffffffff) continue;
-        if (content.size() < 8) damaged("its directory is malformed");
+        if (*field != 0xffffffff) {
+          continue;
+        }
+        if (content.size() < 8) {
+          damaged("its directory is malformed");
+        }
         *field = number_at(content, 0, 8);
         content.remove_prefix(8);
       }
@@ -150,8 +183,12 @@ class ZipDirectory {
            path_, quote(full_name));
     }
     const std::string folder = lower_case(full_name.substr(0, slash));
-    if (records.empty()) folder_ = folder;
-    if (folder != folder_) return;
+    if (records.empty()) {
+      folder_ = folder;
+    }
+    if (folder != folder_) {
+      return;
+    }
     const std::string name = full_name.substr(slash + 1);
     const bool fits = offset <= file_size_ && stored_size <= file_size_ - offset &&
                       file_size_ - offset - stored_size >= local_header_size;
@@ -159,10 +196,13 @@ class ZipDirectory {
       damaged(fmt::format("its record {} claims {} bytes that are not in the file", quote(name),
                           std::max(record.size, stored_size)));
     }
-    if (is_marker(name) && record.size > max_marker)
+    if (is_marker(name) && record.size > max_marker) {
       damaged(fmt::format("its record {} is implausibly large", quote(name)));
+    }
     const auto [entry, added] = records.emplace(lower_case(name), record);
-    if (!added) entry->second.repeated = true;
+    if (!added) {
+      entry->second.repeated = true;
+    }
   }
 
   std::ifstream& file_;
@@ -176,18 +216,19 @@ class ZipDirectory {
 
 // Says what a file that does not start as a zip is, as far as its first bytes tell.
 void require_zip(std::ifstream& file, const std::string& path) {
-  std::string start(16, '\0');
+  std::string start(recognised_bytes, '\0');
   file.read(start.data(), static_cast<std::streamsize>(start.size()));
   start.resize(static_cast<size_t>(file.gcount()));
   file.clear();
-  if (start.compare(0, 4, "PK\3\4") == 0) return;
-  // torch.save before 1.6 starts with the pickled number 0x1950a86a20f9469cfc6c.
-  constexpr std::string_view legacy_magic("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 12);
-  if (start.size() >= 14 && start.compare(2, legacy_magic.size(), legacy_magic) == 0) {
+  if (start.compare(0, 4, "PK\3\4") == 0) {
+    return;
+  }
+  if (const auto known = recognise_file(start, checkpoint_file)) {
+    fail(ExitCode::bad_input, "'{}' is not a checkpoint as demask reads it: it is {}", path, *known);
+  }
+  if (start[0] == '\x80') {
     fail(ExitCode::bad_input,
-         "checkpoint '{}' is in the format that torch.save wrote before PyTorch 1.6. Load it and save it again with a "
-         "current "
-         "torch.save.",
+         "'{}' is not a checkpoint: it looks like a pickle, and torch.save writes zip files. Save it with torch.save.",
          path);
   }
   fail(ExitCode::bad_input,
@@ -200,18 +241,26 @@ std::optional<int64_t> extent(const StoredTensor& tensor) {
   int64_t last = tensor.offset;
   for (size_t i = 0; i < tensor.sizes.size(); ++i) {
     int64_t step = 0;
-    if (__builtin_mul_overflow(tensor.sizes[i] - 1, tensor.strides[i], &step)) return std::nullopt;
-    if (__builtin_add_overflow(last, step, &last)) return std::nullopt;
+    if (__builtin_mul_overflow(tensor.sizes[i] - 1, tensor.strides[i], &step)) {
+      return std::nullopt;
+    }
+    if (__builtin_add_overflow(last, step, &last)) {
+      return std::nullopt;
+    }
   }
   int64_t reached = 0;
-  if (__builtin_add_overflow(last, 1, &reached)) return std::nullopt;
+  if (__builtin_add_overflow(last, 1, &reached)) {
+    return std::nullopt;
+  }
   return reached;
 }
 
 std::optional<int64_t> element_count(const StoredTensor& tensor) {
   int64_t count = 1;
   for (const int64_t size : tensor.sizes) {
-    if (__builtin_mul_overflow(count, size, &count)) return std::nullopt;
+    if (__builtin_mul_overflow(count, size, &count)) {
+      return std::nullopt;
+    }
   }
   return count;
 }
@@ -237,15 +286,21 @@ struct Archive::Records {
 
   std::tuple<at::DataPtr, size_t> get(const std::string& name, const std::string& path) const {
     const Record* record = find(name);
-    if (record == nullptr) fail(ExitCode::bad_input, "checkpoint '{}' has no record {}.", path, quote(name));
-    if (record->repeated) fail(ExitCode::bad_input, "checkpoint '{}' holds the record {} twice.", path, quote(name));
+    if (record == nullptr) {
+      fail(ExitCode::bad_input, "checkpoint '{}' has no record {}.", path, quote(name));
+    }
+    if (record->repeated) {
+      fail(ExitCode::bad_input, "checkpoint '{}' holds the record {} twice.", path, quote(name));
+    }
     if (record->compressed) {
       fail(ExitCode::bad_input, "checkpoint '{}': the record {} is compressed; torch.save stores it plain.", path,
            quote(name));
     }
     try {
       auto data = reader->getRecord(name);
-      if (std::get<1>(data) == record->size) return data;
+      if (std::get<1>(data) == record->size) {
+        return data;
+      }
     } catch (const std::exception& error) {
       fail(ExitCode::bad_input, "checkpoint '{}': the record {} cannot be read: {}", path, quote(name),
            short_reason(error));
@@ -293,16 +348,21 @@ void Archive::check(const StoredTensor& tensor, const std::string& name) const {
   const auto refuse = [&](const std::string& why) {
     fail(ExitCode::bad_input, "checkpoint '{}': the tensor {} {}.", path_, quote(name), why);
   };
-  if (tensor.sizes.size() != tensor.strides.size() || has_negative(tensor)) refuse("has a shape that no tensor has");
+  if (tensor.sizes.size() != tensor.strides.size() || has_negative(tensor)) {
+    refuse("has a shape that no tensor has");
+  }
   const Record* record = records_->find("data/" + tensor.storage);
-  if (record == nullptr)
+  if (record == nullptr) {
     return refuse(fmt::format("refers to the storage {}, which is not in the file", quote(tensor.storage)));
+  }
   const auto available = static_cast<int64_t>(record->size / c10::elementSize(tensor.dtype));
   if (tensor.storage_numel > available) {
     refuse(fmt::format("claims a storage of {} elements, but its record holds {}", tensor.storage_numel, available));
   }
   const std::optional<int64_t> count = element_count(tensor);
-  if (count == 0) return;
+  if (count == 0) {
+    return;
+  }
   const std::optional<int64_t> reached = extent(tensor);
   if (!count || !reached || *reached > tensor.storage_numel || *count > tensor.storage_numel) {
     refuse(fmt::format("reaches past the end of its storage of {} elements", tensor.storage_numel));
@@ -312,7 +372,9 @@ void Archive::check(const StoredTensor& tensor, const std::string& name) const {
 at::Tensor Archive::read(const StoredTensor& tensor, const std::string& name) const {
   check(tensor, name);
   const auto options = at::TensorOptions(tensor.dtype);
-  if (element_count(tensor) == 0) return at::empty(tensor.sizes, options);
+  if (element_count(tensor) == 0) {
+    return at::empty(tensor.sizes, options);
+  }
   // from_blob wants a deleter that can be copied; DataPtr cannot.
   auto data = std::make_shared<at::DataPtr>(std::get<0>(records_->get("data/" + tensor.storage, path_)));
   void* const elements = data->get();
@@ -329,7 +391,9 @@ std::string short_reason(const std::exception& error) {
   reason = reason.substr(0, reason.find('\n'));
   if (reason.compare(0, 13, "[enforce fail") == 0 && reason.find("] ") != std::string_view::npos) {
     reason.remove_prefix(reason.find("] ") + 2);
-    while (!reason.empty() && (reason[0] == '.' || reason[0] == ' ')) reason.remove_prefix(1);
+    while (!reason.empty() && (reason[0] == '.' || reason[0] == ' ')) {
+      reason.remove_prefix(1);
+    }
   }
   return std::string(reason.substr(0, 300));
 }

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/input_file.h"
+#include "core/input_file.h"
 
 namespace at {
 class Tensor;  // NOLINT(bugprone-forward-declaration-namespace): LibTorch itself declares another

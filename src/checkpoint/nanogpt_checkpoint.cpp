@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
+#include <vector>
 
 #include "checkpoint/archive.h"
+#include "checkpoint/finite_weights.h"
 #include "checkpoint/pickle.h"
 #include "core/error.h"
+#include "core/text.h"
 
 namespace demask {
 namespace {
@@ -16,87 +20,14 @@ namespace {
 using Kind = PickleValue::Kind;
 using Tensors = std::map<std::string, StoredTensor>;
 
-constexpr std::string_view compiled_prefix = "_orig_mod.";
+// What torch.compile, DataParallel and training code that keeps the model in an attribute put before every name.
+constexpr std::array<std::string_view, 3> wrapper_prefixes = {"_orig_mod.", "module.", "model."};
 constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2";
 constexpr std::string_view rebuild_parameter = "torch._utils._rebuild_parameter";
-constexpr const char* token_embedding = "transformer.wte.weight";
-constexpr const char* head = "lm_head.weight";
-
-// Above any real model; their products stay far below 2^63.
-constexpr int64_t max_layers = 4096;
-constexpr int64_t max_width = int64_t{1} << 20;
-constexpr int64_t max_length = int64_t{1} << 24;
 
 // One text or tuple of a pickle may be shared by every tensor in it, so what is copied from it is kept short.
 constexpr size_t max_dimensions = 8;
 constexpr size_t max_key_length = 100;
-
-bool ends_with(std::string_view text, std::string_view ending) {
-  return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
-}
-
-// --- model_args ---
-
-class ModelArgsReader {
- public:
-  ModelArgsReader(const PickleValue& dict, const std::string& path) : dict_(dict), path_(path) {}
-
-  ModelArgs read() const {
-    ModelArgs args;
-    args.n_layer = size("n_layer", max_layers);
-    args.n_head = size("n_head", max_width);
-    args.n_embd = size("n_embd", max_width);
-    args.block_size = size("block_size", max_length);
-    args.vocab_size = size("vocab_size", max_length);
-    args.bias = flag("bias", true);  // as in nanoGPT's GPTConfig
-    args.bidirectional = choice("attention_type", "causal", "bidirectional");
-    args.rotary = choice("position_encoding", "absolute", "rotary");
-    args.binary_classification = flag("binary_classification", false);
-    if (args.n_embd % args.n_head != 0) {
-      refuse(fmt::format("n_embd = {} is not a multiple of n_head = {}", args.n_embd, args.n_head));
-    }
-    if (args.rotary && args.n_embd / args.n_head % 2 != 0) {
-      refuse(
-          fmt::format("rotary positions need an even head size, not n_embd / n_head = {}", args.n_embd / args.n_head));
-    }
-    return args;
-  }
-
- private:
-  [[noreturn]] void refuse(const std::string& why) const {
-    fail(ExitCode::bad_input, "checkpoint '{}', model_args: {}.", path_, why);
-  }
-
-  int64_t size(const char* key, int64_t largest) const {
-    const PickleValue* value = find(dict_, key);
-    if (value == nullptr) refuse(fmt::format("'{}' is missing (keys found: {})", key, list_keys(dict_)));
-    if (value->kind != Kind::integer || value->integer < 1 || value->integer > largest) {
-      refuse(fmt::format("'{}' is {}; expected an integer from 1 to {}", key, describe(*value), largest));
-    }
-    return value->integer;
-  }
-
-  bool flag(const char* key, bool missing) const {
-    const PickleValue* value = find(dict_, key);
-    if (value == nullptr) return missing;
-    const bool is_flag = value->kind == Kind::boolean || (value->kind == Kind::integer && (value->integer | 1) == 1);
-    if (!is_flag) refuse(fmt::format("'{}' is {}; expected True or False", key, describe(*value)));
-    return value->integer != 0;
-  }
-
-  // False for `usual` or a missing key, true for `other`.
-  bool choice(const char* key, const char* usual, const char* other) const {
-    const PickleValue* value = find(dict_, key);
-    if (value == nullptr) return false;
-    if (value->kind != Kind::text || (value->text != usual && value->text != other)) {
-      refuse(fmt::format("'{}' is {}; expected '{}' or '{}'", key, describe(*value), usual, other));
-    }
-    return value->text == other;
-  }
-
-  const PickleValue& dict_;
-  const std::string& path_;
-};
 
 // --- tensors as the pickle describes them ---
 
@@ -105,7 +36,9 @@ class TensorReader {
   TensorReader(const std::string& path, const std::string& name) : path_(path), name_(name) {}
 
   StoredTensor read(const PickleValue& value) const {
-    if (is_call_of(value, rebuild_parameter, 1)) return read_tensor(*value.items[1]);
+    if (is_call_of(value, rebuild_parameter, 1)) {
+      return read_tensor(*value.items[1]);
+    }
     return read_tensor(value);
   }
 
@@ -116,7 +49,9 @@ class TensorReader {
 
   // _rebuild_tensor_v2(storage, storage_offset, size, stride, ...)
   StoredTensor read_tensor(const PickleValue& value) const {
-    if (!is_call_of(value, rebuild_tensor, 4)) refuse(fmt::format("is {}; expected a tensor", describe(value)));
+    if (!is_call_of(value, rebuild_tensor, 4)) {
+      refuse(fmt::format("is {}; expected a tensor", describe(value)));
+    }
     StoredTensor tensor;
     read_storage(*value.items[1], tensor);
     tensor.offset = integer(*value.items[2]);
@@ -131,30 +66,48 @@ class TensorReader {
     const bool understood = id != nullptr && id->kind == Kind::tuple && id->items.size() == 5 &&
                             id->items[1]->kind == Kind::global && id->items[2]->kind == Kind::text &&
                             id->items[2]->text.size() <= max_key_length;
-    if (!understood) refuse("has a storage that torch.save did not write");
+    if (!understood) {
+      refuse("has a storage that torch.save did not write");
+    }
     tensor.dtype = dtype(id->items[1]->text);
     tensor.storage = id->items[2]->text;
     tensor.storage_numel = integer(*id->items[4]);
   }
 
   at::ScalarType dtype(const std::string& storage_type) const {
-    if (storage_type == "torch.FloatStorage") return at::kFloat;
-    if (storage_type == "torch.HalfStorage") return at::kHalf;
-    if (storage_type == "torch.BFloat16Storage") return at::kBFloat16;
-    if (storage_type == "torch.DoubleStorage") return at::kDouble;
+    if (storage_type == "torch.FloatStorage") {
+      return at::kFloat;
+    }
+    if (storage_type == "torch.HalfStorage") {
+      return at::kHalf;
+    }
+    if (storage_type == "torch.BFloat16Storage") {
+      return at::kBFloat16;
+    }
+    if (storage_type == "torch.DoubleStorage") {
+      return at::kDouble;
+    }
     refuse(fmt::format("is stored as {}; expected float32, float16, bfloat16 or float64", quote(storage_type)));
   }
 
   int64_t integer(const PickleValue& value) const {
-    if (value.kind != Kind::integer) refuse(fmt::format("has {} where an integer belongs", describe(value)));
+    if (value.kind != Kind::integer) {
+      refuse(fmt::format("has {} where an integer belongs", describe(value)));
+    }
     return value.integer;
   }
 
   std::vector<int64_t> integers(const PickleValue& value) const {
-    if (value.kind != Kind::tuple) refuse(fmt::format("has {} where a tuple belongs", describe(value)));
-    if (value.items.size() > max_dimensions) refuse(fmt::format("has {} dimensions", value.items.size()));
+    if (value.kind != Kind::tuple) {
+      refuse(fmt::format("has {} where a tuple belongs", describe(value)));
+    }
+    if (value.items.size() > max_dimensions) {
+      refuse(fmt::format("has {} dimensions", value.items.size()));
+    }
     std::vector<int64_t> numbers;
-    for (const PickleValue* item : value.items) numbers.push_back(integer(*item));
+    for (const PickleValue* item : value.items) {
+      numbers.push_back(integer(*item));
+    }
     return numbers;
   }
 
@@ -162,19 +115,61 @@ class TensorReader {
   const std::string& name_;
 };
 
-// Every tensor of the state dict but the causal-mask buffers, by its name without the prefix of compiled models.
-Tensors read_state_dict(const PickleValue& state_dict, const std::string& path) {
-  Tensors tensors;
+// torch.optim.swa_utils.AveragedModel counts its updates beside the model.
+bool is_counter(std::string_view key) {
+  return key == "n_averaged";
+}
+
+// A name, and what the state dict has under it; both belong to the pickle.
+using Entry = std::pair<std::string_view, const PickleValue*>;
+
+std::vector<Entry> entries_of(const PickleValue& state_dict, const std::string& path) {
+  std::vector<Entry> entries;
   for (size_t i = 0; i + 1 < state_dict.items.size(); i += 2) {
     const PickleValue& key = *state_dict.items[i];
-    if (key.kind != Kind::text)
+    if (key.kind != Kind::text) {
       fail(ExitCode::bad_input, "checkpoint '{}': 'model' has {} for a tensor name.", path, describe(key));
-    std::string name = key.text;
-    if (name.compare(0, compiled_prefix.size(), compiled_prefix) == 0) name.erase(0, compiled_prefix.size());
+    }
+    if (!is_counter(key.text)) {
+      entries.emplace_back(key.text, state_dict.items[i + 1]);
+    }
+  }
+  return entries;
+}
+
+// Strips the prefixes of wrappers, in any mix, as far as all names have them.
+void strip_wrappers(std::vector<Entry>& entries) {
+  const auto all_have = [&](std::string_view prefix) {
+    return !entries.empty() && std::all_of(entries.begin(), entries.end(), [&](const Entry& entry) {
+      return entry.first.substr(0, prefix.size()) == prefix;
+    });
+  };
+  for (;;) {
+    const auto prefix = std::find_if(wrapper_prefixes.begin(), wrapper_prefixes.end(), all_have);
+    if (prefix == wrapper_prefixes.end()) {
+      return;
+    }
+    for (Entry& entry : entries) {
+      entry.first.remove_prefix(prefix->size());
+    }
+  }
+}
+
+// Every tensor of the state dict but the causal-mask buffers, by its name without the prefixes of wrappers.
+Tensors read_state_dict(const PickleValue& state_dict, const std::string& path) {
+  Tensors tensors;
+  std::vector<Entry> entries = entries_of(state_dict, path);
+  strip_wrappers(entries);
+  for (const auto& [key, value] : entries) {
     // transformer.h.0.attn.bias is the mask; attn.c_attn.bias and attn.c_proj.bias are parameters.
-    if (ends_with(name, ".attn.bias")) continue;
-    const bool added = tensors.emplace(name, TensorReader(path, name).read(*state_dict.items[i + 1])).second;
-    if (!added) fail(ExitCode::bad_input, "checkpoint '{}' holds the tensor {} twice.", path, quote(name));
+    if (ends_with(key, ".attn.bias") || ends_with(key, ".attn.masked_bias")) {
+      continue;
+    }
+    const std::string name(key);
+    const bool added = tensors.emplace(name, TensorReader(path, name).read(*value)).second;
+    if (!added) {
+      fail(ExitCode::bad_input, "checkpoint '{}' holds the tensor {} twice.", path, quote(name));
+    }
   }
   return tensors;
 }
@@ -186,11 +181,17 @@ bool same_place(const StoredTensor& a, const StoredTensor& b) {
 
 // A head that is the token embedding, left out of the file or stored as the same memory, is dropped from `tensors`.
 bool drop_tied_head(const ModelArgs& args, Tensors& tensors) {
-  if (args.binary_classification) return false;
-  const auto stored_head = tensors.find(head);
-  if (stored_head == tensors.end()) return true;
-  const auto embedding = tensors.find(token_embedding);
-  if (embedding == tensors.end() || !same_place(stored_head->second, embedding->second)) return false;
+  if (args.binary_classification) {
+    return false;
+  }
+  const auto stored_head = tensors.find(head_name);
+  if (stored_head == tensors.end()) {
+    return true;
+  }
+  const auto embedding = tensors.find(token_embedding_name);
+  if (embedding == tensors.end() || !same_place(stored_head->second, embedding->second)) {
+    return false;
+  }
   tensors.erase(stored_head);
   return true;
 }
@@ -202,12 +203,16 @@ class Complaints {
   explicit Complaints(const char* what) : what_(what) {}
 
   void add(const std::string& item) {
-    if (++count_ <= shown) items_ += (items_.empty() ? "" : ", ") + item;
+    if (++count_ <= shown) {
+      items_ += (items_.empty() ? "" : ", ") + item;
+    }
   }
 
   // " Missing: a, b and 3 more." or nothing.
   std::string text() const {
-    if (count_ == 0) return "";
+    if (count_ == 0) {
+      return "";
+    }
     return count_ <= shown ? fmt::format(" {}: {}.", what_, items_)
                            : fmt::format(" {}: {} and {} more.", what_, items_, count_ - shown);
   }
@@ -227,7 +232,9 @@ void compare_with_architecture(const ModelArgs& args, const Tensors& tensors, co
   std::map<std::string_view, const std::vector<int64_t>*> shapes;
   for (const auto& [name, shape] : expected) {
     shapes.emplace(name, &shape);
-    if (tensors.count(name) == 0) missing.add(name);
+    if (tensors.count(name) == 0) {
+      missing.add(name);
+    }
   }
   for (const auto& [name, tensor] : tensors) {
     const auto shape = shapes.find(name);
@@ -239,8 +246,9 @@ void compare_with_architecture(const ModelArgs& args, const Tensors& tensors, co
     }
   }
   const std::string complaints = missing.text() + unexpected.text() + misshapen.text();
-  if (!complaints.empty())
+  if (!complaints.empty()) {
     fail(ExitCode::bad_input, "checkpoint '{}': its tensors do not fit its model_args.{}", path, complaints);
+  }
 }
 
 // --- the checkpoint ---
@@ -262,41 +270,17 @@ const PickleValue& required_dict(const PickleValue& checkpoint, const char* key,
 
 std::optional<std::string> read_dataset(const PickleValue& checkpoint) {
   const PickleValue* config = find(checkpoint, "config");
-  if (config == nullptr || config->kind != Kind::dict) return std::nullopt;
+  if (config == nullptr || config->kind != Kind::dict) {
+    return std::nullopt;
+  }
   const PickleValue* dataset = find(*config, "dataset");
-  if (dataset == nullptr || dataset->kind != Kind::text) return std::nullopt;
+  if (dataset == nullptr || dataset->kind != Kind::text) {
+    return std::nullopt;
+  }
   return dataset->text;
 }
 
 }  // namespace
-
-std::vector<std::pair<std::string, std::vector<int64_t>>> expected_parameters(const ModelArgs& args) {
-  std::vector<std::pair<std::string, std::vector<int64_t>>> parameters;
-  const int64_t width = args.n_embd;
-  const auto norm = [&](const std::string& name) {
-    parameters.push_back({name + ".weight", {width}});
-    if (args.bias) parameters.push_back({name + ".bias", {width}});
-  };
-  const auto linear = [&](const std::string& name, int64_t outputs, int64_t inputs) {
-    parameters.push_back({name + ".weight", {outputs, inputs}});
-    if (args.bias) parameters.push_back({name + ".bias", {outputs}});
-  };
-
-  parameters.push_back({token_embedding, {args.vocab_size, width}});
-  if (!args.rotary) parameters.push_back({"transformer.wpe.weight", {args.block_size, width}});
-  for (int64_t layer = 0; layer < args.n_layer; ++layer) {
-    const std::string block = fmt::format("transformer.h.{}.", layer);
-    norm(block + "ln_1");
-    linear(block + "attn.c_attn", 3 * width, width);
-    linear(block + "attn.c_proj", width, width);
-    norm(block + "ln_2");
-    linear(block + "mlp.c_fc", 4 * width, width);
-    linear(block + "mlp.c_proj", width, 4 * width);
-  }
-  norm("transformer.ln_f");
-  if (!args.tied_head) parameters.push_back({head, {args.output_size(), width}});
-  return parameters;
-}
 
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
   const Archive archive(path);
@@ -312,16 +296,20 @@ NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const Paramet
 
   NanoGptCheckpoint checkpoint;
   const PickleValue& state_dict = required_dict(root, "model", path);
-  checkpoint.args = ModelArgsReader(required_dict(root, "model_args", path), path).read();
+  checkpoint.args = read_model_args(required_dict(root, "model_args", path), path);
   checkpoint.dataset = read_dataset(root);
 
   Tensors tensors = read_state_dict(state_dict, path);
   checkpoint.args.tied_head = drop_tied_head(checkpoint.args, tensors);
   compare_with_architecture(checkpoint.args, tensors, path);
-  for (const auto& [name, tensor] : tensors) archive.check(tensor, name);
   for (const auto& [name, tensor] : tensors) {
-    at::Tensor parameter = archive.read(tensor, name);
-    checkpoint.parameters.emplace(name, convert ? convert(std::move(parameter)) : std::move(parameter));
+    archive.check(tensor, name);
+  }
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor parameter = archive.read(tensor, name);
+    at::Tensor converted = convert ? convert(parameter) : parameter;
+    check_finite(converted, parameter, fmt::format("checkpoint '{}': the weight {}", path, quote(name)));
+    checkpoint.parameters.emplace(name, std::move(converted));
   }
   return checkpoint;
 }

@@ -11,23 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/model_args.h"
+
 namespace demask {
-
-// The architecture, with nanoGPT's names and defaults.
-struct ModelArgs {
-  int64_t n_layer = 0;
-  int64_t n_head = 0;
-  int64_t n_embd = 0;
-  int64_t block_size = 0;
-  int64_t vocab_size = 0;
-  bool bias = false;
-  bool bidirectional = false;          // attention_type == 'bidirectional'; missing is causal
-  bool rotary = false;                 // position_encoding == 'rotary'; missing is absolute
-  bool binary_classification = false;  // lm_head gives two classes
-  bool tied_head = false;              // no lm_head.weight of its own in the checkpoint
-
-  int64_t output_size() const { return binary_classification ? 2 : vocab_size; }
-};
 
 struct NanoGptCheckpoint {
   ModelArgs args;
@@ -35,9 +21,6 @@ struct NanoGptCheckpoint {
       parameters;                      // state-dict name, prefix stripped, to tensor on the CPU, in the file's dtype
   std::optional<std::string> dataset;  // config['dataset']
 };
-
-// The state-dict names and shapes that a model of this architecture has; lm_head.weight is left out when tied_head.
-std::vector<std::pair<std::string, std::vector<int64_t>>> expected_parameters(const ModelArgs& args);
 
 // Turns each tensor, as it is read, into what the caller keeps (another dtype or device).
 using ParameterConversion = std::function<at::Tensor(at::Tensor)>;

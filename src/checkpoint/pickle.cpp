@@ -7,7 +7,9 @@
 #include <unordered_map>
 #include <utility>
 
+#include "checkpoint/numpy_scalar.h"
 #include "core/error.h"
+#include "core/text.h"
 
 namespace demask {
 namespace {
@@ -82,15 +84,21 @@ class Unpickler {
       : bytes_(bytes), source_(source), values_(values) {}
 
   const PickleValue* run() {
-    if (bytes_.size() > max_input_bytes) malformed("it is larger than the {} bytes allowed", max_input_bytes);
+    if (bytes_.size() > max_input_bytes) {
+      malformed("it is larger than the {} bytes allowed", max_input_bytes);
+    }
     read_protocol();
     for (;;) {
       opcode_ = static_cast<unsigned char>(take(1)[0]);
-      if (opcode_ == STOP) return pop();
+      if (opcode_ == STOP) {
+        return pop();
+      }
       if (!read_scalar() && !read_container() && !read_object() && !read_stack_or_memo()) {
         malformed("opcode {:#04x} is not one that Python writes with protocols 2 to 5", opcode_);
       }
-      if (stack_.size() + marks_.size() > max_stack) malformed("more than {} values wait on its stack", max_stack);
+      if (stack_.size() + marks_.size() > max_stack) {
+        malformed("more than {} values wait on its stack", max_stack);
+      }
     }
   }
 
@@ -105,7 +113,9 @@ class Unpickler {
 
   std::string_view take(uint64_t count) {
     const size_t left = bytes_.size() - position_;
-    if (count > left) malformed("it ends too early ({} bytes needed, {} left)", count, left);
+    if (count > left) {
+      malformed("it ends too early ({} bytes needed, {} left)", count, left);
+    }
     const std::string_view taken = bytes_.substr(position_, static_cast<size_t>(count));
     position_ += static_cast<size_t>(count);
     return taken;
@@ -113,7 +123,9 @@ class Unpickler {
 
   uint64_t little_endian(std::string_view bytes) const {
     uint64_t number = 0;
-    for (size_t i = bytes.size(); i-- > 0;) number = number << 8 | static_cast<unsigned char>(bytes[i]);
+    for (size_t i = bytes.size(); i-- > 0;) {
+      number = number << 8 | static_cast<unsigned char>(bytes[i]);
+    }
     return number;
   }
 
@@ -121,7 +133,9 @@ class Unpickler {
 
   std::string_view line() {
     const size_t end = bytes_.find('\n', position_);
-    if (end == std::string_view::npos) malformed("a name has no end");
+    if (end == std::string_view::npos) {
+      malformed("a name has no end");
+    }
     const std::string_view text = take(end - position_);
     take(1);
     return text;
@@ -133,14 +147,18 @@ class Unpickler {
     }
     position_ = 2;
     const int protocol = static_cast<unsigned char>(bytes_[1]);
-    if (protocol < 2 || protocol > 5) malformed("protocol {} is not one of 2 to 5", protocol);
+    if (protocol < 2 || protocol > 5) {
+      malformed("protocol {} is not one of 2 to 5", protocol);
+    }
   }
 
   // --- values ---
 
   void spend(size_t count) {
     spent_ += count;
-    if (spent_ > max_values) malformed("it holds more than {} values", max_values);
+    if (spent_ > max_values) {
+      malformed("it holds more than {} values", max_values);
+    }
   }
 
   PickleValue& push(Kind kind) {
@@ -166,13 +184,17 @@ class Unpickler {
     }
     uint64_t number = little_endian(digits);
     const bool negative = width > 0 && (digits.back() & 0x80) != 0;
-    if (negative && width < 8) number |= ~uint64_t{0} << (8 * width);
+    if (negative && width < 8) {
+      number |= ~uint64_t{0} << (8 * width);
+    }
     push_integer(static_cast<int64_t>(number));
   }
 
   void push_real() {
     uint64_t bits = 0;
-    for (const char byte : take(8)) bits = bits << 8 | static_cast<unsigned char>(byte);
+    for (const char byte : take(8)) {
+      bits = bits << 8 | static_cast<unsigned char>(byte);
+    }
     double number = 0.0;
     static_assert(sizeof number == sizeof bits);
     std::memcpy(&number, &bits, sizeof number);
@@ -184,7 +206,9 @@ class Unpickler {
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
 
   PickleValue* top() const {
-    if (stack_.size() <= floor()) malformed("opcode {:#04x} finds an empty stack", opcode_);
+    if (stack_.size() <= floor()) {
+      malformed("opcode {:#04x} finds an empty stack", opcode_);
+    }
     return stack_.back();
   }
 
@@ -195,7 +219,9 @@ class Unpickler {
   }
 
   std::vector<PickleValue*> pop_to_mark() {
-    if (marks_.empty()) malformed("opcode {:#04x} finds no mark", opcode_);
+    if (marks_.empty()) {
+      malformed("opcode {:#04x} finds no mark", opcode_);
+    }
     const auto begin = stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back());
     std::vector<PickleValue*> values(begin, stack_.end());
     stack_.erase(begin, stack_.end());
@@ -205,7 +231,9 @@ class Unpickler {
 
   std::vector<PickleValue*> pop_values(size_t count) {
     std::vector<PickleValue*> values(count);
-    for (size_t i = count; i-- > 0;) values[i] = pop();
+    for (size_t i = count; i-- > 0;) {
+      values[i] = pop();
+    }
     return values;
   }
 
@@ -213,33 +241,55 @@ class Unpickler {
     spend(1);
     parent.items.push_back(child);
     parent.depth = std::max(parent.depth, child->depth + 1);
-    if (parent.depth > max_depth) malformed("its values nest more than {} deep", max_depth);
+    if (parent.depth > max_depth) {
+      malformed("its values nest more than {} deep", max_depth);
+    }
   }
 
   void push_sequence(Kind kind, const std::vector<PickleValue*>& items) {
     PickleValue& sequence = push(kind);
-    for (const PickleValue* item : items) attach(sequence, item);
+    for (const PickleValue* item : items) {
+      attach(sequence, item);
+    }
   }
 
   // Adds to the container on top of the stack; a call result takes anything, and it is dropped.
   void extend(Kind kind, const std::vector<PickleValue*>& items) {
     PickleValue& container = *top();
-    if (container.kind == Kind::call) return;
-    if (container.kind != kind) malformed("opcode {:#04x} cannot add to {}", opcode_, describe(container));
-    if (kind == Kind::dict && items.size() % 2 != 0) malformed("a dict is given a key without a value");
-    for (const PickleValue* item : items) attach(container, item);
+    if (container.kind == Kind::call) {
+      return;
+    }
+    if (container.kind != kind) {
+      malformed("opcode {:#04x} cannot add to {}", opcode_, describe(container));
+    }
+    if (kind == Kind::dict && items.size() % 2 != 0) {
+      malformed("a dict is given a key without a value");
+    }
+    for (const PickleValue* item : items) {
+      attach(container, item);
+    }
   }
 
   void call(const PickleValue* callee, const PickleValue* arguments) {
-    if (arguments->kind != Kind::tuple)
+    if (arguments->kind != Kind::tuple) {
       malformed("a call is given {} for arguments, not a tuple", describe(*arguments));
+    }
     if (callee->kind == Kind::global && callee->text == "collections.OrderedDict" && arguments->items.empty()) {
       push(Kind::dict);
       return;
     }
     PickleValue& result = push(Kind::call);
+    const bool is_scalar = callee->kind == Kind::global && makes_numpy_scalar(callee->text) &&
+                           arguments->items.size() == 2 &&
+                           read_numpy_scalar(*arguments->items[0], *arguments->items[1], result);
+    if (is_scalar) {
+      spend(result.text.size() / sizeof(PickleValue));  // a copy, as of names
+      return;
+    }
     attach(result, callee);
-    for (const PickleValue* argument : arguments->items) attach(result, argument);
+    for (const PickleValue* argument : arguments->items) {
+      attach(result, argument);
+    }
   }
 
   void push_global(std::string_view module, std::string_view name) {
@@ -254,7 +304,9 @@ class Unpickler {
 
   void recall(uint64_t index) {
     const auto entry = memo_.find(index);
-    if (entry == memo_.end()) malformed("it refers to memo entry {}, which is not there", index);
+    if (entry == memo_.end()) {
+      malformed("it refers to memo entry {}, which is not there", index);
+    }
     stack_.push_back(entry->second);
   }
 
@@ -373,7 +425,9 @@ class Unpickler {
       }
       case STACK_GLOBAL: {
         const std::vector<PickleValue*> names = pop_values(2);
-        if (names[0]->kind != Kind::text || names[1]->kind != Kind::text) malformed("a name is not a string");
+        if (names[0]->kind != Kind::text || names[1]->kind != Kind::text) {
+          malformed("a name is not a string");
+        }
         push_global(names[0]->text, names[1]->text);
         return true;
       }
@@ -389,10 +443,14 @@ class Unpickler {
         call(parts[0], parts[1]);
         return true;
       }
-      case BUILD:  // attributes of an object: nothing that is read has any
-        pop();
-        top();
+      case BUILD: {
+        // Attributes of an object. Nothing that is read has any, but for a dtype, whose state says its byte order.
+        const PickleValue* state = pop();
+        if (PickleValue* object = top(); is_numpy_dtype(*object)) {
+          attach(*object, state);
+        }
         return true;
+      }
       case BINPERSID:
         push_sequence(Kind::persistent_id, pop_values(1));
         return true;
@@ -435,7 +493,9 @@ class Unpickler {
         recall(unsigned_number(4));
         return true;
       case FRAME:  // only tells a stream how much to buffer
-        if (unsigned_number(8) > bytes_.size() - position_) malformed("a frame is longer than what follows");
+        if (unsigned_number(8) > bytes_.size() - position_) {
+          malformed("a frame is longer than what follows");
+        }
         return true;
       default:
         return false;
@@ -460,7 +520,9 @@ Pickle::Pickle(std::string_view bytes, const std::string& source) : root_(Unpick
 const PickleValue* find(const PickleValue& dict, std::string_view key) {
   for (size_t i = dict.items.size(); i >= 2; i -= 2) {
     const PickleValue& candidate = *dict.items[i - 2];
-    if (candidate.kind == Kind::text && candidate.text == key) return dict.items[i - 1];
+    if (candidate.kind == Kind::text && candidate.text == key) {
+      return dict.items[i - 1];
+    }
   }
   return nullptr;
 }
@@ -469,7 +531,9 @@ std::string list_keys(const PickleValue& dict) {
   constexpr size_t shown = 12;
   std::string keys;
   for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
-    if (i / 2 == shown) return fmt::format("{} and {} more", keys, dict.items.size() / 2 - shown);
+    if (i / 2 == shown) {
+      return fmt::format("{} and {} more", keys, dict.items.size() / 2 - shown);
+    }
     const PickleValue& key = *dict.items[i];
     keys += fmt::format("{}{}", keys.empty() ? "" : ", ", key.kind == Kind::text ? quote(key.text) : describe(key));
   }
@@ -513,28 +577,11 @@ std::string describe(const PickleValue& value) {
       break;
   }
   const PickleValue* callee = &value;
-  for (int level = 0; callee->kind == Kind::call && level < max_depth; ++level) callee = callee->items[0];
+  for (int level = 0; callee->kind == Kind::call && level < max_depth; ++level) {
+    callee = callee->items[0];
+  }
   return fmt::format("a call of {}, which demask does not run",
                      callee->kind == Kind::global ? quote(callee->text) : "an object");
-}
-
-std::string quote(std::string_view text) {
-  constexpr size_t longest = 100;
-  size_t length = std::min(longest, text.size());
-  const auto continues = [&](size_t i) {
-    return i < text.size() && (static_cast<unsigned char>(text[i]) & 0xc0) == 0x80;
-  };
-  while (length > 0 && continues(length)) --length;  // between characters of UTF-8
-  std::string shown = "'";
-  for (const char character : text.substr(0, length)) {
-    const auto byte = static_cast<unsigned char>(character);
-    if (byte < 0x20 || byte == 0x7f) {
-      shown += fmt::format("\\x{:02x}", byte);
-    } else {
-      shown += character;
-    }
-  }
-  return shown + (length < text.size() ? "...'" : "'");
 }
 
 }  // namespace demask

@@ -40,7 +40,8 @@ struct PickleValue {
 
 class Pickle {
  public:
-  // Reads one pickle; `source` names it in messages. collections.OrderedDict() is read as a dict.
+  // Reads one pickle; `source` names it in messages. collections.OrderedDict() is read as a dict, and NumPy's scalars
+  // as the booleans, numbers and texts that they are.
   // Throws Error(bad_input) where the pickle is malformed, of protocol 0 or 1, or beyond the bounds in pickle.cpp.
   Pickle(std::string_view bytes, const std::string& source);
   Pickle(const Pickle&) = delete;
@@ -64,8 +65,5 @@ bool is_call_of(const PickleValue& value, std::string_view global, size_t argume
 
 // What a value is, for messages: "the integer 3", "a list", "a call of 'posix.system', which demask does not run".
 std::string describe(const PickleValue& value);
-
-// Text from a file as it may be shown: quoted, control characters escaped, shortened.
-std::string quote(std::string_view text);
 
 }  // namespace demask

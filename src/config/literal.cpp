@@ -7,6 +7,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/utf8.h"
+
 namespace demask {
 namespace {
 
@@ -268,23 +270,7 @@ class Parser {
     if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
       stop_at(start, "this escape is no Unicode character");
     }
-    const auto byte = [&out](uint32_t bits) { out += static_cast<char>(bits); };
-    const auto continuation = [&](int shift) { byte(0x80U | ((code >> shift) & 0x3FU)); };
-    if (code < 0x80) {
-      byte(code);
-    } else if (code < 0x800) {
-      byte(0xC0U | (code >> 6));
-      continuation(0);
-    } else if (code < 0x10000) {
-      byte(0xE0U | (code >> 12));
-      continuation(6);
-      continuation(0);
-    } else {
-      byte(0xF0U | (code >> 18));
-      continuation(12);
-      continuation(6);
-      continuation(0);
-    }
+    out += encode_utf8(code);
   }
 
   Literal number() {

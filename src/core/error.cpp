@@ -1,7 +1,11 @@
 #include "core/error.h"
 
+#include "core/text.h"
+
 namespace demask {
 
-Error::Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+void throw_error(ExitCode code, const std::string& message) {
+  throw Error(code, printable_lines(message));
+}
 
 }  // namespace demask

@@ -1,8 +1,8 @@
 #include "kernels/cpu.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/TensorIterator.h>
+
+#include "kernels/threads.h"
 
 namespace demask::kernels::cpu {
 namespace {
@@ -51,7 +51,7 @@ void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilo
     isa.product(arguments);
     return;
   }
-  run_tasks(arguments.last_panel, [&](int64_t first, int64_t last) {
+  run_tasks(arguments.last_panel, [&](int64_t first, int64_t last, int64_t /*thread*/) {
     ProductArguments part = arguments;
     part.first_panel = first;
     part.last_panel = last;
@@ -59,21 +59,8 @@ void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilo
   });
 }
 
-// Through LibTorch's own loop over elements, so that the threads are those of the OpenMP it was built with, whichever
-// that is: at::parallel_for would be compiled into demask with ours, or with none.
-void run_tasks(int64_t tasks, const std::function<void(int64_t first, int64_t last)>& work) {
-  if (tasks <= 1 || at::in_parallel_region() || at::get_num_threads() == 1) {
-    if (tasks > 0) {
-      work(0, tasks);
-    }
-    return;
-  }
-  const at::Tensor numbers = at::empty({tasks}, at::kByte);
-  const char* const start = static_cast<const char*>(numbers.data_ptr());
-  at::TensorIterator each = at::TensorIterator::borrowing_nullary_op(numbers);
-  each.for_each(
-      [&](char** data, const int64_t* /*strides*/, int64_t count) { work(data[0] - start, data[0] - start + count); },
-      /*grain_size=*/1);
+void run_tasks(int64_t tasks, const ThreadPool::Work& work) {
+  shared_pool().run(tasks, work);
 }
 
 }  // namespace demask::kernels::cpu

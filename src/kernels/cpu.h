@@ -5,9 +5,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 
 #include "kernels/cpu_isa.h"
+#include "kernels/thread_pool.h"
 
 namespace demask::kernels::cpu {
 
@@ -33,11 +33,10 @@ struct Rows {
 };
 
 // a [count, inner] through a linear layer into out [count, outputs], out_stride apart. Outside of run_tasks the layer's
-// panels are shared among LibTorch's threads.
+// panels are shared among the threads.
 void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilogue, void* out, int64_t out_stride);
 
-// Calls work(first, last) for consecutive ranges that make up 0 .. tasks-1, at most one a thread, on LibTorch's
-// threads, which at::get_thread_num() numbers from 0. Inside another run_tasks: all at once, here.
-void run_tasks(int64_t tasks, const std::function<void(int64_t first, int64_t last)>& work);
+// shared_pool().run(): calls work(first, last, thread) for ranges that make up 0 .. tasks-1, on thread_count() threads.
+void run_tasks(int64_t tasks, const ThreadPool::Work& work);
 
 }  // namespace demask::kernels::cpu

@@ -16,7 +16,9 @@ using Element = uint16_t;
 inline uint16_t to_element(float x) {
   uint32_t bits = 0;
   std::memcpy(&bits, &x, sizeof bits);
-  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return 0x7FC0;
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) {
+    return 0x7FC0;
+  }
   return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
 }
 
@@ -34,7 +36,9 @@ struct Tile {
   static inline __attribute__((always_inline)) void multiply(const uint16_t* a, int64_t a_stride, const uint16_t* panel,
                                                              int64_t inner, Lanes (&sums)[count][2]) {
     DEMASK_UNROLL
-    for (unsigned row = 0; row < count; ++row) sums[row][0] = sums[row][1] = splat(0.0F);
+    for (unsigned row = 0; row < count; ++row) {
+      sums[row][0] = sums[row][1] = splat(0.0F);
+    }
     for (int64_t k = 0; k < inner; k += pair, panel += 4 * Lanes::width) {
       const __m512bh first = pairs(panel), second = pairs(panel + 2 * Lanes::width);
       DEMASK_UNROLL

@@ -59,7 +59,9 @@ inline void store_row(Lanes first, Lanes second, T* out, int64_t valid) {
     alignas(64) T all[panel_columns];
     store(all, first);
     store(all + Lanes::width, second);
-    for (int64_t i = 0; i < valid; ++i) out[i] = all[i];
+    for (int64_t i = 0; i < valid; ++i) {
+      out[i] = all[i];
+    }
   }
 }
 
@@ -69,7 +71,9 @@ inline void run_tile(const Element* a, int64_t a_stride, const Element* panel, i
   Lanes sums[rows][2];
   Tile::multiply<rows>(a, a_stride, panel, inner, sums);
   DEMASK_UNROLL
-  for (unsigned row = 0; row < rows; ++row) finish(row, sums[row][0], sums[row][1]);
+  for (unsigned row = 0; row < rows; ++row) {
+    finish(row, sums[row][0], sums[row][1]);
+  }
 }
 
 // As many rows as there are, up to a full tile; finish gets the row's number from the first one on.
@@ -133,7 +137,9 @@ void product(const ProductArguments& x) {
           alignas(64) float sums[panel_columns];
           store(sums, first);
           store(sums + Lanes::width, second);
-          for (int64_t i = 0; i < valid; ++i) out[i] += sums[i];
+          for (int64_t i = 0; i < valid; ++i) {
+            out[i] += sums[i];
+          }
         }
       });
   }
@@ -163,9 +169,13 @@ void norm(const float* x, const float* weight, const float* bias, int64_t rows, 
   for (int64_t row = 0; row < rows; ++row, x += width) {
     Element* normed = static_cast<Element*>(out) + row * out_stride;
     Lanes sums = splat(0.0F);
-    for (int64_t i = 0; i < whole; i += Lanes::width) sums = sums + load(x + i);
+    for (int64_t i = 0; i < whole; i += Lanes::width) {
+      sums = sums + load(x + i);
+    }
     float sum = total(sums);
-    for (int64_t i = whole; i < width; ++i) sum += x[i];
+    for (int64_t i = whole; i < width; ++i) {
+      sum += x[i];
+    }
     const float mean = sum / static_cast<float>(width);
     Lanes squares = splat(0.0F);
     for (int64_t i = 0; i < whole; i += Lanes::width) {
@@ -173,7 +183,9 @@ void norm(const float* x, const float* weight, const float* bias, int64_t rows, 
       squares = multiply_add(difference, difference, squares);
     }
     float square = total(squares);
-    for (int64_t i = whole; i < width; ++i) square += (x[i] - mean) * (x[i] - mean);
+    for (int64_t i = whole; i < width; ++i) {
+      square += (x[i] - mean) * (x[i] - mean);
+    }
     const float scale = 1.0F / square_root(square / static_cast<float>(width) + epsilon);
     for (int64_t i = 0; i < whole; i += Lanes::width) {
       const Lanes value = (load(x + i) - splat(mean)) * splat(scale) * load(weight + i);
@@ -213,8 +225,12 @@ void convert(const float* x, int64_t x_stride, int64_t rows, int64_t width, void
   const int64_t whole = width / Lanes::width * Lanes::width;
   for (int64_t row = 0; row < rows; ++row, x += x_stride) {
     Element* elements = static_cast<Element*>(out) + row * out_stride;
-    for (int64_t i = 0; i < whole; i += Lanes::width) store(elements + i, load(x + i));
-    for (int64_t i = whole; i < width; ++i) elements[i] = to_element(x[i]);
+    for (int64_t i = 0; i < whole; i += Lanes::width) {
+      store(elements + i, load(x + i));
+    }
+    for (int64_t i = whole; i < width; ++i) {
+      elements[i] = to_element(x[i]);
+    }
   }
 }
 
@@ -231,7 +247,9 @@ void pack_keys(const void* keys, const void* values, int64_t stride, int64_t fir
     Element* column = static_cast<Element*>(packed_keys) + position / panel_columns * panel_columns * head_width +
                       position % panel_columns * pair;
     for (int64_t d = 0; d < head_width; d += pair) {
-      for (int64_t j = 0; j < pair; ++j) column[d * panel_columns + j] = key[d + j];
+      for (int64_t j = 0; j < pair; ++j) {
+        column[d * panel_columns + j] = key[d + j];
+      }
     }
     Element* row = static_cast<Element*>(packed_values) + position / pair * pair * panel_columns + position % pair;
     for (int64_t d = 0; d < head_width; ++d) {
@@ -263,9 +281,13 @@ int64_t attend_scratch(int64_t head_width, int64_t capacity) {
 inline float soften(const float* scores, int64_t seen, int64_t padded, float scale, Element* weights) {
   const int64_t whole = seen / Lanes::width * Lanes::width;
   Lanes most = splat(-3.0e38F);
-  for (int64_t i = 0; i < whole; i += Lanes::width) most = max(most, load(scores + i));
+  for (int64_t i = 0; i < whole; i += Lanes::width) {
+    most = max(most, load(scores + i));
+  }
   float largest = highest(most);
-  for (int64_t i = whole; i < seen; ++i) largest = scores[i] > largest ? scores[i] : largest;
+  for (int64_t i = whole; i < seen; ++i) {
+    largest = scores[i] > largest ? scores[i] : largest;
+  }
   const Lanes shift = splat(-largest * scale), factor = splat(scale);
   Lanes sums = splat(0.0F);
   for (int64_t i = 0; i < whole; i += Lanes::width) {
@@ -276,7 +298,9 @@ inline float soften(const float* scores, int64_t seen, int64_t padded, float sca
   float sum = total(sums);
   if (whole < padded) {
     alignas(64) float rest[panel_columns] = {};
-    for (int64_t i = whole; i < seen; ++i) rest[i - whole] = scores[i];
+    for (int64_t i = whole; i < seen; ++i) {
+      rest[i - whole] = scores[i];
+    }
     store(rest, exponential(multiply_add(load(rest), factor, shift)));
     for (int64_t i = whole; i < padded; ++i) {
       const float weight = i < seen ? rest[i - whole] : 0.0F;
@@ -301,7 +325,9 @@ void attend(const AttendArguments& x) {
     int64_t seen = x.causal ? 0 : x.known;  // by any query of the block
     for (int64_t row = 0; row < rows; ++row) {
       const Element* query = static_cast<const Element*>(x.queries) + number(row) * x.query_stride;
-      for (int64_t d = 0; d < x.head_width; ++d) queries[row * query_stride + d] = query[d];
+      for (int64_t d = 0; d < x.head_width; ++d) {
+        queries[row * query_stride + d] = query[d];
+      }
       const int64_t own = x.first_position + number(row) + 1;
       seen = own > seen ? own : seen;
     }

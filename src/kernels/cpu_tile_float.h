@@ -16,7 +16,9 @@ struct Tile {
   static inline __attribute__((always_inline)) void multiply(const float* a, int64_t a_stride, const float* panel,
                                                              int64_t inner, Lanes (&sums)[count][2]) {
     DEMASK_UNROLL
-    for (unsigned row = 0; row < count; ++row) sums[row][0] = sums[row][1] = splat(0.0F);
+    for (unsigned row = 0; row < count; ++row) {
+      sums[row][0] = sums[row][1] = splat(0.0F);
+    }
     for (int64_t k = 0; k < inner; ++k, panel += 2 * Lanes::width) {
       const Lanes first = load(panel), second = load(panel + Lanes::width);
       DEMASK_UNROLL

@@ -10,6 +10,6 @@ namespace demask {
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal);
 
 // Chooses, once for the process and before its first product, those of LibTorch's kernels that suit demask.
-void choose_kernels();
+void prefer_fast_products();
 
 }  // namespace demask

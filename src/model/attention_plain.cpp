@@ -1,13 +1,13 @@
 // Attention for LibTorch 1.13, which has no public fused kernel: head by head in blocks of queries, so that no score
 // matrix leaves the cache.
 #include <ATen/ATen.h>
+#include <ATen/TensorIterator.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu.h"
 #include "model/attention.h"
 
 namespace demask {
@@ -27,6 +27,19 @@ void attend_block(const at::Tensor& queries, const at::Tensor& keys, const at::T
   at::mm_out(out, at::softmax(scores, -1), values);
 }
 
+// Calls work for consecutive ranges that make up 0 .. tasks-1, in a parallel region of LibTorch's: products in it run
+// on one thread each, so a head's arithmetic is the same whatever runs beside it. It is LibTorch's own loop over
+// elements because at::parallel_for would be compiled into demask with another OpenMP than LibTorch's, or with none.
+template <typename Work>
+void for_each_on_libtorch_threads(int64_t tasks, const Work& work) {
+  const at::Tensor numbers = at::empty({tasks}, at::kByte);
+  const char* const start = static_cast<const char*>(numbers.data_ptr());
+  at::TensorIterator each = at::TensorIterator::borrowing_nullary_op(numbers);
+  each.for_each(
+      [&](char** data, const int64_t* /*strides*/, int64_t count) { work(data[0] - start, data[0] - start + count); },
+      /*grain_size=*/1);
+}
+
 }  // namespace
 
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal) {
@@ -37,9 +50,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   const at::Tensor k = keys.reshape({heads, known, width});
   const at::Tensor v = values.reshape({heads, known, width});
   at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
-  // Products inside a parallel region run on one thread each, so a head's arithmetic is the same whatever runs beside
-  // it.
-  kernels::cpu::run_tasks(heads, [&](int64_t begin, int64_t end) {
+  for_each_on_libtorch_threads(heads, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inference;
     for (int64_t head = begin; head < end; ++head) {
       for (int64_t start = 0; start < length; start += query_block) {
@@ -52,6 +63,6 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   return out.view({queries.size(0), queries.size(1), length, width});
 }
 
-void choose_kernels() {}
+void prefer_fast_products() {}
 
 }  // namespace demask

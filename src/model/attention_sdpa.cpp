@@ -51,7 +51,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   return at::scaled_dot_product_attention(queries, keys, values, allowed);
 }
 
-void choose_kernels() {
+void prefer_fast_products() {
   use_planned_attention(false);
   // MKL otherwise rounds by how a product is split over threads and where it lies in memory, which the batch decides.
   setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);

@@ -8,12 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda.h"
 #include "model/attention.h"
 
 namespace demask {
 namespace {
 
 constexpr double norm_epsilon = 1e-5;
+
+// Of beginnings that are read together, so that what reading takes does not grow with the batch.
+constexpr int64_t most_tokens_read = int64_t{1} << 14;
+constexpr int64_t most_logits_read = int64_t{1} << 24;
 constexpr double rotary_base = 10000.0;
 
 std::string describe(const ModelArgs& args) {
@@ -81,13 +86,16 @@ std::pair<at::Tensor, at::Tensor> rotary_angles(int64_t positions, int64_t head_
 
 Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form, KernelChoice kernels)
     : args_(checkpoint.args), device_(checkpoint.parameters.at("transformer.wte.weight").device()) {
-  choose_kernels();
+  prefer_fast_products();
   info_.description = form + describe(args_);
   info_.dtype = checkpoint.parameters.at("transformer.wte.weight").scalar_type();
   info_.output_size = args_.output_size();
   info_.input_size = args_.vocab_size;
   info_.block_size = args_.block_size;
   info_.causal = !args_.bidirectional;
+  info_.keeps_cache = info_.causal;
+  info_.bidirectional = args_.bidirectional;
+  info_.mask_token_id = args_.mask_token_id;
   info_.binary_classification = args_.binary_classification;
   info_.dataset = checkpoint.dataset;
   if (kernels == KernelChoice::own) {
@@ -106,8 +114,8 @@ Gpt::Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form, KernelCho
   };
 
   token_embedding_ = parameter("transformer.wte.weight");
-  fused_ =
-      kernels == KernelChoice::own && kernels::suit_model(token_embedding_, args_.n_embd, args_.n_embd / args_.n_head);
+  fused_ = kernels == KernelChoice::own &&
+           kernels::cuda::has_kernels_for_model(token_embedding_, args_.n_embd, args_.n_embd / args_.n_head);
   if (args_.rotary) {
     const auto [cosine, sine] = rotary_angles(args_.block_size, args_.n_embd / args_.n_head);
     const at::TensorOptions options =
@@ -141,7 +149,7 @@ at::Tensor Gpt::attention(const at::Tensor& qkv, size_t layer, const Cache* cach
   const int64_t past = cache != nullptr ? cache->length : 0;
   const bool rotated = fused_ && args_.rotary && past == 0;
   if (rotated) {
-    kernels::rotate(qkv, cosine_, sine_, args_.n_head);
+    kernels::cuda::rotate(qkv, cosine_, sine_, args_.n_head);
   }
   // [B, T, 3C] -> 3 x [B, H, T, D]
   const at::Tensor projected = qkv.view({batch, length, 3, args_.n_head, width}).permute({2, 0, 3, 1, 4});
@@ -168,7 +176,7 @@ at::Tensor Gpt::embed(const at::Tensor& tokens, int64_t first_position) const {
 // x += update + the bias of the product that update came from; returns the LayerNorm of the sum.
 at::Tensor Gpt::add_and_norm(at::Tensor& x, const at::Tensor& update, const Linear& from, const Norm& norm) const {
   if (fused_) {
-    return kernels::add_and_norm(x, update, from.bias, norm);
+    return kernels::cuda::add_and_norm(x, update, from.bias, norm);
   }
   x = x + (from.bias.defined() ? update + from.bias : update);
   return layer_norm(x, norm);
@@ -180,7 +188,7 @@ at::Tensor Gpt::feed_forward(const Block& block, const at::Tensor& x) const {
     return product(exact_gelu(linear(x, block.expand.weight, block.expand.bias)), block.contract.weight);
   }
   const at::Tensor expanded = product(x, block.expand.weight);
-  kernels::bias_gelu(expanded, block.expand.bias);
+  kernels::cuda::bias_gelu(expanded, block.expand.bias);
   return product(expanded, block.contract.weight);
 }
 
@@ -203,7 +211,7 @@ at::Tensor Gpt::hidden(const at::Tensor& tokens, const Cache* cache) const {
   at::Tensor x, normed;
   if (fused_ && past == 0) {
     x = at::empty({tokens.size(0), tokens.size(1), args_.n_embd}, token_embedding_.options());
-    normed = kernels::embed_and_norm(x, tokens, {token_embedding_, position_embedding_}, first_norm);
+    normed = kernels::cuda::embed_and_norm(x, tokens, {token_embedding_, position_embedding_}, first_norm);
   } else {
     x = embed(tokens, past);
     normed = layer_norm(x, first_norm);
@@ -214,10 +222,10 @@ at::Tensor Gpt::hidden(const at::Tensor& tokens, const Cache* cache) const {
 at::Tensor Gpt::hidden_of_last(const GrowingText& text, const Cache& cache) const {
   const at::Tensor x = at::empty({text.tokens.size(0), 1, args_.n_embd}, token_embedding_.options());
   const at::Tensor normed =
-      kernels::embed_one_and_norm(x, text.tokens, text.position, {token_embedding_, position_embedding_},
-                                  blocks_.empty() ? final_norm_ : blocks_.front().attention_norm);
+      kernels::cuda::embed_one_and_norm(x, text.tokens, text.position, {token_embedding_, position_embedding_},
+                                        blocks_.empty() ? final_norm_ : blocks_.front().attention_norm);
   return run_blocks(x, normed, [&](const at::Tensor& qkv, size_t layer) {
-    return kernels::decode_attention(qkv, cache.keys[layer], cache.values[layer], text.position, cosine_, sine_);
+    return kernels::cuda::decode_attention(qkv, cache.keys[layer], cache.values[layer], text.position, cosine_, sine_);
   });
 }
 
@@ -249,13 +257,26 @@ class CachedSession : public DecodingSession {
     }
   }
 
-  void restart(int64_t length) override {
-    length_ = length;
-    cache_.length = 0;
+  void restart(const Beginnings& beginnings, const OnLogits& on_logits) override {
+    const c10::InferenceMode inference;
+    length_ = beginnings.length;
+    const at::Tensor tokens =
+        beginnings.of(text_.tokens).narrow(1, 0, std::min(beginnings.length, model_.args_.block_size));
+    const at::Tensor last = read(tokens, on_logits);
+    cache_.length = tokens.size(1);
+    for (const std::vector<at::Tensor>* tensors : {&cache_.keys, &cache_.values}) {
+      for (const at::Tensor& each : *tensors) {
+        beginnings.spread(each.narrow(2, 0, cache_.length));
+      }
+    }
+    after_beginning_ = beginnings.for_each_text(last);
   }
 
   at::Tensor next_logits() override {
     const c10::InferenceMode inference;
+    if (cache_.length == length_) {
+      return after_beginning_;
+    }
     const at::Tensor hidden = hidden_states();
     return model_.head(hidden.narrow(1, hidden.size(1) - 1, 1)).squeeze(1);
   }
@@ -281,10 +302,31 @@ class CachedSession : public DecodingSession {
     return model_.hidden(text_.tokens.narrow(1, cache_.length, length_ - cache_.length), &cache_);
   }
 
+  // tokens [G, T] -> the logits [G, V] after them, with their keys and values in the first G texts of the cache.
+  at::Tensor read(const at::Tensor& tokens, const OnLogits& on_logits) const {
+    std::vector<at::Tensor> last;
+    for_slices(tokens.size(0), tokens.size(1), std::max(most_tokens_read, tokens.size(1)), [&](const Slice& texts) {
+      Gpt::Cache own;
+      for (size_t layer = 0; layer < cache_.keys.size(); ++layer) {
+        own.keys.push_back(cache_.keys[layer].narrow(0, texts.first_text, texts.texts));
+        own.values.push_back(cache_.values[layer].narrow(0, texts.first_text, texts.texts));
+      }
+      const at::Tensor hidden = model_.hidden(texts.of(tokens), &own);
+      for_slices(texts.texts, texts.positions, std::max<int64_t>(1, most_logits_read / model_.info_.output_size),
+                 [&](const Slice& slice) {
+                   on_logits({texts.first_text + slice.first_text, slice.texts, slice.first_position, slice.positions},
+                             model_.head(slice.of(hidden)));
+                 });
+      last.push_back(model_.head(hidden.narrow(1, hidden.size(1) - 1, 1)).squeeze(1));
+    });
+    return at::cat(last);
+  }
+
   const Gpt& model_;
   GrowingText text_;
   int64_t length_ = 0;
   Gpt::Cache cache_;
+  at::Tensor after_beginning_;  // [B, V]
 };
 
 std::unique_ptr<DecodingSession> Gpt::begin(const GrowingText& text) {

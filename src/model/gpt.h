@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "checkpoint/nanogpt_checkpoint.h"
-#include "kernels/kernels.h"
+#include "kernels/operands.h"
 #include "model/gpt_cpu.h"
 #include "model/language_model.h"
 
@@ -31,6 +31,8 @@ class Gpt : public LanguageModel {
 
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return device_; }
+  // Whether it runs on demask's own kernels for the CPU, rather than on LibTorch's operations or another device.
+  bool has_cpu_kernels() const { return on_cpu_ != nullptr; }
   at::Tensor logits(const at::Tensor& tokens) override;
   at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override;
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every

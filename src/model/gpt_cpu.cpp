@@ -1,7 +1,6 @@
 #include "model/gpt_cpu.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
@@ -9,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/threads.h"
 #include "model/gpt.h"
 
 namespace demask {
@@ -21,6 +21,10 @@ using kernels::cpu::run_tasks;
 
 // Rows that go through a layer together: with their 4C-wide hidden states they fill half of a second-level cache.
 constexpr int64_t most_rows = 96;
+
+// Positions of a beginning that are read together, enough to share among threads, and the logits made of them at once.
+constexpr int64_t most_rows_read = 1024;
+constexpr int64_t most_logits_read = int64_t{1} << 22;
 
 at::Tensor single(const at::Tensor& parameter) {
   return parameter.to(at::kFloat).contiguous();
@@ -49,6 +53,12 @@ bool rows_are_equal(const at::Tensor& x) {
     }
   }
   return true;
+}
+
+void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
+  TORCH_CHECK_INDEX(
+      tokens.numel() == 0 || (tokens.min().item<int64_t>() >= 0 && tokens.max().item<int64_t>() < vocabulary),
+      "a token is not among the model's ", vocabulary);
 }
 
 }  // namespace
@@ -104,7 +114,7 @@ void GptOnCpu::norm(const Norm& norm, const float* x, int64_t rows, void* out) c
 
 template <typename Work>
 void GptOnCpu::for_rows(int64_t rows, const Work& work) {
-  const int64_t threads = at::get_num_threads();
+  const int64_t threads = kernels::thread_count();
   // Too few to share: then each product shares its panels.
   const bool few = rows < 2 * threads * isa_.rows;
   const int64_t pieces = few ? divide_up(rows, most_rows) : divide_up(divide_up(rows, most_rows), threads) * threads;
@@ -112,16 +122,16 @@ void GptOnCpu::for_rows(int64_t rows, const Work& work) {
   const int64_t bytes = each * (spaced(width()) + spaced(4 * width())) * isa_.element_bytes +
                         each * 3 * width() * static_cast<int64_t>(sizeof(float));
   char* const scratch = static_cast<char*>(scratch_.reserve(bytes * threads));
-  const auto run = [&](int64_t first_piece, int64_t last_piece) {
+  const auto run = [&](int64_t first_piece, int64_t last_piece, int64_t thread) {
     for (int64_t piece = first_piece; piece < last_piece; ++piece) {
       const int64_t first = piece * each, last = std::min(first + each, rows);
       if (first < last) {
-        work(first, last, scratch + bytes * at::get_thread_num());
+        work(first, last, scratch + bytes * thread);
       }
     }
   };
   if (few) {
-    run(0, pieces);
+    run(0, pieces, 0);
   } else {
     run_tasks(pieces, run);
   }
@@ -183,7 +193,7 @@ void GptOnCpu::attend(const Pass& pass, size_t layer) {
   const int64_t queries = chosen ? pass.wanted : pass.length;
   const int64_t known = pass.past + pass.length;
   const int64_t capacity = pass.cache != nullptr ? pass.cache->capacity : divide_up(known, columns) * columns;
-  const int64_t all_heads = pass.batch * heads(), threads = at::get_num_threads();
+  const int64_t all_heads = pass.batch * heads(), threads = kernels::thread_count();
   const bool split = pass.cache == nullptr && all_heads < 2 * threads;
   const int64_t parts = split ? std::min(divide_up(2 * threads, all_heads), divide_up(queries, 4 * isa_.rows)) : 1;
   const int64_t each = divide_up(queries, parts);
@@ -191,8 +201,8 @@ void GptOnCpu::attend(const Pass& pass, size_t layer) {
   const int64_t bytes = packed_bytes + isa_.attend_scratch(head_width(), capacity);
   char* const scratch = static_cast<char*>(scratch_.reserve(bytes * threads));
 
-  run_tasks(all_heads * parts, [&](int64_t first, int64_t last) {
-    char* const own = scratch + bytes * at::get_thread_num();
+  run_tasks(all_heads * parts, [&](int64_t first, int64_t last, int64_t thread) {
+    char* const own = scratch + bytes * thread;
     int64_t packed = -1;  // the head whose keys stand in `own`
     for (int64_t task = first; task < last; ++task) {
       const int64_t text = task / parts / heads(), head = task / parts % heads(), part = task % parts;
@@ -253,6 +263,10 @@ void GptOnCpu::after_attention(const Pass& pass, size_t layer, int64_t first, in
     query_key_value(pass, blocks_[layer + 1], first, last, scratch);
     return;
   }
+  if (pass.hidden != nullptr) {
+    norm(final_norm_, x, rows, offset(pass.hidden, first * spaced(width) * isa_.element_bytes));
+    return;
+  }
   norm(final_norm_, x, rows, scratch);
   product(isa_, head_, normed, Epilogue::store_single, pass.logits + first * head_.outputs, head_.outputs);
 }
@@ -265,17 +279,19 @@ at::Tensor GptOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positio
   pass.cache = cache;
   const at::Tensor own_tokens = tokens.contiguous();
   const at::Tensor own_positions = positions.defined() ? positions.contiguous() : positions;
-  TORCH_CHECK_INDEX(own_tokens.numel() == 0 ||
-                        (own_tokens.min().item<int64_t>() >= 0 && own_tokens.max().item<int64_t>() < args_.vocab_size),
-                    "a token is not among the model's ", args_.vocab_size);
+  check_tokens(own_tokens, args_.vocab_size);
   pass.tokens = own_tokens.data_ptr<int64_t>();
   pass.positions = own_positions.defined() ? own_positions.data_ptr<int64_t>() : nullptr;
   pass.wanted = own_positions.defined() ? own_positions.size(1) : pass.length;
   at::Tensor logits = at::empty({pass.batch, pass.wanted, head_.outputs}, at::kFloat);
   pass.logits = logits.data_ptr<float>();
-  if (logits.numel() == 0) {
-    return logits;
+  if (logits.numel() > 0) {
+    run(pass);
   }
+  return logits;
+}
+
+void GptOnCpu::run(Pass& pass) {
   const int64_t rows = pass.batch * pass.length, width = this->width(), size = isa_.element_bytes;
   pass.x = static_cast<float*>(x_.reserve(rows * width * static_cast<int64_t>(sizeof(float))));
   pass.qkv = qkv_.reserve(rows * spaced(3 * width) * size);
@@ -297,7 +313,61 @@ at::Tensor GptOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positio
     for_rows(rows_left,
              [&](int64_t first, int64_t last, char* scratch) { after_attention(pass, layer, first, last, scratch); });
   }
-  return logits;
+}
+
+at::Tensor GptOnCpu::read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits) {
+  check_tokens(tokens, args_.vocab_size);
+  at::Tensor last = at::empty({tokens.size(0), head_.outputs}, at::kFloat);
+  for_slices(tokens.size(0), tokens.size(1), most_rows_read, [&](const Slice& slice) {
+    const at::Tensor own_tokens = slice.of(tokens).contiguous();
+    Cache own_cache = texts_of(cache, slice);
+    Pass pass;
+    pass.batch = slice.texts;
+    pass.length = slice.positions;
+    pass.past = own_cache.length;
+    pass.cache = &own_cache;
+    pass.tokens = own_tokens.data_ptr<int64_t>();
+    pass.hidden = hidden_.reserve(pass.batch * pass.length * spaced(width()) * isa_.element_bytes);
+    run(pass);
+    const int64_t rows_of_logits = std::max<int64_t>(1, most_logits_read / head_.outputs);
+    for_slices(slice.texts, slice.positions, rows_of_logits, [&](const Slice& part) {
+      const int64_t first = part.first_text * slice.positions + part.first_position;
+      const Rows hidden{offset(pass.hidden, first * spaced(width()) * isa_.element_bytes), spaced(width()),
+                        part.texts * part.positions};
+      const at::Tensor logits = at::empty({part.texts, part.positions, head_.outputs}, at::kFloat);
+      product(isa_, head_, hidden, Epilogue::store_single, logits.data_ptr<float>(), head_.outputs);
+      const Slice known{slice.first_text + part.first_text, part.texts, slice.first_position + part.first_position,
+                        part.positions};
+      on_logits(known, logits);
+      if (known.first_position + known.positions == tokens.size(1)) {
+        last.narrow(0, known.first_text, known.texts).copy_(logits.select(1, -1));
+      }
+    });
+  });
+  return last;
+}
+
+GptOnCpu::Cache GptOnCpu::texts_of(const Cache& cache, const Slice& slice) const {
+  Cache own;
+  own.capacity = cache.capacity;
+  own.length = slice.first_position;
+  for (size_t layer = 0; layer < cache.keys.size(); ++layer) {
+    own.keys.push_back(cache.keys[layer].narrow(0, slice.first_text * heads(), slice.texts * heads()));
+    own.values.push_back(cache.values[layer].narrow(0, slice.first_text * heads(), slice.texts * heads()));
+  }
+  return own;
+}
+
+void GptOnCpu::spread(const Cache& cache, int64_t length, const Beginnings& beginnings) const {
+  // Keys stand in panels of positions, values in panels of a head's width with all positions in each.
+  const int64_t positions = round_to_panels(length), panels = round_to_panels(head_width()) / isa_.columns;
+  const auto known = [&](const at::Tensor& x, int64_t pieces, int64_t capacity_bytes) {
+    return x.view({-1, pieces, capacity_bytes}).narrow(2, 0, capacity_bytes / cache.capacity * positions);
+  };
+  for (size_t layer = 0; layer < cache.keys.size(); ++layer) {
+    beginnings.spread(known(cache.keys[layer], heads(), key_bytes(cache.capacity)));
+    beginnings.spread(known(cache.values[layer], heads() * panels, value_bytes(cache.capacity) / panels));
+  }
 }
 
 at::Tensor GptOnCpu::logits(const at::Tensor& tokens, const at::Tensor& positions) {
@@ -311,53 +381,6 @@ at::Tensor GptOnCpu::logits(const at::Tensor& tokens, const at::Tensor& position
     return once.expand({own.size(0), once.size(1), once.size(2)});
   }
   return forward(own, at_positions, nullptr);
-}
-
-class CpuDecodingSession : public DecodingSession {
- public:
-  CpuDecodingSession(GptOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
-    const int64_t heads = text_.tokens.size(0) * model.heads();
-    cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.args_.block_size));
-    for (size_t layer = 0; layer < model.blocks_.size(); ++layer) {
-      cache_.keys.push_back(at::zeros({heads, model.key_bytes(cache_.capacity)}, at::kByte));
-      cache_.values.push_back(at::zeros({heads, model.value_bytes(cache_.capacity)}, at::kByte));
-    }
-  }
-
-  void restart(int64_t length) override {
-    length_ = length;
-    cache_.length = 0;
-  }
-
-  at::Tensor next_logits() override {
-    const c10::InferenceMode inference;
-    const int64_t block = model_.args_.block_size;
-    if (length_ > block) {
-      return model_.logits(last_tokens(text_, block), last_of(block)).squeeze(1);
-    }
-    const int64_t fresh = length_ - cache_.length;
-    return model_.forward(text_.tokens.narrow(1, cache_.length, fresh), last_of(fresh), &cache_).squeeze(1);
-  }
-
-  void advance() override {
-    cache_.length = length_;
-    ++length_;
-  }
-
-  int64_t phase() const override { return -1; }
-
- private:
-  // [B, 1]
-  at::Tensor last_of(int64_t count) const { return at::full({text_.tokens.size(0), 1}, count - 1, at::kLong); }
-
-  GptOnCpu& model_;
-  GrowingText text_;
-  int64_t length_ = 0;
-  GptOnCpu::Cache cache_;
-};
-
-std::unique_ptr<DecodingSession> GptOnCpu::begin(const GrowingText& text) {
-  return std::make_unique<CpuDecodingSession>(*this, text);
 }
 
 }  // namespace demask

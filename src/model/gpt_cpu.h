@@ -66,13 +66,22 @@ class GptOnCpu {
     float* x = nullptr;                  // residual stream [rows, C]
     void* qkv = nullptr;                 // [B * T, 3C] elements
     void* mixed = nullptr;               // attention's result [rows, C] elements
-    float* logits = nullptr;             // [B * wanted, V]
+    float* logits = nullptr;             // [B * wanted, V], or none:
+    void* hidden = nullptr;              // [B * T, C] elements, spaced, that the head is to read
   };
 
   GptOnCpu(const Isa& isa, const NanoGptCheckpoint& checkpoint);
 
   // As logits; with a cache the tokens follow its `length` positions, and their keys and values are added.
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache);
+  // tokens [G, T] -> the logits [G, V] after them, with their keys and values in the first G texts of the cache. Slice
+  // by slice, so that what it takes beside the cache does not grow with the tokens.
+  at::Tensor read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits);
+  // Takes the pass from its tokens to logits or hidden states.
+  void run(Pass& pass);
+  Cache texts_of(const Cache& cache, const Slice& slice) const;
+  // Every text's keys and values of the first `length` positions become those of its beginning.
+  void spread(const Cache& cache, int64_t length, const Beginnings& beginnings) const;
   // Calls work(first_row, last_row, scratch) for `rows` rows, cut into pieces that fit the cache.
   template <typename Work>
   void for_rows(int64_t rows, const Work& work);
@@ -100,7 +109,7 @@ class GptOnCpu {
   std::vector<Block> blocks_;
   Norm final_norm_;
   Linear head_;
-  Buffer x_, chosen_x_, qkv_, mixed_, scratch_;
+  Buffer x_, chosen_x_, qkv_, mixed_, hidden_, scratch_;
 };
 
 }  // namespace demask

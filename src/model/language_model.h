@@ -4,23 +4,29 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace demask {
 
 struct ModelInfo {
   std::string
       description;  // for headers and messages, for example "6 layers, 4 heads, 256 wide, rotary, bidirectional"
-  at::ScalarType dtype = at::kFloat;   // of weights and activations
-  int64_t output_size = 0;             // V, the width of the logits
-  int64_t input_size = 0;              // ids it accepts are below this, or 0 where the model does not say
-  int64_t block_size = 0;              // longest sequence, or 0 where the model does not say
-  bool causal = false;                 // a position sees only those before it
-  bool every_position = true;          // false: gives logits at the last position only
-  bool binary_classification = false;  // the logits are two classes, not tokens
-  std::optional<std::string> dataset;  // the dataset named in the training configuration
+  at::ScalarType dtype = at::kFloat;  // of weights and activations
+  int64_t output_size = 0;            // V, the width of the logits
+  int64_t input_size = 0;             // ids it accepts are below this, or 0 where the model does not say
+  int64_t block_size = 0;             // longest sequence, or 0 where the model does not say
+  bool causal = false;                // known: a position sees only those before it
+  bool bidirectional = false;         // known: a position sees those after it too; neither is set where it is not known
+  bool every_position = true;         // false: gives logits at the last position only
+  bool binary_classification = false;    // the logits are two classes, not tokens
+  bool keeps_cache = false;              // a session computes only the new token of a text that fits the block
+  std::optional<std::string> dataset;    // the dataset named in the training configuration
+  std::optional<int64_t> mask_token_id;  // the mask token, where the checkpoint's model_args name it
+  std::vector<std::string> notices;      // what the user should be told of how the model is run
 };
 
 // Texts that grow by one token at a time, all in step.
@@ -32,14 +38,48 @@ struct GrowingText {
 // The last `count` known tokens, [B, count]; before the beginning, the first token again. The same work at any length.
 at::Tensor last_tokens(const GrowingText& text, int64_t count);
 
+// The first `length` tokens of a batch's texts. Beginnings that are alike are read once.
+struct Beginnings {
+  int64_t length = 1;
+  at::Tensor different;  // [G] int64 on the texts' device: for each different beginning a text that has it, ascending;
+                         // undefined where no two are alike
+  at::Tensor place;      // [B] int64 on the same device: which of the G each text begins with; undefined together
+
+  // tokens [B, L] -> the different beginnings [G, length].
+  at::Tensor of(const at::Tensor& tokens) const;
+  // x [G, ...], one row a beginning -> [B, ...], one row a text.
+  at::Tensor for_each_text(const at::Tensor& x) const;
+  // x [B, ...], whose first G rows hold what belongs to the beginnings: every text's row becomes its beginning's.
+  void spread(const at::Tensor& x) const;
+};
+
+// Some positions of some beginnings.
+struct Slice {
+  int64_t first_text = 0, texts = 0;  // of the G
+  int64_t first_position = 0, positions = 0;
+
+  // x [G, T, ...] -> [texts, positions, ...]
+  at::Tensor of(const at::Tensor& x) const;
+};
+
+// Cuts texts x positions into slices of at most most_rows rows, in order: whole texts where one fits, else parts of
+// one.
+void for_slices(int64_t texts, int64_t positions, int64_t most_rows, const std::function<void(const Slice&)>& work);
+
+// Is given the logits [texts, positions, V] that follow the slice's positions.
+using OnLogits = std::function<void(const Slice& slice, const at::Tensor& logits)>;
+
 // One autoregressive run over a batch of sequences of equal length. The sampler writes tokens and position; what a
 // session computes reads them from the device, so that one recorded step serves many.
 class DecodingSession {
  public:
   virtual ~DecodingSession() = default;
 
-  // Starts again with texts of `length` tokens.
-  virtual void restart(int64_t length) = 0;
+  // Starts again with texts that begin so, and reads them. Where one forward gives what follows every position, as a
+  // causal model's does, on_logits gets the logits of all positions of the different beginnings, or of their first
+  // block_size where they are longer; never of the whole batch at once. Other models leave it alone.
+  virtual void restart(const Beginnings& beginnings, const OnLogits& on_logits) = 0;
+  void restart(int64_t length);  // no two begin alike, and nobody asks for the logits
   // Logits [B, V], in any floating dtype, that follow the texts as they stand, as nanoGPT's generate computes them:
   // from at most the last block_size tokens.
   virtual at::Tensor next_logits() = 0;

@@ -17,6 +17,7 @@ struct LoadOptions {
   std::optional<at::ScalarType> module_dtype;  // the same where a TorchScript module runs as it is, if another
   bool compile = false;                        // freeze and optimise TorchScript for inference
   bool native = true;                          // run a TorchScript module that proves to be nanoGPT's GPT as Gpt
+  int64_t length = 0;  // of the texts to come, where that is known: a traced module may run at this length only
 };
 
 // Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that

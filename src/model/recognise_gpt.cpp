@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/text.h"
+
 namespace demask {
 namespace {
 
@@ -19,10 +21,6 @@ constexpr uint64_t seed = 1;
 // The original's scores take length x length numbers a head. A longer block is not compared in part instead: code may
 // treat long texts in another way, with a window or other angles.
 constexpr int64_t longest_compared = 2048;
-
-bool ends_with(std::string_view text, std::string_view ending) {
-  return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
-}
 
 // By name, without the prefix before "transformer.wte.weight"; empty where a parameter does not have it.
 std::map<std::string, at::Tensor> without_prefix(const std::map<std::string, at::Tensor>& parameters) {

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "core/text.h"
+#include "core/utf8.h"
 #include "output/readable.h"
 
 namespace demask {
@@ -68,14 +70,24 @@ void append_runs(const std::vector<int64_t>& tokens, int64_t sample, std::vector
   }
 }
 
+// "7", and in a list of prompts whose sample it is.
+std::string name_of(const SampleIdentity& identity) {
+  return identity.prompt_id.empty()
+             ? std::to_string(identity.index)
+             : fmt::format("{} (prompt {}, number {})", identity.index, identity.prompt_id, identity.number);
+}
+
 }  // namespace
 
 Inspection::Inspection(std::FILE* stream, const Vocabulary& vocabulary, const InspectionOptions& options)
     : stream_(stream), vocabulary_(vocabulary), options_(options) {}
 
-void Inspection::on_batch(const std::vector<int64_t>& indices, int64_t /*steps*/, int64_t /*tokens*/) {
-  indices_ = indices;
-  drawn_.assign(indices.size(), {});
+void Inspection::on_batch(const BatchView& batch) {
+  samples_.clear();
+  for (const SampleInBatch& sample : batch.samples) {
+    samples_.push_back(name_of(sample.identity));
+  }
+  drawn_.assign(samples_.size(), {});
 }
 
 void Inspection::on_step(const StepView& view) {
@@ -90,7 +102,7 @@ void Inspection::on_step(const StepView& view) {
 }
 
 std::string Inspection::verbose_iteration(const StepView& view) const {
-  std::string text = fmt::format("Iteration {}, sample {}\n", step_of_steps(view), indices_.front());
+  std::string text = fmt::format("Iteration {}, {}\n", step_of_steps(view), sample_name(0));
   text += fmt::format("  before:    {}\n", line_of(view.before[0]));
   text += fmt::format("  predicted: {}\n", line_of(view.filled[0]));
   text += fmt::format("  remasked:  {}\n", line_of(view.after[0]));
@@ -105,9 +117,8 @@ std::string Inspection::verbose_iteration(const StepView& view) const {
 }
 
 std::string Inspection::verbose_token(const StepView& view) const {
-  return fmt::format("Token {}/{}, sample {}: {} with probability {:.4f}\n", view.step + 1, view.steps,
-                     indices_.front(), name(view.filled[0][0].item<int64_t>()),
-                     view.probabilities[0][0].item<double>());
+  return fmt::format("Token {}/{}, {}: {} with probability {:.4f}\n", view.step + 1, view.steps, sample_name(0),
+                     name(view.filled[0][0].item<int64_t>()), view.probabilities[0][0].item<double>());
 }
 
 std::string Inspection::debug_view(const StepView& view) {
@@ -155,8 +166,7 @@ std::string Inspection::alternatives(const at::Tensor& probabilities, const at::
   std::string text = "  least certain:\n";
   for (int64_t i = 0; i < count; ++i) {
     const at::Tensor place = places[least_certain[i].item<int64_t>()];
-    text += fmt::format("    sample {} position {}:", indices_[static_cast<size_t>(place[0].item<int64_t>())],
-                        place[1].item<int64_t>());
+    text += fmt::format("    {} position {}:", sample_name(place[0].item<int64_t>()), place[1].item<int64_t>());
     for (int64_t k = 0; k < tokens.size(1); ++k) {
       text += fmt::format(" {} {:.4f}", name(tokens[i][k].item<int64_t>()), top[i][k].item<double>());
     }
@@ -179,8 +189,8 @@ std::string Inspection::longest_runs(const std::vector<std::vector<int64_t>>& te
   std::string_view separator = " ";
   for (size_t i = 0; i < std::min(runs.size(), shown_runs); ++i) {
     const Run& run = runs[i];
-    text += fmt::format("{}{} x {} (sample {} position {})", separator, name(run.token), run.length,
-                        indices_[static_cast<size_t>(run.sample)], run.position);
+    text += fmt::format("{}{} x {} ({} position {})", separator, name(run.token), run.length, sample_name(run.sample),
+                        run.position);
     separator = ", ";
   }
   return text + "\n";
@@ -209,11 +219,15 @@ std::string Inspection::line_of(const at::Tensor& tokens) const {
       line += options_.mask_character;
       continue;
     }
-    for (const std::string_view point : code_points(vocabulary_.token(token))) {
+    for (const std::string_view point : characters_of(vocabulary_.token(token))) {
       line += point == "\n" ? "⏎" : visible(point);
     }
   }
   return line;
+}
+
+std::string Inspection::sample_name(int64_t row) const {
+  return "sample " + samples_.at(static_cast<size_t>(row));
 }
 
 std::string Inspection::name(int64_t token) const {

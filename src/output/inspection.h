@@ -28,7 +28,7 @@ class Inspection : public Observer {
  public:
   // `stream` and `vocabulary` must outlive this object.
   Inspection(std::FILE* stream, const Vocabulary& vocabulary, const InspectionOptions& options);
-  void on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) override;
+  void on_batch(const BatchView& batch) override;
   void on_step(const StepView& view) override;
 
  private:
@@ -40,12 +40,13 @@ class Inspection : public Observer {
   std::string longest_runs(const std::vector<std::vector<int64_t>>& texts) const;
   std::string token_distribution(const std::vector<std::vector<int64_t>>& texts) const;
   std::string line_of(const at::Tensor& tokens) const;
+  std::string sample_name(int64_t row) const;  // of the batch: what the user knows it by
   std::string name(int64_t token) const;
 
   std::FILE* stream_;
   const Vocabulary& vocabulary_;
   InspectionOptions options_;
-  std::vector<int64_t> indices_;             // of the batch at work
+  std::vector<std::string> samples_;         // of the batch at work, by name
   std::vector<std::vector<int64_t>> drawn_;  // standard sampling: each sample's tokens so far, without its prompt
 };
 

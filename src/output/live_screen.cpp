@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "core/utf8.h"
 #include "output/readable.h"
 
 namespace demask {
@@ -77,7 +78,7 @@ class Row {
   }
   // Text of one cell a character.
   void add_plain(std::string_view text, std::string_view style = "") {
-    for (const std::string_view character : code_points(text)) {
+    for (const std::string_view character : characters_of(text)) {
       add(character, 1, style);
     }
   }
@@ -166,7 +167,7 @@ class LayoutMaker {
 void add_fitting(Row& row, const std::vector<std::string>& parts, std::string_view style, std::string_view separator) {
   bool first = true;
   for (const std::string& part : parts) {
-    const auto needed = static_cast<int>(code_points(part).size() + (first ? 0 : separator.size()));
+    const auto needed = static_cast<int>(characters_of(part).size() + (first ? 0 : separator.size()));
     if (!first && needed > row.room()) {
       return;
     }
@@ -245,7 +246,7 @@ std::string legend(const LiveStatus& status, Colours colours, int columns) {
   }
   Row row(columns);
   for (const auto& [text, style] : parts) {
-    if (static_cast<int>(code_points(text).size()) > row.room()) {
+    if (static_cast<int>(characters_of(text).size()) > row.room()) {
       break;
     }
     row.add_plain(text, style);

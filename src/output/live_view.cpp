@@ -86,10 +86,6 @@ LiveView::~LiveView() {
   close();
 }
 
-void LiveView::expect(std::vector<SampleExtent> samples) {
-  expected_ = std::move(samples);
-}
-
 void LiveView::open() {
   opened_ = true;
   wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -113,20 +109,14 @@ void LiveView::close() {
   ::close(std::exchange(wake_, -1));
 }
 
-void LiveView::on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) {
-  batch_ = std::exchange(expected_, {});
-  if (batch_.size() != indices.size()) {
-    batch_.clear();
-    for (const int64_t index : indices) {
-      batch_.push_back({index, 0, -1});
-    }
-  }
-  tokens_.assign(indices.size(), {});
-  batch_tokens_ = tokens;
+void LiveView::on_batch(const BatchView& batch) {
+  batch_ = batch.samples;
+  tokens_.assign(batch_.size(), {});
+  batch_tokens_ = batch.tokens;
   if (!opened_) {
     // Those after the first leave the one before on the screen until they have a step to show.
     status_.samples = static_cast<int64_t>(batch_.size());
-    status_.steps = steps;
+    status_.steps = batch.steps;
     open();
   }
   left_at_ = Clock::now();
@@ -156,8 +146,8 @@ void LiveView::on_step(const StepView& view) {
     wait_until_next_may_show(lock);
     shown_ = tokens_;
     indices_.clear();
-    for (const SampleExtent& sample : batch_) {
-      indices_.push_back(sample.index);
+    for (const SampleInBatch& sample : batch_) {
+      indices_.push_back(sample.identity.index);
     }
     status_.samples = static_cast<int64_t>(indices_.size());
     status_.sample = std::min(status_.sample, status_.samples - 1);
@@ -231,9 +221,9 @@ void LiveView::take_token(const StepView& view) {
       sample.back().state = TokenState::kept;
     }
     const auto position = static_cast<int64_t>(sample.size());
-    const SampleExtent& extent = batch_[b];
-    if (extent.length < 0 || position < extent.length) {
-      sample.push_back({filled[b], position < extent.given ? TokenState::given : TokenState::drawn, probabilities[b]});
+    const SampleInBatch& whole = batch_[b];
+    if (position < whole.length) {
+      sample.push_back({filled[b], position < whole.given ? TokenState::given : TokenState::drawn, probabilities[b]});
     }
   }
 }

@@ -19,13 +19,6 @@
 
 namespace demask {
 
-// A sample of the coming batch, for what StepView does not say.
-struct SampleExtent {
-  int64_t index = 0;   // in the run
-  int64_t given = 0;   // standard sampling: tokens of its prompt
-  int64_t length = 0;  // standard sampling: tokens at the end, after which its drawn tokens are dropped
-};
-
 struct LiveOptions {
   bool diffusion = true;
   std::optional<int64_t> mask_token_id;
@@ -47,9 +40,7 @@ class LiveView : public Observer {
   LiveView& operator=(const LiveView&) = delete;
   ~LiveView() override;  // closes
 
-  // The batch that comes next; without it, indices are those of on_batch and texts end together.
-  void expect(std::vector<SampleExtent> samples);
-  void on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) override;
+  void on_batch(const BatchView& batch) override;
   void on_step(const StepView& view) override;
   void on_batch_done() override;
   bool reads_tensors() const override { return screen_state() != ScreenState::closed || !opened_; }
@@ -84,7 +75,7 @@ class LiveView : public Observer {
 
   // The sampler's thread only.
   bool opened_ = false;
-  std::vector<SampleExtent> expected_, batch_;
+  std::vector<SampleInBatch> batch_;
   Tokens tokens_;  // of the batch at work
   int64_t batch_tokens_ = 0;
   int64_t finished_tokens_ = 0;

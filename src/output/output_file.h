@@ -135,6 +135,13 @@ class StreamOutput : public DirectOutput {
   int stream_;
 };
 
+// All of `text`. Throws Error(failed) where stdout does not take it.
+inline void write_to_stdout(std::string_view text) {
+  StreamOutput output(STDOUT_FILENO, "standard output");
+  output.append(text);
+  output.finish();
+}
+
 // Written beside its target and renamed over it when finished.
 class ReplacingOutput : public Output {
  public:

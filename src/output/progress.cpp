@@ -36,9 +36,9 @@ Progress::~Progress() {
   end_line();
 }
 
-void Progress::on_batch(const std::vector<int64_t>& indices, int64_t /*steps*/, int64_t tokens) {
-  batch_ = static_cast<int64_t>(indices.size());
-  tokens_ = tokens;
+void Progress::on_batch(const BatchView& batch) {
+  batch_ = static_cast<int64_t>(batch.samples.size());
+  tokens_ = batch.tokens;
   if (!started_) {
     started_ = true;
     start_ = options_.now();

@@ -28,7 +28,7 @@ class Progress : public Observer {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() override;  // leaves the terminal line ended
-  void on_batch(const std::vector<int64_t>& indices, int64_t steps, int64_t tokens) override;
+  void on_batch(const BatchView& batch) override;
   void on_step(const StepView& view) override;
   bool reads_tensors() const override { return false; }
   void on_batch_done() override;

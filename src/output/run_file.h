@@ -1,5 +1,5 @@
 // The JSON lines file of a run: a header line that says what made it, then one line a sample in the order of their
-// indices. A run that was killed at any moment is taken up where its file ends; files of shards are merged into one.
+// indices. A run that was killed at any moment is taken up where its file ends.
 #pragma once
 
 #include <cstdint>
@@ -82,11 +82,5 @@ class RunFile {
   std::unique_ptr<DirectOutput> file_;
   std::unique_ptr<DirectOutput> side_;  // open from the first held line on, and empty whenever none is held
 };
-
-// Joins the files of all shards of a run, which `pattern` (as for glob(3)) matches in whatever order, to the file that
-// one run alone would have written. A regular `output` appears or is replaced only once it is complete. Throws
-// Error(bad_input) where a file is missing, incomplete, there twice or of another run, Error(bad_usage) where `output`
-// is one of them, Error(failed) where one is still being written or `output` cannot be.
-void merge_run_files(const std::string& pattern, const std::string& output, const std::set<std::string>& not_compared);
 
 }  // namespace demask

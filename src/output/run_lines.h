@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "output/output_file.h"
 #include "output/run_file.h"
 
@@ -105,11 +106,6 @@ class LineReader {
   int64_t line_number_ = 0;
 };
 
-// Paths need not be UTF-8: what is not is replaced.
-inline std::string one_line(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
 struct Header {
   std::string line;
   bool ended = false;
@@ -148,15 +144,15 @@ inline std::optional<Difference> first_difference(const nlohmann::ordered_json& 
       }
       if (!here.contains(key) || !there.contains(key)) {
         const std::string absent = "absent";
-        return Difference{key, here.contains(key) ? one_line(here[key]) : absent,
-                          there.contains(key) ? one_line(there[key]) : absent};
+        return Difference{key, here.contains(key) ? dump_json(here[key]) : absent,
+                          there.contains(key) ? dump_json(there[key]) : absent};
       }
       if (key == "settings" && here[key].is_object() && there[key].is_object()) {
         if (auto difference = first_difference(here[key], there[key], not_compared)) {
           return difference;
         }
       } else if (nlohmann::json(here[key]) != nlohmann::json(there[key])) {  // nlohmann::json sorts members
-        return Difference{key, one_line(here[key]), one_line(there[key])};
+        return Difference{key, dump_json(here[key]), dump_json(there[key])};
       }
     }
   }

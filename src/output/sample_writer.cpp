@@ -10,6 +10,9 @@
 #include <string_view>
 #include <utility>
 
+#include "core/json.h"
+#include "core/text.h"
+#include "core/utf8.h"
 #include "output/output_file.h"
 #include "output/readable.h"
 
@@ -25,7 +28,7 @@ class TextWriter : public SampleWriter {
 
   void write(std::vector<Record> records, int64_t frontier) override {
     for (Record& record : records) {
-      const int64_t index = record.index;
+      const int64_t index = record.identity.index;
       waiting_.emplace(index, std::move(record));
     }
     std::string text;
@@ -59,18 +62,18 @@ class TextWriter : public SampleWriter {
 
   void append_form(const Record& record, std::string& out) const {
     const std::string text = vocabulary_.decode(record.tokens, run_.mask_token_id);
-    out += fmt::format("{}\nSAMPLE {}/{}", rule, record.index - run_.first_sample + 1, run_.num_samples);
-    if (!record.prompt_id.empty()) {
-      out += fmt::format(" (prompt {})", record.prompt_id);
+    out += fmt::format("{}\nSAMPLE {}/{}", rule, record.identity.index - run_.first_sample + 1, run_.num_samples);
+    if (!record.identity.prompt_id.empty()) {
+      out += fmt::format(" (prompt {})", record.identity.prompt_id);
     } else if (run_.first_sample > 0) {
-      out += fmt::format(" (index {})", record.index);
+      out += fmt::format(" (index {})", record.identity.index);
     }
     out += fmt::format("\nSelf-confidence: {:.4f} (prob: {:.6f})\n{}\n{}\n", record.self_confidence,
                        std::exp(record.self_confidence), text, statistics(text));
   }
 
   static std::string statistics(std::string_view text) {
-    const std::vector<std::string_view> characters = code_points(text);
+    const std::vector<std::string_view> characters = characters_of(text);
     std::string line = fmt::format("Stats: {} chars", characters.size());
     std::string_view separator = ", most common: ";
     for (const auto& [character, count] : most_common(characters, 5)) {
@@ -86,24 +89,19 @@ class TextWriter : public SampleWriter {
   std::map<int64_t, Record> waiting_;
 };
 
-// Paths need not be UTF-8: what is not is replaced rather than losing the sample.
-std::string json_text(const nlohmann::json& value) {
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 class JsonLinesWriter : public SampleWriter {
  public:
   JsonLinesWriter(std::unique_ptr<RunFile> file, const RunDescription& run, const Vocabulary& vocabulary)
       : file_(std::move(file)),
         run_(run),
         vocabulary_(vocabulary),
-        common_(fmt::format(R"(,"method":{},"checkpoint":{}}})", json_text(run.method), json_text(run.checkpoint))) {}
+        common_(fmt::format(R"(,"method":{},"checkpoint":{}}})", dump_json(run.method), dump_json(run.checkpoint))) {}
 
   void begin() override {}
 
   void write(std::vector<Record> records, int64_t /*frontier*/) override {
     for (const Record& record : records) {
-      file_->append(record.index, line_of(record));
+      file_->append(record.identity.index, line_of(record));
     }
   }
 
@@ -111,15 +109,15 @@ class JsonLinesWriter : public SampleWriter {
 
  private:
   std::string line_of(const Record& record) const {
-    std::string line = fmt::format(R"({{"index":{})", record.index);
-    if (!record.prompt_id.empty()) {
-      line += fmt::format(R"(,"id":{},"sample":{})", record.prompt_id, record.number);
+    std::string line = fmt::format(R"({{"index":{})", record.identity.index);
+    if (!record.identity.prompt_id.empty()) {
+      line += fmt::format(R"(,"id":{},"sample":{})", record.identity.prompt_id, record.identity.number);
     }
     line +=
-        fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.seed,
-                    json_text(vocabulary_.decode(record.tokens, run_.mask_token_id)), fmt::join(record.tokens, ","));
+        fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.identity.seed,
+                    dump_json(vocabulary_.decode(record.tokens, run_.mask_token_id)), fmt::join(record.tokens, ","));
     // JSON has no infinity.
-    line += std::isfinite(record.self_confidence) ? json_text(record.self_confidence) : "null";
+    line += std::isfinite(record.self_confidence) ? dump_json(nlohmann::json(record.self_confidence)) : "null";
     return line + common_;
   }
 
@@ -147,8 +145,7 @@ std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> fi
 }
 
 bool is_json_lines(const std::string& path) {
-  constexpr std::string_view ending = ".jsonl";
-  return path.size() >= ending.size() && path.compare(path.size() - ending.size(), ending.size(), ending) == 0;
+  return ends_with(path, ".jsonl");
 }
 
 }  // namespace demask

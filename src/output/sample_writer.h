@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "demask/sample.h"
 #include "output/run_file.h"
 #include "text/vocabulary.h"
 
@@ -27,10 +28,7 @@ struct RunDescription {
 
 // A finished sample and where it belongs.
 struct Record {
-  int64_t index = 0;      // in the run
-  int64_t number = 0;     // among those of its prompt
-  std::string prompt_id;  // JSON text; empty where there is no list of prompts
-  uint64_t seed = 0;
+  SampleIdentity identity;  // prompt_id: JSON text; empty where there is no list of prompts
   std::vector<int64_t> tokens;
   double self_confidence = 0.0;
 };

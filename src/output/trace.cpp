@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "output/output_file.h"
 
 namespace demask {
@@ -172,10 +173,10 @@ Json sample_json(const TracedSample& sample, std::optional<int64_t> mask, TokenN
   const std::vector<int64_t> shape{steps, length};
   const std::vector<int64_t> drawn_shape{static_cast<int64_t>(likeliest.size()) / choices, choices};
 
-  Json object{{"index", sample.index}, {"seed", sample.seed}};
-  if (!sample.prompt_id.empty()) {
-    object["id"] = Json::parse(sample.prompt_id);
-    object["sample"] = sample.number;
+  Json object{{"index", sample.identity.index}, {"seed", sample.identity.seed}};
+  if (!sample.identity.prompt_id.empty()) {
+    object["id"] = Json::parse(sample.identity.prompt_id);
+    object["sample"] = sample.identity.number;
   }
   object["self_confidence"] = sample.self_confidence;
   object["given"] = ranges(sample.given);
@@ -316,7 +317,7 @@ Json trace_json(const TraceRun& run, const std::vector<TracedSample>& samples, c
 
 std::string to_text(const Json& trace) {
   // Paths need not be UTF-8: what is not is replaced.
-  return trace.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return dump_json(trace);
 }
 
 Json read_trace(const std::string& path) {
@@ -337,7 +338,7 @@ Json read_trace(const std::string& path) {
     trace = Json::parse(file, within_bounds);
   } catch (const Json::exception& error) {
     fail(ExitCode::bad_input, "'{}' is no trace: it is not JSON ({}). --trace=FILE.json writes one.", path,
-         error.what());
+         json_error_reason(error.what()));
   }
   if (!trace.is_object() || !trace.contains("format") || trace["format"] != format_name) {
     fail(ExitCode::bad_input, "'{}' is no trace of demask. --trace=FILE.json writes one.", path);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "demask/sample.h"
 #include "sampling/step_trace.h"
 #include "text/vocabulary.h"
 
@@ -16,11 +17,8 @@ namespace demask {
 inline constexpr int trace_version = 1;
 
 struct TracedSample {
-  int64_t index = 0;      // in the run
-  int64_t number = 0;     // among those of its prompt
-  std::string prompt_id;  // JSON text; empty where there is no list of prompts
-  uint64_t seed = 0;
-  std::vector<bool> given;  // positions that belong to the prompt
+  SampleIdentity identity;  // prompt_id: JSON text; empty where there is no list of prompts
+  std::vector<bool> given;  // one a position: true where the prompt gives the token
   double self_confidence = 0.0;
   std::shared_ptr<const StepTrace> steps;
 };

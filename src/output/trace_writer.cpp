@@ -22,8 +22,9 @@ TraceWriter::TraceWriter(const TraceFiles& files) {
 TraceWriter::~TraceWriter() = default;
 
 void TraceWriter::finish(const TraceRun& run, const Vocabulary& vocabulary) {
-  std::sort(samples_.begin(), samples_.end(),
-            [](const TracedSample& left, const TracedSample& right) { return left.index < right.index; });
+  std::sort(samples_.begin(), samples_.end(), [](const TracedSample& left, const TracedSample& right) {
+    return left.identity.index < right.identity.index;
+  });
   std::vector<nlohmann::ordered_json> traces{trace_json(run, samples_, vocabulary)};
   if (trace_) {
     trace_->append(to_text(traces.front()) + "\n");

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
@@ -20,15 +21,38 @@ namespace demask {
 struct AutoregressiveSampler::Batch {
   std::vector<Stream> streams;
   std::vector<std::vector<int64_t>> beginnings;  // one token or more each
+  std::vector<int64_t> given;                    // their lengths
   std::vector<int64_t> lengths;                  // at the end
   int64_t shortest = 0;                          // beginning
   int64_t longest = 0;                           // at the end
   int64_t drawn = 0;                             // tokens, over all
   bool ragged = false;                           // beginnings differ in length
-  bool uneven = false;                           // the texts do, at the end
   std::vector<int64_t> traced;                   // rows
+  std::vector<SampleInBatch> in_view;            // as observers see them
 
   int64_t size() const { return static_cast<int64_t>(streams.size()); }
+
+  // What the texts have from the start, as far as the shortest goes. One token is not worth sharing.
+  Beginnings common(at::Device device) const {
+    if (shortest == 1) {
+      return {};
+    }
+    std::map<std::vector<int64_t>, int64_t> places;
+    std::vector<int64_t> different, place;
+    for (int64_t b = 0; b < size(); ++b) {
+      const std::vector<int64_t>& own = beginnings[static_cast<size_t>(b)];
+      const auto [found, added] =
+          places.emplace(std::vector<int64_t>(own.begin(), own.begin() + shortest), different.size());
+      if (added) {
+        different.push_back(b);
+      }
+      place.push_back(found->second);
+    }
+    if (different.size() == place.size()) {
+      return {shortest, {}, {}};
+    }
+    return {shortest, at::tensor(different, at::kLong).to(device), at::tensor(place, at::kLong).to(device)};
+  }
 };
 
 // The tokens of the traced texts stand in the chain's own.
@@ -49,10 +73,11 @@ struct AutoregressiveSampler::Chain {
   at::Tensor given;  // [B] int64, lengths of the beginnings; undefined where they are equal
   std::unique_ptr<DecodingSession> session;
   std::map<int64_t, std::unique_ptr<StepRunner>> runners;  // by phase of the session
-  std::unique_ptr<Tracer> tracer;                          // null where no text is traced
+  std::unique_ptr<NextTokenScores> scores;
+  std::unique_ptr<Tracer> tracer;  // null where no text is traced
 };
 
-AutoregressiveSampler::AutoregressiveSampler(WatchedModel& model, AutoregressiveOptions options)
+AutoregressiveSampler::AutoregressiveSampler(CheckedModel& model, AutoregressiveOptions options)
     : model_(model), options_(std::move(options)) {}
 
 AutoregressiveSampler::~AutoregressiveSampler() = default;
@@ -62,12 +87,28 @@ std::vector<AutoregressiveTask> consecutive(const Stream& first, int64_t count, 
   std::vector<AutoregressiveTask> tasks;
   tasks.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) {
-    tasks.push_back({{first.seed, first.index + k}, &prompt, new_tokens, false});
+    tasks.push_back({{first.seed, first.index + k}, &prompt, new_tokens, false, {first.index + k, k, {}, first.seed}});
   }
   return tasks;
 }
 
-void AutoregressiveSampler::prepare(const Batch& batch) {
+std::optional<std::string> outgrowing_notice(const ModelInfo& info, const std::string& name, int64_t given,
+                                             int64_t length) {
+  const int64_t within = info.block_size + 1;  // a token more than the block is drawn from all the block's
+  if (!info.keeps_cache || length <= within) {
+    return std::nullopt;
+  }
+  const std::string advice =
+      given < within ? fmt::format(" --max_new_tokens={} stays below.", within - given)
+                     : fmt::format(" A prompt of at most {} tokens would stay below at first.", info.block_size);
+  return fmt::format(
+      "from token {} on, a text is longer than the {} tokens that '{}' reads at once (its block size): each further "
+      "token takes a forward over the last {}, as nanoGPT's generate does, where those before take one over a single "
+      "token.{}",
+      std::max(within, given) + 1, info.block_size, name, info.block_size, advice);
+}
+
+void AutoregressiveSampler::set_up(const Batch& batch) {
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
   const int64_t size = batch.size();
   if (!chain_ || chain_->text.tokens.size(0) != size || chain_->text.tokens.size(1) != batch.longest ||
@@ -86,25 +127,26 @@ void AutoregressiveSampler::prepare(const Batch& batch) {
       chain_->tracer->rows.of(chain_->text.tokens);
     }
     chain_->session = model_.begin(chain_->text);
+    chain_->scores = std::make_unique<NextTokenScores>(model_, size, batch.longest);
   }
   const Streams streams = to_tensors(batch.streams);
   send(streams.seeds, chain_->streams.seeds);
   send(streams.indices, chain_->streams.indices);
-  at::Tensor tokens = at::zeros({size, batch.longest}, at::kLong), given = at::empty({size}, at::kLong);
+  at::Tensor tokens = at::zeros({size, batch.longest}, at::kLong);
   for (int64_t b = 0; b < size; ++b) {
     const std::vector<int64_t>& beginning = batch.beginnings[static_cast<size_t>(b)];
     std::copy(beginning.begin(), beginning.end(), tokens.data_ptr<int64_t>() + b * batch.longest);
-    given.data_ptr<int64_t>()[b] = static_cast<int64_t>(beginning.size());
   }
   send(tokens, chain_->text.tokens);
   if (batch.ragged) {
+    const at::Tensor given = at::tensor(batch.given, at::kLong);
     send(given, chain_->given);
     send(batch.shortest - given, chain_->steps);
   } else {
     chain_->steps.zero_();
   }
   chain_->text.position.fill_(batch.shortest - 1);
-  chain_->session->restart(batch.shortest);
+  chain_->scores->read(*chain_->session, batch.common(model_.device()), chain_->text.tokens);
 }
 
 void AutoregressiveSampler::step(StepView* view) {
@@ -124,8 +166,10 @@ void AutoregressiveSampler::step(StepView* view) {
     given = chain.text.tokens.index_select(1, chain.text.position).squeeze(1);
   }
   const at::Tensor uniforms = uniform(chain.streams, steps, 1, Purpose::draw).squeeze(1);
-  const Draw next = draw_tokens_where(wanted, given, penalized, options_.forbidden, uniforms, draw, model_.broken());
+  const Draw next =
+      draw_tokens_where(wanted, given, penalized, options_.forbidden, uniforms, draw.filters, model_.broken());
   chain.text.tokens.index_copy_(1, chain.text.position, next.ids.unsqueeze(1));
+  chain.scores->draw(logits, next.ids, chain.text.position);
   chain.steps.add_(1);
   if (chain.tracer) {
     TracedRows& rows = chain.tracer->rows;
@@ -152,26 +196,6 @@ void AutoregressiveSampler::run_step(int64_t more) {
   runner->run(more);
 }
 
-at::Tensor AutoregressiveSampler::confidence_of(const Batch& batch) {
-  const at::Tensor& tokens = chain_->text.tokens;
-  const ModelInfo& info = model_.info();
-  if (batch.uneven && info.causal && (info.block_size == 0 || batch.longest <= info.block_size)) {
-    ++forwards_;
-    return next_token_confidence(model_, tokens, batch.lengths);  // what follows a text does not change it
-  }
-  std::map<int64_t, std::vector<int64_t>> rows_of;  // by length
-  for (size_t b = 0; b < batch.lengths.size(); ++b) {
-    rows_of[batch.lengths[b]].push_back(static_cast<int64_t>(b));
-  }
-  const at::Tensor confidence = at::empty({batch.size()}, tokens.options().dtype(at::kDouble));
-  for (const auto& [length, rows] : rows_of) {
-    const at::Tensor where = at::tensor(rows, at::kLong).to(tokens.device());
-    confidence.index_copy_(0, where, next_token_confidence(model_, tokens.index_select(0, where).narrow(1, 0, length)));
-    ++forwards_;
-  }
-  return confidence;
-}
-
 AutoregressiveSampler::Batch AutoregressiveSampler::make_batch(const std::vector<AutoregressiveTask>& tasks) const {
   Batch batch;
   for (const AutoregressiveTask& task : tasks) {
@@ -185,13 +209,14 @@ AutoregressiveSampler::Batch AutoregressiveSampler::make_batch(const std::vector
       const auto count = static_cast<double>(options_.first_tokens.size());
       batch.beginnings.back().push_back(options_.first_tokens[static_cast<size_t>(u * count)]);
     }
-    const auto given = static_cast<int64_t>(batch.beginnings.back().size());
-    batch.ragged = batch.ragged || given != static_cast<int64_t>(batch.beginnings.front().size());
+    batch.given.push_back(static_cast<int64_t>(batch.beginnings.back().size()));
+    const int64_t given = batch.given.back();
+    batch.ragged = batch.ragged || given != batch.given.front();
     batch.shortest = batch.lengths.empty() ? given : std::min(batch.shortest, given);
     batch.lengths.push_back(given + task.new_tokens);
     batch.longest = std::max(batch.longest, batch.lengths.back());
-    batch.uneven = batch.uneven || batch.lengths.back() != batch.lengths.front();
     batch.drawn += task.new_tokens;
+    batch.in_view.push_back({task.identity, given, batch.lengths.back()});
   }
   return batch;
 }
@@ -199,16 +224,22 @@ AutoregressiveSampler::Batch AutoregressiveSampler::make_batch(const std::vector
 void AutoregressiveSampler::try_step(const std::vector<AutoregressiveTask>& tasks) {
   const c10::InferenceMode inference;
   const Batch batch = make_batch(tasks);
-  prepare(batch);
+  set_up(batch);
   step(nullptr);
-  const int64_t forwards = forwards_;
-  confidence_of(batch);
-  forwards_ = forwards;
+  const ModelInfo& info = model_.info();
+  const int64_t last = batch.longest - 1;  // tokens before the last
+  if (last > 1 && (!info.keeps_cache || last > info.block_size)) {
+    const at::Tensor zero = at::zeros({1}, chain_->text.position.options());
+    chain_->session->restart({last - 1, zero, zero.expand({batch.size()})}, [](const Slice&, const at::Tensor&) {});
+    chain_->session->advance();
+    chain_->text.position.fill_(last - 1);
+    step(nullptr);
+  }
   synchronize(model_.device());
   chain_.reset();
 }
 
-void AutoregressiveSampler::attach_traces(const Batch& batch, std::vector<Sample>& samples) const {
+void AutoregressiveSampler::attach_traces(const Batch& batch, std::vector<DrawnSample>& samples) const {
   const kernels::TraceTables& tables = chain_->tracer->tables;
   const at::Tensor confidence = on_host(tables.confidence), likeliest = on_host(tables.likeliest),
                    likeliest_probabilities = on_host(tables.likeliest_probabilities);
@@ -216,7 +247,7 @@ void AutoregressiveSampler::attach_traces(const Batch& batch, std::vector<Sample
   for (size_t k = 0; k < batch.traced.size(); ++k) {
     const auto row = static_cast<size_t>(batch.traced[k]);
     const int64_t length = batch.lengths[row];
-    const auto given = static_cast<int64_t>(batch.beginnings[row].size());
+    const int64_t given = batch.given[row];
     // [L, n, ...] -> [1, T, ...]; a step within the beginning drew nothing of this text.
     const auto of_row = [&](const at::Tensor& x) {
       at::Tensor own = x.select(1, static_cast<int64_t>(k)).narrow(0, 0, length).unsqueeze(0).clone();
@@ -234,17 +265,25 @@ void AutoregressiveSampler::attach_traces(const Batch& batch, std::vector<Sample
   }
 }
 
-std::vector<Sample> AutoregressiveSampler::sample(const std::vector<AutoregressiveTask>& tasks, Observer* observer) {
+std::vector<DrawnSample> AutoregressiveSampler::sample(const std::vector<AutoregressiveTask>& tasks,
+                                                       Observer* observer) {
   const c10::InferenceMode inference;
   const Batch batch = make_batch(tasks);
   const int64_t steps = batch.longest - batch.shortest;
-  prepare(batch);
-  const at::Tensor& tokens = chain_->text.tokens;
   if (observer != nullptr) {
-    observer->on_batch(indices_of(batch.streams), steps, batch.drawn);
+    observer->on_batch({batch.in_view, steps, batch.drawn});
   }
+  set_up(batch);
+  const ModelInfo& info = model_.info();
+  if (info.causal && info.every_position && info.block_size > 0 && batch.shortest > info.block_size) {
+    ++forwards_;  // the first step reads the end of the prompts, not their beginnings
+  }
+  const at::Tensor& tokens = chain_->text.tokens;
   const bool shows_tensors = observer != nullptr && observer->reads_tensors();
   for (int64_t number = 0; number < steps; ++number) {
+    if (options_.gives_up && options_.gives_up()) {
+      throw GivenUp{};
+    }
     StepView view;
     if (shows_tensors) {
       view.before = tokens.narrow(1, 0, batch.shortest + number);
@@ -261,9 +300,9 @@ std::vector<Sample> AutoregressiveSampler::sample(const std::vector<Autoregressi
       observer->on_step(view);
     }
   }
-  const at::Tensor confidence = confidence_of(batch);
+  const at::Tensor confidence = chain_->scores->means(batch.lengths, batch.given);
   model_.check();
-  std::vector<Sample> samples = read_back(batch.streams, tokens, confidence);
+  std::vector<DrawnSample> samples = read_back(batch.streams, tokens, confidence);
   for (size_t b = 0; b < samples.size(); ++b) {
     samples[b].tokens.resize(static_cast<size_t>(batch.lengths[b]));
   }

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
-#include "kernels/kernels.h"
+#include "kernels/cuda.h"
+#include "model/device.h"
+#include "sampling/read_back.h"
 
 namespace demask {
 namespace {
@@ -15,29 +17,29 @@ constexpr double lowest_log_probability = -200;
 }  // namespace
 
 at::Tensor token_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
-  if (kernels::usable(logits)) {
-    return kernels::judge(logits, tokens, 0, /*logarithm=*/false, broken);
+  if (kernels::cuda::has_kernels_for(logits)) {
+    return kernels::cuda::judge(logits, tokens, 0, /*logarithm=*/false, broken);
   }
-  at::Tensor probability = at::softmax(logits.to(at::kFloat), -1).gather(2, tokens.unsqueeze(2)).squeeze(2);
+  at::Tensor probability = at::softmax(logits.to(at::kFloat), -1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1);
   watch(probability, broken);
   return probability;
 }
 
 at::Tensor token_log_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
-  if (kernels::usable(logits)) {
-    return kernels::judge(logits, tokens, 0, /*logarithm=*/true, broken);
+  if (kernels::cuda::has_kernels_for(logits)) {
+    return kernels::cuda::judge(logits, tokens, 0, /*logarithm=*/true, broken);
   }
-  at::Tensor each = at::log_softmax(logits.to(at::kFloat), -1).gather(2, tokens.unsqueeze(2)).squeeze(2);
+  at::Tensor each = at::log_softmax(logits.to(at::kFloat), -1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1);
   watch(each, broken);
   return each;
 }
 
 Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken) {
-  if (kernels::usable(logits)) {
+  if (kernels::cuda::has_kernels_for(logits)) {
     Certainty certainty{at::empty_like(tokens, tokens.options().dtype(at::kFloat)), {}, {}};
     certainty.margin = at::empty_like(certainty.log_probability);
     certainty.entropy = at::empty_like(certainty.log_probability);
-    kernels::measure(logits, tokens, certainty.log_probability, certainty.margin, certainty.entropy, broken);
+    kernels::cuda::measure(logits, tokens, certainty.log_probability, certainty.margin, certainty.entropy, broken);
     return certainty;
   }
   const at::Tensor log_probabilities = at::log_softmax(logits.to(at::kFloat), -1);
@@ -53,15 +55,15 @@ Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, 
 }
 
 at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken) {
-  if (kernels::usable(logits)) {
-    return kernels::judge(logits, {}, number, /*logarithm=*/false, broken);
+  if (kernels::cuda::has_kernels_for(logits)) {
+    return kernels::cuda::judge(logits, {}, number, /*logarithm=*/false, broken);
   }
   at::Tensor probability = at::softmax(logits.to(at::kFloat), -1).select(2, number);
   watch(probability, broken);
   return probability;
 }
 
-at::Tensor log_probability_in_place(WatchedModel& model, const at::Tensor& tokens) {
+at::Tensor log_probability_in_place(CheckedModel& model, const at::Tensor& tokens) {
   return token_log_probability(model.logits(tokens), tokens, model.broken());
 }
 
@@ -69,7 +71,7 @@ at::Tensor mean_log_probability(const at::Tensor& log_probability) {
   return log_probability.to(at::kDouble).mean(1);
 }
 
-at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens) {
+at::Tensor next_token_confidence(CheckedModel& model, const at::Tensor& tokens) {
   const int64_t block = model.info().block_size;
   const int64_t length = tokens.size(1);
   const at::Tensor judged = block > 0 && length > block ? tokens.narrow(1, length - block, block) : tokens;
@@ -81,20 +83,52 @@ at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens) 
                                                     judged.narrow(1, 1, predicted), model.broken()));
 }
 
-at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens, const std::vector<int64_t>& lengths) {
-  const int64_t predicted = tokens.size(1) - 1;
-  std::vector<at::Tensor> means(lengths.size(), at::zeros({1}, tokens.options().dtype(at::kDouble)));
-  if (predicted > 0) {
-    const at::Tensor each = token_log_probability(model.logits(tokens.narrow(1, 0, predicted)),
-                                                  tokens.narrow(1, 1, predicted), model.broken())
-                                .to(at::kDouble);
-    for (size_t b = 0; b < lengths.size(); ++b) {
-      if (lengths[b] > 1) {
-        means[b] = each.narrow(0, static_cast<int64_t>(b), 1).narrow(1, 0, lengths[b] - 1).mean(1);
+NextTokenScores::NextTokenScores(CheckedModel& model, int64_t batch, int64_t length)
+    : model_(model), table_(at::empty({length, batch}, at::device(model.device()).dtype(at::kFloat))) {}
+
+void NextTokenScores::read(DecodingSession& session, const Beginnings& beginnings, const at::Tensor& texts) {
+  const at::Tensor tokens = beginnings.of(texts);
+  const at::Tensor scores = at::zeros(tokens.sizes(), table_.options());
+  session.restart(beginnings, [&](const Slice& slice, const at::Tensor& logits) {
+    Slice next = slice;
+    ++next.first_position;
+    next.positions = std::min(next.positions, beginnings.length - next.first_position);
+    if (next.positions > 0) {
+      next.of(scores).copy_(
+          token_log_probability(logits.narrow(1, 0, next.positions), next.of(tokens), model_.broken()));
+    }
+  });
+  table_.narrow(0, 0, beginnings.length).copy_(beginnings.for_each_text(scores).t());
+}
+
+void NextTokenScores::draw(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& position) {
+  table_.index_copy_(0, position, token_log_probability(logits, tokens, model_.broken()).unsqueeze(0));
+}
+
+at::Tensor NextTokenScores::means(const std::vector<int64_t>& lengths, const std::vector<int64_t>& given) const {
+  const ModelInfo& info = model_.info();
+  const at::Tensor table = on_host(table_);
+  synchronize(table_.device());
+  const float* scores = table.data_ptr<float>();
+  const auto batch = static_cast<int64_t>(lengths.size());
+  at::Tensor means = at::zeros({batch}, at::kDouble);
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t length = lengths[static_cast<size_t>(b)], drawn_from = given[static_cast<size_t>(b)];
+    int64_t scored_to = 1;  // of the beginning
+    if (info.causal && info.every_position) {
+      scored_to = info.block_size > 0 ? std::min(drawn_from, info.block_size + 1) : drawn_from;
+    }
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t t = 1; t < length; ++t) {
+      if (t < scored_to || t >= drawn_from) {
+        sum += static_cast<double>(scores[t * batch + b]);
+        ++count;
       }
     }
+    means.data_ptr<double>()[b] = count == 0 ? 0.0 : sum / static_cast<double>(count);
   }
-  return at::cat(means);
+  return means;
 }
 
 }  // namespace demask

@@ -6,11 +6,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "sampling/watched_model.h"
+#include "model/language_model.h"
+#include "sampling/checked_model.h"
 
 namespace demask {
 
-// Untempered probability, softmax over all outputs, of tokens [B, T] under logits [B, T, V]: float32 [B, T].
+// Untempered probability, softmax over all outputs, of tokens [...] under logits [..., V]: float32 [...].
 // Sets `broken` where one is not a number.
 at::Tensor token_probability(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken);
 
@@ -32,16 +33,36 @@ at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at:
 
 // log p(token) at every position, nats, float32 [B, T]: one forward on tokens [B, T], untempered, softmax over all
 // outputs, each token given the whole text it stands in. Its mean is the guide's self-confidence.
-at::Tensor log_probability_in_place(WatchedModel& model, const at::Tensor& tokens);
+at::Tensor log_probability_in_place(CheckedModel& model, const at::Tensor& tokens);
 
 // Means over the positions of each text, float64 [B], of log p(token) [B, T].
 at::Tensor mean_log_probability(const at::Tensor& log_probability);
 
-// The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1.
-// Texts longer than the block are judged by their last block_size tokens.
-at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens);
+// The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1. One
+// forward on texts as they stand; texts longer than the block are judged by their last block_size tokens.
+at::Tensor next_token_confidence(CheckedModel& model, const at::Tensor& tokens);
 
-// The same for texts of which only so many tokens each count, by a causal model that reads them all at once.
-at::Tensor next_token_confidence(WatchedModel& model, const at::Tensor& tokens, const std::vector<int64_t>& lengths);
+// Collects log p(token), nats, of texts that grow from left to right, each token given those before it, from the
+// forwards that read or drew them.
+class NextTokenScores {
+ public:
+  // For `batch` texts of at most `length` tokens. Beginnings count only by a model of which one forward gives what
+  // follows each position: a causal one that gives every position.
+  NextTokenScores(CheckedModel& model, int64_t batch, int64_t length);
+
+  // The beginnings of texts [B, L], read by the session.
+  void read(DecodingSession& session, const Beginnings& beginnings, const at::Tensor& texts);
+  // tokens [B] at `position` [1] int64, under the logits [B, V] that precede them: part of a step that may be recorded.
+  void draw(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& position);
+
+  // Means [B] float64 on the host, of texts of so many tokens each (`lengths`) that begin with so many each (`given`),
+  // over the tokens from the second on that count: those drawn, and of a beginning those with at most block_size tokens
+  // before them. 0 where none does. Waits for the device.
+  at::Tensor means(const std::vector<int64_t>& lengths, const std::vector<int64_t>& given) const;
+
+ private:
+  CheckedModel& model_;
+  at::Tensor table_;  // [L, B] float32
+};
 
 }  // namespace demask

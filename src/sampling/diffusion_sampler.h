@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "sampling/checked_model.h"
 #include "sampling/plan.h"
 #include "sampling/reveal_policy.h"
 #include "sampling/sample.h"
 #include "sampling/token_draw.h"
-#include "sampling/watched_model.h"
 
 namespace demask {
 
@@ -31,7 +31,8 @@ struct Template {
 struct DiffusionTask {
   Stream stream;
   const Template* text = nullptr;
-  bool traced = false;  // the sample comes with a StepTrace
+  bool traced = false;           // the sample comes with a StepTrace
+  SampleIdentity identity = {};  // what observers are told
 };
 
 // `count` samples of one text, with indices from that of `first` on.
@@ -51,33 +52,38 @@ struct DiffusionOptions {
   double cfg_scale = 0;
   int64_t mask_token_id = 0;
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
+  // Asked before each step; true: the batch is given up. May be empty.
+  std::function<bool()> gives_up = {};
   // Told why a step could not be recorded as a CUDA graph.
   std::function<void(const std::string& reason)> on_unrecordable = [](const std::string&) {};
 };
 
 // One demasking step's prediction, a pure function of tensors of fixed shape: the masked positions of tokens [B, T]
-// filled from logits [B, T, V] with uniforms [B, T]; temperatures [B, 1] as in draw_tokens. Sets `broken` [] bool where
-// a probability is not a number.
+// filled from logits [B, T, V] with uniforms [B, T]; forbidden [V] as in draw_tokens. Sets `broken` [] bool where a
+// probability is not a number.
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
-                 const at::Tensor& uniforms, const DiffusionOptions& options, const at::Tensor& broken,
-                 const at::Tensor& temperatures = {});
+                 const at::Tensor& uniforms, const DrawOptions& draw, const at::Tensor& forbidden,
+                 const at::Tensor& broken);
 
 // The same from logits [B, n, V] at the masked positions [B, n] only, of which every text has n.
 Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
-                    const at::Tensor& masked, const at::Tensor& uniforms, const DiffusionOptions& options,
-                    const at::Tensor& broken, const at::Tensor& temperatures = {});
+                    const at::Tensor& masked, const at::Tensor& uniforms, const DrawFilters& filters,
+                    const at::Tensor& forbidden, const at::Tensor& broken);
+
+struct DiffusionBatch;
+enum class StepKind;
 
 class DiffusionSampler {
  public:
-  DiffusionSampler(WatchedModel& model, RevealPolicy& policy, DiffusionOptions options);
+  DiffusionSampler(CheckedModel& model, RevealPolicy& policy, DiffusionOptions options);
   ~DiffusionSampler();
   DiffusionSampler(const DiffusionSampler&) = delete;
   DiffusionSampler& operator=(const DiffusionSampler&) = delete;
 
   // Draws one sample or more, all in the same tensor operations, each as if it were drawn alone: texts of one length,
   // whose plans judge the same steps; with block_length, of as many free positions. `observer` may be null. Throws
-  // Error(failed) on non-finite logits.
-  std::vector<Sample> sample(const std::vector<DiffusionTask>& tasks, Observer* observer);
+  // Error(failed) on non-finite logits, GivenUp where gives_up says so.
+  std::vector<DrawnSample> sample(const std::vector<DiffusionTask>& tasks, Observer* observer);
 
   // One step and one forward on texts that are thrown away, to see what memory they take.
   void try_step(const std::vector<DiffusionTask>& tasks);
@@ -87,22 +93,23 @@ class DiffusionSampler {
 
  private:
   struct Chain;
-  // Steps of one kind do the same work each time.
-  enum class Kind { masking, judging, filling };  // mask positions again; the same after a second forward; mask nothing
-  struct Batch;
 
-  Batch make_batch(const std::vector<DiffusionTask>& tasks) const;
+  // A new chain for samples of this shape, with tables of these sizes.
+  void make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers);
   // Makes the chain ready for these samples, as a new one where its shape differs.
-  void prepare(const Batch& batch);
-  void run_step(const Batch& batch, int64_t number, StepView* view);
+  void set_up(const DiffusionBatch& batch);
+  void run_step(const DiffusionBatch& batch, int64_t number, StepView* view);
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
   // is null, with tensors. `first`: no other step of this batch came before.
-  void step(Kind kind, StepView* view, bool first);
-  Proposal propose(Kind kind, const at::Tensor& drawn, const at::Tensor& temperatures, StepView* view, bool first);
+  void step(StepKind kind, StepView* view, bool first);
+  at::Tensor column_of(const at::Tensor& row, int64_t column) const;
+  at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& counts,
+                           const at::Tensor& numbers);
+  Proposal propose(StepKind kind, const at::Tensor& drawn, const DrawOptions& draw, StepView* view, bool first);
   at::Tensor guided_logits(const at::Tensor& tokens);
-  at::Tensor step_temperatures(const at::Tensor& numbers) const;
+  DrawOptions draw_of_step(const at::Tensor& numbers) const;
 
-  WatchedModel& model_;
+  CheckedModel& model_;
   RevealPolicy& policy_;
   DiffusionOptions options_;
   std::unique_ptr<Chain> chain_;

@@ -5,26 +5,16 @@
 #include <array>
 
 #include "core/philox.h"
-#include "kernels/kernels.h"
+#include "kernels/cuda.h"
+#include "kernels/noise_words.h"
 
 namespace demask {
 namespace {
 
 constexpr int64_t words_per_block = 4;
 
-// Counter words: block of four positions, step, sample (low 32 bits), purpose above the sample's high 24 bits.
-uint32_t last_word(int64_t sample_index, Purpose purpose) {
-  return static_cast<uint32_t>(purpose) << 24 | (static_cast<uint32_t>(sample_index >> 32) & 0xFFFFFFU);
-}
-
-philox::Key key_of(uint64_t seed) {
-  return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
-}
-
 philox::Counter block_at(const Stream& stream, int64_t step, int64_t block, Purpose purpose) {
-  return philox::generate({static_cast<uint32_t>(block), static_cast<uint32_t>(step),
-                           static_cast<uint32_t>(stream.index), last_word(stream.index, purpose)},
-                          key_of(stream.seed));
+  return kernels::noise_words(stream.seed, stream.index, step, block, static_cast<uint32_t>(purpose));
 }
 
 at::Tensor uniform_on_host(const Streams& streams, const at::Tensor& steps, int64_t positions, Purpose purpose) {
@@ -103,8 +93,8 @@ at::Tensor uniform(const Streams& streams, const at::Tensor& steps, int64_t posi
   if (streams.indices.is_cpu()) {
     return uniform_on_host(streams, steps, positions, purpose);
   }
-  return kernels::available()
-             ? kernels::uniform(streams.seeds, streams.indices, steps, positions, static_cast<uint32_t>(purpose))
+  return kernels::cuda::built()
+             ? kernels::cuda::uniform(streams.seeds, streams.indices, steps, positions, static_cast<uint32_t>(purpose))
              : uniform_by_tensors(streams, steps, positions, purpose);
 }
 

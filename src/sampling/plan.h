@@ -1,11 +1,14 @@
 // What is settled about a sample's steps before its first: how many, and how much stays masked after each.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string_view>
 #include <vector>
 
+#include "core/names.h"
 #include "sampling/noise.h"
 #include "sampling/schedule.h"
 
@@ -66,6 +69,9 @@ struct Remasking {
   double t_off = 0.05;
   double alpha_on = 0.9;
 };
+
+template <>
+inline constexpr std::array<std::string_view, 5> names_of<Remasking::Kind>{"none", "cap", "rescale", "conf", "loop"};
 
 // Pure function of the stream: binomial counts by inverse CDF. With `skips_idle`, steps that change nothing
 // are left out, since they need no forward. Kind conf: chances only, no counts.

@@ -20,13 +20,13 @@ void send(const at::Tensor& from, const at::Tensor& into) {
   target.copy_(into.is_cuda() ? from.pin_memory() : from, /*non_blocking=*/true);
 }
 
-std::vector<Sample> read_back(const std::vector<Stream>& streams, const at::Tensor& tokens,
-                              const at::Tensor& self_confidence) {
+std::vector<DrawnSample> read_back(const std::vector<Stream>& streams, const at::Tensor& tokens,
+                                   const at::Tensor& self_confidence) {
   const at::Tensor host_tokens = on_host(tokens), host_confidence = on_host(self_confidence);
   synchronize(tokens.device());
   const int64_t length = host_tokens.size(1);
   const int64_t* row = host_tokens.data_ptr<int64_t>();
-  std::vector<Sample> samples;
+  std::vector<DrawnSample> samples;
   const double* confidence = host_confidence.data_ptr<double>();
   for (const Stream& stream : streams) {
     samples.push_back({stream.index, std::vector<int64_t>(row, row + length), *confidence++, nullptr});

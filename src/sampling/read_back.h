@@ -18,7 +18,7 @@ void send(const at::Tensor& from, const at::Tensor& into);
 at::Tensor on_host(const at::Tensor& x);
 
 // tokens [B, T] int64 and self-confidence [B] float64, on any device.
-std::vector<Sample> read_back(const std::vector<Stream>& streams, const at::Tensor& tokens,
-                              const at::Tensor& self_confidence);
+std::vector<DrawnSample> read_back(const std::vector<Stream>& streams, const at::Tensor& tokens,
+                                   const at::Tensor& self_confidence);
 
 }  // namespace demask

@@ -4,13 +4,13 @@
 
 #include <limits>
 
-#include "kernels/kernels.h"
+#include "kernels/cuda.h"
 
 namespace demask {
 
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
-  if (kernels::usable(scores)) {
-    return kernels::highest(scores, budget.eligible, budget.count);
+  if (kernels::cuda::has_kernels_for(scores)) {
+    return kernels::cuda::highest(scores, budget.eligible, budget.count);
   }
   const at::Tensor candidates =
       scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "sampling/watched_model.h"
+#include "sampling/checked_model.h"
 
 namespace demask {
 

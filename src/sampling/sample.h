@@ -7,11 +7,13 @@
 #include <memory>
 #include <vector>
 
+#include "demask/sample.h"
 #include "sampling/step_trace.h"
 
 namespace demask {
 
-struct Sample {
+// One sample as the sampler gives it; where it belongs is its task's identity.
+struct DrawnSample {
   int64_t index = 0;                       // of its stream
   std::vector<int64_t> tokens;             // prompt included
   double self_confidence = 0.0;            // mean over positions of log p(token), nats
@@ -37,13 +39,28 @@ struct StepView {
   at::Tensor after;          // [B, T] int64 after remasking. Standard: undefined
 };
 
+// A sample of a batch, before its first step.
+struct SampleInBatch {
+  SampleIdentity identity;
+  int64_t given = 0;   // standard sampling: tokens of its beginning
+  int64_t length = 0;  // tokens at the end; those that standard sampling draws beyond it are dropped
+};
+
+struct BatchView {
+  std::vector<SampleInBatch> samples;  // in the order of the rows of StepView's tensors
+  int64_t steps = 0;                   // 0: until nothing is masked any more
+  int64_t tokens = 0;                  // that are drawn in all
+};
+
+// Thrown by a sampler that was asked to give up the batch in flight, whose samples are lost. No std::exception: nobody
+// on the way is to take it for a failure.
+struct GivenUp {};
+
 // Told of every step. The default does nothing; samplers hold a pointer that may be null.
 class Observer {
  public:
   virtual ~Observer() = default;
-  // A batch of the samples with these indices begins: `steps` steps, 0 until nothing is masked any more, that draw
-  // `tokens` tokens in all.
-  virtual void on_batch(const std::vector<int64_t>& /*indices*/, int64_t /*steps*/, int64_t /*tokens*/) {}
+  virtual void on_batch(const BatchView& /*batch*/) {}
   virtual void on_step(const StepView& /*view*/) {}
   // Whether on_step reads the view's tensors; where nobody does, they are left undefined and steps are faster.
   virtual bool reads_tensors() const { return true; }

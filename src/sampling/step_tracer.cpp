@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/cuda.h"
 #include "model/device.h"
 #include "sampling/confidence.h"
 #include "sampling/read_back.h"
@@ -52,8 +53,8 @@ kernels::TraceTables make_trace_tables(const std::vector<int64_t>& sizes, const 
 
 void trace_step(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                 const at::Tensor& forbidden, const kernels::TraceTables& tables) {
-  if (kernels::usable(logits)) {
-    return kernels::trace(slot, logits, tokens, masked, forbidden, tables);
+  if (kernels::cuda::has_kernels_for(logits)) {
+    return kernels::cuda::trace(slot, logits, tokens, masked, forbidden, tables);
   }
   const at::Tensor log_probabilities = at::log_softmax(logits.to(at::kFloat), -1);
   const auto probability_of = [&](const at::Tensor& ids) { return log_probabilities.gather(-1, ids).exp(); };

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "kernels/operands.h"
 #include "sampling/step_trace.h"
 
 namespace demask {
@@ -32,7 +32,8 @@ class TracedRows {
 // steps' device; with_text: for tokens and what was masked, too.
 kernels::TraceTables make_trace_tables(const std::vector<int64_t>& sizes, const at::Tensor& forbidden, bool with_text);
 
-// As part of a step that may be recorded: kernels::trace(), by LibTorch's operations where that is not usable.
+// As part of a step that may be recorded: kernels::cuda::trace, by LibTorch's operations where there is no kernel for
+// it.
 void trace_step(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                 const at::Tensor& forbidden, const kernels::TraceTables& tables);
 

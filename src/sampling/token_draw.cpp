@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/kernels.h"
-#include "sampling/watched_model.h"
+#include "kernels/cuda.h"
+#include "sampling/checked_model.h"
 
 namespace demask {
 namespace {
@@ -15,6 +15,11 @@ constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 at::Tensor penalize(const at::Tensor& logits, const at::Tensor& present, double penalty) {
   return at::where(present, at::where(logits > 0, logits / penalty, logits * penalty), logits);
+}
+
+// 0 where drawing is greedy.
+double usable_temperature(double temperature) {
+  return temperature < least_temperature ? 0 : std::min(temperature, most_temperature);
 }
 
 at::Tensor probability_of(const at::Tensor& probabilities, const at::Tensor& ids) {
@@ -71,33 +76,34 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
 }
 
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
-                 const DrawOptions& options, const at::Tensor& temperatures) {
+                 const DrawFilters& filters) {
   at::Tensor filtered = logits.to(at::kFloat) + forbidden;
-  if (options.temperature == 0 && !temperatures.defined()) {
+  const double temperature = usable_temperature(filters.temperature);
+  if (temperature == 0 && !filters.temperatures.defined()) {
     const at::Tensor ids = filtered.argmax(-1);
     return {ids, probability_of(at::softmax(filtered, -1), ids)};
   }
-  filtered = temperatures.defined() ? filtered / temperatures.unsqueeze(-1) : filtered / options.temperature;
-  if (options.top_k) {
-    filtered = keep_top_k(filtered, *options.top_k);
+  filtered = filters.temperatures.defined() ? filtered / filters.temperatures.unsqueeze(-1) : filtered / temperature;
+  if (filters.top_k) {
+    filtered = keep_top_k(filtered, *filters.top_k);
   }
-  if (options.top_p < 1) {
-    filtered = keep_nucleus(filtered, options.top_p);
+  if (filters.top_p < 1) {
+    filtered = keep_nucleus(filtered, filters.top_p);
   }
   return draw_from(filtered, uniforms);
 }
 
 Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,
-                       const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options,
-                       const at::Tensor& broken, const at::Tensor& temperatures) {
-  if (kernels::usable(logits)) {
+                       const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawFilters& filters,
+                       const at::Tensor& broken) {
+  if (kernels::cuda::has_kernels_for(logits)) {
     Draw draw{at::empty_like(uniforms, uniforms.options().dtype(at::kLong)), at::empty_like(uniforms)};
-    kernels::draw(logits, forbidden, uniforms, wanted, given,
-                  {options.temperature, options.top_k.value_or(0), options.top_p, temperatures}, draw.ids,
-                  draw.probabilities, broken);
+    DrawFilters usable = filters;
+    usable.temperature = usable_temperature(filters.temperature);
+    kernels::cuda::draw(logits, forbidden, uniforms, wanted, given, usable, draw.ids, draw.probabilities, broken);
     return draw;
   }
-  Draw draw = draw_tokens(logits, forbidden, uniforms, options, temperatures);
+  Draw draw = draw_tokens(logits, forbidden, uniforms, filters);
   if (wanted.defined()) {
     draw = {at::where(wanted, draw.ids, given),
             at::where(wanted, draw.probabilities, at::ones_like(draw.probabilities))};

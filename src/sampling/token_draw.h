@@ -5,14 +5,20 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
+
+#include "kernels/operands.h"
 
 namespace demask {
 
+using kernels::DrawFilters;
+
+// Temperatures between which float32 logits divided by one stay finite, whatever a model gives. Below, drawing is
+// greedy, which no draw could tell from it; above, it is by chance alone as it is there.
+inline constexpr double least_temperature = 1e-20;
+inline constexpr double most_temperature = 1e20;
+
 struct DrawOptions {
-  double temperature = 0.8;      // 0 is greedy
-  double top_p = 1.0;            // nucleus; 1 is off
-  std::optional<int64_t> top_k;  // none is off
+  DrawFilters filters;
   double repetition_penalty = 1.0;
   int64_t repetition_window = 10;  // tokens
 };
@@ -44,15 +50,14 @@ at::Tensor keep_nucleus(const at::Tensor& logits, double top_p);
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);
 
 // Temperature, top-k, nucleus and the draw; greedy (lowest id among equals) at temperature 0. logits of any floating
-// dtype. forbidden: [V] float32, 0 or -inf, added to the logits first. temperatures: [B, 1] float32 above 0, one for
-// each sample of logits [B, T, V], in place of the options'; or undefined.
+// dtype. forbidden: [V] float32, 0 or -inf, added to the logits first.
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
-                 const DrawOptions& options, const at::Tensor& temperatures = {});
+                 const DrawFilters& filters);
 
 // The same for the `wanted` [...] bool rows only; the others keep the `given` [...] int64 id, with probability 1. Both
 // undefined: every row. Sets `broken` [] bool where a probability is not a number.
 Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,
-                       const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawOptions& options,
-                       const at::Tensor& broken, const at::Tensor& temperatures = {});
+                       const at::Tensor& forbidden, const at::Tensor& uniforms, const DrawFilters& filters,
+                       const at::Tensor& broken);
 
 }  // namespace demask

@@ -48,4 +48,12 @@ class Vocabulary {
   std::vector<size_t> lengths_;                   // of the tokens, in bytes, each once, longest first
 };
 
+// The id of a token whose text is one that masks usually have ("[MASK]", "<mask>", "_"), for vocabularies that do not
+// say which token is the mask.
+std::optional<int64_t> likely_mask_token(const Vocabulary& vocabulary);
+
+// For the end of a message that a model has no mask token: "The vocabulary has '[MASK]' as id 3: if that is the mask,
+// set --mask_token_id=3.", or how to set one where no token looks like a mask.
+std::string mask_token_advice(const Vocabulary& vocabulary);
+
 }  // namespace demask

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/support/catch.h"
+#include "tests/support/checkpoint_files.h"
 #include "tests/support/demask.h"
 
 using namespace demask::testing;
@@ -57,4 +58,29 @@ TEST_CASE(
     return read_json_lines(folder / "sample.jsonl").at(0)["tokens"];
   };
   CHECK(sample(exported) == sample(original));  // 43 tokens: past the block of 24
+}
+
+TEST_CASE(
+    "The export tool strips wrappers' prefixes, decodes NumPy's scalars and refuses a model that it does not know") {
+  using namespace pickled;
+  const TemporaryFolder folder;
+  CheckpointFile file = tiny_checkpoint();
+  for (auto& entry : file.model) {
+    entry.first = "module._orig_mod." + entry.first;
+  }
+  const std::string type = call(global("numpy", "dtype"), {text("i8"), boolean(false), boolean(true)}) +
+                           tuple({integer(3), text("<"), none()}) + "b";
+  const std::string bytes = call(global("_codecs", "encode"), {text("\3\0\0\0\0\0\0\0"s), text("latin1")});
+  set_entry(file.model_args, "vocab_size", call(global("numpy.core.multiarray", "scalar"), {type, bytes}));
+  set_entry(file.model_args, "n_kv_head", integer(1));
+  file.write(folder / "wrapped.pt");
+  const ProcessResult wrapped = export_module(folder / "wrapped.pt", folder / "out.pt", folder);
+  INFO(wrapped.err);
+  CHECK(wrapped.exit_code == 0);
+
+  set_entry(file.model_args, "rope_theta", integer(500000));
+  file.write(folder / "other.pt");
+  const ProcessResult other = export_module(folder / "other.pt", folder / "out.pt", folder);
+  CHECK(other.exit_code == 3);
+  CHECK(other.err.find("model_args['rope_theta'] is 500000") != std::string::npos);
 }

@@ -37,15 +37,17 @@ ProcessOptions interrupted_at(const std::string& text_on_stderr, int signal_numb
 TEST_CASE("Non-finite logits end the run by either method, with the checkpoint's name") {
   const TemporaryFolder folder;
   CheckpointFile file = tiny_checkpoint();
-  std::string& head = file.records.back().second;
-  head.assign(head.size(), '\xff');  // NaN in every format
-  const std::string path = folder / "nan.pt";
+  overflow_head(file);
+  const std::string path = folder / "huge.pt";
   file.write(path);
   write_file(folder / "meta.json", R"({"itos": ["a", "b"]})");
   for (const std::string method : {"diffusion", "standard"}) {
-    check_refused({"--sampling_method=" + method, "--checkpoint_name=" + path, "--meta_path=" + (folder / "meta.json"),
-                   "--sequence_length=4", "--max_new_tokens=3"},
-                  failed, {path, "non-finite", "--dtype=float32"});
+    const std::vector<std::string> run = {"--sampling_method=" + method, "--checkpoint_name=" + path,
+                                          "--meta_path=" + (folder / "meta.json"), "--sequence_length=4",
+                                          "--max_new_tokens=3"};
+    check_refused(with(run, {"--dtype=bfloat16"}), failed, {path, "non-finite", "--dtype=float32"});
+    // Where that has been done already it is no advice.
+    check_refused(with(run, {"--dtype=float32"}), failed, {path, "non-finite", "weights", "check cfg_scale"});
   }
 }
 
@@ -70,19 +72,37 @@ TEST_CASE("A full disk ends the run") {
   check_refused({}, failed, {"standard output", "No space left on device"}, full);
 }
 
-TEST_CASE("An input is never overwritten by the output") {
+TEST_CASE("Nothing that a run reads is overwritten by what it writes, under whatever name") {
   const TemporaryFolder folder;
-  const std::string model = folder / "model.pt", meta = folder / "meta.pkl";
-  for (const auto& [copy, original] :
-       {std::pair(model, "/out/diffusion.pt"), std::pair(meta, "/data/char_diffusion/meta.pkl")}) {
-    std::filesystem::copy_file(DEMASK_SOURCE_DIR + std::string(original), copy);
-    const std::string before = read_file(copy);
-    check_refused({"--checkpoint_name=" + model,
-                   "--meta_path=" + (copy == meta ? meta : DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl"),
-                   "--output=" + copy},
-                  bad_usage, {"output='" + copy + "'", "overwritten"});
-    CHECK(read_file(copy) == before);
+  const std::string model = folder / "model.pt", meta = folder / "meta.pkl", text = folder / "text.txt",
+                    config = folder / "config.py", linked = folder / "linked";
+  std::filesystem::copy_file(DEMASK_SOURCE_DIR "/out/diffusion_nanogpt.pt", model);
+  std::filesystem::copy_file(DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl", meta);
+  write_file(text, "ab");
+  write_file(config, "# nothing\n");
+  std::filesystem::create_symlink(model, linked);
+  for (const std::string key : {"output", "trace", "report"}) {
+    for (const std::string& input : {model, meta, text, config, linked}) {
+      const std::string before = read_file(input);
+      check_refused({config, "--checkpoint_name=" + model, "--meta_path=" + meta, "--start_text=FILE:" + text,
+                     "--" + key + "=" + input},
+                    bad_usage, {key + "='" + input + "'", "overwritten"});
+      CHECK(read_file(input) == before);
+    }
   }
+  const std::string list = folder / "list.txt";
+  write_file(list, "ROMEO:\n");
+  check_refused({"--prompts=" + list, "--output=" + list}, bad_usage, {"output='" + list + "'", "overwritten"});
+  CHECK(read_file(list) == "ROMEO:\n");
+}
+
+TEST_CASE("Two outputs of a run are never one file, under whatever names") {
+  const TemporaryFolder folder;
+  write_file(folder / "one.json", "older");
+  std::filesystem::create_symlink(folder / "one.json", folder / "two.html");
+  check_refused({"--trace=" + (folder / "one.json"), "--report=" + (folder / "two.html")}, bad_usage,
+                {"trace=", "report=", "one file"});
+  CHECK(read_file(folder / "one.json") == "older");
 }
 
 TEST_CASE("SIGINT and SIGTERM let the batch in flight be finished and written, and say how to go on") {
@@ -107,6 +127,22 @@ TEST_CASE("SIGINT and SIGTERM let the batch in flight be finished and written, a
   }
 }
 
+TEST_CASE("A batch that would take long after SIGTERM is given up, and drawn again by resuming") {
+  const TemporaryFolder folder;
+  const std::string output = folder / "samples.jsonl";
+  // Each batch takes hours.
+  const std::vector<std::string> endless_batch =
+      quick({"--diffusion_iterations=10000000", "--sequence_length=64", "--show_progress=True", "--output=" + output});
+  const ProcessResult result = demask::testing::demask(endless_batch, interrupted_at("Iteration 2/10000000", SIGTERM));
+  CAPTURE(result.err);
+  CHECK(result.exit_code == was_terminated);
+  CHECK(contains(result.err, "giving it up in 3 seconds"));
+  CHECK(contains(result.err, "the batch in flight would have taken longer and was given up"));
+  CHECK(contains(result.err, "interrupted after 0 of 1 samples"));
+  CHECK(read_json_lines(output).empty());
+  CHECK(result.elapsed_s < 120);
+}
+
 TEST_CASE("An interrupted run leaves the older text file as it was") {
   const TemporaryFolder folder;
   write_file(folder / "samples.txt", "older");
@@ -124,6 +160,18 @@ TEST_CASE("A second signal ends the run at once, in the middle of a batch") {
     check_refused(with(endless, {"--diffusion_iterations=100000"}), code, {"Iteration 2/100000", "stopping after"},
                   options);
   }
+}
+
+TEST_CASE("A module whose forward never ends is ended by Ctrl-C while it is loaded") {
+  ProcessOptions options;
+  options.interrupt_after_s = 5;
+  options.timeout_s = 60;
+  const ProcessResult result = demask::testing::demask(
+      quick({"--checkpoint_name=" DEMASK_SOURCE_DIR "/tests/fixtures/modules/endless.pt"}), options);
+  CAPTURE(result.err);
+  CHECK_FALSE(result.timed_out);
+  CHECK(result.exit_code == was_interrupted);
+  CHECK(result.out.empty());
 }
 
 TEST_CASE("A reader that leaves early ends the run quietly") {

@@ -40,6 +40,7 @@ std::vector<Variant> variants() {
           {"best", {}, "rescore"},
           {"confidence", {}, "rescore"},
           {"random", {}, ""},
+          {"left_to_right", {}, ""},
           {"margin", {}, "rescore"},
           {"entropy", {}, "rescore"},
           {"ancestral", {}, ""},

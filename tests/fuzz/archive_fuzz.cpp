@@ -32,7 +32,9 @@ std::string archive_of(const uint8_t* pickle, size_t size) {
   });
   const std::string storage(4096, '\1');
   writer.writeRecord("data.pkl", pickle, size);
-  for (const char* name : {"data/0", "data/1", "data/2"}) writer.writeRecord(name, storage.data(), storage.size());
+  for (const char* name : {"data/0", "data/1", "data/2"}) {
+    writer.writeRecord(name, storage.data(), storage.size());
+  }
   writer.writeEndOfFile();
   return zip;
 }

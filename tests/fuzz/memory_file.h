@@ -23,7 +23,9 @@ class MemoryFile {
   const std::string& write(const uint8_t* data, size_t size) {
     const bool written =
         ftruncate(descriptor_, 0) == 0 && pwrite(descriptor_, data, size, 0) == static_cast<ssize_t>(size);
-    if (!written) std::abort();
+    if (!written) {
+      std::abort();
+    }
     return path_;
   }
 

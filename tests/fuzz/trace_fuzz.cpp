@@ -26,8 +26,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const size_t scripts = count_of(demask::report_page({}), "</script");
   try {
     const nlohmann::ordered_json trace = demask::read_trace(file.write(data, size));
-    if (nlohmann::ordered_json::parse(demask::to_text(trace)) != trace) std::abort();
-    if (count_of(demask::report_page({trace, trace}), "</script") != scripts + 2) std::abort();
+    if (nlohmann::ordered_json::parse(demask::to_text(trace)) != trace) {
+      std::abort();
+    }
+    if (count_of(demask::report_page({trace, trace}), "</script") != scripts + 2) {
+      std::abort();
+    }
   } catch (const demask::Error&) {
   }
   return 0;

@@ -13,9 +13,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const demask::Vocabulary vocabulary = demask::Vocabulary::read(file.write(data, size));
     for (int64_t id = 0; id < vocabulary.size() && id < 100; ++id) {
-      if (!vocabulary.has_text(id)) continue;
+      if (!vocabulary.has_text(id)) {
+        continue;
+      }
       const std::string_view text = vocabulary.token(id);
-      if (vocabulary.decode(vocabulary.encode(text).ids) != text) std::abort();
+      if (vocabulary.decode(vocabulary.encode(text).ids) != text) {
+        std::abort();
+      }
     }
   } catch (const demask::Error&) {
   }

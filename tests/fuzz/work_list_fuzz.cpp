@@ -11,18 +11,22 @@
 namespace {
 
 // In the order of the file, with what every prompt has.
-bool holds(const demask::WorkList& list, bool skip_bad) {
+bool holds(const demask::PromptList& list, bool skip_bad) {
   int64_t line = 0;
-  for (const demask::WorkItem& item : list.items) {
-    if (item.line <= line || item.id.empty() || (item.start_text && item.infill_text)) return false;
+  for (const demask::Prompt& item : list.prompts) {
+    if (item.line <= line || item.id.empty() || (item.start_text && item.infill_text)) {
+      return false;
+    }
     line = item.line;
   }
   line = 0;
   for (const demask::BadLine& bad : list.bad_lines) {
-    if (bad.line <= line || bad.reason.empty()) return false;
+    if (bad.line <= line || bad.reason.empty()) {
+      return false;
+    }
     line = bad.line;
   }
-  return !list.items.empty() && (skip_bad || list.bad_lines.empty());
+  return !list.prompts.empty() && (skip_bad || list.bad_lines.empty());
 }
 
 }  // namespace
@@ -33,7 +37,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::istringstream in(std::string(reinterpret_cast<const char*>(data), size));
   in.ignore(1);
   try {
-    if (!holds(demask::read_work_list(in, "list", is_json, skip_bad), skip_bad)) std::abort();
+    if (!holds(demask::read_work_list(in, "list", is_json, skip_bad), skip_bad)) {
+      std::abort();
+    }
   } catch (const demask::Error&) {
   }
   return 0;

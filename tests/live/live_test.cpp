@@ -313,11 +313,10 @@ TEST_CASE("A stopped run gives the terminal back and takes it again when it goes
 TEST_CASE("An error in the middle of the run is told on a clean terminal") {
   const TemporaryFolder folder;
   CheckpointFile file = tiny_checkpoint();
-  std::string& head = file.records.back().second;
-  head.assign(head.size(), '\xff');  // NaN in every format
-  file.write(folder / "nan.pt");
+  overflow_head(file);
+  file.write(folder / "huge.pt");
   write_file(folder / "meta.json", R"({"itos": ["a", "b"]})");
-  const Run run("--checkpoint_name=" + (folder / "nan.pt") + " --meta_path=" + (folder / "meta.json") +
+  const Run run("--checkpoint_name=" + (folder / "huge.pt") + " --meta_path=" + (folder / "meta.json") +
                 " --sequence_length=4 --diffusion_iterations=10");
   run.check_left_clean(4);
   CHECK(contains(run.terminal.all_text(), "non-finite"));

@@ -5,6 +5,7 @@
 #include <caffe2/serialize/inline_container.h>
 
 #include <cstdint>
+#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
@@ -19,7 +20,9 @@ using Entries = std::vector<std::pair<std::string, std::string>>;
 // A zip of these records, in the folder "archive".
 inline void write_archive(const std::string& path, const Entries& records) {
   caffe2::serialize::PyTorchStreamWriter writer(path);
-  for (const auto& [name, content] : records) writer.writeRecord(name, content.data(), content.size());
+  for (const auto& [name, content] : records) {
+    writer.writeRecord(name, content.data(), content.size());
+  }
   writer.writeEndOfFile();
 }
 
@@ -36,7 +39,9 @@ struct PickledTensor {
     using namespace pickled;
     const auto numbers = [](const std::vector<int64_t>& values) {
       std::vector<std::string> items;
-      for (const int64_t value : values) items.push_back(integer(value));
+      for (const int64_t value : values) {
+        items.push_back(integer(value));
+      }
       return tuple(items);
     };
     const std::string storage = persistent_id(
@@ -85,7 +90,9 @@ struct CheckpointFile {
 // Replaces the opcodes of `key`, or drops it where `opcodes` is empty.
 inline void set_entry(Entries& entries, const std::string& key, const std::string& opcodes) {
   for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
-    if (entry->first != key) continue;
+    if (entry->first != key) {
+      continue;
+    }
     if (opcodes.empty()) {
       entries.erase(entry);
     } else {
@@ -93,7 +100,9 @@ inline void set_entry(Entries& entries, const std::string& key, const std::strin
     }
     return;
   }
-  if (!opcodes.empty()) entries.emplace_back(key, opcodes);
+  if (!opcodes.empty()) {
+    entries.emplace_back(key, opcodes);
+  }
 }
 
 // One layer, one head, 4 wide, 3 tokens, 5 positions, no biases, absolute positions; element i of each tensor is i.
@@ -115,10 +124,21 @@ inline CheckpointFile tiny_checkpoint(at::ScalarType dtype = at::kFloat) {
       {"lm_head.weight", {3, 4}}};
   for (const auto& [name, shape] : shapes) {
     int64_t count = 1;
-    for (const int64_t size : shape) count *= size;
+    for (const int64_t size : shape) {
+      count *= size;
+    }
     file.add_tensor(name, at::arange(count).to(dtype).reshape(shape));
   }
   return file;
+}
+
+// Makes the last tensor of a float32 checkpoint, the head, so large that logits overflow where its weights do not.
+inline void overflow_head(CheckpointFile& file) {
+  constexpr float huge = 3e38F;
+  std::string& head = file.records.back().second;
+  for (size_t at = 0; at + sizeof huge <= head.size(); at += sizeof huge) {
+    std::memcpy(&head[at], &huge, sizeof huge);
+  }
 }
 
 }  // namespace demask::testing

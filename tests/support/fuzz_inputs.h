@@ -14,8 +14,12 @@ inline std::vector<std::string> fuzz_inputs(const std::string& reader) {
   std::vector<std::string> paths;
   for (const char* folder : {"seeds", "regressions"}) {
     const std::filesystem::path inputs = std::filesystem::path(DEMASK_SOURCE_DIR) / "tests/fuzz" / folder / reader;
-    if (!std::filesystem::exists(inputs)) continue;
-    for (const auto& entry : std::filesystem::directory_iterator(inputs)) paths.push_back(entry.path());
+    if (!std::filesystem::exists(inputs)) {
+      continue;
+    }
+    for (const auto& entry : std::filesystem::directory_iterator(inputs)) {
+      paths.push_back(entry.path());
+    }
   }
   return paths;
 }

@@ -12,7 +12,9 @@ using namespace std::string_literals;
 
 inline std::string little_endian(uint64_t number, int width) {
   std::string bytes;
-  for (int i = 0; i < width; ++i) bytes += static_cast<char>(number >> (8 * i) & 0xff);
+  for (int i = 0; i < width; ++i) {
+    bytes += static_cast<char>(number >> (8 * i) & 0xff);
+  }
   return bytes;
 }
 
@@ -34,7 +36,9 @@ inline std::string global(const std::string& module, const std::string& name) {
 
 inline std::string joined(const std::vector<std::string>& values) {
   std::string all;
-  for (const std::string& value : values) all += value;
+  for (const std::string& value : values) {
+    all += value;
+  }
   return all;
 }
 
@@ -53,14 +57,18 @@ inline std::string persistent_id(const std::string& id) {
 
 inline std::string dict(const std::vector<std::pair<std::string, std::string>>& entries) {
   std::string all = "}(";
-  for (const auto& [key, value] : entries) all += key + value;
+  for (const auto& [key, value] : entries) {
+    all += key + value;
+  }
   return all + "u";
 }
 
 // A dict with text keys.
 inline std::string object(const std::vector<std::pair<std::string, std::string>>& entries) {
   std::vector<std::pair<std::string, std::string>> keyed;
-  for (const auto& [key, value] : entries) keyed.emplace_back(text(key), value);
+  for (const auto& [key, value] : entries) {
+    keyed.emplace_back(text(key), value);
+  }
   return dict(keyed);
 }
 

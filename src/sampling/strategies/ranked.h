@@ -1,11 +1,11 @@
-// Strategies that reveal a scheduled number of masked positions a step and never mask one again: `confidence`,
-// `margin`, `entropy`, `random` and `maskgit`. One forward a step, or with confidence_source=rescore two but for the
-// last.
+// What strategies share that rank the positions just drawn, reveal a scheduled number of them a step and never mask one
+// again (Pacing::reveals). One forward a step, or with confidence_source=rescore two but for the last.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include "sampling/reveal_policy.h"
+#include "sampling/strategies/strategy.h"
 
 namespace demask {
 
@@ -25,49 +25,13 @@ class RankedReveal : public RevealPolicy {
   double alg_temp_;
 };
 
-// The untempered probability of the drawn token. Source: LLaDA's low-confidence remasking.
-class ConfidenceReveal : public RankedReveal {
- public:
-  using RankedReveal::RankedReveal;
+// Of the positions just drawn, as many with the lowest scores [B, T] as the turn says, which stay masked.
+at::Tensor lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn);
 
- private:
-  at::Tensor certainty(const Proposal& proposal) const override;
-};
+// Sets what they all have: the pacing, and that confidence_source applies to them.
+void reveal_by_rank(Strategy& strategy);
 
-// The difference of the two highest probabilities. Source: Dream's topk_margin; Kim et al. 2025.
-class MarginReveal : public RankedReveal {
- public:
-  using RankedReveal::RankedReveal;
-
- private:
-  at::Tensor certainty(const Proposal& proposal) const override;
-};
-
-// Minus the entropy, so that the least uncertain come first. Source: Dream's entropy.
-class EntropyReveal : public RankedReveal {
- public:
-  using RankedReveal::RankedReveal;
-
- private:
-  at::Tensor certainty(const Proposal& proposal) const override;
-};
-
-// Positions by chance. Source: LLaDA's random remasking.
-class RandomReveal : public RevealPolicy {
- public:
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override;
-};
-
-// Highest log p + choice_temperature * (1 - progress) * Gumbel noise, on a cosine schedule unless another is asked for.
-// Source: MaskGIT (Chang et al. 2022), whose code takes 4.5.
-class MaskGitReveal : public RevealPolicy {
- public:
-  explicit MaskGitReveal(double choice_temperature) : choice_temperature_(choice_temperature) {}
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override;
-  bool reads_logits(bool /*judged*/) const override { return true; }
-
- private:
-  double choice_temperature_;
-};
+Parameter alg_temp_parameter();
+Parameter choice_temperature_parameter(double value);
 
 }  // namespace demask

@@ -36,10 +36,22 @@ bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
 }
 
-TEST_CASE("the first interrupt lets the run go on and tells it to stop") {
+TEST_CASE("before there is a batch, the first interrupt ends the process and removes unfinished files") {
+  const testing::TemporaryFolder folder;
+  for (const auto& [signal_number, code] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
+    const int status = status_of_run(folder / "t", SIG_DFL, [sent = signal_number] { ::raise(sent); });
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == code));
+    CHECK_FALSE(exists(folder / "t"));
+  }
+}
+
+TEST_CASE("the first interrupt lets the batch go on and tells the run to stop") {
   const testing::TemporaryFolder folder;
   for (const int signal_number : {SIGINT, SIGTERM}) {
-    const int status = status_of_run(folder / "t", SIG_DFL, [=] { ::raise(signal_number); });
+    const int status = status_of_run(folder / "t", SIG_DFL, [=] {
+      let_batches_finish();
+      ::raise(signal_number);
+    });
     CHECK((WIFEXITED(status) && WEXITSTATUS(status) == signal_number));
     CHECK(exists(folder / "t"));
   }
@@ -49,6 +61,7 @@ TEST_CASE("the second interrupt ends the process with its own code, 130 or 143, 
   const testing::TemporaryFolder folder;
   for (const auto& [second, code] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
     const int status = status_of_run(folder / "t", SIG_DFL, [second = second] {
+      let_batches_finish();
       ::raise(SIGINT);
       ::raise(second);
     });

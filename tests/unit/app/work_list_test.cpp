@@ -24,22 +24,22 @@ using demask::testing::write_file;
 
 namespace {
 
-WorkList read(const std::string& text, bool is_json, bool skip_bad = false) {
+PromptList read(const std::string& text, bool is_json, bool skip_bad = false) {
   std::istringstream in(text);
   return read_work_list(in, "list", is_json, skip_bad);
 }
 
-WorkList read_text(const std::string& text, bool skip_bad = false) {
+PromptList read_text(const std::string& text, bool skip_bad = false) {
   return read(text, false, skip_bad);
 }
 
-WorkList read_json(const std::string& text, bool skip_bad = false) {
+PromptList read_json(const std::string& text, bool skip_bad = false) {
   return read(text, true, skip_bad);
 }
 
-std::vector<std::string> start_texts(const WorkList& list) {
+std::vector<std::string> start_texts(const PromptList& list) {
   std::vector<std::string> texts;
-  for (const WorkItem& item : list.items) {
+  for (const Prompt& item : list.prompts) {
     texts.push_back(item.start_text.value());
   }
   return texts;
@@ -47,8 +47,9 @@ std::vector<std::string> start_texts(const WorkList& list) {
 
 // Why a line is left out after a good one, which must stay.
 std::string reason(const std::string& line, bool is_json) {
-  const WorkList list = read((is_json ? "{\"id\": \"good\", \"start_text\": \"\"}\n" : "good\n") + line, is_json, true);
-  CHECK(list.items.size() == 1);
+  const PromptList list =
+      read((is_json ? "{\"id\": \"good\", \"start_text\": \"\"}\n" : "good\n") + line, is_json, true);
+  CHECK(list.prompts.size() == 1);
   if (list.bad_lines.size() != 1) {
     return "no bad line";
   }
@@ -127,10 +128,10 @@ class Input {
 // ---- text
 
 TEST_CASE("Each line of a text is a prompt whose id is its line number") {
-  const WorkList list = read_text("To be\n  or not  \nFILE:x");
+  const PromptList list = read_text("To be\n  or not  \nFILE:x");
   CHECK(start_texts(list) == Texts{"To be", "  or not  ", "FILE:x"});
   for (size_t i = 0; i < 3; ++i) {
-    const WorkItem& item = list.items.at(i);
+    const Prompt& item = list.prompts.at(i);
     CHECK(item.line == static_cast<int64_t>(i) + 1);
     CHECK(item.id == std::to_string(i + 1));
     CHECK_FALSE((item.infill_text || item.num_samples || item.seed || item.max_new_tokens || item.sequence_length));
@@ -146,7 +147,7 @@ TEST_CASE("An empty line of a text is an empty prompt, and a last newline adds n
 TEST_CASE("Line ends of Windows and a byte order mark are no part of a prompt") {
   CHECK(start_texts(read_text("\xEF\xBB\xBFone\r\ntwo\r\n\r\nb\rc\r\r\nlast\r")) ==
         Texts{"one", "two", "", "b\rc\r", "last\r"});
-  const WorkList list = read_json("\xEF\xBB\xBF{\"id\": 1, \"start_text\": \"a\"}\r\n\r\n");
+  const PromptList list = read_json("\xEF\xBB\xBF{\"id\": 1, \"start_text\": \"a\"}\r\n\r\n");
   CHECK(start_texts(list) == Texts{"a"});
   CHECK(start_texts(read_text("a\n\xEF\xBB\xBF")) == Texts{"a", "\xEF\xBB\xBF"});  // only at the start it is a mark
 }
@@ -159,7 +160,7 @@ TEST_CASE("Lines that lie across the reader's pieces come out whole") {
   for (const size_t length : {65534U, 65535U, 65536U, 65537U, 131072U}) {
     for (const std::string end : {"\n", "\r\n"}) {
       const std::string line(length, 'x');
-      const WorkList list = read_text(line + end + "b" + end + line);
+      const PromptList list = read_text(line + end + "b" + end + line);
       CHECK((start_texts(list) == Texts{line, "b", line}));
     }
   }
@@ -168,13 +169,13 @@ TEST_CASE("Lines that lie across the reader's pieces come out whole") {
 // ---- JSON lines
 
 TEST_CASE("A JSON line gives all that a prompt can have") {
-  const WorkList list = read_json(
+  const PromptList list = read_json(
       R"({"id": "a\u00e9", "start_text": "\u0000\n\"", "num_samples": 1000000000, "seed": 9223372036854775807,)"
       R"( "max_new_tokens": 1, "sequence_length": 512})"
       "\n"
       R"( {"infill_text":"a##","id":-17,"seed":0} )");
-  REQUIRE(list.items.size() == 2);
-  const WorkItem& first = list.items[0];
+  REQUIRE(list.prompts.size() == 2);
+  const Prompt& first = list.prompts[0];
   CHECK(first.line == 1);
   CHECK(first.id == "\"aé\"");
   CHECK((first.start_text == std::string("\0\n\"", 3)));
@@ -183,7 +184,7 @@ TEST_CASE("A JSON line gives all that a prompt can have") {
   CHECK(first.seed == INT64_MAX);
   CHECK(first.max_new_tokens == 1);
   CHECK(first.sequence_length == 512);
-  const WorkItem& second = list.items[1];
+  const Prompt& second = list.prompts[1];
   CHECK(second.line == 2);
   CHECK(second.id == "-17");
   CHECK_FALSE(second.start_text);
@@ -193,9 +194,9 @@ TEST_CASE("A JSON line gives all that a prompt can have") {
 }
 
 TEST_CASE("Blank lines between JSON lines count for nothing but their number") {
-  const WorkList list = read_json("\n  \n\t\r\n{\"id\": 1, \"start_text\": \"\"}\n\n");
-  REQUIRE(list.items.size() == 1);
-  CHECK(list.items[0].line == 4);
+  const PromptList list = read_json("\n  \n\t\r\n{\"id\": 1, \"start_text\": \"\"}\n\n");
+  REQUIRE(list.prompts.size() == 1);
+  CHECK(list.prompts[0].line == 4);
   CHECK(list.bad_lines.empty());
 }
 
@@ -277,17 +278,17 @@ TEST_CASE("A long value is not repeated whole, nor half a character of it") {
 TEST_CASE("An id that another prompt has is refused with that one's line") {
   const std::string one = R"({"id": 1, "start_text": "a"})";
   const std::string text_one = R"({"id": "1", "start_text": "b"})";
-  CHECK(read_json(one + "\n" + text_one).items.size() == 2);
-  const WorkList list = read_json(text_one + "\n\n" + one + "\n" + R"({"id": "\u0031", "start_text": ""})", true);
-  CHECK(list.items.size() == 2);
+  CHECK(read_json(one + "\n" + text_one).prompts.size() == 2);
+  const PromptList list = read_json(text_one + "\n\n" + one + "\n" + R"({"id": "\u0031", "start_text": ""})", true);
+  CHECK(list.prompts.size() == 2);
   REQUIRE(list.bad_lines.size() == 1);
   CHECK(list.bad_lines[0].line == 4);
   CHECK_THAT(list.bad_lines[0].reason, ContainsSubstring("the id \"1\" is line 1's already"));
 }
 
 TEST_CASE("The id of a line that is left out is free for another") {
-  const WorkList list = read_json("{\"id\": 1}\n{\"id\": 1, \"start_text\": \"\"}", true);
-  CHECK(list.items.size() == 1);
+  const PromptList list = read_json("{\"id\": 1}\n{\"id\": 1, \"start_text\": \"\"}", true);
+  CHECK(list.prompts.size() == 1);
   CHECK(list.bad_lines.size() == 1);
 }
 
@@ -352,9 +353,9 @@ TEST_CASE("Bytes that are not UTF-8 are refused with where they are") {
 
 TEST_CASE("A line of just the most bytes is read, one of more is refused with its length") {
   for (const std::string end : {"", "\n", "\r\n"}) {
-    const WorkList list = read_text("a\n" + std::string(max_prompt_line_bytes, 'x') + end);
-    REQUIRE(list.items.size() == 2);
-    CHECK(list.items[1].start_text->size() == max_prompt_line_bytes);
+    const PromptList list = read_text("a\n" + std::string(max_prompt_line_bytes, 'x') + end);
+    REQUIRE(list.prompts.size() == 2);
+    CHECK(list.prompts[1].start_text->size() == max_prompt_line_bytes);
     CHECK(reason(std::string(max_prompt_line_bytes + 1, 'x') + end, false) ==
           "the line has 1048577 bytes: at most 1048576 are allowed");
   }
@@ -371,10 +372,10 @@ TEST_CASE("What follows an overlong line is read, which itself is never in memor
     return usage.ru_maxrss;
   };
   const long before = peak_kib();
-  const WorkList list = read_work_list(in, "list", false, true);
+  const PromptList list = read_work_list(in, "list", false, true);
   CHECK(peak_kib() - before < 16 * 1024);
   CHECK(start_texts(list) == Texts{"next"});
-  CHECK(list.items[0].id == "2");
+  CHECK(list.prompts[0].id == "2");
   REQUIRE(list.bad_lines.size() == 1);
   CHECK_THAT(list.bad_lines[0].reason, ContainsSubstring(std::to_string(bytes)));
 }
@@ -385,7 +386,7 @@ TEST_CASE("A bad line is an error that names file, line, reason and what to do, 
       bad_input_message([&] { read_json(text); }) ==
       "list:2: neither start_text, which may be empty, nor infill_text: give one of them. Mend it, or leave such lines "
       "out with --on_error=skip.");
-  const WorkList list = read_json(text, true);
+  const PromptList list = read_json(text, true);
   CHECK(start_texts(list) == Texts{"", "c"});
   REQUIRE(list.bad_lines.size() == 2);
   CHECK(list.bad_lines[0].line == 2);

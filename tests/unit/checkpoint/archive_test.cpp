@@ -83,6 +83,32 @@ TEST_CASE("what is not a checkpoint is refused for what it is") {
   CHECK_THAT(refusal_of(zip.substr(0, 300) + zip.substr(600)), ContainsSubstring("damaged"));
 }
 
+TEST_CASE("a file of another format is named, with what to do about it") {
+  const TemporaryFolder folder;
+  const auto refusal_of = [&](const std::string& content) {
+    write_file(folder / "x.pt", content);
+    return refusal(folder / "x.pt");
+  };
+  const auto is = [&](const std::string& what) { return ContainsSubstring("it is " + what); };
+  using namespace std::string_literals;
+  const std::string rest(600, 'x');
+  CHECK_THAT(refusal_of("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"),
+             is("a Git LFS pointer") && ContainsSubstring("git lfs pull"));
+  CHECK_THAT(refusal_of("GGUF\3\0\0\0"s + rest), is("a GGUF file") && ContainsSubstring("TorchScript"));
+  CHECK_THAT(refusal_of("<!DOCTYPE html><html>" + rest), is("a web page") && ContainsSubstring("Download"));
+  CHECK_THAT(refusal_of("\n <HTML>\n"), is("a web page"));
+  CHECK_THAT(refusal_of("\x1f\x8b\x08\0"s + rest), is("compressed with gzip") && ContainsSubstring("Unpack"));
+  CHECK_THAT(refusal_of("\xfd\x37zXZ\0"s + rest), is("compressed with xz"));
+  CHECK_THAT(refusal_of("\x28\xb5\x2f\xfd" + rest), is("compressed with zstd"));
+  CHECK_THAT(refusal_of("BZh9" + rest), is("compressed with bzip2"));
+  CHECK_THAT(refusal_of("\x20\0\0\0\0\0\0\0{\"a\":{}}"s + rest), is("a safetensors file"));
+  CHECK_THAT(refusal_of(std::string(257, '\0') + "ustar" + rest), is("a tar archive"));
+  CHECK_THAT(refusal_of("PK\5\6"s + std::string(18, '\0')), is("a zip file that holds nothing"));
+  CHECK_THAT(refusal_of("(dp0\nVmodel\np1\n(dp2\ns."), is("a pickle of protocol 0 or 1"));
+  CHECK_THAT(refusal_of("}q\0.U\5model"s), is("a pickle of protocol 0 or 1"));
+  CHECK_THAT(refusal_of("\x80\x04}\x94."), ContainsSubstring("looks like a pickle"));
+}
+
 TEST_CASE("an archive truncated anywhere gives an error") {
   const TemporaryFolder folder;
   const std::string zip = small_archive(folder);
@@ -129,7 +155,9 @@ TEST_CASE("a zip file that torch did not write is refused") {
   const TemporaryFolder folder;
   const std::string zip = small_archive(folder);
   std::string no_version = zip;
-  for (size_t at = 0; (at = no_version.find("version", at)) != std::string::npos;) no_version.replace(at, 7, "nothing");
+  for (size_t at = 0; (at = no_version.find("version", at)) != std::string::npos;) {
+    no_version.replace(at, 7, "nothing");
+  }
   write_file(folder / "x.pt", no_version);
   CHECK_THAT(refusal(folder / "x.pt"), ContainsSubstring("torch.save did not write"));
 }
@@ -148,7 +176,9 @@ TEST_CASE("TorchScript is told from training checkpoints by content") {
 TEST_CASE("records are found whatever the folder in the archive is called") {
   const TemporaryFolder folder;
   std::string zip = small_archive(folder);
-  for (size_t at = 0; (at = zip.find("small/", at)) != std::string::npos;) zip.replace(at, 6, "other/");
+  for (size_t at = 0; (at = zip.find("small/", at)) != std::string::npos;) {
+    zip.replace(at, 6, "other/");
+  }
   write_file(folder / "renamed.pt", zip);
   CHECK(Archive(folder / "renamed.pt").read("data.pkl") == "pickle");
 }

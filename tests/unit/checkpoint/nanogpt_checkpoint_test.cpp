@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -161,10 +162,107 @@ TEST_CASE("attn.bias is the mask and ignored, while attn.c_attn.bias is a parame
   CHECK_THAT(refusal(file), ContainsSubstring("Unexpected: 'transformer.h.0.attn.c_attn.bias'"));
 }
 
-TEST_CASE("a tensor that is stored with and without the compiled prefix is refused") {
+TEST_CASE("prefixes of wrappers that all names share are stripped, in any mix") {
+  const std::string prefix = GENERATE("module.", "_orig_mod.", "model.", "_orig_mod.module.", "module._orig_mod.",
+                                      "model._orig_mod.", "module.module.model.");
+  CheckpointFile file = tiny_checkpoint();
+  file.model.emplace_back("transformer.h.0.attn.bias", none());
+  for (auto& entry : file.model) {
+    entry.first = prefix + entry.first;
+  }
+  file.model.emplace_back("n_averaged", none());  // beside the model, as torch.optim.swa_utils keeps it
+  CHECK(read(file).parameters.count("transformer.h.0.attn.c_attn.weight") == 1);
+  CHECK(read(file).parameters.size() == 10);
+}
+
+TEST_CASE("a prefix that not all names share is part of the names") {
   CheckpointFile file = tiny_checkpoint();
   file.add_tensor("_orig_mod.lm_head.weight", at::ones({3, 4}));
-  CHECK_THAT(refusal(file), ContainsSubstring("holds the tensor 'lm_head.weight' twice"));
+  CHECK_THAT(refusal(file), ContainsSubstring("Unexpected: '_orig_mod.lm_head.weight'"));
+}
+
+TEST_CASE("a weight that is not finite is named, with the first place") {
+  for (const double wrong : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    CheckpointFile file = tiny_checkpoint();
+    set_entry(file.model, "lm_head.weight", "");
+    at::Tensor head = at::ones({3, 4});
+    head[1][2] = wrong;
+    head[2][0] = wrong;
+    file.add_tensor("lm_head.weight", head);
+    CHECK_THAT(refusal(file), ContainsSubstring("the weight 'lm_head.weight' holds 2 numbers that are NaN or infinite, "
+                                                "of 12, the first at [1, 2]"));
+  }
+}
+
+TEST_CASE("a weight too large for the dtype that is asked for is named, and one whose sum is too large is not") {
+  const TemporaryFolder folder;
+  CheckpointFile file = tiny_checkpoint();
+  set_entry(file.model, "lm_head.weight", "");
+  file.add_tensor("lm_head.weight", at::full({3, 4}, 60000.0));  // float16 ends at 65504
+  file.write(folder / "fits.pt");
+  const auto to_half = [](const at::Tensor& tensor) { return tensor.to(at::kHalf); };
+  CHECK(read_nanogpt_checkpoint(folder / "fits.pt", to_half).parameters.size() == 10);
+  set_entry(file.model, "lm_head.weight", "");
+  file.add_tensor("lm_head.weight", at::full({3, 4}, 1e38));
+  file.write(folder / "large.pt");
+  CHECK(read_nanogpt_checkpoint(folder / "large.pt").parameters.size() == 10);
+  CHECK_THAT(bad_input_message([&] { read_nanogpt_checkpoint(folder / "large.pt", to_half); }),
+             ContainsSubstring("'lm_head.weight' holds 12 numbers that are infinite in Half") &&
+                 ContainsSubstring("--dtype=float32"));
+}
+
+TEST_CASE("keys of model_args that demask does not know are refused, and those without effect are read past") {
+  CHECK_THAT(
+      with_args("moonshine", integer(3)),
+      ContainsSubstring("does not know the key 'moonshine' (the integer 3)") && ContainsSubstring("TorchScript"));
+  for (const std::string key : {"dropout", "attn_pdrop", "flash_attn", "init_std", "tie_weights"}) {
+    CheckpointFile file = tiny_checkpoint();
+    set_entry(file.model_args, key, integer(1));
+    CHECK(read(file).parameters.size() == 10);
+  }
+}
+
+TEST_CASE("a variation of the architecture is read where its value is what demask computes, and refused else") {
+  struct Case {
+    std::string key, computed, other;
+  };
+  const std::string base = "G\x40\xc3\x88\0\0\0\0\0"s;  // the float 10000
+  for (const Case& variation : std::vector<Case>{{"rope_theta", base, integer(500000)},
+                                                 {"rope_theta", integer(10000), integer(9999)},
+                                                 {"n_kv_head", integer(1), integer(2)},
+                                                 {"n_kv_head", none(), integer(2)},
+                                                 {"softcap", none(), integer(30)},
+                                                 {"logit_softcap", integer(0), integer(15)},
+                                                 {"qk_norm", boolean(false), boolean(true)},
+                                                 {"intermediate_size", integer(16), integer(11)},
+                                                 {"activation", text("gelu"), text("silu")},
+                                                 {"causal", boolean(true), boolean(false)}}) {
+    CAPTURE(variation.key);
+    CheckpointFile file = tiny_checkpoint();
+    set_entry(file.model_args, variation.key, variation.computed);
+    CHECK(read(file).parameters.size() == 10);
+    CHECK_THAT(with_args(variation.key, variation.other), ContainsSubstring("'" + variation.key + "' is") &&
+                                                              ContainsSubstring("but demask computes") &&
+                                                              ContainsSubstring("TorchScript"));
+  }
+}
+
+TEST_CASE("a mask token that model_args name is kept") {
+  CheckpointFile file = tiny_checkpoint();
+  CHECK_FALSE(read(file).args.mask_token_id);
+  set_entry(file.model_args, "mask_token_id", integer(2));
+  CHECK(read(file).args.mask_token_id == 2);
+  CHECK_THAT(with_args("mask_token_id", integer(3)), ContainsSubstring("expected an integer from 0 to 2"));
+}
+
+TEST_CASE("model_args that NumPy computed are read") {
+  const std::string type = call(global("numpy", "dtype"), {text("i8"), boolean(false), boolean(true)}) +
+                           tuple({integer(3), text("<"), none(), none(), none()}) + "b";
+  CheckpointFile file = tiny_checkpoint();
+  // As protocol 2, which torch.save writes, has bytes.
+  const std::string bytes = call(global("_codecs", "encode"), {text("\3\0\0\0\0\0\0\0"s), text("latin1")});
+  set_entry(file.model_args, "vocab_size", call(global("numpy.core.multiarray", "scalar"), {type, bytes}));
+  CHECK(read(file).args.vocab_size == 3);
 }
 
 TEST_CASE("integer weights are refused") {

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "config/fields.h"
+#include "config/printing.h"
 #include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
@@ -50,13 +52,13 @@ TEST_CASE("values are literals, or else the text as it stands") {
                                    "--start_text=\"quoted\\n\"", "--masking_ratios=[0.9, 0.5]", "--top_k=None",
                                    "--infill_text=a=b==c", "--device=cuda:1", "--seed=-1"});
   CHECK(config.num_samples == 3);
-  CHECK(config.temperature == 0.001);
+  CHECK(config.diffusion.temperature == 0.001);
   CHECK(config.top_p == 1.0);
   CHECK(config.compile);
-  CHECK_FALSE(config.intelligent_remasking);
+  CHECK_FALSE(config.diffusion.parameters.flag("intelligent_remasking"));
   CHECK(config.dataset == "shakespeare_char");
   CHECK(config.start_text == "quoted\n");
-  CHECK(config.masking_ratios == std::vector<double>{0.9, 0.5});
+  CHECK(config.diffusion.masking_ratios == std::vector<double>{0.9, 0.5});
   CHECK_FALSE(config.top_k);
   CHECK(config.infill_text == "a=b==c");
   CHECK(config.device == "cuda:1");
@@ -108,11 +110,11 @@ TEST_CASE("files and keys act from left to right, later ones win") {
   CHECK(config_of({json, python}).seed == 1);
   const Config config = config_of({python, "--seed=5", json, "--dataset=y"});
   CHECK(config.seed == 2);
-  CHECK(config.temperature == 1.0);
+  CHECK(config.diffusion.temperature == 1.0);
   CHECK(config.dataset == "y");
   CHECK_FALSE(config.top_k);
-  CHECK(config.masking_ratios == std::vector<double>{1.0, 0.5});
-  CHECK(config.schedule_type == "custom");
+  CHECK(config.diffusion.masking_ratios == std::vector<double>{1.0, 0.5});
+  CHECK(config.diffusion.schedule_type == ScheduleType::custom);
   CHECK(config.start_text == "\xF0\x9F\x98\x80/");
 }
 
@@ -150,7 +152,6 @@ TEST_CASE("a wrong value names the key, the value and what is allowed") {
       {"--masking_ratios=[]", "a list of one or more numbers from 0 to 1"},
       {"--batch_size=many", "or None"},
       {"--log_debug=1", "True or False"},
-      {"--log_debug=", "True or False"},
       {"--dtype=float64", "'auto', 'float32', 'bfloat16' or 'float16'"},
       {"--init_from=gpt2", "'resume', the only source"},
       {"--mask_char=ab", "a single character"},
@@ -162,6 +163,48 @@ TEST_CASE("a wrong value names the key, the value and what is allowed") {
     CHECK(failure.says(argument + ": must be "));
     CHECK(failure.says(allowed));
   }
+}
+
+TEST_CASE("an empty value or argument is refused and quoted, but for a prompt's") {
+  for (const std::string key : {"log_debug", "seed", "dtype", "output", "trace", "report", "compare", "prompts",
+                                "shard", "merge", "out_dir", "checkpoint_name", "data_dir", "dataset", "meta_path"}) {
+    CAPTURE(key);
+    const Failure failure = failure_of({"--" + key + "="});
+    CHECK(failure.code == ExitCode::bad_usage);
+    CHECK(failure.says("--" + key + "='': must be "));
+  }
+  CHECK(failure_of({"--output="}).says("not empty"));
+  CHECK(config_of({"--start_text=", "--infill_text="}).infill_text == "");
+  const Failure argument = failure_of({""});
+  CHECK(argument.code == ExitCode::bad_usage);
+  CHECK(argument.says("'' is neither"));
+}
+
+TEST_CASE("an output named as another kind of file than demask writes is refused with the right name") {
+  const std::vector<std::pair<std::string, std::string>> cases = {{"a/x.json", "'a/x.jsonl'"},
+                                                                  {"x.JSONL", "'x.jsonl'"},
+                                                                  {"x.Json", "'x.jsonl'"},
+                                                                  {"x.jsonl.gz", "'x.jsonl'"},
+                                                                  {"x.json.zst", "'x.jsonl'"},
+                                                                  {"x.ndjson", "'x.jsonl'"},
+                                                                  {"x-{shard}.json", "'x-{shard}.jsonl'"},
+                                                                  {"x.txt.gz", "'x.txt'"}};
+  for (const auto& [output, instead] : cases) {
+    CAPTURE(output);
+    const Failure failure = failure_of({"--output=" + output});
+    CHECK(failure.code == ExitCode::bad_usage);
+    CHECK(failure.says("output='" + output + "'"));
+    CHECK(failure.says(instead));
+  }
+  for (const char* output : {"x.jsonl", "x.txt", "x", "json", "x.json.txt", "/dev/stdout", "dir.json/x"}) {
+    CAPTURE(output);
+    CHECK(failure_of({"--output=" + std::string(output)}).code == ExitCode::done);
+  }
+}
+
+TEST_CASE("a number without bounds is described without any") {
+  const Failure failure = failure_of({"--new_token_bonus=much"});
+  CHECK(failure.message == "--new_token_bonus=much: must be a number, or None");
 }
 
 TEST_CASE("an error repeats no more than the beginning of a long value") {
@@ -212,6 +255,7 @@ TEST_CASE("an error in a config file names file and line") {
       {"a.json", "{\"seed\": 1,\n\"top_p\":\n2}", ExitCode::bad_usage, "a.json:2: top_p = 2:", "at most 1"},
       {"a.json", "{\n\"masking_ratios\": [[1]]}", ExitCode::bad_usage, "a.json:2: masking_ratios", "no key"},
       {"a.json", "{\n\"seed\": 18446744073709551615}", ExitCode::bad_usage, "a.json:2: seed", "no key"},
+      {"a.json", "{\n\"seed\": 1,\n\"top_k\": 2,\n\"seed\": 1}", ExitCode::bad_usage, "a.json:4: seed", "after line 2"},
       {"a.json", "{\"seed\": {}}", ExitCode::bad_usage, "a.json:1: seed", "no key"}};
   const TemporaryFolder folder;
   for (const Case& one : cases) {
@@ -269,10 +313,10 @@ TEST_CASE("a printed configuration fed back as a config file is the same configu
 
 TEST_CASE("the ready-made config files are valid and do what they are named for") {
   const std::string configs = std::string(DEMASK_SOURCE_DIR) + "/configs/";
-  CHECK(config_of({configs + "high_quality.py"}).diffusion_iterations == 100);
+  CHECK(config_of({configs + "high_quality.py"}).diffusion.diffusion_iterations == 100);
   CHECK(config_of({configs + "creative.py"}).top_p == 0.9);
-  CHECK(config_of({configs + "custom_schedule.py"}).masking_ratios->size() == 12);
-  CHECK(config_of({configs + "shakespeare_standard.json"}).sampling_method == "standard");
+  CHECK(config_of({configs + "custom_schedule.py"}).diffusion.masking_ratios->size() == 12);
+  CHECK(config_of({configs + "shakespeare_standard.json"}).sampling_method == SamplingMethod::standard);
 }
 
 }  // namespace

@@ -6,7 +6,9 @@
 #include <variant>
 #include <vector>
 
-#include "config/config.h"
+#include "config/fields.h"
+#include "config/printing.h"
+#include "config/settle.h"
 #include "core/error.h"
 #include "tests/support/catch.h"
 
@@ -159,6 +161,7 @@ TEST_CASE("a strategy sets what its source does and nothing else") {
   const std::vector<Case> cases = {
       {{"strategy='remask'"}, {}},
       {{"strategy='random'"}, {}},
+      {{"strategy='left_to_right'"}, {}},
       {{"strategy='ancestral'"}, {}},
       {{"strategy='confidence'"}, {"alg_temp=0.0"}},
       {{"strategy='margin'"}, {"alg_temp=0.0"}},
@@ -186,7 +189,7 @@ TEST_CASE("a strategy sets what its source does and nothing else") {
 // Its numbers are measured, not fixed: docs/strategies.md.
 TEST_CASE("best sets every parameter that it takes, and cools down") {
   const Config config = settled({"strategy='best'"});
-  CHECK(config.schedule_type == "power");
+  CHECK(config.diffusion.schedule_type == ScheduleType::power);
   for (const Field& field : strategy_fields()) {
     if (takers(field).count("best") > 0 && can_be_none(field) && field.group == field_named("strategy").group &&
         field.name != "confidence_source") {
@@ -194,8 +197,8 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
       CHECK_FALSE(value_of(field, config) == Literal{});
     }
   }
-  REQUIRE(config.temperature_end);
-  CHECK(*config.temperature_end < config.temperature);
+  REQUIRE(config.diffusion.temperature_end);
+  CHECK(*config.diffusion.temperature_end < config.diffusion.temperature);
   for (const std::string& key : changed(config)) {
     CAPTURE(key);
     CHECK((key == "temperature" || key == "temperature_end" || takers(field_named(key)).count("best") == 1));
@@ -204,22 +207,23 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
 
 TEST_CASE("no strategy named is the guide's loop, with nothing set") {
   const Config config = settled({});
-  CHECK(config.strategy == "remask");
+  CHECK(config.diffusion.strategy->name == "remask");
   CHECK(changes(config).empty());
 }
 
 TEST_CASE("a strategy leaves what is given, the common default included") {
-  CHECK(settled({"strategy='maskgit'", "schedule_type='linear'"}).schedule_type == "linear");
-  const Config linear = settled({"strategy='best'", "schedule_type='linear'", "temperature=0.8", "end_ratio=0.05"});
-  CHECK(linear.schedule_type == "linear");
+  CHECK(settled({"strategy='maskgit'", "schedule_type='linear'"}).diffusion.schedule_type == ScheduleType::linear);
+  const DiffusionSettings linear =
+      settled({"strategy='best'", "schedule_type='linear'", "temperature=0.8", "end_ratio=0.05"}).diffusion;
+  CHECK(linear.schedule_type == ScheduleType::linear);
   CHECK_FALSE(linear.schedule_power.has_value());
   CHECK(linear.temperature == 0.8);
   CHECK(linear.end_ratio == 0.05);
   for (const char* strategy : {"strategy='maskgit'", "strategy='best'"}) {
-    CHECK(settled({strategy, "masking_ratios=[0.5]"}).schedule_type == "custom");
+    CHECK(settled({strategy, "masking_ratios=[0.5]"}).diffusion.schedule_type == ScheduleType::custom);
   }
   // An eta that is given does not follow the kind.
-  CHECK(settled({"strategy='remdm'", "remdm='rescale'", "eta=0.04"}).eta == 0.04);
+  CHECK(settled({"strategy='remdm'", "remdm='rescale'", "eta=0.04"}).diffusion.parameters.number("eta") == 0.04);
 }
 
 TEST_CASE("None given to a strategy's parameter is the strategy's own default") {
@@ -237,14 +241,14 @@ TEST_CASE("best ends below the temperature that is given, and greedy has no end"
   for (const char* temperature : {"temperature=1.5", "temperature=0.1"}) {
     CAPTURE(temperature);
     const Config config = settled({"strategy='best'", temperature});
-    REQUIRE(config.temperature_end);
-    CHECK(*config.temperature_end < config.temperature);
+    REQUIRE(config.diffusion.temperature_end);
+    CHECK(*config.diffusion.temperature_end < config.diffusion.temperature);
   }
-  CHECK_FALSE(settled({"strategy='best'", "temperature=0"}).temperature_end.has_value());
+  CHECK_FALSE(settled({"strategy='best'", "temperature=0"}).diffusion.temperature_end.has_value());
 }
 
 TEST_CASE("schedule_type='power' has a power where none is given") {
-  CHECK(settled({"schedule_type='power'"}).schedule_power.has_value());
+  CHECK(settled({"schedule_type='power'"}).diffusion.schedule_power.has_value());
   CHECK(changes(settled({"schedule_type='power'", "schedule_power=3"})) ==
         std::set<std::string>{"schedule_type='power'", "schedule_power=3.0"});
 }

@@ -259,18 +259,3 @@ TEST_CASE("Rotation turns each half's pair by its position's angle") {
     }
   }
 }
-
-TEST_CASE("Work runs once a task, and what it throws arrives") {
-  std::vector<std::atomic<int>> runs(100);
-  run_tasks(100, [&](int64_t first, int64_t last) {
-    for (int64_t task = first; task < last; ++task) {
-      ++runs[static_cast<size_t>(task)];
-      run_tasks(3, [&](int64_t from, int64_t to) { runs[static_cast<size_t>(task)] += static_cast<int>(to - from); });
-    }
-  });
-  for (const std::atomic<int>& count : runs) {
-    CHECK(count == 4);
-  }
-  run_tasks(0, [](int64_t, int64_t) { FAIL("there was nothing to do"); });
-  CHECK_THROWS_AS(run_tasks(10, [](int64_t, int64_t) { throw std::runtime_error("no"); }), std::runtime_error);
-}

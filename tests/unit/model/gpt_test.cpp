@@ -12,6 +12,7 @@
 #include "checkpoint/nanogpt_checkpoint.h"
 #include "model/device.h"
 #include "tests/support/catch.h"
+#include "tests/unit/model/small_gpt.h"
 
 using namespace demask;
 
@@ -169,6 +170,74 @@ TEST_CASE("The key-value cache gives the logits of running the whole context aga
         text.position.add_(1);
         cached->advance();
         recomputed->advance();
+      }
+    }
+  }
+}
+
+TEST_CASE("Beginnings are read slice by slice, those alike once, and every text goes on as it would alone") {
+  struct Form {
+    at::Device device;
+    at::ScalarType dtype;
+    KernelChoice kernels;
+    bool same_bits;
+  };
+  std::vector<Form> forms = {{at::kCPU, at::kFloat, KernelChoice::own, kernels::cpu::find(at::kFloat) != nullptr},
+                             {at::kCPU, at::kBFloat16, KernelChoice::own, kernels::cpu::find(at::kBFloat16) != nullptr},
+                             {at::kCPU, at::kFloat, KernelChoice::libtorch, false}};
+  if (cuda_device_count() > 0) {
+    forms.push_back({at::kCUDA, at::kFloat, KernelChoice::own, false});
+  }
+  constexpr int64_t given = 1250, vocabulary = 5000;  // more positions and logits than are read at once
+  for (const Form& form : forms) {
+    NanoGptCheckpoint checkpoint = testing::with_dtype(testing::small_gpt(1300, vocabulary), form.dtype);
+    for (auto& [name, parameter] : checkpoint.parameters) {
+      parameter = parameter.to(form.device);
+    }
+    Gpt model(checkpoint, {}, form.kernels);
+    const auto check_same = [&](const at::Tensor& one, const at::Tensor& other) {
+      if (form.same_bits) {
+        CHECK(at::equal(one, other));
+      } else {
+        CHECK(relative_error(one, other) < (form.dtype == at::kFloat ? 1e-4 : 5e-2));
+      }
+    };
+    const std::vector<int64_t> different = {0, 2}, place = {0, 0, 1, 0, 1};
+    const at::Tensor rows = at::tensor(different, at::kLong), places = at::tensor(place, at::kLong);
+    at::Tensor tokens = some_tokens(5, given + 2, vocabulary);
+    tokens.narrow(1, 0, given).copy_(some_tokens(2, given, vocabulary).index_select(0, places));
+    tokens = tokens.to(form.device);
+    const auto at_position = [&](int64_t position) {
+      return at::full({1}, position, at::device(form.device).dtype(at::kLong));
+    };
+    const Beginnings beginnings{given, rows.to(form.device), places.to(form.device)};
+
+    const GrowingText text{tokens, at_position(given - 1)};
+    const std::unique_ptr<DecodingSession> session = model.begin(text);
+    at::Tensor read = at::zeros({2, given, vocabulary}), times = at::zeros({2, given});
+    session->restart(beginnings, [&](const Slice& slice, const at::Tensor& logits) {
+      slice.of(read).copy_(logits);
+      slice.of(times).add_(1);
+      CHECK(logits.numel() <= int64_t{1} << 24);
+    });
+    CHECK((times == 1).all().item<bool>());
+    check_same(read, model.logits(beginnings.of(tokens)).cpu().to(at::kFloat));
+
+    std::vector<at::Tensor> together;
+    for (int64_t step = 0; step < 3; ++step) {
+      text.position.fill_(given - 1 + step);
+      together.push_back(session->next_logits().cpu());
+      session->advance();
+    }
+    for (int64_t row = 0; row < 5; ++row) {
+      const GrowingText own{tokens.narrow(0, row, 1).contiguous(), at_position(given - 1)};
+      const std::unique_ptr<DecodingSession> alone = model.begin(own);
+      alone->restart(given);
+      for (int64_t step = 0; step < 3; ++step) {
+        CAPTURE(form.device.str(), form.dtype, form.kernels, row, step);
+        own.position.fill_(given - 1 + step);
+        check_same(together[static_cast<size_t>(step)][row], alone->next_logits().cpu()[0]);
+        alone->advance();
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/support/catch.h"
+#include "tests/unit/output/batches.h"
 #include "tests/unit/output/memory_stream.h"
 
 namespace demask {
@@ -59,7 +60,7 @@ class Fixture {
  public:
   std::string seen_of(const InspectionOptions& options, const std::vector<StepView>& steps) {
     Inspection inspection(stream_.get(), vocabulary_, options);
-    inspection.on_batch({7}, static_cast<int64_t>(steps.size()), 3);
+    inspection.on_batch(demask::testing::batch_of({7}, static_cast<int64_t>(steps.size()), 3));
     for (const StepView& step : steps) {
       inspection.on_step(step);
     }

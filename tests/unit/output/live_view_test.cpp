@@ -18,6 +18,7 @@
 
 #include "core/held_output.h"
 #include "tests/support/catch.h"
+#include "tests/unit/output/batches.h"
 #include "tests/unit/output/virtual_screen.h"
 
 namespace demask {
@@ -136,7 +137,7 @@ TEST_CASE("the screen is taken at the first batch and left as it was at the end"
   {
     LiveView view(user.terminal(), vocabulary, options_of(true));
     CHECK(user.seen().empty());
-    view.on_batch({5}, 3, 2);
+    view.on_batch(demask::testing::batch_of({5}, 3, 2));
     REQUIRE(user.shows("starting"));
     CHECK(user.modes() != before);
     view.on_step(step_of(0, row({mask, mask}), row({0, mask}), 0.5F));
@@ -156,7 +157,7 @@ TEST_CASE("the screen is taken at the first batch and left as it was at the end"
 TEST_CASE("a token keeps the colour of its probability until it is masked again, and a prompt has none") {
   PseudoTerminal user;
   LiveView view(user.terminal(), vocabulary, options_of(true));
-  view.on_batch({0}, 3, 2);
+  view.on_batch(demask::testing::batch_of({0}, 3, 2));
   view.on_step(step_of(0, row({1, mask, mask}), row({1, 0, 0}), 0.1F));
   REQUIRE(user.shows("Iteration 1/3"));
   view.on_step(step_of(1, row({1, 0, 0}), row({1, 0, mask}), 1.0F));
@@ -178,8 +179,7 @@ TEST_CASE("a token keeps the colour of its probability until it is masked again,
 TEST_CASE("standard sampling shows the prompt, and of each text no more than belongs to it") {
   PseudoTerminal user;
   LiveView view(user.terminal(), vocabulary, options_of(false));
-  view.expect({{9, 2, 4}});
-  view.on_batch({0}, 3, 2);
+  view.on_batch({{{{9, 0, {}, 1337}, 2, 4}}, 3, 2});
   view.on_step(token_of(0, 0, row({1, 1})));
   view.on_step(token_of(1, 0, row({1, 1, 0})));
   view.on_step(token_of(2, 1, row({1, 1, 0, 0})));  // beyond its end, in a batch with a longer one
@@ -193,7 +193,7 @@ TEST_CASE("standard sampling shows the prompt, and of each text no more than bel
 TEST_CASE("a paused view holds the sampler, lets single steps through and goes on") {
   PseudoTerminal user;
   LiveView view(user.terminal(), vocabulary, options_of(true));
-  view.on_batch({0}, 3, 2);
+  view.on_batch(demask::testing::batch_of({0}, 3, 2));
   user.type(" ");
   REQUIRE(user.shows("paused"));
   std::atomic<int> done{0};
@@ -220,7 +220,7 @@ TEST_CASE("a view left by an exception closes at once, even paused, and what was
   PseudoTerminal user;
   try {
     LiveView view(user.terminal(), vocabulary, options_of(true));
-    view.on_batch({0}, 3, 2);
+    view.on_batch(demask::testing::batch_of({0}, 3, 2));
     user.type(" ");
     REQUIRE(user.shows("paused"));
     CHECK(hold_back(user.terminal().screen, "held"));
@@ -244,7 +244,7 @@ TEST_CASE("q interrupts the process and closes the view, for good, even while it
       restore_terminal();
     });
     LiveView view(user.terminal(), vocabulary, options_of(true));
-    view.on_batch({0}, 3, 2);
+    view.on_batch(demask::testing::batch_of({0}, 3, 2));
     for (int64_t step = 0; step < 100; ++step) {
       view.on_step(step_of(step, row({mask}), row({0}), 0.5F));  // returns when the view closes
     }

@@ -1,6 +1,7 @@
 #include "output/progress.h"
 
 #include "tests/support/catch.h"
+#include "tests/unit/output/batches.h"
 #include "tests/unit/output/memory_stream.h"
 
 namespace demask {
@@ -28,7 +29,7 @@ ProgressOptions options_of(bool terminal, bool diffusion, int64_t total_samples)
 TEST_CASE("in a pipe each iteration is a line with what was masked when it began") {
   const MemoryStream stream;
   Progress progress(stream.get(), options_of(false, true, 4));
-  progress.on_batch({0, 1, 2, 3}, 50, 2048);
+  progress.on_batch(demask::testing::batch_of({0, 1, 2, 3}, 50, 2048));
   progress.on_step(step_of(0, 50, 2048, 2048));
   progress.on_step(step_of(2, 50, 892, 2048));
   progress.on_batch_done();
@@ -40,7 +41,7 @@ TEST_CASE("in a pipe each iteration is a line with what was masked when it began
 TEST_CASE("where nobody knows how many iterations there will be, none is promised") {
   const MemoryStream stream;
   Progress progress(stream.get(), options_of(false, true, 1));
-  progress.on_batch({0}, 0, 8);
+  progress.on_batch(demask::testing::batch_of({0}, 0, 8));
   progress.on_step(step_of(0, 0, 8, 8));
   progress.on_step(step_of(1, 0, 2, 8));
   progress.on_batch_done();
@@ -55,7 +56,7 @@ TEST_CASE("the time left follows the filled share where the number of iterations
   int64_t seconds = 0;
   options.now = [&seconds] { return std::chrono::steady_clock::time_point(std::chrono::seconds(seconds)); };
   Progress progress(stream.get(), options);
-  progress.on_batch({0}, 0, 8);
+  progress.on_batch(demask::testing::batch_of({0}, 0, 8));
   StepView view = step_of(0, 0, 8, 8);
   view.masked_after = 6;  // a quarter done in 10 s, so three quarters left in 30
   seconds = 10;
@@ -66,10 +67,10 @@ TEST_CASE("the time left follows the filled share where the number of iterations
 TEST_CASE("in a pipe several batches are told apart, and one that is tried again in halves counts once") {
   const MemoryStream stream;
   Progress progress(stream.get(), options_of(false, true, 3));
-  progress.on_batch({5, 6, 7}, 1, 24);
+  progress.on_batch(demask::testing::batch_of({5, 6, 7}, 1, 24));
   for (const std::vector<int64_t>& indices : {std::vector<int64_t>{5, 6}, {7}}) {
     const auto batch = static_cast<int64_t>(indices.size());
-    progress.on_batch(indices, 1, 8 * batch);
+    progress.on_batch(demask::testing::batch_of(indices, 1, 8 * batch));
     progress.on_step(step_of(0, 1, 8 * batch, 8 * batch));
     progress.on_batch_done();
   }
@@ -81,7 +82,7 @@ TEST_CASE("in a pipe several batches are told apart, and one that is tried again
 TEST_CASE("in a pipe standard sampling shows ten lines however many tokens there are") {
   const MemoryStream stream;
   Progress progress(stream.get(), options_of(false, false, 1));
-  progress.on_batch({0}, 30, 30);
+  progress.on_batch(demask::testing::batch_of({0}, 30, 30));
   for (int64_t step = 0; step < 30; ++step) {
     progress.on_step(step_of(step, 30));
   }
@@ -96,7 +97,7 @@ TEST_CASE("a terminal shows share, rate, time left and the batch in one line, en
   ProgressOptions options = options_of(true, true, 8);
   options.now = [&now] { return now; };
   Progress progress(stream.get(), options);
-  progress.on_batch({0, 1, 2, 3}, 2, 2048);
+  progress.on_batch(demask::testing::batch_of({0, 1, 2, 3}, 2, 2048));
   now += std::chrono::seconds(20);
   progress.on_step(step_of(0, 2, 2048, 2048));  // 2 of 8 samples' work in 20 s: 6 are left
   now += std::chrono::seconds(20);
@@ -115,7 +116,7 @@ TEST_CASE("a terminal is redrawn at most twenty times a second, and for the last
   options.now = [&now] { return now; };
   {
     Progress progress(stream.get(), options);
-    progress.on_batch({0}, 100, 100);
+    progress.on_batch(demask::testing::batch_of({0}, 100, 100));
     for (int64_t step = 0; step < 100; ++step) {
       now += std::chrono::milliseconds(1);
       progress.on_step(step_of(step, 100));

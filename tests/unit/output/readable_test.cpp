@@ -5,11 +5,6 @@
 namespace demask {
 namespace {
 
-TEST_CASE("text splits into code points of one to four bytes") {
-  CHECK(code_points("aé€😀") == std::vector<std::string_view>{"a", "é", "€", "😀"});
-  CHECK(code_points("").empty());
-}
-
 TEST_CASE("quoted characters read as Python's repr") {
   CHECK(repr("a") == "'a'");
   CHECK(repr("\n") == "'\\n'");

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "output/merge_run_files.h"
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"

@@ -143,8 +143,8 @@ TEST_CASE("each JSON line is an object of fixed key order that reads back") {
   const auto writer = make_file_writer(folder / "a.jsonl", run_of(0, 2));
   writer->begin();
   Record second = sample_of(1, {2, 6}, -std::numeric_limits<double>::infinity());
-  second.prompt_id = "\"x\"";
-  second.number = 3;
+  second.identity.prompt_id = "\"x\"";
+  second.identity.number = 3;
   writer->write({sample_of(0, {3, 0, 5}, -0.25), second}, 2);
   writer->finish({});
   CHECK(read_file(folder / "a.jsonl") ==

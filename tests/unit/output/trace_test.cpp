@@ -83,8 +83,8 @@ TracedSample a_sample() {
   steps->final_confidence = at::tensor({1.0F, 0.5F, 0.0F});
   steps->scheduled = {1, 1, 0};
   TracedSample sample;
-  sample.index = 7;
-  sample.seed = 1337;
+  sample.identity.index = 7;
+  sample.identity.seed = 1337;
   sample.given = {true, false, false};
   sample.self_confidence = -0.5;
   sample.steps = steps;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/utf8.h"
 #include "output/glyphs.h"
 #include "output/readable.h"
 
@@ -31,7 +32,7 @@ class VirtualScreen {
         take_sequence(bytes);
         continue;
       }
-      const std::string_view character = code_points(bytes).front();
+      const std::string_view character = characters_of(bytes).front();
       bytes.remove_prefix(character.size());
       put(character);
     }

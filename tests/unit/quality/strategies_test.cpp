@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "sampling/strategies/strategy.h"
 #include "tests/support/catch.h"
 
 using Catch::Matchers::ContainsSubstring;
@@ -43,8 +44,20 @@ TEST_CASE("a bare label names a built-in strategy, and none names all") {
     labels.insert(strategy.label);
     CHECK(arguments_for(strategy, 16).back() == "--forwards=16");
   }
-  CHECK(labels.size() == 22);
+  CHECK(labels.size() == 23);
   CHECK(labels.count("best") == 1);
+}
+
+TEST_CASE("every strategy that demask knows is built in, and no argument names another") {
+  std::set<std::string> measured, known;
+  for (const Strategy& strategy : select_strategies({})) {
+    REQUIRE(strategy.arguments.front().rfind("--strategy=", 0) == 0);
+    measured.insert(strategy.arguments.front().substr(std::string("--strategy=").size()));
+  }
+  for (const demask::Strategy& strategy : demask::strategies()) {
+    known.emplace(strategy.name);
+  }
+  CHECK(measured == known);
 }
 
 TEST_CASE("labels that name nothing, or two strategies, are refused with what there is") {

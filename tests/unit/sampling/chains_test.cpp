@@ -11,15 +11,10 @@
 #include <vector>
 
 #include "sampling/diffusion_sampler.h"
-#include "sampling/strategies/adaptive.h"
-#include "sampling/strategies/ancestral.h"
-#include "sampling/strategies/informative.h"
-#include "sampling/strategies/planner.h"
-#include "sampling/strategies/ranked.h"
-#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 #include "tests/unit/sampling/paces.h"
+#include "tests/unit/sampling/policies.h"
 
 using namespace demask;
 using demask::testing::even_pace;
@@ -48,7 +43,7 @@ DiffusionOptions options_for(std::optional<int64_t> block_length = {}) {
   DiffusionOptions options;
   options.mask_token_id = mask;
   options.block_length = block_length;
-  options.draw.temperature = 5;  // so that samples differ, however sure the model is
+  options.draw.filters.temperature = 5;  // so that samples differ, however sure the model is
   options.forbidden = at::zeros({mask + 1});
   options.forbidden[mask] = -std::numeric_limits<float>::infinity();
   return options;
@@ -100,10 +95,10 @@ struct Outcome {
 Outcome run(RevealPolicy& policy, const DiffusionOptions& options, const Template& text = text_with_fixed({}),
             int64_t samples = 3) {
   FixedLogits fake(some_logits());
-  WatchedModel model(fake, "fake");
+  CheckedModel model(fake, "fake");
   DiffusionSampler sampler(model, policy, options);
   Outcome outcome;
-  for (const Sample& sample : sampler.sample(consecutive({1337, 0}, samples, text), nullptr)) {
+  for (const DrawnSample& sample : sampler.sample(consecutive({1337, 0}, samples, text), nullptr)) {
     outcome.texts.push_back(sample.tokens);
   }
   outcome.forwards = sampler.forwards() - 1;
@@ -127,28 +122,27 @@ struct Named {
 };
 
 std::vector<Named> revealing() {
-  return {{"confidence", [] { return std::make_unique<ConfidenceReveal>(0.0); }},
-          {"confidence with noise", [] { return std::make_unique<ConfidenceReveal>(0.5); }},
-          {"margin", [] { return std::make_unique<MarginReveal>(0.0); }},
-          {"entropy", [] { return std::make_unique<EntropyReveal>(0.0); }},
-          {"random", [] { return std::make_unique<RandomReveal>(); }},
-          {"maskgit", [] { return std::make_unique<MaskGitReveal>(4.5); }}};
+  return {{"confidence", [] { return testing::confidence(0.0); }},
+          {"confidence with noise", [] { return testing::confidence(0.5); }},
+          {"margin", [] { return testing::margin(0.0); }},
+          {"entropy", [] { return testing::entropy(0.0); }},
+          {"random", [] { return testing::policy_of("random"); }},
+          {"left to right", [] { return testing::policy_of("left_to_right"); }},
+          {"maskgit", [] { return testing::maskgit(4.5); }}};
 }
 
 std::vector<Named> remasking() {
-  return {{"random remasking", [] { return std::make_unique<RandomRemasking>(); }},
-          {"self-confidence", [] { return std::make_unique<SelfConfidenceRemasking>(0.4); }},
-          {"planner", [] { return std::make_unique<PlannerReveal>(1.0); }},
-          {"best", [] {
-             return std::make_unique<InformativeRemasking>(InformativeOptions{1, 0.6, 2.4});
-           }}};
+  return {{"random remasking", [] { return testing::random_remasking(); }},
+          {"self-confidence", [] { return testing::self_confidence(0.4); }},
+          {"planner", [] { return testing::planner(1.0); }},
+          {"best", [] { return testing::best(1, 0.6, 2.4); }}};
 }
 
 std::vector<Named> adaptive() {
-  return {{"threshold", [] { return std::make_unique<ThresholdReveal>(0.9); }},
-          {"factor", [] { return std::make_unique<FactorReveal>(0.8); }},
-          {"entropy_bound", [] { return std::make_unique<EntropyBoundReveal>(0.2); }},
-          {"klass", [] { return std::make_unique<KlassReveal>(0.9, 0.01, 2); }}};
+  return {{"threshold", [] { return testing::threshold(0.9); }},
+          {"factor", [] { return testing::factor(0.8); }},
+          {"entropy_bound", [] { return testing::entropy_bound(0.2); }},
+          {"klass", [] { return testing::klass(0.9, 0.01, 2); }}};
 }
 
 }  // namespace
@@ -192,8 +186,8 @@ TEST_CASE("Ancestral strategies end without a mask; a batch takes the longest of
     CHECK(outcome.forwards == static_cast<int64_t>(longest));
     CHECK(outcome.forwards < 40);  // 24 positions cannot fill 40 steps
   }
-  ConfidentAncestralReveal policy;
-  const Outcome outcome = run(policy, ancestral(40, conf));
+  const auto policy = testing::confident_ancestral();
+  const Outcome outcome = run(*policy, ancestral(40, conf));
   CHECK_FALSE(has_mask(outcome));
   CHECK(outcome.forwards == 40);
 }
@@ -231,19 +225,20 @@ TEST_CASE("A strategy that decides spends exactly what it is given") {
 }
 
 TEST_CASE("Thresholds at their ends are one step, and a position a step") {
-  ThresholdReveal all(0), none(1);
-  CHECK(run(all, open_ended(length)).forwards == 1);
-  CHECK(run(none, open_ended(length)).forwards == length);
-  FactorReveal no_doubt(0);
-  CHECK(run(no_doubt, open_ended(length)).forwards == length);
-  EntropyBoundReveal everything(1e6);
-  CHECK(run(everything, open_ended(length)).forwards == 1);
+  const auto all = testing::threshold(0);
+  const auto none = testing::threshold(1);
+  CHECK(run(*all, open_ended(length)).forwards == 1);
+  CHECK(run(*none, open_ended(length)).forwards == length);
+  const auto no_doubt = testing::factor(0);
+  CHECK(run(*no_doubt, open_ended(length)).forwards == length);
+  const auto everything = testing::entropy_bound(1e6);
+  CHECK(run(*everything, open_ended(length)).forwards == 1);
 }
 
 TEST_CASE("A threshold that nothing reaches reveals as confidence does, one a step") {
-  ThresholdReveal none(1);
-  ConfidenceReveal confidence(0);
-  CHECK(run(none, open_ended(length)).texts == run(confidence, scheduled(length)).texts);
+  const auto none = testing::threshold(1);
+  const auto confidence = testing::confidence(0);
+  CHECK(run(*none, open_ended(length)).texts == run(*confidence, scheduled(length)).texts);
 }
 
 TEST_CASE("ReMDM with sigma 0 is ancestral sampling; a planner that never gives up a token is confidence") {
@@ -251,9 +246,9 @@ TEST_CASE("ReMDM with sigma 0 is ancestral sampling; a planner that never gives 
   cap.kind = Remasking::Kind::cap;
   AncestralReveal policy;
   CHECK(run(policy, ancestral(12, cap)).texts == run(policy, ancestral(12)).texts);
-  PlannerReveal planner(0);
-  ConfidenceReveal confidence(0);
-  CHECK(run(planner, scheduled(8)).texts == run(confidence, scheduled(8)).texts);
+  const auto planner = testing::planner(0);
+  const auto confidence = testing::confidence(0);
+  CHECK(run(*planner, scheduled(8)).texts == run(*confidence, scheduled(8)).texts);
 }
 
 TEST_CASE("One block as long as the text is no blocks, under every strategy") {
@@ -278,10 +273,10 @@ TEST_CASE("Blocks are filled from the left: no later one is touched before an ea
   const Template text = text_with_fixed({0, 1, 9});  // 21 free positions: blocks of 8, 8 and 5
   for (const bool decides : {false, true}) {
     FixedLogits fake(some_logits());
-    WatchedModel model(fake, "fake");
-    ConfidenceReveal confidence(0);
-    EntropyBoundReveal bound(0.3);
-    DiffusionSampler sampler(model, decides ? static_cast<RevealPolicy&>(bound) : confidence,
+    CheckedModel model(fake, "fake");
+    const auto confidence = testing::confidence(0);
+    const auto bound = testing::entropy_bound(0.3);
+    DiffusionSampler sampler(model, decides ? static_cast<RevealPolicy&>(*bound) : *confidence,
                              decides ? open_ended(length, 8) : scheduled(9, true, 8));
     Watcher watcher;
     sampler.sample(consecutive({1337, 0}, 2, text), &watcher);
@@ -305,14 +300,14 @@ TEST_CASE("A sample does not depend on its batch, under every strategy") {
   const auto alone_and_together = [](const Named& strategy, const DiffusionOptions& options) {
     CAPTURE(strategy.name);
     FixedLogits fake(some_logits());
-    WatchedModel model(fake, "fake");
+    CheckedModel model(fake, "fake");
     const std::unique_ptr<RevealPolicy> policy = strategy.make();
     DiffusionSampler sampler(model, *policy, options);
-    const std::vector<Sample> together = sampler.sample(consecutive({1337, 0}, 6, text_with_fixed({3})), nullptr);
-    const std::vector<Sample> alone = sampler.sample(consecutive({1337, 4}, 1, text_with_fixed({3})), nullptr);
+    const std::vector<DrawnSample> together = sampler.sample(consecutive({1337, 0}, 6, text_with_fixed({3})), nullptr);
+    const std::vector<DrawnSample> alone = sampler.sample(consecutive({1337, 4}, 1, text_with_fixed({3})), nullptr);
     CHECK(alone[0].tokens == together[4].tokens);
     CHECK(std::any_of(together.begin(), together.end(),
-                      [&](const Sample& other) { return other.tokens != alone[0].tokens; }));
+                      [&](const DrawnSample& other) { return other.tokens != alone[0].tokens; }));
     // Nor on texts beside it with other prompts, other numbers of free positions and other seeds.
     std::vector<int64_t> nearly_all(length - 2);
     std::iota(nearly_all.begin(), nearly_all.end(), 1);
@@ -322,7 +317,7 @@ TEST_CASE("A sample does not depend on its batch, under every strategy") {
     for (size_t k = 0; k < texts.size(); ++k) {
       tasks.push_back({{7 + k % 2, static_cast<int64_t>(5 * k)}, &texts[k]});
     }
-    const std::vector<Sample> mixed = sampler.sample(tasks, nullptr);
+    const std::vector<DrawnSample> mixed = sampler.sample(tasks, nullptr);
     for (size_t k = 0; k < texts.size(); ++k) {
       CAPTURE(k);
       CHECK(mixed[k].tokens == sampler.sample({tasks[k]}, nullptr)[0].tokens);
@@ -362,12 +357,12 @@ TEST_CASE("A temperature that ends near zero takes the likeliest token there") {
     int64_t drawn = 0;
   } last;
   FixedLogits fake(some_logits());
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
   DiffusionOptions options = options_for();
   options.plan = plan_by(MaskSchedule::linear(4, 0.9, 0.5), false);
   options.temperature_end = 1e-6;
-  DiffusionSampler(model, policy, options).sample(consecutive({1337, 0}, 20, text_with_fixed({})), &last);
+  DiffusionSampler(model, *policy, options).sample(consecutive({1337, 0}, 20, text_with_fixed({})), &last);
   CHECK(last.drawn == 20 * 12);
   CHECK(last.greedy);
 }
@@ -385,8 +380,8 @@ TEST_CASE("Guidance extrapolates from the logits without the prompt, for two for
       return FixedLogits::logits(tokens) + prompted * shift;
     }
   } fake;
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
   DiffusionOptions options = options_for();
   options.plan = plan_by(MaskSchedule::linear(2, 0.5, 0.5), false);
   options.cfg_scale = 2;
@@ -395,7 +390,7 @@ TEST_CASE("Guidance extrapolates from the logits without the prompt, for two for
     void on_step(const StepView& view) override { logits = view.logits.clone(); }
     at::Tensor logits;
   } look;
-  DiffusionSampler sampler(model, policy, options);
+  DiffusionSampler sampler(model, *policy, options);
   Template text{{1, mask, mask, mask}, {true, false, false, false}};
   sampler.sample(consecutive({1337, 0}, 2, text), &look);
   CHECK(sampler.forwards() == 2 * 2 + 1);

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "core/error.h"
-#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
+#include "tests/unit/sampling/policies.h"
 
 using namespace demask;
 using demask::testing::FixedLogits;
@@ -45,15 +45,15 @@ class MaskCounts : public Observer {
 
 TEST_CASE("Exactly the scheduled number of positions is masked again, over a whole batch") {
   FixedLogits fake(at::zeros({10, 4}));
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::custom({1.0, 0.75, 0.33, 0.0, 0.5})));
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
+  DiffusionSampler sampler(model, *policy, options_for(MaskSchedule::custom({1.0, 0.75, 0.33, 0.0, 0.5})));
   MaskCounts counts;
-  const std::vector<Sample> samples = sampler.sample(consecutive({1337, 0}, 3, all_free(10)), &counts);
+  const std::vector<DrawnSample> samples = sampler.sample(consecutive({1337, 0}, 3, all_free(10)), &counts);
   CHECK(counts.counts == std::vector<int64_t>{30, 21, 9, 0, 15});
   CHECK(counts.announced == counts.counts);
   REQUIRE(samples.size() == 3);
-  for (const Sample& sample : samples) {
+  for (const DrawnSample& sample : samples) {
     for (const int64_t token : sample.tokens) {
       CHECK(token < mask);
     }
@@ -62,11 +62,11 @@ TEST_CASE("Exactly the scheduled number of positions is masked again, over a who
 
 TEST_CASE("Fixed positions keep their tokens in every forward and in the end") {
   FixedLogits fake(at::zeros({4, 4}));
-  WatchedModel model(fake, "fake");
-  SelfConfidenceRemasking policy(0.5);
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(4, 0.9, 0.1), /*judged=*/true));
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::self_confidence(0.5);
+  DiffusionSampler sampler(model, *policy, options_for(MaskSchedule::linear(4, 0.9, 0.1), /*judged=*/true));
   const Template text{{2, mask, 1, mask}, {true, false, true, false}};
-  const std::vector<Sample> samples = sampler.sample(consecutive({1337, 0}, 2, text), nullptr);
+  const std::vector<DrawnSample> samples = sampler.sample(consecutive({1337, 0}, 2, text), nullptr);
   for (const at::Tensor& tokens : fake.seen) {
     CHECK((tokens.select(1, 0) == 2).all().item<bool>());
     CHECK((tokens.select(1, 2) == 1).all().item<bool>());
@@ -78,15 +78,15 @@ TEST_CASE("Fixed positions keep their tokens in every forward and in the end") {
 TEST_CASE(
     "Random remasking costs one forward an iteration, self-confidence two but for those that mask nothing again") {
   FixedLogits fake(at::zeros({8, 4}));
-  WatchedModel model(fake, "fake");
-  RandomRemasking random;
-  DiffusionSampler by_chance(model, random, options_for(MaskSchedule::linear(5, 0.9, 0.2)));
+  CheckedModel model(fake, "fake");
+  const auto random = testing::random_remasking();
+  DiffusionSampler by_chance(model, *random, options_for(MaskSchedule::linear(5, 0.9, 0.2)));
   by_chance.sample(consecutive({1337, 0}, 2, all_free(8)), nullptr);
   CHECK(by_chance.forwards() == 5 + 1);  // and one for the self-confidence
   CHECK(fake.seen.size() == 5 + 1);
   fake.seen.clear();
-  SelfConfidenceRemasking confident(0.0);
-  DiffusionSampler by_confidence(model, confident, options_for(MaskSchedule::linear(5, 0.9, 0.2), /*judged=*/true));
+  const auto confident = testing::self_confidence(0.0);
+  DiffusionSampler by_confidence(model, *confident, options_for(MaskSchedule::linear(5, 0.9, 0.2), /*judged=*/true));
   by_confidence.sample(consecutive({1337, 0}, 2, all_free(8)), nullptr);
   CHECK(by_confidence.forwards() == 5 + 4 + 1);
   CHECK(fake.seen.size() == 5 + 4 + 1);
@@ -94,33 +94,33 @@ TEST_CASE(
 
 TEST_CASE("Self-confidence is the mean log probability over every output, the mask's too") {
   FixedLogits fake(at::zeros({6, 4}));
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
-  const std::vector<Sample> samples = DiffusionSampler(model, policy, options_for(MaskSchedule::linear(1, 1, 0)))
-                                          .sample(consecutive({1337, 0}, 1, all_free(6)), nullptr);
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
+  const std::vector<DrawnSample> samples = DiffusionSampler(model, *policy, options_for(MaskSchedule::linear(1, 1, 0)))
+                                               .sample(consecutive({1337, 0}, 1, all_free(6)), nullptr);
   CHECK(samples[0].self_confidence == Catch::Approx(std::log(0.25)));
 }
 
 TEST_CASE("A sample does not depend on its batch or on where a run starts") {
   FixedLogits fake(at::arange(40, at::kFloat).view({10, 4}).sin());
-  WatchedModel model(fake, "fake");
-  SelfConfidenceRemasking policy(0.4);
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(6, 0.9, 0.1), /*judged=*/true));
-  const std::vector<Sample> eight = sampler.sample(consecutive({1337, 0}, 8, all_free(10)), nullptr);
-  const std::vector<Sample> alone = sampler.sample(consecutive({1337, 5}, 1, all_free(10)), nullptr);
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::self_confidence(0.4);
+  DiffusionSampler sampler(model, *policy, options_for(MaskSchedule::linear(6, 0.9, 0.1), /*judged=*/true));
+  const std::vector<DrawnSample> eight = sampler.sample(consecutive({1337, 0}, 8, all_free(10)), nullptr);
+  const std::vector<DrawnSample> alone = sampler.sample(consecutive({1337, 5}, 1, all_free(10)), nullptr);
   CHECK(alone[0].index == 5);
   CHECK(alone[0].tokens == eight[5].tokens);
   CHECK(eight[4].tokens != eight[5].tokens);
 }
 
 TEST_CASE("Logits that are not finite fail the batch; a single -infinity is a model's right") {
-  RandomRemasking policy;
+  const auto policy = testing::random_remasking();
   const auto sample_with = [&](float value) {
     at::Tensor logits = at::zeros({6, 4});
     logits[2][1] = value;
     FixedLogits fake(logits);
-    WatchedModel model(fake, "broken.pt");
-    DiffusionSampler(model, policy, options_for(MaskSchedule::linear(2, 1, 0)))
+    CheckedModel model(fake, "broken.pt");
+    DiffusionSampler(model, *policy, options_for(MaskSchedule::linear(2, 1, 0)))
         .sample(consecutive({1337, 0}, 1, all_free(6)), nullptr);
   };
   const float infinity = std::numeric_limits<float>::infinity();

@@ -10,7 +10,10 @@ namespace demask::testing {
 // Gives the same logits [T, V] for every sample, whatever the tokens; keeps the tokens it was asked about.
 class FixedLogits : public LanguageModel {
  public:
-  explicit FixedLogits(at::Tensor logits) : logits_(std::move(logits)) { info_.output_size = logits_.size(1); }
+  explicit FixedLogits(at::Tensor logits, bool causal = false) : logits_(std::move(logits)) {
+    info_.output_size = logits_.size(1);
+    info_.causal = causal;
+  }
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return at::kCPU; }
   at::Tensor logits(const at::Tensor& tokens) override {

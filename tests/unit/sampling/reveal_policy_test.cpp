@@ -2,9 +2,9 @@
 
 #include <vector>
 
-#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
+#include "tests/unit/sampling/policies.h"
 
 using namespace demask;
 using demask::testing::FixedLogits;
@@ -61,20 +61,20 @@ TEST_CASE("Each sample of a batch has its own budget") {
 }
 
 TEST_CASE("Random remasking takes the highest noise") {
-  RandomRemasking policy;
-  CHECK(positions(policy.next_masked({}, turn(floats({0.1, 0.9, 0.5}), budget({1, 1, 1}, 1)))) ==
+  const auto policy = testing::random_remasking();
+  CHECK(positions(policy->next_masked({}, turn(floats({0.1, 0.9, 0.5}), budget({1, 1, 1}, 1)))) ==
         std::vector<int64_t>{1});
 }
 
 TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") {
   FixedLogits fake = model_with_probabilities({0.9, 0.2, 0.6});
-  WatchedModel model(fake, "fake");
+  CheckedModel model(fake, "fake");
   const at::Tensor tokens = longs({0, 0, 1});  // p of the token in place: 0.9, 0.2, 0.4
   const Proposal proposal{tokens, {}, {}, model.logits(tokens), model.broken()};
   const at::Tensor noise = floats({0.95, 0.1, 0.2});
   const auto chosen = [&](double randomness) {
-    SelfConfidenceRemasking policy(randomness);
-    return positions(policy.next_masked(proposal, turn(noise, budget({1, 1, 1}, 1))));
+    const auto policy = testing::self_confidence(randomness);
+    return positions(policy->next_masked(proposal, turn(noise, budget({1, 1, 1}, 1))));
   };
   CHECK(chosen(0.0) == std::vector<int64_t>{1});  // doubts 0.1, 0.8, 0.6
   CHECK(chosen(1.0) == std::vector<int64_t>{0});
@@ -84,11 +84,14 @@ TEST_CASE("Self-confidence remasking blends doubt and noise by the randomness") 
 
 TEST_CASE("A remasking model masks what it calls wrong, whichever class that is") {
   FixedLogits fake = model_with_probabilities({0.9, 0.2, 0.6});  // class 0
-  WatchedModel model(fake, "fake");
+  CheckedModel model(fake, "fake");
   const Proposal proposal{longs({0, 0, 0}), {}, {}, {}, {}};
-  RemaskingModelRemasking class_one(model, 1, 0.0), class_zero(model, 0, 0.0);
-  CHECK(positions(class_one.next_masked(proposal, turn(floats({0, 0, 0}), budget({1, 1, 1}, 1)))) ==
+  const auto class_one =
+      testing::policy_by_model("remask", model, PositiveClass::wrong, {{"randomness_strength", 0.0}});
+  const auto class_zero =
+      testing::policy_by_model("remask", model, PositiveClass::correct, {{"randomness_strength", 0.0}});
+  CHECK(positions(class_one->next_masked(proposal, turn(floats({0, 0, 0}), budget({1, 1, 1}, 1)))) ==
         std::vector<int64_t>{1});
-  CHECK(positions(class_zero.next_masked(proposal, turn(floats({0, 0, 0}), budget({1, 1, 1}, 1)))) ==
+  CHECK(positions(class_zero->next_masked(proposal, turn(floats({0, 0, 0}), budget({1, 1, 1}, 1)))) ==
         std::vector<int64_t>{0});
 }

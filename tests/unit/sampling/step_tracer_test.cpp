@@ -10,11 +10,9 @@
 
 #include "sampling/autoregressive_sampler.h"
 #include "sampling/diffusion_sampler.h"
-#include "sampling/strategies/adaptive.h"
-#include "sampling/strategies/planner.h"
-#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
+#include "tests/unit/sampling/policies.h"
 
 using namespace demask;
 using demask::testing::FixedLogits;
@@ -101,16 +99,16 @@ void check_trace(const StepTrace& trace, const Witness& witness, int64_t row) {
 
 TEST_CASE("A trace tells what each step drew, masked again and thought of it, and changes no sample") {
   TextLogits fake(mask + 1);
-  WatchedModel model(fake, "fake");
-  SelfConfidenceRemasking policy(0.3);
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::self_confidence(0.3);
   const DiffusionOptions options = options_for(MaskSchedule::linear(6, 0.9, 0.1), /*judged=*/true);
   const Template text = free_after(2);
   const std::vector<DiffusionTask> plain = consecutive({1337, 0}, 4, text);
-  const std::vector<Sample> expected = DiffusionSampler(model, policy, options).sample(plain, nullptr);
-  DiffusionSampler sampler(model, policy, options);
+  const std::vector<DrawnSample> expected = DiffusionSampler(model, *policy, options).sample(plain, nullptr);
+  DiffusionSampler sampler(model, *policy, options);
   for (const std::vector<size_t>& traced : std::vector<std::vector<size_t>>{{0}, {1, 2}, {0, 3}, {0, 1, 2, 3}, {}}) {
     Witness witness;
-    const std::vector<Sample> samples = sampler.sample(tracing(plain, traced), &witness);
+    const std::vector<DrawnSample> samples = sampler.sample(tracing(plain, traced), &witness);
     for (size_t row = 0; row < samples.size(); ++row) {
       CAPTURE(traced, row);
       CHECK(samples[row].tokens == expected[row].tokens);
@@ -139,24 +137,25 @@ TEST_CASE("A trace tells what each step drew, masked again and thought of it, an
 
 TEST_CASE("A trace is the same without an observer, where steps may be recorded") {
   TextLogits fake(mask + 1);
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
-  DiffusionSampler sampler(model, policy, options_for(MaskSchedule::linear(5, 0.9, 0.1), /*judged=*/false));
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
+  DiffusionSampler sampler(model, *policy, options_for(MaskSchedule::linear(5, 0.9, 0.1), /*judged=*/false));
   const Template text = free_after(0);
   const std::vector<DiffusionTask> tasks = tracing(consecutive({7, 0}, 2, text), {1});
   Witness witness;
   sampler.sample(tasks, &witness);
-  const std::vector<Sample> alone = sampler.sample(tasks, nullptr);
+  const std::vector<DrawnSample> alone = sampler.sample(tasks, nullptr);
   check_trace(*alone[1].trace, witness, 1);
   CHECK_FALSE(alone[1].trace->judged.defined());
 }
 
 TEST_CASE("What a remasking model thinks of each token is traced where it judges") {
   TextLogits fake(mask + 1), judge(2);
-  WatchedModel model(fake, "fake"), watched_judge(judge, "judge");
-  RemaskingModelRemasking remasking(watched_judge, /*wrong_class=*/1, 0.2);
-  PlannerReveal planner(1.0, watched_judge, /*right_class=*/0);
-  for (RevealPolicy* policy : std::vector<RevealPolicy*>{&remasking, &planner}) {
+  CheckedModel model(fake, "fake"), watched_judge(judge, "judge");
+  const auto remasking =
+      testing::policy_by_model("remask", watched_judge, PositiveClass::wrong, {{"randomness_strength", 0.2}});
+  const auto planner = testing::policy_by_model("planner", watched_judge, PositiveClass::wrong, {{"eta", 1.0}});
+  for (RevealPolicy* policy : std::vector<RevealPolicy*>{remasking.get(), planner.get()}) {
     DiffusionSampler sampler(model, *policy, options_for(MaskSchedule::linear(4, 0.9, 0.1), /*judged=*/true));
     const Template text = free_after(1);
     const StepTrace trace = *sampler.sample(tracing(consecutive({3, 0}, 3, text), {2}), nullptr)[2].trace;
@@ -169,8 +168,8 @@ TEST_CASE("What a remasking model thinks of each token is traced where it judges
 
 TEST_CASE("In blocks, positions whose turn has not come are masks without confidence") {
   TextLogits fake(mask + 1);
-  WatchedModel model(fake, "fake");
-  ThresholdReveal policy(0.9);
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::threshold(0.9);
   DiffusionOptions options = options_for(MaskSchedule::linear(4, 0.9, 0.1), /*judged=*/false);
   options.block_length = 4;
   options.plan = [](const Stream& /*stream*/, int64_t free) {
@@ -181,10 +180,10 @@ TEST_CASE("In blocks, positions whose turn has not come are masks without confid
     pace.reveals_only = true;
     return open_plan(pace, free);
   };
-  DiffusionSampler sampler(model, policy, options);
+  DiffusionSampler sampler(model, *policy, options);
   const Template text = free_after(0);
   Witness witness;
-  const std::vector<Sample> samples = sampler.sample(tracing(consecutive({11, 0}, 2, text), {0}), &witness);
+  const std::vector<DrawnSample> samples = sampler.sample(tracing(consecutive({11, 0}, 2, text), {0}), &witness);
   const StepTrace& trace = *samples[0].trace;
   check_trace(trace, witness, 0);
   CHECK((trace.filled[0].narrow(0, 4, 8) == mask).all().item<bool>());
@@ -218,15 +217,15 @@ TEST_CASE("A large vocabulary is traced alike") {
   logits.select(1, 7).fill_(15);
   logits.select(1, 9).fill_(14);
   FixedLogits fake(logits);
-  WatchedModel model(fake, "fake");
-  RandomRemasking policy;
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
   DiffusionOptions options = options_for(MaskSchedule::linear(steps, 0.9, 0.1), /*judged=*/false);
   options.mask_token_id = vocabulary - 1;
   options.forbidden = at::zeros({vocabulary});
   Template text = free_after(0);
   text.tokens.assign(length, vocabulary - 1);
   const StepTrace trace =
-      *DiffusionSampler(model, policy, options).sample(tracing(consecutive({5, 0}, 1, text), {0}), nullptr)[0].trace;
+      *DiffusionSampler(model, *policy, options).sample(tracing(consecutive({5, 0}, 1, text), {0}), nullptr)[0].trace;
   constexpr double tolerance = 2e-3;  // of LibTorch's softmax over so many in float32
   const double all = std::exp(15.0) + std::exp(14.0) + (vocabulary - 2);
   CHECK((trace.likeliest.select(2, 0) == 7).all().item<bool>());
@@ -241,14 +240,14 @@ TEST_CASE("A large vocabulary is traced alike") {
 
 TEST_CASE("A trace of standard sampling has each token's probability after those before it") {
   TextLogits fake(4);
-  WatchedModel model(fake, "fake");
+  CheckedModel model(fake, "fake");
   AutoregressiveSampler sampler(model, {DrawOptions{}, at::zeros({4}), {0, 1, 2, 3}});
   const std::vector<std::vector<int64_t>> prompts = {{3, 1}, {0, 1, 2, 3, 3}, {}};
   std::vector<AutoregressiveTask> tasks;
   for (size_t b = 0; b < prompts.size(); ++b) {
     tasks.push_back({{9, static_cast<int64_t>(b)}, &prompts[b], 6 + static_cast<int64_t>(b), b != 0});
   }
-  const std::vector<Sample> samples = sampler.sample(tasks, nullptr);
+  const std::vector<DrawnSample> samples = sampler.sample(tasks, nullptr);
   CHECK(samples[0].trace == nullptr);
   for (size_t b = 1; b < prompts.size(); ++b) {
     const at::Tensor tokens = at::tensor(samples[b].tokens, at::kLong);

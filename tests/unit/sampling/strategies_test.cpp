@@ -5,14 +5,9 @@
 #include <cmath>
 #include <vector>
 
-#include "sampling/strategies/adaptive.h"
-#include "sampling/strategies/ancestral.h"
-#include "sampling/strategies/informative.h"
-#include "sampling/strategies/planner.h"
-#include "sampling/strategies/ranked.h"
-#include "sampling/strategies/remasking.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
+#include "tests/unit/sampling/policies.h"
 
 using namespace demask;
 using demask::testing::FixedLogits;
@@ -81,9 +76,9 @@ const std::vector<double> level(5, 0.5);
 TEST_CASE("confidence keeps the most probable of those drawn and masks no other again") {
   // Probabilities 0.9, 0.2, 0.5, 0.7, 0.1; the last was visible before.
   const Proposal proposal = proposal_of({sure(0.9), sure(0.2), sure(0.5), sure(0.7), sure(0.1)}, {1, 1, 1, 1, 0});
-  CHECK(positions(ConfidenceReveal(0).next_masked(proposal, turn_of(2, level))) == Positions{1, 2});
-  CHECK(positions(ConfidenceReveal(0).next_masked(proposal, turn_of(3, level))) == Positions{1, 2, 3});
-  CHECK(positions(ConfidenceReveal(0).next_masked(proposal, turn_of(0, level))).empty());
+  CHECK(positions(testing::confidence(0)->next_masked(proposal, turn_of(2, level))) == Positions{1, 2});
+  CHECK(positions(testing::confidence(0)->next_masked(proposal, turn_of(3, level))) == Positions{1, 2, 3});
+  CHECK(positions(testing::confidence(0)->next_masked(proposal, turn_of(0, level))).empty());
 }
 
 TEST_CASE("margin and entropy see another order than confidence does") {
@@ -92,10 +87,10 @@ TEST_CASE("margin and entropy see another order than confidence does") {
   const std::vector<Distribution> distributions = {{0.45, 0.40, 0.15}, {0.40, 0.30, 0.30}, {0.30, 0.70, 0.0}};
   const Proposal proposal = proposal_of(distributions, {1, 1, 1});
   const std::vector<double> noise(3, 0.5);
-  CHECK(positions(ConfidenceReveal(0).next_masked(proposal, turn_of(1, noise))) == Positions{2});
-  CHECK(positions(MarginReveal(0).next_masked(proposal, turn_of(1, noise))) == Positions{0});
-  CHECK(positions(EntropyReveal(0).next_masked(proposal, turn_of(1, noise))) == Positions{1});
-  CHECK(positions(EntropyReveal(0).next_masked(proposal, turn_of(2, noise))) == Positions{0, 1});
+  CHECK(positions(testing::confidence(0)->next_masked(proposal, turn_of(1, noise))) == Positions{2});
+  CHECK(positions(testing::margin(0)->next_masked(proposal, turn_of(1, noise))) == Positions{0});
+  CHECK(positions(testing::entropy(0)->next_masked(proposal, turn_of(1, noise))) == Positions{1});
+  CHECK(positions(testing::entropy(0)->next_masked(proposal, turn_of(2, noise))) == Positions{0, 1});
 }
 
 TEST_CASE("alg_temp ranks by certainty over temperature plus Gumbel noise") {
@@ -108,13 +103,21 @@ TEST_CASE("alg_temp ranks by certainty over temperature plus Gumbel noise") {
       scores.emplace_back(p[i] / alg_temp + gumbel_of(noise[i]), static_cast<int64_t>(i));
     }
     const int64_t lowest = std::min_element(scores.begin(), scores.end())->second;
-    CHECK(positions(ConfidenceReveal(alg_temp).next_masked(proposal, turn_of(1, noise))) == Positions{lowest});
+    CHECK(positions(testing::confidence(alg_temp)->next_masked(proposal, turn_of(1, noise))) == Positions{lowest});
   }
 }
 
 TEST_CASE("random keeps masked where the noise is lowest inverted: by noise alone, among those drawn") {
   const Proposal proposal = proposal_of({sure(0.9), sure(0.1), sure(0.9), sure(0.1)}, {1, 1, 0, 1});
-  CHECK(positions(RandomReveal().next_masked(proposal, turn_of(2, {0.9, 0.2, 0.1, 0.3}))) == Positions{1, 3});
+  CHECK(positions(testing::policy_of("random")->next_masked(proposal, turn_of(2, {0.9, 0.2, 0.1, 0.3}))) ==
+        Positions{1, 3});
+}
+
+TEST_CASE("left_to_right keeps masked those furthest to the right of what was drawn, however sure the model is") {
+  const Proposal proposal = proposal_of({sure(0.1), sure(0.9), sure(0.2), sure(0.8), sure(0.9)}, {1, 0, 1, 1, 0});
+  const auto policy = testing::policy_of("left_to_right");
+  CHECK(positions(policy->next_masked(proposal, turn_of(2, {0.9, 0.2, 0.1, 0.3, 0.5}))) == Positions{2, 3});
+  CHECK(positions(policy->next_masked(proposal, turn_of(1, {0.9, 0.2, 0.1, 0.3, 0.5}))) == Positions{3});
 }
 
 TEST_CASE("maskgit ranks by log confidence plus Gumbel noise that ends with the steps") {
@@ -129,25 +132,26 @@ TEST_CASE("maskgit ranks by log confidence plus Gumbel noise that ends with the 
     std::sort(scores.begin(), scores.end());
     Positions lowest = {scores[0].second, scores[1].second};
     std::sort(lowest.begin(), lowest.end());
-    CHECK(positions(MaskGitReveal(4.5).next_masked(proposal, turn_of(2, noise, progress))) == lowest);
+    CHECK(positions(testing::maskgit(4.5)->next_masked(proposal, turn_of(2, noise, progress))) == lowest);
   }
 }
 
 TEST_CASE("threshold reveals all that reach it, and one where none does") {
   const Proposal proposal = proposal_of({sure(0.9), sure(0.75), sure(0.5), sure(0.99)}, {1, 1, 1, 0});
-  CHECK(positions(ThresholdReveal(0.7).next_masked(proposal, open_turn(4))) == Positions{2});
-  CHECK(positions(ThresholdReveal(0.95).next_masked(proposal, open_turn(4))) == Positions{1, 2});  // the best of them
-  CHECK(positions(ThresholdReveal(0.0).next_masked(proposal, open_turn(4))).empty());
+  CHECK(positions(testing::threshold(0.7)->next_masked(proposal, open_turn(4))) == Positions{2});
+  CHECK(positions(testing::threshold(0.95)->next_masked(proposal, open_turn(4))) ==
+        Positions{1, 2});  // the best of them
+  CHECK(positions(testing::threshold(0.0)->next_masked(proposal, open_turn(4))).empty());
 }
 
 TEST_CASE("factor reveals the largest n for which (n + 1)(1 - c(n)) stays below it") {
   // Sorted 0.95, 0.8, 0.7, 0.4: (n + 1)(1 - c) is 0.1, 0.6, 1.2, 3.0.
   const Proposal proposal = proposal_of({sure(0.7), sure(0.95), sure(0.4), sure(0.8), sure(0.999)}, {1, 1, 1, 1, 0});
-  CHECK(positions(FactorReveal(0.05).next_masked(proposal, open_turn(5))) == Positions{0, 2, 3});
-  CHECK(positions(FactorReveal(0.5).next_masked(proposal, open_turn(5))) == Positions{0, 2, 3});
-  CHECK(positions(FactorReveal(1.0).next_masked(proposal, open_turn(5))) == Positions{0, 2});
-  CHECK(positions(FactorReveal(1.3).next_masked(proposal, open_turn(5))) == Positions{2});
-  CHECK(positions(FactorReveal(4.0).next_masked(proposal, open_turn(5))).empty());
+  CHECK(positions(testing::factor(0.05)->next_masked(proposal, open_turn(5))) == Positions{0, 2, 3});
+  CHECK(positions(testing::factor(0.5)->next_masked(proposal, open_turn(5))) == Positions{0, 2, 3});
+  CHECK(positions(testing::factor(1.0)->next_masked(proposal, open_turn(5))) == Positions{0, 2});
+  CHECK(positions(testing::factor(1.3)->next_masked(proposal, open_turn(5))) == Positions{2});
+  CHECK(positions(testing::factor(4.0)->next_masked(proposal, open_turn(5))).empty());
 }
 
 TEST_CASE("entropy_bound reveals the largest n whose entropies but the largest sum to at most gamma") {
@@ -157,7 +161,7 @@ TEST_CASE("entropy_bound reveals the largest n whose entropies but the largest s
   const double first = entropy(0.95), two = first + entropy(0.9), three = two + entropy(0.8);
   const Proposal proposal = proposal_of({sure(0.8), sure(0.95), sure(0.5), sure(0.9), sure(0.99)}, {1, 1, 1, 1, 0});
   const auto masked = [&](double gamma) {
-    return positions(EntropyBoundReveal(gamma).next_masked(proposal, open_turn(5)));
+    return positions(testing::entropy_bound(gamma)->next_masked(proposal, open_turn(5)));
   };
   CHECK(masked(0) == Positions{0, 2, 3});
   CHECK(masked(first - 0.01) == Positions{0, 2, 3});
@@ -168,10 +172,10 @@ TEST_CASE("entropy_bound reveals the largest n whose entropies but the largest s
 }
 
 TEST_CASE("klass reveals what is probable and has been stable for its history, else the most probable") {
-  KlassReveal policy(0.8, 0.01, 2);
-  policy.begin(at::zeros({1, 3}, at::kLong));
+  const auto policy = testing::klass(0.8, 0.01, 2);
+  policy->begin(at::zeros({1, 3}, at::kLong));
   const auto masked = [&](const std::vector<Distribution>& distributions) {
-    return positions(policy.next_masked(proposal_of(distributions, {1, 1, 1}), open_turn(3)));
+    return positions(policy->next_masked(proposal_of(distributions, {1, 1, 1}), open_turn(3)));
   };
   // The second moves each time, by KL(0.9 || 0.6) = 0.9 ln 1.5 + 0.1 ln 0.25 = 0.226 nats and the like.
   CHECK(masked({sure(0.9), sure(0.6), sure(0.5)}) == Positions{1, 2});   // no history: the most probable, one
@@ -180,17 +184,17 @@ TEST_CASE("klass reveals what is probable and has been stable for its history, e
   CHECK(masked({sure(0.9), sure(0.95), sure(0.85)}) == Positions{1, 2});
   CHECK(masked({sure(0.9), sure(0.95), sure(0.85)}) == Positions{1, 2});
   CHECK(masked({sure(0.9), sure(0.95), sure(0.85)}).empty());
-  policy.begin(at::zeros({1, 3}, at::kLong));  // forgets
+  policy->begin(at::zeros({1, 3}, at::kLong));  // forgets
   CHECK(masked({sure(0.9), sure(0.95), sure(0.85)}) == Positions{0, 2});
 }
 
 TEST_CASE("klass measures KL divergence in nats, of the new distribution from the old") {
   const double divergence = 0.9 * std::log(0.9 / 0.85) + 0.1 * std::log(0.1 / 0.15);
   for (const double limit : {divergence * 0.99, divergence * 1.01}) {
-    KlassReveal policy(0.8, limit, 1);
-    policy.begin(at::zeros({1, 2}, at::kLong));
-    policy.next_masked(proposal_of({sure(0.85), sure(0.95)}, {1, 1}), open_turn(2));
-    const Positions masked = positions(policy.next_masked(proposal_of({sure(0.9), sure(0.95)}, {1, 1}), open_turn(2)));
+    const auto policy = testing::klass(0.8, limit, 1);
+    policy->begin(at::zeros({1, 2}, at::kLong));
+    policy->next_masked(proposal_of({sure(0.85), sure(0.95)}, {1, 1}), open_turn(2));
+    const Positions masked = positions(policy->next_masked(proposal_of({sure(0.9), sure(0.95)}, {1, 1}), open_turn(2)));
     CHECK(masked == (limit > divergence ? Positions{} : Positions{0}));
   }
 }
@@ -200,8 +204,8 @@ TEST_CASE("A policy that decides stays within the bounds of its turn") {
   Turn turn = open_turn(4);
   // One more step: it gets one of the four at least, and this step reveals half of them at least.
   turn.steps_left = at::ones({1, 1}, at::kLong);
-  CHECK(positions(ThresholdReveal(0.95).next_masked(proposal, turn)) == Positions{2, 3});
-  CHECK(positions(ThresholdReveal(0.0).next_masked(proposal, turn)) == Positions{3});
+  CHECK(positions(testing::threshold(0.95)->next_masked(proposal, turn)) == Positions{2, 3});
+  CHECK(positions(testing::threshold(0.0)->next_masked(proposal, turn)) == Positions{3});
 }
 
 TEST_CASE("ancestral masks by chance as many as were planned: of the visible, and of those drawn") {
@@ -213,81 +217,81 @@ TEST_CASE("ancestral masks by chance as many as were planned: of the visible, an
 }
 
 TEST_CASE("remdm=conf masks a visible token again the likelier, the less probable it was when drawn") {
-  ConfidentAncestralReveal policy;
+  const auto policy = testing::confident_ancestral();
   const at::Tensor tokens = at::zeros({1, 4}, at::kLong);
-  policy.begin(tokens);
+  policy->begin(tokens);
   Turn turn = turn_of(0, {0.5, 0.5, 0.5, 0.5});
   turn.reveal_chance = at::full({1, 1}, 0.6, at::kFloat);
   turn.remask_chance = at::full({1, 1}, 0.9, at::kFloat);
   // First all are drawn, with these probabilities; 0.5 < 0.6, so all are revealed.
   Proposal proposal{tokens, bools({1, 1, 1, 0}), floats({0.2, 0.9, 0.5, 1.0}), {}, {}};
   turn.budget.eligible = bools({1, 1, 1, 0});
-  CHECK(positions(policy.next_masked(proposal, turn)).empty());
+  CHECK(positions(policy->next_masked(proposal, turn)).empty());
   // Then none is. Shares exp(-psi) / sum: psi 0.2, 0.9, 0.5.
   proposal.drawn = bools({0, 0, 0, 0});
   const double sum = std::exp(-0.2) + std::exp(-0.9) + std::exp(-0.5);
   const std::vector<double> chance = {0.9 * std::exp(-0.2) / sum, 0.9 * std::exp(-0.9) / sum,
                                       0.9 * std::exp(-0.5) / sum};
   turn.noise = floats({chance[0] - 0.01, chance[1] + 0.01, chance[2] - 0.01, 0.0001});
-  CHECK(positions(policy.next_masked(proposal, turn)) == Positions{0, 2});
+  CHECK(positions(policy->next_masked(proposal, turn)) == Positions{0, 2});
   // A masked one stays so with chance 1 - 0.6.
   proposal.drawn = bools({1, 1, 1, 0});
   turn.noise = floats({0.59, 0.61, 0.99, 0.99});
-  CHECK(positions(policy.next_masked(proposal, turn)) == Positions{1, 2});
+  CHECK(positions(policy->next_masked(proposal, turn)) == Positions{1, 2});
 }
 
 TEST_CASE("planner weighs kept tokens' doubt by eta") {
   // Kept 0.5 and 0.8, drawn 0.6 and 0.4. log: -0.69, -0.22, -0.51, -0.92.
   const Proposal proposal = proposal_of({sure(0.5), sure(0.8), sure(0.6), sure(0.4)}, {0, 0, 1, 1});
   const std::vector<double> noise(4, 0.5);
-  CHECK(positions(PlannerReveal(1).next_masked(proposal, turn_of(2, noise))) == Positions{0, 3});
-  CHECK(positions(PlannerReveal(0).next_masked(proposal, turn_of(2, noise))) == Positions{2, 3});
-  CHECK(positions(PlannerReveal(0.5).next_masked(proposal, turn_of(2, noise))) == Positions{2, 3});
-  CHECK(positions(PlannerReveal(5).next_masked(proposal, turn_of(2, noise))) == Positions{0, 1});
+  CHECK(positions(testing::planner(1)->next_masked(proposal, turn_of(2, noise))) == Positions{0, 3});
+  CHECK(positions(testing::planner(0)->next_masked(proposal, turn_of(2, noise))) == Positions{2, 3});
+  CHECK(positions(testing::planner(0.5)->next_masked(proposal, turn_of(2, noise))) == Positions{2, 3});
+  CHECK(positions(testing::planner(5)->next_masked(proposal, turn_of(2, noise))) == Positions{0, 1});
 }
 
 TEST_CASE("A planner's own model judges the kept tokens, the denoiser those just drawn") {
   // Right with probability 0.9 at the first position, 0.1 at the second.
   FixedLogits fake(at::tensor({0.9, 0.1, 0.1, 0.9, 0.9, 0.1}, at::kDouble).view({3, 2}).log().to(at::kFloat));
-  WatchedModel model(fake, "fake");
+  CheckedModel model(fake, "fake");
   const Proposal proposal = proposal_of({sure(0.2), sure(0.99), sure(0.5)}, {0, 0, 1});
   Turn turn = turn_of(1, {0.5, 0.5, 0.5});
-  PlannerReveal policy(1, model, /*right_class=*/0);
+  const auto policy = testing::policy_by_model("planner", model, PositiveClass::wrong, {{"eta", 1.0}});
   turn.judged = true;
-  CHECK(positions(policy.next_masked(proposal, turn)) == Positions{1});
+  CHECK(positions(policy->next_masked(proposal, turn)) == Positions{1});
   turn.judged = false;  // the denoiser's own 0.2
-  CHECK(positions(policy.next_masked(proposal, turn)) == Positions{0});
+  CHECK(positions(policy->next_masked(proposal, turn)) == Positions{0});
 }
 
 TEST_CASE("best measures surprise against that which the token has of its own") {
   // Before any text token 0 has probability 1/2, token 1 and 2 a quarter each: H0 = 1.5 ln 2, surprises ln 2 and 2
   // ln 2.
-  InformativeRemasking policy({1.0, 0, 0});
-  policy.look_at_start(logits_of({{0.75, 0.125, 0.125}, {0.25, 0.375, 0.375}, {0.5, 0.25, 0.25}}),
-                       at::ones({1, 3}, at::kBool));
+  const auto policy = testing::best(1.0, 0, 0);
+  policy->look_at_start(logits_of({{0.75, 0.125, 0.125}, {0.25, 0.375, 0.375}, {0.5, 0.25, 0.25}}),
+                        at::ones({1, 3}, at::kBool));
   Proposal proposal = proposal_of({{0.5, 0.3, 0.2}, {0.2, 0.4, 0.4}, {0.9, 0.05, 0.05}}, {1, 1, 1});
   proposal.tokens = at::tensor({0, 1, 0}, at::kLong).unsqueeze(0);
   // -log p is 0.69, 0.92, 0.11; over ln 2 and 2 ln 2 it is 1, 0.66, 0.15: the first is the most surprising.
   const std::vector<double> noise(3, 0.5);
-  CHECK(positions(policy.next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
-  InformativeRemasking plain({0, 0, 0});
-  CHECK(positions(plain.next_masked(proposal, turn_of(1, noise, 1))) == Positions{1});
+  CHECK(positions(policy->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
+  const auto plain = testing::best(0, 0, 0);
+  CHECK(positions(plain->next_masked(proposal, turn_of(1, noise, 1))) == Positions{1});
 }
 
 TEST_CASE("best favours new tokens by its bonus, and adds Gumbel noise until the last step") {
   const Proposal proposal = proposal_of({sure(0.5), sure(0.6), sure(0.9)}, {1, 0, 0});
   const std::vector<double> noise = {0.5, 0.5, 0.01};
   // -log p: 0.69, 0.51, 0.11.
-  CHECK(positions(InformativeRemasking({0, 0, 0}).next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
-  CHECK(positions(InformativeRemasking({0, 0.3, 0}).next_masked(proposal, turn_of(1, noise, 1))) == Positions{1});
+  CHECK(positions(testing::best(0, 0, 0)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
+  CHECK(positions(testing::best(0, 0.3, 0)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{1});
   // Gumbel: 0.37, 0.37, -1.53.
-  CHECK(positions(InformativeRemasking({0, 0, 2}).next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
-  CHECK(positions(InformativeRemasking({0, 0, 2}).next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
+  CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
+  CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
 }
 
 TEST_CASE("Remasking by the model's own confidence with randomness 1 is random remasking") {
   const Proposal proposal = proposal_of({sure(0.5), sure(0.6), sure(0.9), sure(0.1)}, {1, 0, 0, 1});
   const Turn turn = turn_of(2, {0.2, 0.9, 0.8, 0.1});
-  CHECK(positions(SelfConfidenceRemasking(1).next_masked(proposal, turn)) ==
-        positions(RandomRemasking().next_masked(proposal, turn)));
+  CHECK(positions(testing::self_confidence(1)->next_masked(proposal, turn)) ==
+        positions(testing::random_remasking()->next_masked(proposal, turn)));
 }

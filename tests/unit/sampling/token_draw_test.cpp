@@ -65,18 +65,18 @@ TEST_CASE("Drawn frequencies are the probabilities, within five standard errors 
 }
 
 TEST_CASE("Temperature sharpens: at one half, probabilities are squared and normalised") {
-  DrawOptions options;
-  options.temperature = 0.5;
-  const Draw draw = draw_tokens(log_of({0.2, 0.8}), at::zeros({2}), u(0.99), options);
+  DrawFilters filters;
+  filters.temperature = 0.5;
+  const Draw draw = draw_tokens(log_of({0.2, 0.8}), at::zeros({2}), u(0.99), filters);
   CHECK(draw.ids.item<int64_t>() == 1);
   CHECK(draw.probabilities.item<float>() == Catch::Approx(0.64 / 0.68));
 }
 
 TEST_CASE("Temperature 0 is greedy, takes the lower id among equals, and obeys what is forbidden") {
-  DrawOptions options;
-  options.temperature = 0;
-  CHECK(draw_tokens(row({1, 3, 3, 2}), at::zeros({4}), u(0.999), options).ids.item<int64_t>() == 1);
-  CHECK(draw_tokens(row({1, 3, 3, 2}), row({0, never, 0, 0})[0], u(0.999), options).ids.item<int64_t>() == 2);
+  DrawFilters filters;
+  filters.temperature = 0;
+  CHECK(draw_tokens(row({1, 3, 3, 2}), at::zeros({4}), u(0.999), filters).ids.item<int64_t>() == 1);
+  CHECK(draw_tokens(row({1, 3, 3, 2}), row({0, never, 0, 0})[0], u(0.999), filters).ids.item<int64_t>() == 2);
 }
 
 TEST_CASE("The nucleus is the smallest set whose probability exceeds top_p, never empty") {
@@ -117,12 +117,36 @@ TEST_CASE("The penalty of the next token looks back over the window only") {
   CHECK(at::equal(penalize_repetition_of_next(row({2, -2, 2, 2}), tokens, 2.0, 10), row({1, -4, 2, 1})));
 }
 
+TEST_CASE("A temperature whose division would overflow draws greedily near 0, and by chance alone near infinity") {
+  const at::Tensor logits = at::tensor({1.0, 30.0, -40.0, 29.0}, at::kFloat).repeat({4, 1});
+  const at::Tensor forbidden = at::tensor({0.0, 0.0, 0.0, -std::numeric_limits<double>::infinity()}, at::kFloat);
+  const at::Tensor uniforms = at::tensor({0.01, 0.4, 0.7, 0.99}, at::kFloat);
+  const at::Tensor broken = at::zeros({}, at::kBool);
+  const auto drawn = [&](double temperature) {
+    DrawFilters filters;
+    filters.temperature = temperature;
+    return draw_tokens_where({}, {}, logits, forbidden, uniforms, filters, broken).ids;
+  };
+  for (const double temperature : {1e-45, 1e-38, 1e-30, 1e-20, 1e-10}) {
+    CAPTURE(temperature);
+    CHECK(at::equal(drawn(temperature), at::full({4}, 1, at::kLong)));
+  }
+  // A third each of the three that are allowed.
+  const at::Tensor by_chance = at::tensor({0, 1, 2, 2}, at::kLong);
+  for (const double temperature : {1e10, 1e38, 1e300}) {
+    CAPTURE(temperature);
+    CHECK(at::equal(drawn(temperature), by_chance));
+  }
+  CHECK_FALSE(broken.item<bool>());
+}
+
 TEST_CASE("Each sample may have a temperature of its own") {
   const at::Tensor logits = row({2, 0, 1}).unsqueeze(0).expand({2, 1, 3}), uniforms = at::full({2, 1}, 0.5);
-  const at::Tensor temperatures = at::tensor({0.5, 4.0}, at::kFloat).view({2, 1});
-  const Draw both = draw_tokens(logits, at::zeros({3}), uniforms, DrawOptions{}, temperatures);
+  DrawFilters filters;
+  filters.temperatures = at::tensor({0.5, 4.0}, at::kFloat).view({2, 1});
+  const Draw both = draw_tokens(logits, at::zeros({3}), uniforms, filters);
   for (const int64_t sample : {0, 1}) {
-    DrawOptions alone;
+    DrawFilters alone;
     alone.temperature = sample == 0 ? 0.5 : 4.0;
     const Draw expected = draw_tokens(logits[sample], at::zeros({3}), uniforms[sample], alone);
     CHECK(at::equal(both.ids[sample], expected.ids));

@@ -44,7 +44,9 @@ TEST_CASE("the repository's vocabularies hold the characters of tiny Shakespeare
   const Vocabulary vocabulary = Vocabulary::read(source + "/data/" + dataset + "/meta.pkl");
   REQUIRE(vocabulary.size() == 65);
   Ids all(65);
-  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i] = static_cast<int64_t>(i);
+  }
   CHECK(vocabulary.decode(all) == letters);
   CHECK(vocabulary.encode(letters).ids == all);
   CHECK(vocabulary.mask_token_id() == (dataset == "char_diffusion" ? std::optional<int64_t>(65) : std::nullopt));
@@ -133,7 +135,9 @@ TEST_CASE("ids that no vocabulary has are refused") {
 TEST_CASE("a token of absurd length is refused, also where a pickle shares it between all ids") {
   const std::string shared = text(std::string(1'000'000, 'x')) + "q\x01";
   std::string itos = "](" + shared;
-  for (int i = 0; i < 1'000'000; ++i) itos += "h\x01";
+  for (int i = 0; i < 1'000'000; ++i) {
+    itos += "h\x01";
+  }
   CHECK_THAT(refusal(pickled_meta({{"itos", itos + "e"}})), ContainsSubstring("the text of id 0 has 1000000 bytes"));
 }
 
@@ -162,6 +166,41 @@ TEST_CASE("what is neither a pickle nor JSON, and what is not UTF-8, is refused"
              ContainsSubstring("the text of id 0 is not UTF-8"));
   CHECK_THAT(refusal("\x80\x04"), ContainsSubstring("cannot read the pickle"));
   CHECK_THAT(refusal(std::string(100'000, '[')), ContainsSubstring("nests too deep"));
+}
+
+TEST_CASE("a file of another format is named, with what to do about it") {
+  CHECK_THAT(refusal("version https://git-lfs.github.com/spec/v1\n"), ContainsSubstring("git lfs pull"));
+  CHECK_THAT(refusal("\x1f\x8b\x08"), ContainsSubstring("compressed with gzip"));
+  CHECK_THAT(refusal("(dp0\nVitos\np1\n(dp2\ns."), ContainsSubstring("a pickle of protocol 0 or 1. Write it again"));
+  CHECK_THAT(refusal("PK\3\4"), ContainsSubstring("a zip file, perhaps a checkpoint"));
+  CHECK_THAT(refusal("<!doctype html>"), ContainsSubstring("a web page"));
+  const std::string old = read_file(source + "/tests/fixtures/vocabularies/meta_protocol0.pkl");
+  CHECK_THAT(refusal(old), ContainsSubstring("protocol 0 or 1"));
+}
+
+TEST_CASE("ids and texts that NumPy made are read") {
+  const auto scalar = [](const std::string& dtype, const std::string& bytes) {
+    const std::string type = call(global("numpy", "dtype"), {text(dtype), boolean(false), boolean(true)}) +
+                             tuple({integer(3), text("<"), none()}) + "b";
+    return call(global("numpy._core.multiarray", "scalar"), {type, "C" + little_endian(bytes.size(), 1) + bytes});
+  };
+  const std::string zero = scalar("i8", std::string(8, '\0')), letter = scalar("U1", "\xe9\0\0\0"s);
+  const Vocabulary vocabulary = read(pickled_meta(
+      {{"itos", dict({{zero, letter}})}, {"stoi", dict({{letter, zero}})}, {"mask_token_id", scalar("i2", "\1\0"s)}}));
+  CHECK(vocabulary.decode({0}) == "é");
+  CHECK(vocabulary.mask_token_id() == 1);
+}
+
+TEST_CASE("a token that looks like a mask is found and named with its id, and nothing is guessed from letters") {
+  const auto advice = [](std::vector<std::optional<std::string>> tokens) {
+    return mask_token_advice(Vocabulary(std::move(tokens)));
+  };
+  CHECK_THAT(advice({"a", "[MASK]", "_"}),
+             ContainsSubstring("'[MASK]' as id 1") && ContainsSubstring("--mask_token_id=1"));
+  CHECK_THAT(advice({"a", std::nullopt, "_"}), ContainsSubstring("'_' as id 2"));
+  CHECK_THAT(advice({"<mask>"}), ContainsSubstring("'<mask>' as id 0"));
+  CHECK_FALSE(likely_mask_token(Vocabulary({"a", "#", "?"})));
+  CHECK_THAT(advice({"a"}), ContainsSubstring("--mask_token_id"));
 }
 
 TEST_CASE("every vocabulary of the fuzzers is read or refused") {

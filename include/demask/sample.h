@@ -1,0 +1,37 @@
+// A prompt as it is given, and a sample as it is drawn.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace demask {
+
+// One prompt. Absent numbers are the settings' own; where neither text is there, the prompt is empty.
+struct Prompt {
+  std::string id;                         // what the caller calls it; each of its samples says it again
+  std::optional<std::string> start_text;  // a prompt, in diffusion a prefix that stays; UTF-8
+  // Diffusion, in place of start_text: a template in which each mask_char is a position to fill.
+  std::optional<std::string> infill_text;
+  // From 1 to 1e9, the seed from 0 on. max_new_tokens is for standard sampling, sequence_length for diffusion.
+  std::optional<int64_t> num_samples, seed, max_new_tokens, sequence_length;
+  int64_t line = 0;  // in the program's list of prompts, counted from 1; messages name it. 0: its place counts
+};
+
+// Which sample it is.
+struct SampleIdentity {
+  int64_t index = 0;      // in the run
+  int64_t number = 0;     // among the samples of its prompt, from 0
+  std::string prompt_id;  // of its prompt
+  uint64_t seed = 0;
+};
+
+struct Sample {
+  SampleIdentity identity;
+  std::string text;             // prompt included, UTF-8
+  std::vector<int64_t> tokens;  // ids, prompt included
+  double self_confidence = 0;   // mean over positions of log p(token), nats
+};
+
+}  // namespace demask

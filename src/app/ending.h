@@ -1,0 +1,19 @@
+// How a run ends that did not draw all it was asked for.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "config/config.h"
+#include "engine/work.h"
+
+namespace demask {
+
+// Throws Error with the exit code of the signal that stopped the run; says how to go on with it.
+[[noreturn]] void end_interrupted(const Config& config, int64_t drawn, int64_t asked);
+
+// Throws Error(failed) that names the lines of the list that were left out, where there are any: the run has done what
+// it could.
+void report_bad_lines(const Work& work, const std::string& name);
+
+}  // namespace demask

@@ -1,0 +1,36 @@
+// Who watches a run: progress, the verbose and debug views, the live view.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/engine.h"
+#include "output/live_view.h"
+#include "sampling/sample.h"
+
+namespace demask {
+
+// All observers of a run as one.
+class Observers : public Observer {
+ public:
+  // Those that the settings ask for; `samples` are to be drawn. The engine must outlive them.
+  Observers(const Engine& engine, int64_t samples);
+
+  // For a sampler: null where nobody watches.
+  Observer* pointer() { return observers_.empty() ? nullptr : this; }
+
+  void on_batch(const BatchView& batch) override;
+  void on_step(const StepView& view) override;
+  bool reads_tensors() const override;
+  void on_batch_done() override;
+
+  // Leaves the terminal, once its last step was visible.
+  void close();
+
+ private:
+  std::vector<std::unique_ptr<Observer>> observers_;
+  LiveView* live_ = nullptr;  // one of them, where there is a live view
+};
+
+}  // namespace demask

@@ -1,0 +1,432 @@
+#include "config/fields.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "core/text.h"
+#include "core/utf8.h"
+#include "sampling/strategies/strategy.h"
+
+namespace demask {
+
+const std::string_view strategies_group = "Strategies of diffusion; None is each one's own default";
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+constexpr std::string_view checkpoints = "Checkpoints and vocabulary";
+constexpr std::string_view samples = "Samples and their text";
+constexpr std::string_view running = "Randomness, device and precision";
+constexpr std::string_view drawing = "Drawing tokens";
+constexpr std::string_view diffusion = "Diffusion";
+constexpr std::string_view standard = "Standard sampling";
+constexpr std::string_view watching = "Output and watching it work";
+constexpr std::string_view scale = "Many prompts, many machines, long runs";
+
+// Even an empty one.
+bool is_any_text(const std::string& /*text*/) {
+  return true;
+}
+
+bool is_resume(const std::string& text) {
+  return text == "resume";
+}
+
+bool is_device(const std::string& text) {
+  constexpr std::string_view numbered = "cuda:";
+  if (text.compare(0, numbered.size(), numbered) != 0) {
+    return text == "auto" || text == "cpu" || text == "cuda";
+  }
+  const std::string index = text.substr(numbered.size());
+  return (index.size() == 1 || index.size() == 2) && index.find_first_not_of("0123456789") == std::string::npos;
+}
+
+template <typename Enumeration>
+Choices choices() {
+  constexpr auto& names = names_of<Enumeration>;
+  return {names.begin(), names.end()};
+}
+
+// Names of the strategies of which `holds` is true.
+Choices names_where(const std::function<bool(const Strategy&)>& holds) {
+  Choices names;
+  for (const Strategy& strategy : strategies()) {
+    if (holds(strategy)) {
+      names.push_back(strategy.name);
+    }
+  }
+  return names;
+}
+
+Choices strategy_names() {
+  return names_where([](const Strategy&) { return true; });
+}
+
+std::string judged_twice() {
+  return fmt::format(
+      "{}", fmt::join(names_where([](const Strategy& strategy) { return strategy.judge == ConfidenceSource::rescore; }),
+                      ", "));
+}
+
+bool has_ratios(const Strategy& strategy) {
+  return strategy.has_ratios;
+}
+bool takes_schedule(const Strategy& strategy) {
+  return strategy.takes_schedule();
+}
+bool takes_model(const Strategy& strategy) {
+  return strategy.takes_remasking_model;
+}
+bool ranks(const Strategy& strategy) {
+  return strategy.ranks_by_confidence;
+}
+
+// What either allows.
+Rule widened(const Rule& one, const Rule& other) {
+  const auto *left = std::get_if<Range>(&one), *right = std::get_if<Range>(&other);
+  if (left == nullptr || right == nullptr) {
+    return one;
+  }
+  return Range{std::min(left->low, right->low), std::max(left->high, right->high), left->above_low && right->above_low};
+}
+
+// The help of a parameter; where those that take it say different things, each one's with its name.
+std::string help_of(std::string_view parameter) {
+  std::string all, first;
+  bool differ = false;
+  for (const Strategy& strategy : strategies()) {
+    if (const Parameter* own = strategy.find_parameter(parameter)) {
+      differ = differ || (!first.empty() && own->help != first);
+      first = own->help;
+      all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", strategy.name, own->help);
+    }
+  }
+  return differ ? all : first;
+}
+
+// Adds the strategies' own parameters that stand in every configuration, or those that do not, once each.
+void append_parameters(std::vector<Field>& table, bool in_every_configuration) {
+  const auto first = static_cast<std::ptrdiff_t>(table.size());
+  for (const Strategy& strategy : strategies()) {
+    for (const Parameter& parameter : strategy.parameters) {
+      if (parameter.in_every_configuration != in_every_configuration) {
+        continue;
+      }
+      const auto same = std::find_if(table.begin() + first, table.end(),
+                                     [&](const Field& field) { return field.name == parameter.name; });
+      if (same != table.end()) {
+        same->rule = widened(same->rule, parameter.rule);
+        continue;
+      }
+      table.push_back({parameter.name, parameter_member(parameter), parameter.rule,
+                       in_every_configuration ? diffusion : strategies_group, Role::text, help_of(parameter.name), "",
+                       [name = parameter.name](const Strategy& one) { return one.find_parameter(name) != nullptr; }});
+    }
+  }
+}
+
+void append(std::vector<Field>& table, std::vector<Field> more) {
+  std::move(more.begin(), more.end(), std::back_inserter(table));
+}
+
+std::vector<Field> shared_fields() {
+  using C = Config;
+  using D = DiffusionSettings;
+  return {
+      {"sampling_method", member<&C::sampling_method>(), choices<SamplingMethod>(), checkpoints, Role::text,
+       "demask a whole text step by step, or write it left to right"},
+      {"init_from", member<&C::init_from>(),
+       Form{"'resume', the only source: demask samples from existing checkpoints", is_resume}, checkpoints, Role::place,
+       "where the model comes from"},
+      {"out_dir", member<&C::out_dir>(), {}, checkpoints, Role::place, "folder of the checkpoints"},
+      {"checkpoint_name",
+       member<&C::checkpoint_name>(),
+       {},
+       checkpoints,
+       Role::place,
+       "file in out_dir, or an absolute path; None: diffusion.pt or standard.pt"},
+      {"remasking_checkpoint_name",
+       member<&C::diffusion, &D::remasking_checkpoint_name>(),
+       {},
+       checkpoints,
+       Role::place,
+       "model in out_dir that says which tokens to mask again",
+       "",
+       takes_model},
+      {"data_dir", member<&C::data_dir>(), {}, checkpoints, Role::place, "folder of the datasets"},
+      {"dataset",
+       member<&C::dataset>(),
+       {},
+       checkpoints,
+       Role::place,
+       "its folder in data_dir holds meta.pkl or meta.json; None: as the checkpoint says"},
+      {"meta_path",
+       member<&C::meta_path>(),
+       {},
+       checkpoints,
+       Role::place,
+       "vocabulary file, in place of data_dir and dataset"},
+      {"mask_token_id", member<&C::mask_token_id>(), Range{0.0, largest_count}, checkpoints, Role::text,
+       "id of the mask token; None: as the vocabulary or the model says"},
+
+      {"num_samples", member<&C::num_samples>(), count_from(1), samples, Role::which, "how many samples"},
+      {"first_sample", member<&C::first_sample>(), count_from(0), samples, Role::which,
+       "index of the first, to split or continue a run"},
+      {"batch_size", member<&C::batch_size>(), count_from(1), samples, Role::cut,
+       "samples at a time; None: as many as fit"},
+      {"sequence_length", member<&C::sequence_length>(), count_from(1), samples, Role::text,
+       "diffusion: length in tokens, at most the model's block size"},
+      {"max_new_tokens", member<&C::max_new_tokens>(), count_from(1), samples, Role::text,
+       "standard: tokens to add to the prompt"},
+      {"start_text", member<&C::start_text>(), Form{"a text", is_any_text}, samples, Role::text,
+       "prompt, or FILE:path; in diffusion a fixed prefix", "start"},
+      {"infill_text", member<&C::infill_text>(), Form{"a text", is_any_text}, samples, Role::text,
+       "diffusion: template, or FILE:path; each mask_char is filled in"},
+      {"mask_char", member<&C::mask_char>(),
+       Form{"a single character", [](const std::string& text) { return is_one_character(text); }}, samples, Role::text,
+       "the character of infill_text that marks a position to fill"},
+      {"unknown_chars", member<&C::unknown_chars>(), choices<UnknownChars>(), samples, Role::text,
+       "prompt characters outside the vocabulary: refuse or drop them"},
+
+      {"seed", member<&C::seed>(), Range{-1.0}, running, Role::which,
+       "same seed, same text; -1 draws one and prints it"},
+      {"device", member<&C::device>(), Form{"'auto', 'cpu', 'cuda' or 'cuda:N' with N from 0 to 99", is_device},
+       running, Role::which, "where to run; auto: CUDA if there is any"},
+      {"dtype", member<&C::dtype>(), choices<Precision>(), running, Role::which,
+       "precision; auto: bfloat16 where the device multiplies in it, else float32"},
+      {"compile", member<&C::compile>(), {}, running, Role::text, "spend start-up time to run faster"},
+
+      {"temperature", member<&C::diffusion, &D::temperature>(), Range{0.0}, drawing, Role::text,
+       "diffusion: lower is safer, 0 takes the likeliest token"},
+      {"top_p", member<&C::top_p>(), Range{0.0, 1.0, true}, drawing, Role::text,
+       "nucleus: only the likeliest tokens that reach this probability"},
+      {"repetition_penalty", member<&C::repetition_penalty>(), Range{0.0, infinity, true}, drawing, Role::text,
+       "above 1 discourages tokens seen shortly before"},
+      {"repetition_window", member<&C::repetition_window>(), count_from(0), drawing, Role::text,
+       "how many positions before count as shortly"},
+
+      {"diffusion_iterations", member<&C::diffusion, &D::diffusion_iterations>(), count_from(1), diffusion, Role::text,
+       "steps of the linear schedule"},
+      {"start_ratio", member<&C::diffusion, &D::start_ratio>(), share, diffusion, Role::text,
+       "share of the text masked at its start", "", has_ratios},
+      {"end_ratio", member<&C::diffusion, &D::end_ratio>(), share, diffusion, Role::text,
+       "share of the text masked at its end", "", has_ratios},
+      {"schedule_type", member<&C::diffusion, &D::schedule_type>(), choices<ScheduleType>(), diffusion, Role::text,
+       "how the masked share falls; custom takes its steps from masking_ratios", "", takes_schedule},
+      {"masking_ratios", member<&C::diffusion, &D::masking_ratios>(), share, diffusion, Role::text,
+       "share masked at each step; alone it implies custom", "", takes_schedule},
+  };
+}
+
+std::vector<Field> strategy_fields() {
+  using C = Config;
+  using D = DiffusionSettings;
+  return {
+      {"remasking_positive_class", member<&C::diffusion, &D::remasking_positive_class>(), choices<PositiveClass>(),
+       diffusion, Role::text, "what class 1 of the remasking model means"},
+
+      {"strategy", member<&C::diffusion, &D::strategy>(), strategy_names(), strategies_group, Role::text,
+       "how it is chosen what stays visible; remask is the guide's loop, best what measuring found"},
+      {"forwards", member<&C::diffusion, &D::forwards>(), Range{1.0, 1e6}, strategies_group, Role::text,
+       "spend exactly so many forwards, in place of diffusion_iterations; not counted: one for the self-confidence"},
+      {"block_length", member<&C::diffusion, &D::block_length>(), count_from(1), strategies_group, Role::text,
+       "fill blocks of so many positions, one after the other from the left; None: all at once"},
+      {"confidence_source", member<&C::diffusion, &D::confidence_source>(), choices<ConfidenceSource>(),
+       strategies_group, Role::text,
+       "judge tokens by a second forward, or by the one that drew them; None: rescore for " + judged_twice() +
+           ", else draw",
+       "", ranks},
+      {"temperature_end", member<&C::diffusion, &D::temperature_end>(), Range{0.0, infinity, true}, strategies_group,
+       Role::text, "temperature of the last step, to which the first's changes linearly"},
+      {"cfg_scale", member<&C::diffusion, &D::cfg_scale>(), Range{0.0, 1e6}, strategies_group, Role::text,
+       "guidance by the prompt, for two forwards each: 0 is none"},
+      {"schedule_power", member<&C::diffusion, &D::schedule_power>(), Range{0.0, infinity, true}, strategies_group,
+       Role::text, "of schedule_type='power': above 1, more is revealed early", "", has_ratios},
+  };
+}
+
+std::vector<Field> other_fields() {
+  using C = Config;
+  return {
+      {"std_temperature", member<&C::std_temperature>(), Range{0.0}, standard, Role::text,
+       "as temperature, which also sets it where this is not given"},
+      {"top_k", member<&C::top_k>(), count_from(1), standard, Role::text,
+       "only this many of the likeliest tokens; None: all"},
+
+      {"show_progress", member<&C::show_progress>(), {}, watching, Role::shown, "report progress on stderr"},
+      {"use_verbose_logging",
+       member<&C::use_verbose_logging>(),
+       {},
+       watching,
+       Role::shown,
+       "show the first sample at every step"},
+      {"log_debug", member<&C::log_debug>(), {}, watching, Role::shown, "show what the model thought at every step"},
+      {"live",
+       member<&C::live>(),
+       {},
+       watching,
+       Role::shown,
+       "watch the text while it is written, where stderr is a terminal"},
+      {"output",
+       member<&C::output>(),
+       {},
+       watching,
+       Role::shown,
+       "also write the samples to this file; .jsonl: one object a sample"},
+      {"trace",
+       member<&C::trace>(),
+       {},
+       watching,
+       Role::shown,
+       "write what each step did to trace_samples to this .json file"},
+      {"trace_samples", member<&C::trace_samples>(), count_from(0), watching, Role::shown,
+       "indices of the samples that trace and report show; None: the first"},
+      {"report",
+       member<&C::report>(),
+       {},
+       watching,
+       Role::shown,
+       "write a page to this .html file that plays trace_samples"},
+      {"compare", member<&C::compare>(), {}, watching, Role::shown, "a trace that the report shows beside this run's"},
+
+      {"prompts",
+       member<&C::prompts>(),
+       {},
+       scale,
+       Role::which,
+       "file of prompts, .txt: one a line, .jsonl: one object a line; -: stdin. Each gets num_samples, by default 1"},
+      {"on_error", member<&C::on_error>(), choices<OnError>(), scale, Role::which,
+       "lines of prompts that cannot be used: refuse the file, or leave them out and exit with 4 at the end"},
+      {"resume",
+       member<&C::resume>(),
+       {},
+       scale,
+       Role::cut,
+       "go on with the .jsonl output where it stops; what is there stays"},
+      {"shard",
+       member<&C::shard>(),
+       {},
+       scale,
+       Role::cut,
+       "k/n: make part k, from 0, of n; auto: as torchrun, mpirun or srun say. {shard} in output is k"},
+      {"merge",
+       member<&C::merge>(),
+       {},
+       scale,
+       Role::cut,
+       "put the files of shards, such as 'out-*.jsonl', together into output"},
+  };
+}
+
+std::vector<Field> make_fields() {
+  std::vector<Field> table = shared_fields();
+  append_parameters(table, /*in_every_configuration=*/true);
+  append(table, strategy_fields());
+  append_parameters(table, /*in_every_configuration=*/false);
+  append(table, other_fields());
+  for (Field& field : table) {
+    if (field.taken_by) {
+      field.strategies = fmt::format("{}", fmt::join(names_where(field.taken_by), ", "));
+    }
+  }
+  return table;
+}
+
+std::string text_in_words(const Rule& rule) {
+  if (const auto* form = std::get_if<Form>(&rule)) {
+    return std::string(form->description);
+  }
+  const auto* names = std::get_if<Choices>(&rule);
+  if (names == nullptr) {
+    return "a text";
+  }
+  std::string words;
+  for (size_t i = 0; i < names->size(); ++i) {
+    words += i == 0 ? "" : i + 1 == names->size() ? " or " : ", ";
+    words += fmt::format("'{}'", (*names)[i]);
+  }
+  return words;
+}
+
+}  // namespace
+
+bool is_setting_of_a_run(Role role) {
+  return role == Role::text || role == Role::place;
+}
+
+bool is_needed_for_the_samples(Role role) {
+  return is_setting_of_a_run(role) || role == Role::which;
+}
+
+const std::vector<Field>& fields() {
+  static const std::vector<Field> table = make_fields();
+  return table;
+}
+
+const Field* find_field(std::string_view name) {
+  const auto named = [name](const Field& field) {
+    return field.name == name || (field.alias == name && !name.empty());
+  };
+  const auto found = std::find_if(fields().begin(), fields().end(), named);
+  return found == fields().end() ? nullptr : &*found;
+}
+
+std::string_view nearest_name(std::string_view misspelt) {
+  std::vector<std::string_view> names;
+  for (const Field& field : fields()) {
+    names.push_back(field.name);
+  }
+  return nearest(misspelt, names);
+}
+
+bool is_bool(const Field& field) {
+  return field.member.type == FieldType::flag;
+}
+
+bool is_text(const Field& field) {
+  return field.member.type == FieldType::text;
+}
+
+bool can_be_none(const Field& field) {
+  return field.member.can_be_none;
+}
+
+std::string allowed_values(const Field& field) {
+  const auto* range = std::get_if<Range>(&field.rule);
+  const std::string bounds = range == nullptr ? "" : in_words(*range);
+  const std::string none = can_be_none(field) ? ", or None" : "";
+  switch (field.member.type) {
+    case FieldType::flag:
+      return "True or False" + none;
+    case FieldType::whole:
+      return "a whole number" + bounds + none;
+    case FieldType::number:
+      return "a number" + bounds + none;
+    case FieldType::wholes:
+      return "a list of one or more whole numbers" + bounds + " such as [0, 3]" + none;
+    case FieldType::numbers:
+      return "a list of one or more numbers" + bounds + " such as [0.9, 0.5, 0.1]" + none;
+    case FieldType::text:
+      break;
+  }
+  return text_in_words(field.rule) + none;
+}
+
+Literal value_of(const Field& field, const Config& config) {
+  return field.member.value(config);
+}
+
+bool assign(const Field& field, const Literal& value, ParsedConfig& parsed) {
+  const bool assigned = field.member.assign(value, field.rule, parsed.config);
+  if (assigned) {
+    parsed.given.emplace(field.name);
+  }
+  return assigned;
+}
+
+}  // namespace demask

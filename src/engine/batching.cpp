@@ -1,0 +1,179 @@
+#include "engine/batching.h"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "core/error.h"
+#include "core/notice.h"
+#include "model/device.h"
+
+namespace demask {
+namespace {
+
+// Beyond this a larger batch is no faster, and progress and interruption get coarse.
+constexpr int64_t largest_batch = 256;
+
+// Batches that are put together at once from prompts of several kinds or lengths.
+constexpr int64_t batches_ahead = 16;
+
+// More than any model of 12 layers, 768 wide, takes for activations, and some ten copies of the logits (filters,
+// softmax, cumulative sums) in float32. Where so much is there several times over, nothing need be measured.
+constexpr int64_t activation_bytes_per_token = int64_t{64} * 1024;
+constexpr int64_t bytes_per_logit = int64_t{10} * 4;
+constexpr int64_t ample = 8;  // times
+
+// Those measured: their difference leaves out what does not grow with the batch.
+constexpr int64_t few = 2, more = 6;
+
+// Bytes that a sample more in the batch takes, by a step of a few of them; 0 where that cannot be said. None where
+// memory runs out on these few.
+std::optional<int64_t> measure_bytes_per_sample(const Context& context, Generator& generator, const WorkEntry& entry) {
+  const std::shared_ptr<const PreparedPrompt> prompt = generator.prepare(entry.prompt, /*quiet=*/true);
+  const Stream first{static_cast<uint64_t>(context.config.seed), 0};
+  const auto peak = [&](int64_t count) {
+    release_cached_memory(context.device);
+    return peak_memory_bytes(context.device, [&] { generator.try_step(consecutive(first, count, prompt)); });
+  };
+  std::optional<int64_t> each;
+  try {
+    const int64_t little = peak(few), much = peak(more);
+    each = little <= 0 ? 0 : (much - little) / (more - few);
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) {
+      throw;
+    }
+  }
+  release_cached_memory(context.device);
+  return each;
+}
+
+}  // namespace
+
+BatchPlanner::BatchPlanner(const Work& work, Generator& generator, int64_t first, int64_t end,
+                           std::function<bool(int64_t)> done)
+    : work_(work), generator_(generator), next_(first), end_(end), done_(std::move(done)) {}
+
+BatchPlanner::Span BatchPlanner::look_ahead(int64_t first, int64_t size) const {
+  const size_t most = static_cast<size_t>(work_.entries().size() > 1 ? batches_ahead * size : size);
+  Span span;
+  const WorkEntry* entry = nullptr;
+  std::shared_ptr<const PreparedPrompt> prompt;
+  for (span.end = first; span.end < end_ && span.samples.size() < most; ++span.end) {
+    if (done_(span.end)) {
+      continue;
+    }
+    if (const WorkEntry& own = work_.entry_of(span.end); &own != entry) {
+      entry = &own;
+      prompt = generator_.prepare(own.prompt, /*quiet=*/true);
+    }
+    span.samples.push_back(work_.task_of(span.end));
+    span.samples.back().prompt = prompt;
+  }
+  std::stable_sort(span.samples.begin(), span.samples.end(), [](const SampleTask& left, const SampleTask& right) {
+    const auto order = [](const PreparedPrompt& one) {
+      return std::make_tuple(one.batch_kind, one.length, one.generated);
+    };
+    return order(*left.prompt) < order(*right.prompt);
+  });
+  return span;
+}
+
+std::vector<SampleTask> BatchPlanner::next(int64_t size) {
+  if (!halves_.empty()) {
+    std::vector<SampleTask> half = std::move(halves_.front());
+    halves_.pop_front();
+    return half;
+  }
+  if (window_.empty()) {
+    Span span = upcoming_.valid() ? upcoming_.get() : look_ahead(next_, size);
+    window_ = std::move(span.samples);
+    next_ = span.end;
+  }
+  std::vector<SampleTask> batch;
+  while (!window_.empty() && static_cast<int64_t>(batch.size()) < size &&
+         (batch.empty() || window_.front().prompt->batch_kind == batch.front().prompt->batch_kind)) {
+    batch.push_back(std::move(window_.front()));
+    window_.pop_front();
+  }
+  if (window_.empty() && next_ < end_ && work_.entries().size() > 1) {
+    upcoming_ = std::async(std::launch::async, [this, size] { return look_ahead(next_, size); });
+  }
+  return batch;
+}
+
+void BatchPlanner::put_back_halved(std::vector<SampleTask> batch) {
+  const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
+  halves_.emplace_front(middle, batch.end());
+  halves_.emplace_front(batch.begin(), middle);
+}
+
+int64_t BatchPlanner::frontier() const {
+  int64_t lowest = next_;
+  for (const std::vector<SampleTask>& half : halves_) {
+    for (const SampleTask& sample : half) {
+      lowest = std::min(lowest, sample.identity.index);
+    }
+  }
+  for (const SampleTask& sample : window_) {
+    lowest = std::min(lowest, sample.identity.index);
+  }
+  return lowest;
+}
+
+int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples) {
+  if (context.config.batch_size) {
+    return std::max<int64_t>(1, std::min(*context.config.batch_size, samples));
+  }
+  const int64_t wanted = std::max<int64_t>(1, std::min(samples, largest_batch));
+  const WorkEntry& entry = work.longest();
+  const int64_t estimate =
+      entry.length * (activation_bytes_per_token + context.model->info().output_size * bytes_per_logit);
+  const int64_t free = free_memory_bytes(context.device);
+  if (wanted <= more || free / ample / wanted >= estimate) {
+    return wanted;
+  }
+  const std::optional<int64_t> measured = measure_bytes_per_sample(context, generator, entry);
+  if (!measured) {
+    notice("out of memory on {} while the batch size was measured; going on with {} samples at once.",
+           context.device.str(), few);
+    return few;
+  }
+  // A recorded step keeps memory of its own beside that of the first, unrecorded one.
+  const int64_t each = *measured > 0 ? *measured * (context.device.is_cuda() ? 2 : 1) : estimate;
+  return std::clamp<int64_t>(free / 2 / each, 1, wanted);
+}
+
+void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
+                    const std::function<void(const std::vector<SampleTask>&)>& run_batch,
+                    const std::function<bool()>& stop) {
+  while (!stop()) {
+    std::vector<SampleTask> batch = planner.next(batch_size);
+    if (batch.empty()) {
+      return;
+    }
+    try {
+      run_batch(batch);
+      continue;
+    } catch (const std::exception& error) {
+      if (!is_out_of_memory(error)) {
+        throw;
+      }
+    }
+    const auto count = static_cast<int64_t>(batch.size());
+    if (count == 1) {
+      fail(ExitCode::failed,
+           "out of memory on {} with a single sample. Reduce the length (--sequence_length, --max_new_tokens) or use a "
+           "smaller model or dtype.",
+           device.str());
+    }
+    batch_size = count / 2;
+    planner.put_back_halved(std::move(batch));
+    release_cached_memory(device);
+    notice("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, batch_size);
+  }
+}
+
+}  // namespace demask

@@ -1,0 +1,60 @@
+// Splits a run into batches that fit in memory.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <future>
+#include <optional>
+#include <vector>
+
+#include "engine/generator.h"
+#include "engine/work.h"
+
+namespace demask {
+
+// Cuts samples of a run into batches of prompts that can be drawn together, alike in length. It looks ahead some
+// batches and no further, so that what is drawn before its turn stays little; prompts are made ready in the background.
+class BatchPlanner {
+ public:
+  // Of the indices first .. end - 1, those that are not `done`. All arguments must outlive the planner.
+  BatchPlanner(const Work& work, Generator& generator, int64_t first, int64_t end, std::function<bool(int64_t)> done);
+
+  // Of at most `size` samples; empty where all are handed out.
+  std::vector<SampleTask> next(int64_t size);
+  // Takes back a batch that did not fit, of two samples or more: its halves come next, whatever size is asked for.
+  void put_back_halved(std::vector<SampleTask> batch);
+  // Every index below is done or handed out, and not put back.
+  int64_t frontier() const;
+
+ private:
+  using Window = std::deque<SampleTask>;
+  struct Span {
+    Window samples;
+    int64_t end;  // of the indices looked at
+  };
+  Span look_ahead(int64_t first, int64_t size) const;
+
+  const Work& work_;
+  Generator& generator_;
+  int64_t next_, end_;
+  std::function<bool(int64_t)> done_;
+  Window window_;
+  std::deque<std::vector<SampleTask>> halves_;  // put back
+  std::future<Span> upcoming_;
+};
+
+// How many samples to run at once: as many as asked for, or as the device has memory for by what one step of a few of
+// the longest takes, measured where there might not be enough. At most `samples`.
+int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);
+
+// Calls run_batch for every batch of the planner, until `stop` says so. A batch that runs out of memory is halved and
+// tried again, with a notice on stderr; those after it are as small. Throws Error(failed) when not even one sample
+// fits.
+void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
+                    const std::function<void(const std::vector<SampleTask>&)>& run_batch,
+                    const std::function<bool()>& stop);
+
+}  // namespace demask

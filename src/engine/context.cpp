@@ -1,0 +1,100 @@
+#include "engine/context.h"
+
+#include <fmt/format.h>
+
+#include <random>
+
+#include "core/error.h"
+#include "core/notice.h"
+#include "engine/prompt_tokens.h"
+#include "model/device.h"
+#include "model/load_model.h"
+
+namespace demask {
+namespace {
+
+int64_t settle_seed(int64_t seed) {
+  if (seed != -1) {
+    return seed;
+  }
+  std::random_device entropy;
+  seed = static_cast<int64_t>(entropy()) << 20 ^ static_cast<int64_t>(entropy());  // 52 bits: exact in JSON readers too
+  notice("seed={}", seed);
+  return seed;
+}
+
+void open_vocabulary(Context& context) {
+  const ModelInfo& info = context.model->info();
+  const VocabularyPlace place = vocabulary_place(context.config, info);
+  context.vocabulary_path = place.path;
+  if (place.guessed) {
+    notice(
+        "'{}' does not say which dataset it was trained on, so its vocabulary is taken to be '{}'. Set --dataset or "
+        "--meta_path where that is wrong.",
+        context.checkpoint, place.path);
+  }
+  context.vocabulary = std::make_unique<Vocabulary>(Vocabulary::read(place.path));
+  check_vocabulary(*context.vocabulary, place.path, info, context.checkpoint);
+  context.mask_token_id = resolve_mask_token(context.config.mask_token_id, *context.vocabulary, info);
+  context.allowed = allowed_tokens(*context.vocabulary, context.mask_token_id);
+  if (context.allowed.empty()) {
+    fail(ExitCode::bad_input, "the vocabulary '{}' has no token that could be sampled.", place.path);
+  }
+}
+
+}  // namespace
+
+std::optional<int64_t> Context::shown_mask() const {
+  const bool is_text =
+      config.sampling_method == SamplingMethod::standard && mask_token_id && vocabulary->has_text(*mask_token_id);
+  return is_text ? std::nullopt : mask_token_id;
+}
+
+std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path) {
+  LoadOptions options{context.device, context.dtypes.native, context.dtypes.module, context.config.compile};
+  if (context.config.sampling_method == SamplingMethod::diffusion) {
+    options.length = context.config.sequence_length;
+  }
+  std::unique_ptr<LanguageModel> model = load_model(path, options);
+  for (const std::string& text : model->info().notices) {
+    notice("{}", text);
+  }
+  return model;
+}
+
+Context open_context(const ParsedConfig& parsed) {
+  Context context;
+  context.config = parsed.config;
+  context.given = parsed.given;
+  Config& config = context.config;
+  context.device = resolve_device(config.device);
+  context.device_start = start_up(context.device);
+  context.dtypes = resolve_dtype(config.dtype, context.device, multiplies_bfloat16(context.device));
+  config.seed = settle_seed(config.seed);
+  context.checkpoint = checkpoint_path(config);
+  context.model = open_model(context, context.checkpoint);
+  if (context.model->info().binary_classification) {
+    fail(ExitCode::bad_input,
+         "'{}' is a two-class remasking model, which draws no text. Name it with --remasking_checkpoint_name, and a "
+         "language model with --checkpoint_name.",
+         context.checkpoint);
+  }
+  open_vocabulary(context);
+  return context;
+}
+
+std::vector<std::string> files_read(const Context& context) {
+  const Config& config = context.config;
+  std::vector<std::string> files = {context.checkpoint, context.vocabulary_path};
+  if (config.diffusion.remasking_checkpoint_name) {
+    files.push_back(remasking_checkpoint_path(config));
+  }
+  for (const std::string& text : {config.start_text, config.infill_text.value_or("")}) {
+    if (const std::optional<std::string> path = named_file(text)) {
+      files.push_back(*path);
+    }
+  }
+  return files;
+}
+
+}  // namespace demask

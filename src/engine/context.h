@@ -1,0 +1,47 @@
+// What every draw of a run works on: the settled configuration, the device, the model and the vocabulary.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "engine/resolve.h"
+#include "model/language_model.h"
+#include "text/vocabulary.h"
+
+namespace demask {
+
+struct Context {
+  std::future<void> device_start;  // first, so that it ends last
+  Config config;                   // seed settled
+  std::set<std::string> given;     // keys that the user gave
+  at::Device device = at::kCPU;
+  Dtypes dtypes;
+  std::string checkpoint;  // its path
+  std::unique_ptr<LanguageModel> model;
+  std::string vocabulary_path;
+  std::unique_ptr<Vocabulary> vocabulary;
+  std::optional<int64_t> mask_token_id;
+  std::vector<int64_t> allowed;  // ids that may be sampled
+
+  // The mask as texts show it; none where the method masks nothing and the id has a text of its own.
+  std::optional<int64_t> shown_mask() const;
+};
+
+// Loads model and vocabulary and checks that they belong together. Throws Error.
+Context open_context(const ParsedConfig& parsed);
+
+// Loads another model with the context's device, dtype and options. Throws Error.
+std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path);
+
+// The files that a run with this configuration reads once it is open, without those of a list of prompts.
+std::vector<std::string> files_read(const Context& context);
+
+}  // namespace demask

@@ -1,0 +1,203 @@
+#include "engine/diffusion_generator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/error.h"
+#include "core/notice.h"
+#include "engine/drawing.h"
+#include "engine/prompt_tokens.h"
+#include "engine/resolve.h"
+#include "sampling/strategies/strategy.h"
+#include "sampling/strategy_plan.h"
+
+namespace demask {
+namespace {
+
+void check_diffusion_model(const Context& context) {
+  const ModelInfo& info = context.model->info();
+  if (!context.mask_token_id) {
+    fail(ExitCode::bad_input,
+         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} characters{}. {} Otherwise use "
+         "--sampling_method=standard, or a checkpoint trained for diffusion.",
+         context.checkpoint, context.vocabulary->size(), info.causal ? " (a causal language model)" : "",
+         mask_token_advice(*context.vocabulary));
+  }
+  if (!info.every_position) {
+    fail(ExitCode::bad_input,
+         "'{}' cannot do diffusion: its forward gives logits at the last position only. Use "
+         "--sampling_method=standard, or export a "
+         "module that gives them at every position (tools/export_torchscript.py).",
+         context.checkpoint);
+  }
+  if (info.input_size > 0 && *context.mask_token_id >= info.input_size) {
+    fail(ExitCode::bad_input, "'{}' cannot do diffusion: it has no embedding for mask_token_id={}.", context.checkpoint,
+         *context.mask_token_id);
+  }
+}
+
+// Numbers for texts that can be drawn together: of one length, and where blocks or judged steps differ from text to
+// text, alike in these.
+class BatchKinds {
+ public:
+  int64_t number(const std::string& kind) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return numbers_.emplace(kind, static_cast<int64_t>(numbers_.size())).first->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, int64_t> numbers_;
+};
+
+// Which steps judge, in a word: a step that leaves nothing masked may or may not be one, for it judges nothing.
+std::string judged_steps(const Plan& plan) {
+  const auto chooses = [](const PlannedStep& step) { return step.masked > 0; };
+  if (std::none_of(plan.begin(), plan.end(), [](const PlannedStep& step) { return step.judged; })) {
+    return "none";
+  }
+  if (std::all_of(plan.begin(), plan.end(), [&](const PlannedStep& step) { return step.judged || !chooses(step); })) {
+    return "all";
+  }
+  std::string steps;
+  for (const PlannedStep& step : plan) {
+    steps += step.judged ? '1' : '0';
+  }
+  return steps;
+}
+
+// A remasking model, checked against the vocabulary.
+std::unique_ptr<LanguageModel> open_remasking_model(const Context& context, const std::string& path) {
+  std::unique_ptr<LanguageModel> model = open_model(context, path);
+  const ModelInfo& info = model->info();
+  if (info.output_size != 2 || !info.every_position) {
+    fail(ExitCode::bad_input,
+         "'{}' is not a remasking model: it must give two classes at every position, and gives {} outputs.", path,
+         info.output_size);
+  }
+  if (info.input_size > 0 && context.vocabulary->size() > info.input_size) {
+    fail(ExitCode::bad_input, "'{}' knows {} tokens, but the vocabulary has {}: it belongs to another dataset.", path,
+         info.input_size, context.vocabulary->size());
+  }
+  return model;
+}
+
+std::vector<DiffusionTask> to_tasks(const std::vector<SampleTask>& samples) {
+  std::vector<DiffusionTask> tasks;
+  tasks.reserve(samples.size());
+  for (const SampleTask& sample : samples) {
+    tasks.push_back({sample.stream, &sample.prompt->text, sample.traced, sample.identity});
+  }
+  return tasks;
+}
+
+class DiffusionGenerator : public Generator {
+ public:
+  DiffusionGenerator(const Context& context, const std::function<bool()>& gives_up)
+      : context_(context), model_(*context.model, context.checkpoint) {
+    const Config& config = context.config;
+    const DiffusionSettings& settings = config.diffusion;
+    if (settings.remasking_checkpoint_name) {
+      remasking_path_ = remasking_checkpoint_path(config);
+      remasking_model_ = open_remasking_model(context, remasking_path_);
+      checked_remasking_model_ = std::make_unique<CheckedModel>(*remasking_model_, remasking_path_);
+    }
+    policy_ = settings.strategy->make_policy(settings, checked_remasking_model_.get());
+    options_.draw = draw_options(config);
+    options_.mask_token_id = *context.mask_token_id;
+    options_.forbidden = forbidden_bias(context.allowed, context.model->info().output_size, context.device);
+    options_.gives_up = gives_up;
+    options_.on_unrecordable = notice_unrecordable;
+    for (const std::string& text :
+         notices_about(settings, [&](std::string_view key) { return context.given.count(std::string(key)) > 0; })) {
+      notice("{}", text);
+    }
+    plan_strategy(settings, *policy_, options_);
+    sampler_ = std::make_unique<DiffusionSampler>(model_, *policy_, options_);
+  }
+
+  std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool quiet) override {
+    auto prompt = std::make_shared<PreparedPrompt>();
+    const std::string key = given.infill_text ? "infill_text" : "sequence_length";
+    prompt->text = make_template(given, quiet);
+    prompt->length = prompt->text.length();
+    prompt->generated = prompt->text.free_positions();
+    check_length(context_.model->info(), context_.checkpoint, key, prompt->length);
+    if (remasking_model_) {
+      check_length(remasking_model_->info(), remasking_path_, key, prompt->length);
+    }
+    if (options_.cfg_scale > 0 && prompt->generated == prompt->length) {
+      fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",
+           options_.cfg_scale);
+    }
+    const Plan plan = options_.plan({}, prompt->generated);
+    prompt->batch_kind = kinds_.number(
+        fmt::format("{} {} {}", prompt->length, options_.block_length ? prompt->generated : 0, judged_steps(plan)));
+    return prompt;
+  }
+
+  std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {
+    std::vector<DrawnSample> samples = sampler_->sample(to_tasks(tasks), observer);
+    if (checked_remasking_model_) {
+      checked_remasking_model_->check();
+    }
+    return samples;
+  }
+
+  void try_step(const std::vector<SampleTask>& tasks) override { sampler_->try_step(to_tasks(tasks)); }
+
+  int64_t forwards() const override { return sampler_->forwards(); }
+
+  std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
+    const DiffusionSettings& settings = context_.config.diffusion;
+    const int64_t steps = options_.plan_per_sample ? planned_steps(settings, prompt.generated)
+                                                   : static_cast<int64_t>(options_.plan({}, prompt.generated).size());
+    return {{"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
+            {"schedule", describe_schedule(settings, steps)},
+            {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
+            {"drawing", describe_draw(options_.draw, options_.temperature_end)}};
+  }
+
+ private:
+  Template make_template(const Prompt& given, bool quiet) const {
+    const Config& config = context_.config;
+    const Vocabulary& vocabulary = *context_.vocabulary;
+    const UnknownCharacters unknown{config.unknown_chars == UnknownChars::skip, quiet};
+    const int64_t mask = *context_.mask_token_id;
+    const std::string start = given.start_text.value_or("");
+    Template text;
+    if (!given.infill_text) {
+      text = prefix_template(encode_text("start_text", start, vocabulary, unknown),
+                             given.sequence_length.value_or(config.sequence_length), mask);
+    } else if (start.empty()) {
+      text = infill_template(*given.infill_text, config.mask_char, vocabulary, mask, unknown);
+    } else {
+      fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
+    }
+    check_has_no_mask(given.infill_text ? "infill_text" : "start_text", text, mask, vocabulary);
+    return text;
+  }
+
+  const Context& context_;
+  CheckedModel model_;
+  std::string remasking_path_;
+  std::unique_ptr<LanguageModel> remasking_model_;  // none where the settings name none
+  std::unique_ptr<CheckedModel> checked_remasking_model_;
+  std::unique_ptr<RevealPolicy> policy_;
+  DiffusionOptions options_;
+  BatchKinds kinds_;
+  std::unique_ptr<DiffusionSampler> sampler_;
+};
+
+}  // namespace
+
+std::unique_ptr<Generator> make_diffusion_generator(const Context& context, const std::function<bool()>& gives_up) {
+  check_diffusion_model(context);
+  return std::make_unique<DiffusionGenerator>(context, gives_up);
+}
+
+}  // namespace demask

@@ -1,0 +1,59 @@
+#include "engine/engine.h"
+
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "kernels/threads.h"
+
+namespace demask {
+namespace {
+
+// What a caller's hook threw, past those who would take it for memory that ran out in drawing.
+struct HookThrew {
+  std::exception_ptr what;
+};
+
+}  // namespace
+
+Engine::Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up) {
+  kernels::settle_threads();
+  context_ = std::make_unique<Context>(open_context(parsed));
+  generator_ = make_generator(*context_, gives_up);
+}
+
+DrawTotals Engine::draw(const Work& work, int64_t first, int64_t end, int64_t left, const DrawHooks& hooks) const {
+  const auto is_done = [&hooks](int64_t index) { return hooks.is_done && hooks.is_done(index); };
+  DrawTotals totals;
+  const auto started = std::chrono::steady_clock::now();
+  BatchPlanner planner(work, *generator_, first, end, is_done);
+  const auto run_batch = [&](std::vector<SampleTask> batch) {
+    int64_t tokens = 0;
+    for (SampleTask& task : batch) {
+      task.traced = hooks.is_traced && hooks.is_traced(task.identity.index);
+      tokens += task.prompt->generated;
+    }
+    std::vector<DrawnSample> samples = generator_->draw(batch, hooks.observer);
+    try {
+      hooks.on_batch(batch, std::move(samples), planner.frontier());
+    } catch (const std::exception&) {
+      throw HookThrew{std::current_exception()};
+    }
+    totals.samples += static_cast<int64_t>(batch.size());
+    totals.tokens += tokens;
+  };
+  if (left > 0) {
+    try {
+      for_each_batch(planner, choose_batch_size(*context_, *generator_, work, left), context_->device, run_batch,
+                     [&hooks] { return hooks.stops && hooks.stops(); });
+    } catch (const GivenUp&) {
+      totals.gave_up = true;
+    } catch (const HookThrew& threw) {
+      std::rethrow_exception(threw.what);
+    }
+  }
+  totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return totals;
+}
+
+}  // namespace demask

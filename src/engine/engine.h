@@ -1,0 +1,58 @@
+// A run made ready and its loop: the one way in which the program, the library and the benchmark draw samples.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/batching.h"
+#include "engine/context.h"
+#include "engine/generator.h"
+#include "engine/work.h"
+
+namespace demask {
+
+// What a caller of Engine::draw wants to know and to say. All but `on_batch` may be empty.
+struct DrawHooks {
+  Observer* observer = nullptr;
+  // Samples that need not be drawn. Asked some batches ahead, perhaps on another thread.
+  std::function<bool(int64_t index)> is_done;
+  std::function<bool(int64_t index)> is_traced;  // samples that come with a trace
+  // Given each finished batch; every index below `frontier` has been given by then, or was done.
+  std::function<void(const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier)>
+      on_batch;
+  std::function<bool()> stops;  // asked between batches
+};
+
+struct DrawTotals {
+  double elapsed_s = 0;  // of generation
+  int64_t samples = 0;
+  int64_t tokens = 0;    // generated, over all samples
+  bool gave_up = false;  // the last batch
+};
+
+class Engine {
+ public:
+  // Loads what the configuration names. `gives_up` is asked before each step whether to give up the batch in flight; it
+  // may be empty. Throws Error.
+  explicit Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up = {});
+
+  const Context& context() const { return *context_; }
+  Generator& generator() const { return *generator_; }
+
+  // The settings' own prompt, or a list of prompts, as work. Throws Error, see Work.
+  Work own_work() const { return {*context_, *generator_}; }
+  Work work_of(PromptList list) const { return {*context_, *generator_, std::move(list)}; }
+
+  // Draws the samples first .. end - 1 of the work that are not done, of which there are `left`, in batches that fit in
+  // memory. Throws Error, and what the hooks throw.
+  DrawTotals draw(const Work& work, int64_t first, int64_t end, int64_t left, const DrawHooks& hooks) const;
+
+ private:
+  std::unique_ptr<Context> context_;  // the generator refers to it
+  std::unique_ptr<Generator> generator_;
+};
+
+}  // namespace demask

@@ -1,0 +1,69 @@
+// A way of sampling made ready, diffusion or standard: prompts into tokens, tokens into samples.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "demask/sample.h"
+#include "engine/context.h"
+#include "sampling/diffusion_sampler.h"
+#include "sampling/noise.h"
+#include "sampling/sample.h"
+
+namespace demask {
+
+// A prompt in tokens.
+struct PreparedPrompt {
+  Template text;                // diffusion: what is given and what is to fill
+  std::vector<int64_t> tokens;  // standard: what is given
+  int64_t length = 0;           // tokens of a sample, prompt included
+  int64_t generated = 0;        // how many of them are drawn
+  int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
+
+  // One a position of a sample: true where the prompt gives the token.
+  std::vector<bool> given() const;
+};
+
+// A sample to draw: which it is, whose random numbers it takes, and its prompt.
+struct SampleTask {
+  SampleIdentity identity;
+  Stream stream;
+  std::shared_ptr<const PreparedPrompt> prompt;
+  bool traced = false;
+};
+
+class Generator {
+ public:
+  virtual ~Generator() = default;
+
+  // The prompt in tokens. Throws Error where it does not fit the vocabulary, the model or the settings. Characters
+  // that --unknown_chars=skip drops are told of in a notice, unless `quiet`. May run beside draw.
+  virtual std::shared_ptr<const PreparedPrompt> prepare(const Prompt& prompt, bool quiet) = 0;
+
+  // Draws the samples, all of prompts of one kind, in the order of the tasks; the observer may be null. Throws
+  // Error(failed) on non-finite logits, GivenUp where the batch was to be given up.
+  virtual std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) = 0;
+
+  // One step of these, which takes as much memory as any.
+  virtual void try_step(const std::vector<SampleTask>& tasks) = 0;
+
+  // Model calls so far.
+  virtual int64_t forwards() const = 0;
+
+  // How it samples such prompts, a label and a value each, for people; the first tells their length.
+  virtual std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const = 0;
+};
+
+// The generator that the configuration asks for. Asks `gives_up` before each step whether to give up the batch in
+// flight; it may be empty. `context` must outlive the generator. Throws Error where models and settings do not fit
+// together.
+std::unique_ptr<Generator> make_generator(const Context& context, const std::function<bool()>& gives_up = {});
+
+// `count` samples of a prompt, numbered from that of `first` on.
+std::vector<SampleTask> consecutive(const Stream& first, int64_t count,
+                                    const std::shared_ptr<const PreparedPrompt>& prompt);
+
+}  // namespace demask

@@ -1,0 +1,145 @@
+#include "engine/prompt_tokens.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/input_file.h"
+#include "core/notice.h"
+#include "core/text.h"
+#include "core/utf8.h"
+
+namespace demask {
+namespace {
+
+constexpr std::string_view file_prefix = "FILE:";
+
+std::string quoted_list(const std::vector<std::string>& texts) {
+  std::vector<std::string> quoted(texts.size());
+  std::transform(texts.begin(), texts.end(), quoted.begin(), [](const std::string& text) { return quote(text); });
+  return fmt::format("{}", fmt::join(quoted, ", "));
+}
+
+// As Vocabulary::encode, which does not know whose text it reads.
+Vocabulary::Encoding encode(const std::string& key, std::string_view text, const Vocabulary& vocabulary) {
+  try {
+    return vocabulary.encode(text);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", key, error.what());
+  }
+}
+
+}  // namespace
+
+std::optional<std::string> named_file(const std::string& value) {
+  return starts_with(value, file_prefix) ? std::optional(value.substr(file_prefix.size())) : std::nullopt;
+}
+
+std::string read_text_argument(const std::string& key, const std::string& value) {
+  const std::optional<std::string> path = named_file(value);
+  if (!path) {
+    return value;
+  }
+  const std::string advice = fmt::format("It is what --{} names: check the path, or give the text itself.", key);
+  uint64_t size = 0;
+  std::ifstream file = open_input_file(*path, {"text", advice.c_str()}, size);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (starts_with(text, byte_order_mark)) {
+    text.erase(0, byte_order_mark.size());
+  }
+  return text;
+}
+
+Prompt own_prompt(const Config& config) {
+  Prompt prompt;
+  prompt.start_text = read_text_argument("start_text", config.start_text);
+  if (config.infill_text) {
+    prompt.infill_text = read_text_argument("infill_text", *config.infill_text);
+  }
+  return prompt;
+}
+
+std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
+                                 const UnknownCharacters& unknown_characters) {
+  Vocabulary::Encoding encoding = encode(key, text, vocabulary);
+  if (!encoding.unknown.empty()) {
+    const std::string unknown = quoted_list(encoding.unknown);
+    if (!unknown_characters.skip) {
+      fail(ExitCode::bad_input,
+           "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with "
+           "--unknown_chars=skip.",
+           key, unknown);
+    }
+    if (!unknown_characters.quiet) {
+      notice("dropped from {}, as they are not in the vocabulary: {}", key, unknown);
+    }
+  }
+  return encoding.ids;
+}
+
+void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
+                       const Vocabulary& vocabulary) {
+  for (size_t position = 0; position < text.tokens.size(); ++position) {
+    if (text.fixed[position] && text.tokens[position] == mask_token_id) {
+      fail(
+          ExitCode::bad_usage,
+          "{} has the mask token {} (id {}) at position {}, counted from 0, which would be filled like any other mask. "
+          "Take it out; positions to fill are marked in a template: --infill_text with --mask_char.",
+          key, quote(vocabulary.token(mask_token_id)), mask_token_id, position);
+    }
+  }
+}
+
+Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id) {
+  const auto given = static_cast<int64_t>(prefix.size());
+  if (given >= length) {
+    fail(ExitCode::bad_usage,
+         "start_text has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter text or a "
+         "longer length.",
+         given, length);
+  }
+  Template text;
+  text.tokens = prefix;
+  text.tokens.resize(static_cast<size_t>(length), mask_token_id);
+  text.fixed.assign(prefix.size(), true);
+  text.fixed.resize(static_cast<size_t>(length), false);
+  return text;
+}
+
+Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
+                         int64_t mask_token_id, const UnknownCharacters& unknown) {
+  std::string given;  // everything but the masks, so that unknown characters are named once
+  Template result;
+  const auto append_fixed = [&](std::string_view part) {
+    for (const int64_t id : encode("infill_text", part, vocabulary).ids) {
+      result.tokens.push_back(id);
+      result.fixed.push_back(true);
+    }
+    given += part;
+  };
+  size_t start = 0;
+  for (size_t mask = text.find(mask_character); mask != std::string::npos; mask = text.find(mask_character, start)) {
+    append_fixed(std::string_view(text).substr(start, mask - start));
+    result.tokens.push_back(mask_token_id);
+    result.fixed.push_back(false);
+    start = mask + mask_character.size();
+  }
+  append_fixed(std::string_view(text).substr(start));
+  if (text.empty()) {
+    fail(ExitCode::bad_usage, "infill_text is empty. Give a text with '{}' at each position to fill.", mask_character);
+  }
+  encode_text("infill_text", given, vocabulary, unknown);
+  if (result.free_positions() == 0) {
+    fail(ExitCode::bad_usage,
+         "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",
+         mask_character);
+  }
+  return result;
+}
+
+}  // namespace demask

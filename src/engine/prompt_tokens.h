@@ -1,0 +1,51 @@
+// What the user gives as text (a prompt, a prefix, a template) turned into tokens.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "demask/sample.h"
+#include "sampling/diffusion_sampler.h"
+#include "text/vocabulary.h"
+
+namespace demask {
+
+// nanoGPT's FILE:path form names a file that holds the text; anything else is the text itself.
+// Throws Error(bad_input) naming key and path where the file cannot be read.
+std::string read_text_argument(const std::string& key, const std::string& value);
+
+// The file that a text argument names in that form; none where it is the text itself.
+std::optional<std::string> named_file(const std::string& value);
+
+// The settings' own prompt: start_text or infill_text, read from their files. Throws as read_text_argument. Prompts of
+// a list are data, perhaps somebody else's, and open no files.
+Prompt own_prompt(const Config& config);
+
+// What becomes of characters outside the vocabulary.
+struct UnknownCharacters {
+  bool skip = false;   // drop them; else they are an error
+  bool quiet = false;  // without a notice
+};
+
+// The ids of `text`. Characters outside the vocabulary are an Error(bad_input) that names `key` and each of them, or
+// are dropped, with a notice on stderr.
+std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
+                                 const UnknownCharacters& unknown);
+
+// Throws Error(bad_usage) that names token and position where a fixed token of the template is the mask: a text that is
+// given cannot hold it, for it would be filled.
+void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
+                       const Vocabulary& vocabulary);
+
+// A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage) where the prefix leaves none.
+Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id);
+
+// Every `mask_character` (one code point) of `text` is a free position, all else is fixed.
+// Throws Error(bad_usage) where the text is empty or has nothing to fill.
+Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
+                         int64_t mask_token_id, const UnknownCharacters& unknown);
+
+}  // namespace demask

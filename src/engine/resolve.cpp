@@ -1,0 +1,137 @@
+#include "engine/resolve.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <limits>
+
+#include "core/error.h"
+#include "core/notice.h"
+#include "model/device.h"
+
+namespace demask {
+namespace {
+
+std::string in_folder(const std::string& folder, const std::string& name) {
+  return (std::filesystem::path(folder) / name).string();  // an absolute name stands alone
+}
+
+}  // namespace
+
+at::Device resolve_device(const std::string& device) {
+  if (device == "cpu") {
+    return at::kCPU;
+  }
+  const int64_t devices = cuda_device_count();
+  if (device == "auto") {
+    return devices > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  }
+  if (devices == 0) {
+    fail(ExitCode::bad_usage, "device='{}': no CUDA device can be used here ({}). Use --device=cpu or --device=auto.",
+         device, libtorch_description());
+  }
+  const size_t colon = device.find(':');
+  const std::string number = colon == std::string::npos ? "0" : device.substr(colon + 1);
+  const int64_t index = number.size() <= 3 ? std::stoll(number) : devices;
+  if (index >= devices) {
+    fail(ExitCode::bad_usage, "device='{}': only cuda:0 to cuda:{} are here.", device, devices - 1);
+  }
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+}
+
+Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat16) {
+  if (dtype == Precision::float16 && device.is_cpu()) {
+    fail(ExitCode::bad_usage,
+         "dtype='float16' needs CUDA: the CPU does not compute in it. Use --dtype=float32, or bfloat16 for speed.");
+  }
+  if (dtype == Precision::automatic) {
+    if (device.is_cuda()) {
+      const at::ScalarType half = multiplies_bfloat16 ? at::kBFloat16 : at::kHalf;
+      return {half, half};
+    }
+    return {multiplies_bfloat16 ? at::kBFloat16 : at::kFloat, at::kFloat};
+  }
+  if (dtype == Precision::bfloat16 && device.is_cuda() && !multiplies_bfloat16) {
+    notice(
+        "{} is too old for bfloat16 (it takes compute capability 8.0); going on in float32, which is slower. "
+        "--dtype=float16 may be faster.",
+        device.str());
+    return {at::kFloat, at::kFloat};
+  }
+  const at::ScalarType named = dtype == Precision::float16    ? at::kHalf
+                               : dtype == Precision::bfloat16 ? at::kBFloat16
+                                                              : at::kFloat;
+  return {named, named};
+}
+
+std::string checkpoint_path(const Config& config) {
+  return in_folder(config.out_dir,
+                   config.checkpoint_name.value_or(std::string(name_of(config.sampling_method)) + ".pt"));
+}
+
+std::string remasking_checkpoint_path(const Config& config) {
+  return in_folder(config.out_dir, *config.diffusion.remasking_checkpoint_name);
+}
+
+VocabularyPlace vocabulary_place(const Config& config, const ModelInfo& model) {
+  if (config.meta_path) {
+    return {*config.meta_path};
+  }
+  const std::string dataset = config.dataset ? *config.dataset : model.dataset.value_or("shakespeare_char");
+  const std::string folder = in_folder(config.data_dir, dataset);
+  const std::string json = in_folder(folder, "meta.json");
+  const std::string pickle = in_folder(folder, "meta.pkl");
+  const bool is_json = !std::filesystem::exists(pickle) && std::filesystem::exists(json);
+  return {is_json ? json : pickle, !config.dataset && !model.dataset};
+}
+
+void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
+                      const std::string& checkpoint) {
+  if (vocabulary.size() > model.output_size) {
+    fail(ExitCode::bad_input,
+         "the vocabulary '{}' has {} tokens, but the model '{}' gives only {}. They do not belong together: set "
+         "--dataset or "
+         "--meta_path to the vocabulary that the model was trained with.",
+         vocabulary_path, vocabulary.size(), checkpoint, model.output_size);
+  }
+  if (vocabulary.size() + 1 < model.output_size) {
+    notice(
+        "the model '{}' gives {} tokens, but the vocabulary '{}' has text for only {}; the others are never sampled.",
+        checkpoint, model.output_size, vocabulary_path, vocabulary.size());
+  }
+}
+
+std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
+                                          const ModelInfo& model) {
+  if (flag) {
+    if (*flag >= model.output_size) {
+      fail(ExitCode::bad_usage, "mask_token_id={}: the model's ids are 0 to {}.", *flag, model.output_size - 1);
+    }
+    return flag;
+  }
+  const int64_t id = vocabulary.mask_token_id().value_or(model.mask_token_id.value_or(vocabulary.size()));
+  return id < model.output_size ? std::optional<int64_t>(id) : std::nullopt;
+}
+
+std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id) {
+  std::vector<int64_t> allowed;
+  for (int64_t id = 0; id < vocabulary.size(); ++id) {
+    if (vocabulary.has_text(id) && id != mask_token_id) {
+      allowed.push_back(id);
+    }
+  }
+  return allowed;
+}
+
+at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, at::Device device) {
+  at::Tensor bias = at::full({outputs}, -std::numeric_limits<double>::infinity(), at::kFloat);
+  bias.index_fill_(0, at::tensor(allowed, at::kLong), 0);
+  return bias.to(device);
+}
+
+const char* dtype_name(at::ScalarType dtype) {
+  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+}
+
+}  // namespace demask

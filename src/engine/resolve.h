@@ -1,0 +1,62 @@
+// Turns configuration values into what they stand for: a device, a precision, paths, the mask token, forbidden ids.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "model/language_model.h"
+#include "text/vocabulary.h"
+
+namespace demask {
+
+// Throws Error(bad_usage) where the device is not here.
+at::Device resolve_device(const std::string& device);
+
+// Precisions of models that demask runs natively, and of TorchScript modules that run as they are.
+struct Dtypes {
+  at::ScalarType native = at::kFloat;
+  at::ScalarType module = at::kFloat;
+};
+
+// "auto" is bfloat16 where the device multiplies in it, on the CPU for native models only: LibTorch's own operations
+// gain little there. Otherwise it is float16 on CUDA and float32 on the CPU. A GPU that does not multiply in bfloat16
+// goes on in float32 where that is asked for, with a notice. Throws Error(bad_usage) where the device does not compute
+// in that precision.
+Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat16);
+
+// A precision as users spell it.
+const char* dtype_name(at::ScalarType dtype);
+
+std::string checkpoint_path(const Config& config);
+std::string remasking_checkpoint_path(const Config& config);
+
+struct VocabularyPlace {
+  std::string path;
+  bool guessed = false;  // neither a flag nor the model named it
+};
+
+// meta_path, else meta.pkl or meta.json of the dataset: the flag's, the model's own, or shakespeare_char.
+VocabularyPlace vocabulary_place(const Config& config, const ModelInfo& model);
+
+// Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has
+// many more.
+void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
+                      const std::string& checkpoint);
+
+// The flag, else the vocabulary's own, else the model's own, else its first id past the characters. None where the
+// model has no such row. Throws Error(bad_usage) where the flag names an id that the model does not have.
+std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
+                                          const ModelInfo& model);
+
+// Ids that may be sampled: those with text, but not the mask.
+std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id);
+
+// [outputs] float32 on `device`: 0 for the allowed ids, -infinity for all others.
+at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, at::Device device);
+
+}  // namespace demask

@@ -1,0 +1,104 @@
+#include "engine/standard_generator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/notice.h"
+#include "engine/drawing.h"
+#include "engine/prompt_tokens.h"
+#include "engine/resolve.h"
+#include "sampling/autoregressive_sampler.h"
+
+namespace demask {
+namespace {
+
+std::vector<AutoregressiveTask> to_tasks(const std::vector<SampleTask>& samples) {
+  std::vector<AutoregressiveTask> tasks;
+  tasks.reserve(samples.size());
+  for (const SampleTask& sample : samples) {
+    tasks.push_back({sample.stream, &sample.prompt->tokens, sample.prompt->generated, sample.traced, sample.identity});
+  }
+  return tasks;
+}
+
+AutoregressiveOptions options_for(const Context& context, const std::function<bool()>& gives_up) {
+  AutoregressiveOptions options;
+  options.draw = draw_options(context.config);
+  options.forbidden = forbidden_bias(context.allowed, context.model->info().output_size, context.device);
+  options.first_tokens = context.allowed;
+  options.gives_up = gives_up;
+  options.on_unrecordable = notice_unrecordable;
+  return options;
+}
+
+class StandardGenerator : public Generator {
+ public:
+  StandardGenerator(const Context& context, const std::function<bool()>& gives_up)
+      : context_(context),
+        model_(*context.model, context.checkpoint),
+        options_(options_for(context, gives_up)),
+        sampler_(model_, options_) {}
+
+  std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool quiet) override {
+    const Config& config = context_.config;
+    if (given.infill_text) {
+      fail(ExitCode::bad_usage,
+           "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
+    }
+    auto prompt = std::make_shared<PreparedPrompt>();
+    prompt->tokens = encode_text("start_text", given.start_text.value_or(""), *context_.vocabulary,
+                                 {config.unknown_chars == UnknownChars::skip, quiet});
+    prompt->generated = given.max_new_tokens.value_or(config.max_new_tokens);
+    prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
+    tell_of_outgrowing(*prompt, quiet);
+    return prompt;
+  }
+
+  std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {
+    return sampler_.sample(to_tasks(tasks), observer);
+  }
+
+  void try_step(const std::vector<SampleTask>& tasks) override { sampler_.try_step(to_tasks(tasks)); }
+
+  int64_t forwards() const override { return sampler_.forwards(); }
+
+  std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
+    return {{"length", fmt::format("{} new tokens after {} of prompt", prompt.generated, prompt.tokens.size())},
+            {"drawing", describe_draw(options_.draw)}};
+  }
+
+ private:
+  // Once a run, where a text is to grow longer than the model's block.
+  void tell_of_outgrowing(const PreparedPrompt& prompt, bool quiet) {
+    const auto text =
+        outgrowing_notice(context_.model->info(), context_.checkpoint, prompt.length - prompt.generated, prompt.length);
+    if (!quiet && !told_ && text) {
+      notice("{}", *text);
+      told_ = true;
+    }
+  }
+
+  const Context& context_;
+  bool told_ = false;
+  CheckedModel model_;
+  AutoregressiveOptions options_;
+  AutoregressiveSampler sampler_;
+};
+
+}  // namespace
+
+std::unique_ptr<Generator> make_standard_generator(const Context& context, const std::function<bool()>& gives_up) {
+  const ModelInfo& info = context.model->info();
+  if (context.config.diffusion.remasking_checkpoint_name) {
+    notice("remasking_checkpoint_name has no use in standard sampling.");
+  }
+  if (info.bidirectional && info.every_position) {
+    notice("'{}' is bidirectional: it was not trained to write from left to right.", context.checkpoint);
+  }
+  return std::make_unique<StandardGenerator>(context, gives_up);
+}
+
+}  // namespace demask

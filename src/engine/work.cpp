@@ -1,0 +1,129 @@
+#include "engine/work.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/sha256.h"
+#include "engine/prompt_tokens.h"
+
+namespace demask {
+namespace {
+
+std::string place_of(const PromptList& list, const Prompt& prompt, size_t position) {
+  return list.name.empty() ? fmt::format("prompt {}, counted from 0", position)
+                           : fmt::format("{}:{}", list.name, prompt.line);
+}
+
+void check_range(const char* key, const std::optional<int64_t>& value, int64_t low, int64_t high) {
+  if (value && (*value < low || *value > high)) {
+    fail(ExitCode::bad_input, "{} = {}: must be a whole number from {} to {}.", key, *value, low, high);
+  }
+}
+
+void check_keys(const Prompt& prompt, bool standard) {
+  check_range("num_samples", prompt.num_samples, 1, largest_prompt_count);
+  check_range("max_new_tokens", prompt.max_new_tokens, 1, largest_prompt_count);
+  check_range("sequence_length", prompt.sequence_length, 1, largest_prompt_count);
+  check_range("seed", prompt.seed, 0, std::numeric_limits<int64_t>::max());
+  if (prompt.sequence_length && standard) {
+    fail(ExitCode::bad_input, "sequence_length is for diffusion; in standard sampling give max_new_tokens.");
+  }
+  if (prompt.max_new_tokens && !standard) {
+    fail(ExitCode::bad_input, "max_new_tokens is for standard sampling; in diffusion give sequence_length.");
+  }
+}
+
+}  // namespace
+
+void Work::add(const Context& context, Generator& generator, Prompt prompt) {
+  const std::shared_ptr<const PreparedPrompt> prepared = generator.prepare(prompt, /*quiet=*/false);
+  WorkEntry entry;
+  entry.first = entries_.empty() ? context.config.first_sample : entries_.back().first + entries_.back().samples;
+  entry.samples = prompt.num_samples.value_or(context.config.num_samples);
+  entry.length = prepared->length;
+  entry.generated = prepared->generated;
+  entry.prompt = std::move(prompt);
+  samples_ += entry.samples;
+  entries_.push_back(std::move(entry));
+}
+
+Work::Work(const Context& context, Generator& generator) : seed_(static_cast<uint64_t>(context.config.seed)) {
+  add(context, generator, own_prompt(context.config));
+}
+
+Work::Work(const Context& context, Generator& generator, PromptList list)
+    : seed_(static_cast<uint64_t>(context.config.seed)), is_list_(true), bad_lines_(std::move(list.bad_lines)) {
+  const bool skips = context.config.on_error == OnError::skip;
+  for (size_t position = 0; position < list.prompts.size(); ++position) {
+    Prompt& prompt = list.prompts[position];
+    const std::string place = place_of(list, prompt, position);
+    const int64_t line = prompt.line;
+    try {
+      check_keys(prompt, context.config.sampling_method == SamplingMethod::standard);
+      add(context, generator, std::move(prompt));
+    } catch (const Error& error) {
+      if (!skips) {
+        fail(ExitCode::bad_input, "{}: {}{}", place, error.what(),
+             list.name.empty() ? "" : " Or leave such lines out with --on_error=skip.");
+      }
+      bad_lines_.push_back({line, error.what()});
+    }
+  }
+  std::sort(bad_lines_.begin(), bad_lines_.end(),
+            [](const BadLine& left, const BadLine& right) { return left.line < right.line; });
+  if (entries_.empty()) {
+    fail(ExitCode::bad_input, "{} has no prompt that could be used{}", list.name.empty() ? "the list" : list.name,
+         bad_lines_.empty() ? "." : fmt::format("; line {}: {}", bad_lines_.front().line, bad_lines_.front().reason));
+  }
+}
+
+const WorkEntry& Work::longest() const {
+  return *std::max_element(entries_.begin(), entries_.end(),
+                           [](const WorkEntry& left, const WorkEntry& right) { return left.length < right.length; });
+}
+
+const WorkEntry& Work::entry_of(int64_t index) const {
+  const auto after = std::upper_bound(entries_.begin(), entries_.end(), index,
+                                      [](int64_t value, const WorkEntry& entry) { return value < entry.first; });
+  return *(after - 1);
+}
+
+SampleTask Work::task_of(int64_t index) const {
+  const WorkEntry& entry = entry_of(index);
+  const std::optional<int64_t>& own_seed = entry.prompt.seed;
+  SampleTask task;
+  task.identity.index = index;
+  task.identity.number = index - entry.first;
+  task.identity.prompt_id = entry.prompt.id;
+  task.identity.seed = own_seed ? static_cast<uint64_t>(*own_seed) : seed_;
+  task.stream = {task.identity.seed, own_seed ? task.identity.number : index};
+  return task;
+}
+
+std::string Work::digest() const {
+  Sha256 hash;
+  for (const WorkEntry& entry : entries_) {
+    const Prompt& prompt = entry.prompt;
+    nlohmann::ordered_json json;
+    json["id"] = prompt.id;
+    if (prompt.start_text) {
+      json["start_text"] = *prompt.start_text;
+    }
+    if (prompt.infill_text) {
+      json["infill_text"] = *prompt.infill_text;
+    }
+    json["num_samples"] = entry.samples;
+    json["length"] = entry.length;
+    json["generated"] = entry.generated;
+    json["seed"] = prompt.seed ? nlohmann::ordered_json(*prompt.seed) : nlohmann::ordered_json();
+    hash.update(dump_json(json) + "\n");
+  }
+  return hash.hex();
+}
+
+}  // namespace demask

@@ -1,0 +1,131 @@
+// What all of demask's CUDA kernels are made of: memory accesses of 16 bytes, arithmetic in float whatever the type in
+// memory, sums over a warp. Each kernel reads what it needs once and writes its result once: on a GPU these steps are
+// bound by memory traffic, and LibTorch's own operations would make two to ten passes of them.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "kernels/cuda_launch.h"
+
+namespace demask::kernels::cuda::launch {
+
+inline constexpr int warp_size = 32;
+inline constexpr unsigned all_lanes = 0xFFFFFFFFU;
+
+// A block is small where each of its warps takes a row, and wide where it takes one row itself.
+inline constexpr int small_threads = 128;
+inline constexpr int small_rows = small_threads / warp_size;
+inline constexpr int wide_threads = 512;
+inline constexpr int wide_warps = wide_threads / warp_size;
+
+template <typename T>
+struct alignas(bytes_at_once) Chunk {
+  static constexpr int size = static_cast<int>(bytes_at_once / static_cast<int64_t>(sizeof(T)));
+  T values[size];
+};
+
+template <typename T>
+__device__ Chunk<T> load(const T* pointer) {
+  return *reinterpret_cast<const Chunk<T>*>(pointer);
+}
+template <typename T>
+__device__ void store(T* pointer, const Chunk<T>& chunk) {
+  *reinterpret_cast<Chunk<T>*>(pointer) = chunk;
+}
+template <typename T>
+__device__ bool starts_chunk(const T* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % bytes_at_once == 0;
+}
+
+inline __device__ float to_float(float x) {
+  return x;
+}
+inline __device__ float to_float(__half x) {
+  return __half2float(x);
+}
+inline __device__ float to_float(__nv_bfloat16 x) {
+  return __bfloat162float(x);
+}
+
+template <typename T>
+__device__ T from_float(float x);
+template <>
+inline __device__ float from_float<float>(float x) {
+  return x;
+}
+template <>
+inline __device__ __half from_float<__half>(float x) {
+  return __float2half_rn(x);
+}
+template <>
+inline __device__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
+  return __float2bfloat16_rn(x);
+}
+
+inline __device__ float warp_sum(float x) {
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+    x += __shfl_xor_sync(all_lanes, x, offset);
+  }
+  return x;
+}
+inline __device__ float warp_max(float x) {
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+    x = fmaxf(x, __shfl_xor_sync(all_lanes, x, offset));
+  }
+  return x;
+}
+// Inclusive, in the order of lanes.
+template <typename Number>
+__device__ Number warp_scan(Number x, int lane) {
+  for (int offset = 1; offset < warp_size; offset *= 2) {
+    const Number below = __shfl_up_sync(all_lanes, x, offset);
+    if (lane >= offset) {
+      x += below;
+    }
+  }
+  return x;
+}
+
+// The row of this warp in a grid of blocks of so many rows.
+inline __device__ int64_t row_of_warp(unsigned rows_a_block) {
+  return static_cast<int64_t>(blockIdx.x) * rows_a_block + threadIdx.x / warp_size;
+}
+
+template <typename T>
+__device__ const T* row_of(const Logits& logits, int64_t row) {
+  return static_cast<const T*>(logits.data) + row * logits.row_stride;
+}
+
+// The same order as the floats', NaN aside.
+inline __device__ uint32_t ordered_key(float x) {
+  const uint32_t bits = __float_as_uint(x == 0.0F ? 0.0F : x);  // -0 and 0 are equal
+  return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
+}
+
+inline __device__ void report_if_broken(bool* broken, float value) {
+  if (broken != nullptr && !isfinite(value)) {
+    *broken = true;
+  }
+}
+
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+
+// Calls f with a value of the type that `precision` names.
+template <typename F>
+void with_type(Precision precision, F f) {
+  switch (precision) {
+    case Precision::float32:
+      return f(float{});
+    case Precision::float16:
+      return f(__half{});
+    case Precision::bfloat16:
+      return f(__nv_bfloat16{});
+  }
+}
+
+}  // namespace demask::kernels::cuda::launch

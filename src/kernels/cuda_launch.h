@@ -1,0 +1,151 @@
+// The CUDA kernels as plain functions of pointers, so that only this file stands between LibTorch's headers and nvcc.
+// Shapes are in elements; every pointer is device memory; nothing is checked here (cuda_tensors.cpp does).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "kernels/reveal_rule.h"
+
+namespace demask::kernels::cuda::launch {
+
+enum class Precision { float32, float16, bfloat16 };
+
+// Values of 16 bytes: what one thread reads or writes at once.
+inline constexpr int64_t bytes_at_once = 16;
+
+struct NormArguments {
+  // The rows x [rows, width]: either given (and overwritten by the sum where there is an update), or gathered from
+  // embeddings by tokens and written to x.
+  void* x = nullptr;
+  const void* update = nullptr;       // [rows, width], or none
+  const void* update_bias = nullptr;  // [width], or none
+  const int64_t* tokens = nullptr;    // [rows], or none; row r's is tokens[r / length * token_stride + r % length]
+  int64_t token_stride = 0;
+  const int64_t* first_position = nullptr;   // scalar added to each row's position, or none
+  const void* token_embedding = nullptr;     // [outputs, width]
+  const void* position_embedding = nullptr;  // [positions, width], or none
+  int64_t length = 1;                        // rows of a sequence; row r stands at position r % length
+  const void* weight = nullptr;              // [width]
+  const void* bias = nullptr;                // [width], or none
+  void* normed = nullptr;                    // [rows, width]
+  int64_t rows = 0;
+  int64_t width = 0;
+  float epsilon = 0;
+};
+inline constexpr int64_t max_norm_chunks = 8;  // of bytes_at_once a thread, 32 threads a row
+void norm(Precision precision, const NormArguments& arguments, cudaStream_t stream);
+
+// Rotates queries and keys in place. qkv [rows, 3 * heads * head_width]; cosine, sine [positions, head_width / 2].
+void rotate(Precision precision, void* qkv, const float* cosine, const float* sine, int64_t rows, int64_t length,
+            int64_t heads, int64_t head_width, cudaStream_t stream);
+
+// x = gelu(x + bias) in place, exact; x [rows, width].
+void bias_gelu(Precision precision, void* x, const void* bias, int64_t rows, int64_t width, cudaStream_t stream);
+
+struct DecodeArguments {
+  const void* qkv = nullptr;          // [batch, 3 * heads * head_width], one new token a sequence
+  void* keys = nullptr;               // [batch, heads, capacity, head_width], the new key is written to it
+  void* values = nullptr;             // likewise
+  const int64_t* position = nullptr;  // scalar: where the new token stands; it sees positions 0 .. position
+  const float* cosine = nullptr;      // [capacity or more, head_width / 2], or none: rotary
+  const float* sine = nullptr;
+  void* mixed = nullptr;  // [batch, heads * head_width]
+  int64_t batch = 0, heads = 0, capacity = 0, head_width = 0;
+};
+void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream);
+
+struct Logits {
+  const void* data = nullptr;  // [rows, outputs]
+  int64_t row_stride = 0;      // a row is contiguous
+  int64_t rows = 0;
+  int64_t outputs = 0;
+};
+
+struct DrawArguments {
+  Logits logits;
+  const float* forbidden = nullptr;     // [outputs], 0 or -infinity
+  const float* uniforms = nullptr;      // [rows]
+  const bool* wanted = nullptr;         // [rows], or none: all. Other rows keep the given token, with probability 1
+  const int64_t* given = nullptr;       // [rows], where wanted is
+  int64_t* tokens = nullptr;            // [rows]
+  float* probabilities = nullptr;       // [rows]
+  bool* broken = nullptr;               // scalar, set where a probability is not finite
+  float temperature = 1;                // 0: greedy
+  const float* temperatures = nullptr;  // [rows / rows_per_temperature] in its place, or none
+  int64_t rows_per_temperature = 1;
+  int64_t top_k = 0;  // 0: off
+  float top_p = 1;    // 1: off
+};
+void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
+
+struct JudgeArguments {
+  Logits logits;
+  const int64_t* tokens = nullptr;  // [rows], or none: `column` of every row
+  int64_t column = 0;
+  float* out = nullptr;  // [rows], of softmax: its logarithm or itself
+  bool logarithm = false;
+  bool* broken = nullptr;  // scalar, set where a value is not finite
+};
+void judge(Precision precision, const JudgeArguments& arguments, cudaStream_t stream);
+
+struct MeasureArguments {
+  Logits logits;
+  const int64_t* tokens = nullptr;   // [rows]
+  float* log_probability = nullptr;  // [rows], of the token
+  float* margin = nullptr;           // [rows], between the two highest probabilities
+  float* entropy = nullptr;          // [rows], nats
+  bool* broken = nullptr;            // scalar, set where a row has no finite largest logit
+};
+void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
+
+// chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, the
+// lower position first among equals.
+void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
+             int64_t batch, int64_t length, cudaStream_t stream);
+
+struct RevealArguments {
+  const float* certainty = nullptr;     // [batch, length]
+  const bool* drawn = nullptr;          // [batch, length]
+  const int64_t* steps_left = nullptr;  // [batch], steps_left_stride apart, or none
+  int64_t steps_left_stride = 0;
+  bool* masked = nullptr;  // [batch, length]
+  int64_t batch = 0, length = 0;
+};
+inline constexpr int64_t max_reveal_length = 4096;  // positions of a text in shared memory, 8 bytes each
+void reveal(const RevealRule& rule, const RevealArguments& arguments, cudaStream_t stream);
+
+struct StabilityArguments {
+  Logits logits;
+  const int64_t* tokens = nullptr;  // [rows]
+  float* previous = nullptr;        // [rows, outputs], log probabilities; read and overwritten
+  int64_t* steady = nullptr;        // [rows], read and overwritten
+  float* certainty = nullptr;       // [rows]
+  bool* broken = nullptr;           // scalar, set where a row has no finite largest logit
+  float least_probability = 0, divergence = 0;
+  int64_t history = 0;
+};
+void stable_probability(Precision precision, const StabilityArguments& arguments, cudaStream_t stream);
+
+struct TraceArguments {
+  Logits logits;
+  const int64_t* tokens = nullptr;   // [rows]; those past the outputs count as the last one
+  const bool* masked = nullptr;      // [rows], where traced_masked is
+  const float* forbidden = nullptr;  // [outputs], 0 or -infinity
+  const int64_t* slot = nullptr;     // scalar: which of each table's parts to write
+  int64_t* traced_tokens = nullptr;  // [slots, rows], or none
+  bool* traced_masked = nullptr;     // [slots, rows], or none
+  float* confidence = nullptr;       // [slots, rows], the token's probability
+  int64_t* likeliest = nullptr;      // [slots, rows, likeliest_count], the lower id first among equals
+  float* likeliest_probabilities = nullptr;
+  int64_t likeliest_count = 0;  // at most outputs
+};
+inline constexpr int64_t max_traced_likeliest = 3;  // candidates that a thread keeps
+void trace(Precision precision, const TraceArguments& arguments, cudaStream_t stream);
+
+// out [batch, positions]; the numbers of sampling/noise.h. seeds, sample_indices [batch]; steps step_stride apart.
+void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,
+             uint32_t purpose, float* out, int64_t batch, int64_t positions, cudaStream_t stream);
+
+}  // namespace demask::kernels::cuda::launch

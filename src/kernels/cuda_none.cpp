@@ -1,0 +1,82 @@
+// Without nvcc: no kernels, so that every caller takes LibTorch's operations.
+#include "core/error.h"
+#include "kernels/cuda.h"
+
+namespace demask::kernels::cuda {
+namespace {
+
+[[noreturn]] void absent() {
+  fail(ExitCode::failed, "this build of demask has no CUDA kernels of its own.");
+}
+
+}  // namespace
+
+bool built() {
+  return false;
+}
+bool has_kernels_for(const at::Tensor& /*x*/) {
+  return false;
+}
+bool has_kernels_for_model(const at::Tensor& /*parameter*/, int64_t /*width*/, int64_t /*head_width*/) {
+  return false;
+}
+at::Tensor embed_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*tokens*/, const Embedding& /*embedding*/,
+                          const Norm& /*norm*/) {
+  absent();
+}
+at::Tensor embed_one_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*text*/, const at::Tensor& /*position*/,
+                              const Embedding& /*embedding*/, const Norm& /*norm*/) {
+  absent();
+}
+at::Tensor add_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*update*/, const at::Tensor& /*bias*/,
+                        const Norm& /*norm*/) {
+  absent();
+}
+void rotate(const at::Tensor& /*qkv*/, const at::Tensor& /*cosine*/, const at::Tensor& /*sine*/, int64_t /*heads*/) {
+  absent();
+}
+void bias_gelu(const at::Tensor& /*x*/, const at::Tensor& /*bias*/) {
+  absent();
+}
+at::Tensor decode_attention(const at::Tensor& /*qkv*/, const at::Tensor& /*keys*/, const at::Tensor& /*values*/,
+                            const at::Tensor& /*position*/, const at::Tensor& /*cosine*/, const at::Tensor& /*sine*/) {
+  absent();
+}
+void draw(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const at::Tensor& /*uniforms*/,
+          const at::Tensor& /*wanted*/, const at::Tensor& /*given*/, const DrawFilters& /*filters*/,
+          const at::Tensor& /*tokens*/, const at::Tensor& /*probabilities*/, const at::Tensor& /*broken*/) {
+  absent();
+}
+at::Tensor judge(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, int64_t /*column*/, bool /*logarithm*/,
+                 const at::Tensor& /*broken*/) {
+  absent();
+}
+void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const at::Tensor& /*log_probability*/,
+             const at::Tensor& /*margin*/, const at::Tensor& /*entropy*/, const at::Tensor& /*broken*/) {
+  absent();
+}
+at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
+  absent();
+}
+bool has_reveal_kernel_for(const at::Tensor& /*certainty*/) {
+  return false;
+}
+at::Tensor reveal(const at::Tensor& /*certainty*/, const at::Tensor& /*drawn*/, const at::Tensor& /*steps_left*/,
+                  const RevealRule& /*rule*/) {
+  absent();
+}
+at::Tensor stable_probability(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/,
+                              const Stability& /*stability*/, const at::Tensor& /*previous*/,
+                              const at::Tensor& /*steady*/, const at::Tensor& /*broken*/) {
+  absent();
+}
+void trace(const at::Tensor& /*slot*/, const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/,
+           const at::Tensor& /*masked*/, const at::Tensor& /*forbidden*/, const TraceTables& /*tables*/) {
+  absent();
+}
+at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*steps*/,
+                   int64_t /*positions*/, uint32_t /*purpose*/) {
+  absent();
+}
+
+}  // namespace demask::kernels::cuda

@@ -1,0 +1,49 @@
+// What the steps of a forward and of sampling are given, whether a CUDA kernel or LibTorch's operations compute them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace demask::kernels {
+
+struct Norm {
+  at::Tensor weight;  // [C]
+  at::Tensor bias;    // [C], or undefined
+  double epsilon = 0;
+};
+
+struct Embedding {
+  at::Tensor token;     // [V, C]
+  at::Tensor position;  // [block, C], or undefined
+};
+
+// What shapes the distribution that a token is drawn from.
+struct DrawFilters {
+  double temperature = 0.8;      // 0 is greedy
+  double top_p = 1.0;            // nucleus; 1 is off
+  std::optional<int64_t> top_k;  // none is off
+  // [B, 1] float32 above 0, in place of `temperature`: one for each sample of logits [B, T, V]; or undefined.
+  at::Tensor temperatures;
+};
+
+struct Stability {
+  double probability = 0;  // at least
+  double divergence = 0;   // nats, less in each of the last `history` steps
+  int64_t history = 1;
+};
+
+// Where steps are traced, a slot each.
+struct TraceTables {
+  at::Tensor tokens;                   // [slots, ...] int64, or undefined
+  at::Tensor masked;                   // [slots, ...] bool, or undefined
+  at::Tensor confidence;               // [slots, ...] float32: softmax(logits) of the token
+  at::Tensor likeliest;                // [slots, ..., K] int64: of those not forbidden, the lower id first among equals
+  at::Tensor likeliest_probabilities;  // [slots, ..., K] float32, of softmax(logits)
+};
+
+// The K of TraceTables at most.
+inline constexpr int64_t max_traced_likeliest = 3;
+
+}  // namespace demask::kernels

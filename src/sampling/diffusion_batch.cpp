@@ -1,0 +1,123 @@
+#include "sampling/diffusion_batch.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+
+namespace demask {
+namespace {
+
+// [rows, steps, columns]
+template <typename T, typename Columns>
+at::Tensor tabulate(const std::vector<Plan>& plans, int64_t steps, int64_t columns, at::ScalarType dtype,
+                    Columns columns_of) {
+  std::vector<T> values;
+  for (const Plan& plan : plans) {
+    for (int64_t number = 0; number < steps; ++number) {
+      const bool ended = number >= static_cast<int64_t>(plan.size());
+      PlannedStep step = plan.empty() ? PlannedStep{} : plan[ended ? plan.size() - 1 : static_cast<size_t>(number)];
+      step.remasked = ended ? 0 : step.remasked;
+      const auto row = columns_of(step);
+      values.insert(values.end(), row.begin(), row.end());
+    }
+  }
+  return at::tensor(values, dtype).view({static_cast<int64_t>(plans.size()), steps, columns});
+}
+
+}  // namespace
+
+DiffusionBatch::DiffusionBatch(const std::vector<DiffusionTask>& all, const DiffusionOptions& options,
+                               bool counts_known)
+    : tasks(all) {
+  size = static_cast<int64_t>(tasks.size());
+  length = tasks.front().text->length();
+  const int64_t first_free = tasks.front().text->free_positions();
+  bool equally_free = true;
+  for (const DiffusionTask& task : tasks) {
+    const int64_t own_free = task.text == tasks.front().text ? first_free : task.text->free_positions();
+    TORCH_CHECK_VALUE(task.text->length() == length && (own_free == first_free || !options.block_length),
+                      "texts of one batch must be of one length, and with blocks have as many free positions");
+    equally_free = equally_free && own_free == first_free;
+    free += own_free;
+    if (task.traced) {
+      traced.push_back(static_cast<int64_t>(streams.size()));
+    }
+    streams.push_back(task.stream);
+    if (plans.empty() || options.plan_per_sample || !equally_free) {
+      while (plans.size() + 1 < streams.size()) {
+        plans.push_back(plans.front());  // the texts before this one were alike
+      }
+      plans.push_back(options.plan(task.stream, own_free));
+      steps = std::max(steps, static_cast<int64_t>(plans.back().size()));
+    }
+  }
+  blocks = block_sizes(first_free, options.block_length);
+  for (int64_t number = 0; number < steps; ++number) {
+    const bool last = number + 1 == steps;
+    const bool fills = last || (counts_known && masked_after(number) == 0);
+    const bool judged = judges(number, counts_known);
+    kinds.push_back(fills ? StepKind::filling : judged ? StepKind::judging : StepKind::masking);
+  }
+}
+
+const PlannedStep& DiffusionBatch::at(const Plan& plan, int64_t number) const {
+  return plan[std::min(static_cast<size_t>(number), plan.size() - 1)];
+}
+
+int64_t DiffusionBatch::drawn_each(int64_t number) const {
+  const PlannedStep& step = at(plans[0], number);
+  const bool begins = number == 0 || at(plans[0], number - 1).block != step.block;
+  return begins ? blocks[static_cast<size_t>(step.block)] : at(plans[0], number - 1).masked;
+}
+
+int64_t DiffusionBatch::masked_after(const Plan& plan, int64_t number) const {
+  int64_t total = at(plan, number).masked;
+  for (size_t later = static_cast<size_t>(at(plan, number).block) + 1; later < blocks.size(); ++later) {
+    total += blocks[later];
+  }
+  return total;
+}
+
+int64_t DiffusionBatch::masked_after(int64_t number) const {
+  if (number < 0) {
+    return free;
+  }
+  int64_t total = 0;
+  for (const Plan& plan : plans) {
+    total += masked_after(plan, number);
+  }
+  return plans.size() == 1 ? total * size : total;
+}
+
+BatchView DiffusionBatch::view(bool open_ended) const {
+  BatchView view{{}, open_ended ? 0 : steps, free};
+  view.samples.reserve(tasks.size());
+  for (const DiffusionTask& task : tasks) {
+    view.samples.push_back({task.identity, 0, length});
+  }
+  return view;
+}
+
+at::Tensor DiffusionBatch::counts(int64_t at_least_steps) const {
+  return tabulate<int64_t>(plans, std::max(steps, at_least_steps), count_columns, at::kLong,
+                           [](const PlannedStep& step) {
+                             return std::array<int64_t, count_columns>{step.block, step.masked, step.remasked};
+                           });
+}
+
+at::Tensor DiffusionBatch::numbers(int64_t at_least_steps) const {
+  return tabulate<double>(
+      plans, std::max(steps, at_least_steps), number_columns, at::kFloat, [](const PlannedStep& step) {
+        return std::array<double, number_columns>{step.start, step.progress, step.reveal_chance, step.remask_chance};
+      });
+}
+
+// Whether a step of some text is to be judged, and would mask something again.
+bool DiffusionBatch::judges(int64_t number, bool counts_known) const {
+  return std::any_of(plans.begin(), plans.end(), [&](const Plan& plan) {
+    return at(plan, number).judged && (!counts_known || at(plan, number).masked > 0);
+  });
+}
+
+}  // namespace demask

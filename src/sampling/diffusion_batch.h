@@ -1,0 +1,58 @@
+// The samples of one call of the diffusion sampler, and what is known of their steps before the first.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "sampling/diffusion_sampler.h"
+#include "sampling/noise.h"
+#include "sampling/plan.h"
+
+namespace demask {
+
+// Steps of one kind do the same work each time: they mask positions again, the same after a second forward, or mask
+// nothing.
+enum class StepKind { masking, judging, filling };
+
+// Columns of DiffusionBatch::counts and DiffusionBatch::numbers.
+enum Count : int64_t { block_column, masked_column, remasked_column, count_columns };
+enum Number : int64_t { start_column, progress_column, reveal_column, remask_column, number_columns };
+
+struct DiffusionBatch {
+  // counts_known: the plans and not the policy decide how much a step reveals. The tasks must outlive the batch. Throws
+  // c10::ValueError where the texts cannot be drawn together.
+  DiffusionBatch(const std::vector<DiffusionTask>& all, const DiffusionOptions& options, bool counts_known);
+
+  const std::vector<DiffusionTask>& tasks;
+  std::vector<Stream> streams;
+  int64_t size = 0;
+  int64_t length = 0;           // of each text
+  int64_t free = 0;             // positions to fill, over all texts
+  int64_t steps = 0;            // at most
+  std::vector<Plan> plans;      // one for all, or one a sample
+  std::vector<int64_t> blocks;  // of each text; where there is only one, of the first text
+  std::vector<StepKind> kinds;  // of each step
+  std::vector<int64_t> traced;  // rows
+
+  // Positions that the steps before `number` have left masked in the block that step fills; of the first plan.
+  int64_t drawn_each(int64_t number) const;
+  // Positions of a text with this plan that are masked after step `number`.
+  int64_t masked_after(const Plan& plan, int64_t number) const;
+  // Positions of all texts that are masked after step `number`; before the first for -1.
+  int64_t masked_after(int64_t number) const;
+  // As observers see it; open_ended: until nothing is masked any more.
+  BatchView view(bool open_ended) const;
+
+  // The plans as tables [1 or B, steps, columns], int64 and float32, on the host. All plans are as long as the longest:
+  // one that has ended goes on without changing anything.
+  at::Tensor counts(int64_t at_least_steps) const;
+  at::Tensor numbers(int64_t at_least_steps) const;
+
+ private:
+  const PlannedStep& at(const Plan& plan, int64_t number) const;
+  bool judges(int64_t number, bool counts_known) const;
+};
+
+}  // namespace demask

@@ -1,0 +1,80 @@
+// The settings of diffusion sampling: what every strategy shares, and the values of the chosen one's own parameters.
+// Plain C++ without LibTorch, for the reading of settings uses it too.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/names.h"
+
+namespace demask {
+
+struct Strategy;
+const Strategy& default_strategy();  // the guide's loop
+
+// How the masked share falls from one iteration to the next; custom: as masking_ratios says.
+enum class ScheduleType { linear, cosine, power, custom };
+template <>
+inline constexpr std::array<std::string_view, 4> names_of<ScheduleType>{"linear", "cosine", "power", "custom"};
+
+// What judges the tokens: a second forward on the filled text, or the forward that drew them.
+enum class ConfidenceSource { rescore, draw };
+template <>
+inline constexpr std::array<std::string_view, 2> names_of<ConfidenceSource>{"rescore", "draw"};
+
+// What class 1 of a remasking model means.
+enum class PositiveClass { wrong, correct };
+template <>
+inline constexpr std::array<std::string_view, 2> names_of<PositiveClass>{"wrong", "correct"};
+
+using ParameterValue = std::variant<bool, int64_t, double, std::string>;
+
+// Values of strategies' own parameters, by name. Reading one that is not there, or as another type, throws
+// std::logic_error: a strategy reads only what it declares, once the settings are settled.
+class ParameterValues {
+ public:
+  bool has(std::string_view name) const { return values_.find(name) != values_.end(); }
+  const ParameterValue& at(std::string_view name) const;
+  bool flag(std::string_view name) const;
+  int64_t whole(std::string_view name) const;
+  double number(std::string_view name) const;
+  const std::string& text(std::string_view name) const;
+
+  void set(std::string_view name, ParameterValue value);
+  void erase(std::string_view name);
+
+ private:
+  std::map<std::string, ParameterValue, std::less<>> values_;
+};
+
+// Members are named as the settings that users give.
+struct DiffusionSettings {
+  const Strategy* strategy = &default_strategy();  // one of strategies(), never null
+  ParameterValues parameters;                      // once settled, those of `strategy` and no other's
+
+  double temperature = 0.8;
+  std::optional<double> temperature_end;  // the last step's
+  double cfg_scale = 0.0;
+
+  int64_t diffusion_iterations = 50;
+  std::optional<int64_t> forwards;
+  std::optional<int64_t> block_length;  // positions
+  ScheduleType schedule_type = ScheduleType::linear;
+  double start_ratio = 0.95;
+  double end_ratio = 0.05;
+  std::optional<double> schedule_power;
+  std::optional<std::vector<double>> masking_ratios;
+
+  std::optional<ConfidenceSource> confidence_source;
+  std::optional<std::string> remasking_checkpoint_name;
+  PositiveClass remasking_positive_class = PositiveClass::wrong;
+};
+
+}  // namespace demask

@@ -1,0 +1,126 @@
+// Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
+// of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
+#include <ATen/ATen.h>
+
+#include "core/error.h"
+#include "sampling/confidence.h"
+#include "sampling/reveal_policy.h"
+#include "sampling/strategies/ranked.h"
+
+namespace demask {
+namespace {
+
+// What is rarer than this share of an even distribution gains nothing more by its rarity.
+constexpr double least_share = 0.01;
+// Nor does what is all but certain from the start count for more than so many times its doubt.
+constexpr double most_weight = 4;
+
+struct Options {
+  double prior_weight = 0;        // w
+  double new_token_bonus = 0;     // n, nats
+  double choice_temperature = 0;  // c
+};
+
+// Masks again the most doubtful of all free positions:
+//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * (1 - progress) * Gumbel noise,
+// where p is the model's untempered probability of the token in place, p0 that of this token before there is any text
+// (the mean over the free positions of the first forward), and H0 the entropy of p0. A common character is probable
+// anywhere, so that plain confidence keeps it and the text drifts towards the commonest; here, surprise is measured
+// against that which the token has of its own.
+class InformativeRemasking : public RevealPolicy {
+ public:
+  explicit InformativeRemasking(const Options& options) : options_(options) {}
+
+  bool reads_logits(bool /*judged*/) const override { return true; }
+  bool looks_at_start() const override { return options_.prior_weight != 0; }
+
+  void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
+    const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
+    const at::Tensor prior = (at::softmax(logits.to(at::kFloat), -1) * counted).sum(1) / counted.sum(1).clamp_min(1);
+    const at::Tensor surprise = prior.clamp_min(least_share / static_cast<double>(logits.size(2))).log().neg_();
+    const at::Tensor entropy = (prior * surprise).sum(1, /*keepdim=*/true);
+    const at::Tensor weight = (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight);
+    if (weight_.defined() && weight_.sizes() == weight.sizes()) {
+      weight_.copy_(weight);  // where a recorded step finds it
+    } else {
+      weight_ = weight;
+    }
+  }
+
+  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+    at::Tensor doubt = token_log_probability(proposal.logits, proposal.tokens, proposal.broken).neg();
+    if (options_.prior_weight != 0) {
+      doubt = doubt * weight_.gather(1, proposal.tokens);
+    }
+    if (options_.new_token_bonus != 0) {
+      doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
+    }
+    if (options_.choice_temperature != 0) {
+      doubt = doubt.sub(gumbel(turn.noise) * (1 - turn.progress), options_.choice_temperature);
+    }
+    return highest(doubt, turn.budget);
+  }
+
+ private:
+  Options options_;
+  at::Tensor weight_;  // [B, V] float32: (H0 / -log p0)^w
+};
+
+std::optional<ParameterValue> without_source(const DiffusionSettings& settings, const ParameterValue& usual) {
+  return settings.confidence_source ? std::nullopt : std::optional(usual);
+}
+
+void set_shared(DiffusionSettings& settings, const Given& given) {
+  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.08;
+  settings.temperature = given("temperature") ? settings.temperature : 1.2;
+  if (settings.temperature > 0 && !settings.temperature_end) {
+    settings.temperature_end = settings.temperature / 4;
+  }
+}
+
+void check(const DiffusionSettings& settings) {
+  if (settings.confidence_source && settings.parameters.has("rescored_share")) {
+    fail(ExitCode::bad_usage, "confidence_source='{}' and rescored_share={} exclude each other: give one of them.",
+         name_of(*settings.confidence_source), settings.parameters.number("rescored_share"));
+  }
+}
+
+std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  const ParameterValues& values = settings.parameters;
+  return std::make_unique<InformativeRemasking>(
+      Options{values.number("prior_weight"), values.number("new_token_bonus"), values.number("choice_temperature")});
+}
+
+}  // namespace
+
+Strategy best_strategy() {
+  Strategy strategy;
+  strategy.name = "best";
+  strategy.summary =
+      "masks again the least probable tokens, kept ones included, common characters counting for less, with noise that "
+      "fades out";
+  strategy.forwards = "1.06 N";
+  strategy.source =
+      "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
+      "annealed noise on log confidence is MaskGIT's (Chang et al. 2022)";
+  strategy.pacing = Pacing::remasks_some;
+  strategy.has_ratios = true;
+  strategy.ranks_by_confidence = true;
+  strategy.schedule = ScheduleType::power;
+  strategy.parameters = {
+      choice_temperature_parameter(2.4),
+      {"prior_weight", 0.8, Range{0.0}, "how much a token's commonness counts against its confidence"},
+      {"rescored_share", 0.06, share, "share of the forwards, at the end, that judge what another drew",
+       "rescored share", without_source},
+      {"new_token_bonus", 0.6, {}, "nats in favour of tokens just drawn"}};
+  strategy.variants = {{"best", {}},
+                       {"remask-draw-log",
+                        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
+                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3"}}};
+  strategy.make_policy = make_policy;
+  strategy.set_shared = set_shared;
+  strategy.check = check;
+  return strategy;
+}
+
+}  // namespace demask

@@ -1,0 +1,34 @@
+// Strategy `left_to_right`: reveals from left to right, as an autoregressive model writes.
+#include <ATen/ATen.h>
+
+#include "sampling/strategies/ranked.h"
+
+namespace demask {
+namespace {
+
+// The positions furthest to the right of those just drawn stay masked.
+class LeftToRightReveal : public RevealPolicy {
+ public:
+  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+    const at::Tensor from_the_left = at::arange(turn.noise.size(1), turn.noise.options()).neg_();
+    return lowest_drawn(from_the_left.expand_as(turn.noise).contiguous(), proposal, turn);
+  }
+};
+
+}  // namespace
+
+Strategy left_to_right_strategy() {
+  Strategy strategy;
+  strategy.name = "left_to_right";
+  strategy.summary = "reveals from left to right, seeing what is given on the right as well";
+  strategy.forwards = "N";
+  strategy.source = "the order in which autoregressive models write; block_length=1 is the same, a position a step";
+  strategy.pacing = Pacing::reveals;
+  strategy.make_policy = [](const DiffusionSettings& /*settings*/,
+                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
+    return std::make_unique<LeftToRightReveal>();
+  };
+  return strategy;
+}
+
+}  // namespace demask

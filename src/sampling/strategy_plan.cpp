@@ -1,0 +1,258 @@
+#include "sampling/strategy_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "core/error.h"
+#include "sampling/plan.h"
+
+namespace demask {
+namespace {
+
+bool follows_the_process(const DiffusionSettings& settings) {
+  return settings.strategy->pacing == Pacing::follows_the_process;
+}
+
+Remasking remasking_of(const DiffusionSettings& settings) {
+  return settings.strategy->remasking == nullptr ? Remasking{} : settings.strategy->remasking(settings);
+}
+
+// A model call by the prompt alone comes on top of each with guidance.
+int64_t forwards_a_step(const DiffusionSettings& settings) {
+  return settings.cfg_scale > 0 ? 2 : 1;
+}
+
+std::function<MaskSchedule(int64_t steps)> schedule_of(const DiffusionSettings& settings) {
+  const double start = settings.start_ratio, end = settings.end_ratio;
+  switch (settings.schedule_type) {
+    case ScheduleType::custom:
+      return [ratios = *settings.masking_ratios](int64_t /*steps*/) { return MaskSchedule::custom(ratios); };
+    case ScheduleType::cosine:
+      return [](int64_t steps) { return MaskSchedule::cosine(steps); };
+    case ScheduleType::power:
+      return [start, end, power = *settings.schedule_power](int64_t steps) {
+        return MaskSchedule::power(steps, start, end, power);
+      };
+    case ScheduleType::linear:
+      break;
+  }
+  if (settings.strategy->has_ratios) {
+    return [start, end](int64_t steps) { return MaskSchedule::linear(steps, start, end); };
+  }
+  return [](int64_t steps) { return MaskSchedule::even(steps); };
+}
+
+// Forwards that a step takes, and those more that judging it takes.
+struct Cost {
+  int64_t step = 1;
+  int64_t judging = 0;      // 0: nothing judges
+  double judged_share = 1;  // of the forwards, at most, that judge
+};
+
+Cost cost_of(const DiffusionSettings& settings, const RevealPolicy& policy) {
+  const Strategy& strategy = *settings.strategy;
+  Cost cost;
+  cost.step = forwards_a_step(settings);
+  const double share = settings.parameters.has("rescored_share") ? settings.parameters.number("rescored_share") : 0;
+  if (policy.has_own_model()) {
+    cost.judging = 1;
+  } else if (share > 0) {
+    cost.judging = cost.step;
+    cost.judged_share = share;
+  } else if (policy.reads_logits(/*judged=*/true) &&
+             settings.confidence_source.value_or(strategy.judge) == ConfidenceSource::rescore) {
+    cost.judging = cost.step;
+  }
+  return cost;
+}
+
+// Steps whose choice can be judged: the last of each block chooses nothing.
+int64_t count_judgeable(const Plan& plan) {
+  return std::count_if(plan.begin(), plan.end(), [](const PlannedStep& step) { return step.masked > 0; });
+}
+
+// Marks the last `count` of them: late choices profit most from a second look.
+Plan judge_last(Plan plan, int64_t count) {
+  for (auto step = plan.rbegin(); step != plan.rend() && count > 0; ++step) {
+    if (step->masked > 0) {
+      step->judged = true;
+      --count;
+    }
+  }
+  return plan;
+}
+
+// The plan with the fewest steps, so the most judged ones, that spends exactly `forwards`.
+template <typename PlanFor>
+Plan spend(int64_t forwards, const Cost& cost, int64_t least_steps, PlanFor plan_for) {
+  // No more of the forwards than the share, nor than one for each step, can judge.
+  const double judging_share =
+      std::min(cost.judged_share, static_cast<double>(cost.judging) / static_cast<double>(cost.judging + cost.step));
+  const auto drawing = static_cast<int64_t>(static_cast<double>(forwards) * (1 - judging_share));
+  for (int64_t steps = std::max(least_steps, drawing / cost.step); steps * cost.step <= forwards; ++steps) {
+    const int64_t rest = forwards - steps * cost.step;
+    Plan plan = plan_for(steps);
+    if (static_cast<int64_t>(plan.size()) < steps) {
+      break;  // no position is left for one more
+    }
+    if (rest == 0) {
+      return plan;
+    }
+    const bool is_little = static_cast<double>(rest) <= cost.judged_share * static_cast<double>(forwards);
+    if (cost.judging > 0 && is_little && rest % cost.judging == 0 && rest / cost.judging <= count_judgeable(plan)) {
+      return judge_last(std::move(plan), rest / cost.judging);
+    }
+  }
+  return {};
+}
+
+int64_t count_blocks(const DiffusionSettings& settings, int64_t free) {
+  return static_cast<int64_t>(block_sizes(free, settings.block_length).size());
+}
+
+// Of a whole text in `blocks` blocks.
+Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
+  Pace pace;
+  pace.schedule = schedule_of(settings);
+  pace.block_length = settings.block_length;
+  pace.reveals_only = settings.strategy->pacing == Pacing::reveals;
+  pace.keeps_drawing = settings.strategy->pacing == Pacing::remasks_some;
+  // Each block follows the whole list of ratios.
+  pace.steps = iterations_of(settings) * (settings.schedule_type == ScheduleType::custom ? blocks : 1);
+  if (follows_the_process(settings) && settings.forwards) {
+    pace.steps = *settings.forwards / forwards_a_step(settings);
+  }
+  return pace;
+}
+
+// The plan that is the same for every sample with so many free positions.
+Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
+  const Pacing pacing = settings.strategy->pacing;
+  const int64_t blocks = count_blocks(settings, free);
+  const Pace pace = pace_of(settings, blocks);
+  const auto plan_for = [&](int64_t steps) {
+    Pace paced = pace;
+    paced.steps = steps;
+    return pacing == Pacing::decides ? open_plan(paced, free) : scheduled_plan(paced, free);
+  };
+  if (settings.forwards) {
+    Plan plan = spend(*settings.forwards, cost, blocks, plan_for);
+    if (plan.empty()) {
+      fail(ExitCode::bad_usage,
+           "forwards={} cannot be spent exactly by strategy='{}' on {} positions to fill{}: {} a step{}{}. Choose "
+           "another number.",
+           *settings.forwards, settings.strategy->name, free, blocks > 1 ? fmt::format(" in {} blocks", blocks) : "",
+           cost.step, cost.judging > 0 ? fmt::format(", {} more where it is judged", cost.judging) : "",
+           pacing == Pacing::reveals || pacing == Pacing::decides ? ", and a step for each position at most" : "");
+    }
+    return plan;
+  }
+  Plan plan = plan_for(pacing == Pacing::decides ? free : pace.steps);
+  if (cost.judging > 0) {
+    // Of the forwards that they come to, those that judge are the share.
+    const double steps = static_cast<double>(plan.size()), share = cost.judged_share;
+    const double judged = share < 1 ? steps * share / (1 - share) : steps;
+    plan = judge_last(std::move(plan), static_cast<int64_t>(judged));
+  }
+  return plan;
+}
+
+// What was worked out for each number of free positions; prompts are made ready while others are drawn.
+class PlanCache {
+ public:
+  explicit PlanCache(std::function<Plan(int64_t free)> make) : make_(std::move(make)) {}
+  Plan operator()(int64_t free) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = plans_.find(free);
+    return found != plans_.end() ? found->second : plans_.emplace(free, make_(free)).first->second;
+  }
+
+ private:
+  std::function<Plan(int64_t free)> make_;
+  std::mutex mutex_;
+  std::map<int64_t, Plan> plans_;
+};
+
+}  // namespace
+
+int64_t iterations_of(const DiffusionSettings& settings) {
+  return settings.schedule_type == ScheduleType::custom ? static_cast<int64_t>(settings.masking_ratios->size())
+                                                        : settings.diffusion_iterations;
+}
+
+int64_t planned_steps(const DiffusionSettings& settings, int64_t free) {
+  return pace_of(settings, count_blocks(settings, free)).steps;
+}
+
+void plan_strategy(const DiffusionSettings& settings, const RevealPolicy& policy, DiffusionOptions& options) {
+  options.block_length = settings.block_length;
+  options.cfg_scale = settings.cfg_scale;
+  options.temperature_end = settings.temperature_end;
+  const Cost cost = cost_of(settings, policy);
+  if (follows_the_process(settings)) {
+    if (settings.forwards && *settings.forwards % cost.step != 0) {
+      fail(ExitCode::bad_usage, "forwards={}: with cfg_scale={} each step takes two; make it even.", *settings.forwards,
+           settings.cfg_scale);
+    }
+    options.plan = [settings](const Stream& stream, int64_t free) {
+      return ancestral_plan(pace_of(settings, count_blocks(settings, free)), remasking_of(settings), stream, free,
+                            /*skips_idle=*/!settings.forwards);
+    };
+    options.plan_per_sample = true;
+    return;
+  }
+  options.spends_all = settings.forwards && settings.strategy->pacing == Pacing::decides;
+  const auto plans =
+      std::make_shared<PlanCache>([settings, cost](int64_t free) { return common_plan(settings, cost, free); });
+  options.plan = [plans](const Stream& /*stream*/, int64_t free) { return (*plans)(free); };
+}
+
+std::string describe_schedule(const DiffusionSettings& settings, int64_t steps) {
+  if (settings.strategy->pacing == Pacing::decides) {
+    return settings.forwards ? fmt::format("{} iterations", steps)
+                             : fmt::format("until all is filled, at most {} iterations", steps);
+  }
+  if (settings.schedule_type == ScheduleType::custom) {
+    return fmt::format("{} iterations, custom ratios", steps);
+  }
+  const bool loops = remasking_of(settings).kind == Remasking::Kind::loop;
+  const bool ratios = settings.strategy->has_ratios && settings.schedule_type != ScheduleType::cosine;
+  return fmt::format("{} iterations, {}{}{}", steps, loops ? "looping" : name_of(settings.schedule_type),
+                     settings.schedule_power ? fmt::format(" {}", *settings.schedule_power) : "",
+                     ratios ? fmt::format(" from {} to {}", settings.start_ratio, settings.end_ratio) : "");
+}
+
+std::vector<std::string> notices_about(const DiffusionSettings& settings, const Given& given) {
+  std::vector<std::string> notices;
+  const bool by_ratios =
+      settings.schedule_type == ScheduleType::linear || settings.schedule_type == ScheduleType::power;
+  if (by_ratios && settings.start_ratio < settings.end_ratio) {
+    notices.push_back(
+        fmt::format("start_ratio={} is below end_ratio={}: the masked share grows from one iteration to the next.",
+                    settings.start_ratio, settings.end_ratio));
+  }
+  if (!given("diffusion_iterations")) {
+    return notices;
+  }
+  const int64_t iterations = iterations_of(settings);
+  if (settings.diffusion_iterations != iterations) {
+    notices.push_back(
+        fmt::format("masking_ratios has {} ratios, so there are {} iterations, not diffusion_iterations={}.",
+                    iterations, iterations, settings.diffusion_iterations));
+  }
+  if (settings.strategy->pacing == Pacing::decides && !settings.forwards) {
+    notices.push_back(
+        fmt::format("diffusion_iterations has no use with strategy='{}', which ends when all is filled; forwards "
+                    "says how many to spend.",
+                    settings.strategy->name));
+  }
+  return notices;
+}
+
+}  // namespace demask

@@ -1,0 +1,74 @@
+#include "engine/prompt_tokens.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/process.h"
+
+using namespace demask;
+
+namespace {
+
+constexpr int64_t mask = 4;
+
+Vocabulary letters() {
+  return Vocabulary({"a", "b", "é", "\n"});
+}
+
+Template infill(const std::string& text, const std::string& mask_character = "#") {
+  return infill_template(text, mask_character, letters(), mask, {});
+}
+
+}  // namespace
+
+TEST_CASE("A template's mask characters are free, all else is fixed") {
+  const Template text = infill("a##é");
+  CHECK(text.tokens == std::vector<int64_t>{0, mask, mask, 2});
+  CHECK(text.fixed == std::vector<bool>{true, false, false, true});
+  CHECK(text.free_positions() == 2);
+}
+
+TEST_CASE("Any code point can be the mask character, one of the vocabulary too") {
+  CHECK(infill("a█b", "█").tokens == std::vector<int64_t>{0, mask, 1});
+  CHECK(infill("aab", "a").tokens == std::vector<int64_t>{mask, mask, 1});
+}
+
+TEST_CASE("A template that is empty, has nothing to fill or unknown characters is refused") {
+  CHECK_THROWS_AS(infill(""), Error);
+  CHECK_THROWS_AS(infill("ab"), Error);
+  CHECK_THROWS_AS(infill("aZ#"), Error);
+}
+
+TEST_CASE("A prefix is fixed and the rest is free; it must leave something to fill") {
+  const Template text = prefix_template({1, 0}, 4, mask);
+  CHECK(text.tokens == std::vector<int64_t>{1, 0, mask, mask});
+  CHECK(text.fixed == std::vector<bool>{true, true, false, false});
+  CHECK_THROWS_AS(prefix_template({1, 0}, 2, mask), Error);
+}
+
+TEST_CASE("Unknown characters are each named once, or dropped when asked") {
+  try {
+    encode_text("start_text", "aXbXY", letters(), {});
+    FAIL("was accepted");
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).find("'X', 'Y'") != std::string::npos);
+    CHECK(error.code() == ExitCode::bad_input);
+  }
+  CHECK(encode_text("start_text", "aXbXY", letters(), {true, true}) == std::vector<int64_t>{0, 1});
+}
+
+TEST_CASE("FILE: names a file that holds the text; without it the text is itself") {
+  const demask::testing::TemporaryFolder folder;
+  demask::testing::write_file(folder / "prompt.txt", "ab\n");
+  CHECK(read_text_argument("start_text", "FILE:" + (folder / "prompt.txt")) == "ab\n");
+  CHECK(read_text_argument("start_text", "ab FILE:x") == "ab FILE:x");
+  demask::testing::write_file(folder / "marked.txt",
+                              "\xEF\xBB\xBF"
+                              "ab\xEF\xBB\xBF");
+  CHECK(read_text_argument("start_text", "FILE:" + (folder / "marked.txt")) == "ab\xEF\xBB\xBF");  // one, at the start
+  CHECK_THROWS_AS(read_text_argument("start_text", "FILE:" + (folder / "missing.txt")), Error);
+  CHECK_THROWS_AS(read_text_argument("start_text", "FILE:" + folder.path()), Error);
+}

@@ -1,0 +1,130 @@
+// The library as its users meet it: the shared object and its public headers.
+#include "demask/sampler.h"
+
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+
+using demask::Error;
+using demask::ExitCode;
+using demask::Prompt;
+using demask::Sample;
+using demask::Sampler;
+
+namespace {
+
+std::vector<std::string> settings(std::vector<std::string> own) {
+  const std::string source = DEMASK_SOURCE_DIR;
+  std::vector<std::string> all = {"--out_dir=" + source + "/out",
+                                  "--data_dir=" + source + "/data",
+                                  "--checkpoint_name=standard.pt",
+                                  "--sampling_method=standard",
+                                  "--device=cpu",
+                                  "--dtype=float32",
+                                  "--max_new_tokens=12"};
+  all.insert(all.end(), own.begin(), own.end());
+  return all;
+}
+
+ExitCode code_of_opening(const std::vector<std::string>& arguments) {
+  try {
+    const Sampler sampler(arguments);
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()).size() > 10);
+    return error.code();
+  }
+  return ExitCode::done;
+}
+
+Prompt prompt(const std::string& id, const std::string& text) {
+  Prompt one;
+  one.id = id;
+  one.start_text = text;
+  return one;
+}
+
+}  // namespace
+
+TEST_CASE("Samples come in order with their identity, text and tokens, and are the same when drawn again") {
+  Sampler sampler(settings({"--num_samples=3", "--start_text=ROMEO:", "--batch_size=2"}));
+  std::vector<std::string> texts, again;
+  CHECK(sampler.draw([&](const Sample& sample) {
+    CHECK(sample.identity.index == static_cast<int64_t>(texts.size()));
+    CHECK(sample.identity.seed == 1337);
+    CHECK(sample.text.substr(0, 6) == "ROMEO:");
+    CHECK(sample.tokens.size() == 18);
+    CHECK(sample.self_confidence < 0);
+    texts.push_back(sample.text);
+  }) == 3);
+  CHECK(std::set<std::string>(texts.begin(), texts.end()).size() == 3);
+  sampler.draw([&](const Sample& sample) { again.push_back(sample.text); });
+  CHECK(again == texts);
+}
+
+TEST_CASE("A list of prompts gives each prompt one sample, or as many as it asks for, in the list's order") {
+  Sampler sampler(settings({}));
+  Prompt twice = prompt("b", "The");
+  twice.num_samples = 2;
+  std::vector<std::string> ids;
+  std::vector<int64_t> numbers;
+  sampler.draw({prompt("a", "To be"), twice, prompt("c", "O")}, [&](const Sample& sample) {
+    ids.push_back(sample.identity.prompt_id);
+    numbers.push_back(sample.identity.number);
+  });
+  CHECK(ids == std::vector<std::string>{"a", "b", "b", "c"});
+  CHECK(numbers == std::vector<int64_t>{0, 0, 1, 0});
+}
+
+TEST_CASE("A prompt that cannot be used is an error that names it, before anything is drawn") {
+  Sampler sampler(settings({}));
+  int drawn = 0;
+  const std::string message = demask::testing::message_of([&] {
+    sampler.draw({prompt("a", "To be"), prompt("b", "\xe2\x82\xac")}, [&](const Sample&) { ++drawn; });
+  });
+  CHECK(message.find("prompt 1, counted from 0:") != std::string::npos);
+  CHECK(drawn == 0);
+}
+
+TEST_CASE("A prompt's numbers that are out of range are an error that names key and range") {
+  Sampler sampler(settings({}));
+  const auto message_with = [&sampler](std::optional<int64_t> Prompt::*number, int64_t value) {
+    Prompt one = prompt("a", "To be");
+    one.*number = value;
+    return demask::testing::message_of([&] { sampler.draw({one}, [](const Sample&) { FAIL("drawn"); }); });
+  };
+  CHECK(message_with(&Prompt::num_samples, -1).find("num_samples = -1: must be") != std::string::npos);
+  CHECK(message_with(&Prompt::max_new_tokens, 0).find("max_new_tokens = 0: must be") != std::string::npos);
+  CHECK(message_with(&Prompt::seed, -1).find("seed = -1: must be") != std::string::npos);
+}
+
+TEST_CASE("What the program refuses is an Error with the program's exit code") {
+  CHECK(code_of_opening(settings({"--temprature=1"})) == ExitCode::bad_usage);
+  CHECK(code_of_opening(settings({"--top_p=2"})) == ExitCode::bad_usage);
+  CHECK(code_of_opening(settings({"--checkpoint_name=nothing.pt"})) == ExitCode::bad_input);
+  CHECK(code_of_opening({"--help"}) == ExitCode::bad_usage);
+  CHECK(code_of_opening(settings({"--output=samples.jsonl"})) == ExitCode::bad_usage);
+  CHECK(code_of_opening(settings({"--live=True"})) == ExitCode::bad_usage);
+}
+
+TEST_CASE("What on_sample throws reaches the caller as it is, also where it looks like memory that ran out") {
+  Sampler sampler(settings({"--num_samples=2"}));
+  CHECK_THROWS_AS(sampler.draw([](const Sample&) { throw std::out_of_range("mine"); }), std::out_of_range);
+  CHECK_THROWS_AS(sampler.draw([](const Sample&) { throw std::bad_alloc(); }), std::bad_alloc);
+  CHECK(sampler.draw([](const Sample&) {}) == 2);
+}
+
+TEST_CASE("A stop asked for while samples come ends the draw, and the next draw is not affected") {
+  Sampler sampler(settings({"--num_samples=6", "--batch_size=2"}));
+  int seen = 0;
+  CHECK(sampler.draw([&](const Sample&) {
+    ++seen;
+    sampler.request_stop();
+  }) == 2);
+  CHECK(seen == 2);
+  CHECK(sampler.draw([](const Sample&) {}) == 6);
+}
