@@ -6,6 +6,8 @@
 #include <array>
 #include <cctype>
 
+#include "core/text.h"
+
 namespace demask {
 namespace {
 
@@ -50,24 +52,20 @@ constexpr std::array signatures = {
     Signature{"SQLite format 3\0"sv, "an SQLite database", ""},
 };
 
-bool begins(std::string_view text, std::string_view beginning) {
-  return text.substr(0, beginning.size()) == beginning;
-}
-
 // torch.save before PyTorch 1.6 began with the pickled number 0x1950a86a20f9469cfc6c.
 bool is_legacy_torch(std::string_view start) {
   constexpr std::string_view magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv;
-  return start.size() > 2 && start[0] == '\x80' && begins(start.substr(2), magic);
+  return start.size() > 2 && start[0] == '\x80' && starts_with(start.substr(2), magic);
 }
 
 // The header of safetensors: its length in eight bytes, then JSON.
 bool is_safetensors(std::string_view start) {
-  return start.size() > 10 && begins(start.substr(5), "\0\0\0{"sv) && (start[9] == '"' || start[9] == '}');
+  return start.size() > 10 && starts_with(start.substr(5), "\0\0\0{"sv) && (start[9] == '"' || start[9] == '}');
 }
 
 bool is_tar(std::string_view start) {
   constexpr size_t magic_at = 257;
-  return start.size() > magic_at && begins(start.substr(magic_at), "ustar");
+  return start.size() > magic_at && starts_with(start.substr(magic_at), "ustar");
 }
 
 bool is_web_page(std::string_view start) {
@@ -76,8 +74,8 @@ bool is_web_page(std::string_view start) {
   std::string beginning(start.substr(std::min(first, start.size()), compared));
   std::transform(beginning.begin(), beginning.end(), beginning.begin(),
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return begins(beginning, "<!doctype html") || begins(beginning, "<html") || begins(beginning, "<?xml") ||
-         begins(beginning, "<head") || begins(beginning, "<!--");
+  return starts_with(beginning, "<!doctype html") || starts_with(beginning, "<html") ||
+         starts_with(beginning, "<?xml") || starts_with(beginning, "<head") || starts_with(beginning, "<!--");
 }
 
 // Protocol 0 is lines of text and protocol 1 knows no PROTO opcode: what either begins with, a container or a name of
@@ -86,7 +84,7 @@ bool is_old_pickle(std::string_view start) {
   for (const std::string_view beginning :
        {"(dp"sv, "(lp"sv, "(ip"sv, "(d."sv, "(l."sv, "}q\0"sv, "]q\0"sv, "}."sv, "(c"sv, "ccopy_reg\n"sv,
         "ccollections\n"sv, "c__builtin__\n"sv, "cnumpy"sv}) {
-    if (begins(start, beginning)) {
+    if (starts_with(start, beginning)) {
       return true;
     }
   }
@@ -95,7 +93,7 @@ bool is_old_pickle(std::string_view start) {
 
 std::optional<Signature> find_signature(std::string_view start) {
   for (const Signature& signature : signatures) {
-    if (begins(start, signature.bytes)) {
+    if (starts_with(start, signature.bytes)) {
       return signature;
     }
   }

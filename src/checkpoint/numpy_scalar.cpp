@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "core/utf8.h"
+
 namespace demask {
 namespace {
 
@@ -123,20 +125,8 @@ bool set_real(uint64_t bits, size_t width, PickleValue& value) {
 
 // Empty for what is no code point.
 std::string utf8_of(uint64_t point) {
-  const auto continuation = [point](int shift) { return static_cast<char>(0x80 | (point >> shift & 0x3f)); };
-  if (point < 0x80) {
-    return {static_cast<char>(point)};
-  }
-  if (point < 0x800) {
-    return {static_cast<char>(0xc0 | point >> 6), continuation(0)};
-  }
-  if (point < 0x10000) {
-    const bool surrogate = point >= 0xd800 && point < 0xe000;
-    return surrogate ? "" : std::string{static_cast<char>(0xe0 | point >> 12), continuation(6), continuation(0)};
-  }
-  return point > 0x10ffff
-             ? ""
-             : std::string{static_cast<char>(0xf0 | point >> 18), continuation(12), continuation(6), continuation(0)};
+  const bool surrogate = point >= 0xd800 && point < 0xe000;
+  return surrogate || point > 0x10ffff ? "" : encode_utf8(static_cast<uint32_t>(point));
 }
 
 // Four bytes a character; NumPy pads with zeros.

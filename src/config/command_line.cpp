@@ -10,9 +10,7 @@
 #include "config/fields.h"
 #include "config/settle.h"
 #include "core/error.h"
-#include "core/json.h"
 #include "core/text.h"
-#include "core/utf8.h"
 
 namespace demask {
 namespace {
@@ -35,7 +33,7 @@ Argument apply_flag(Argument current, Argument end, ParsedConfig& parsed) {
   } else if (is_bool(*field)) {
     const auto next = current != end ? parse_literal(*current) : std::nullopt;
     value = next && std::holds_alternative<bool>(next->value) ? *current++ : "True";
-  } else if (current != end && current->compare(0, 2, "--") != 0) {
+  } else if (current != end && !starts_with(*current, "--")) {
     value = *current++;
   } else {
     fail(ExitCode::bad_usage, "--{} needs a value: --{}=..., {}", key, key, allowed_values(*field));
@@ -49,9 +47,9 @@ void apply_arguments(const std::vector<std::string>& arguments, CommandLine& com
   ParsedConfig& parsed = command_line.parsed;
   auto current = arguments.begin();
   while (current != arguments.end()) {
-    if (current->compare(0, 2, "--") == 0) {
+    if (starts_with(*current, "--")) {
       current = apply_flag(current, arguments.end(), parsed);
-    } else if (current->compare(0, 1, "-") == 0) {
+    } else if (starts_with(*current, "-")) {
       fail(ExitCode::bad_usage, "unknown argument {}: a key is written --key=value. See demask --help", *current);
     } else {
       apply_config_file(*current, parsed);

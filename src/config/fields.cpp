@@ -39,7 +39,7 @@ bool is_resume(const std::string& text) {
 
 bool is_device(const std::string& text) {
   constexpr std::string_view numbered = "cuda:";
-  if (text.compare(0, numbered.size(), numbered) != 0) {
+  if (!starts_with(text, numbered)) {
     return text == "auto" || text == "cpu" || text == "cuda";
   }
   const std::string index = text.substr(numbered.size());
@@ -198,7 +198,7 @@ std::vector<Field> shared_fields() {
       {"device", member<&C::device>(), Form{"'auto', 'cpu', 'cuda' or 'cuda:N' with N from 0 to 99", is_device},
        running, Role::which, "where to run; auto: CUDA if there is any"},
       {"dtype", member<&C::dtype>(), choices<Precision>(), running, Role::which,
-       "precision; auto: bfloat16 where the device multiplies in it, else float32"},
+       "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU"},
       {"compile", member<&C::compile>(), {}, running, Role::text, "spend start-up time to run faster"},
 
       {"temperature", member<&C::diffusion, &D::temperature>(), Range{0.0}, drawing, Role::text,

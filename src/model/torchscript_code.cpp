@@ -202,7 +202,7 @@ void refuse_code_that_runs_on_load(const std::string& path, const ModuleFile& fi
   for (const std::string& record : reader.getAllRecords()) {
     // Tensor storages hold no code, and debug records only quote sources. All else is read, whatever its name:
     // LibTorch finds records regardless of case.
-    if (record.rfind("data/", 0) == 0 || record.rfind("constants/", 0) == 0 || ends_with(record, ".debug_pkl")) {
+    if (starts_with(record, "data/") || starts_with(record, "constants/") || ends_with(record, ".debug_pkl")) {
       continue;
     }
     const auto [data, size] = reader.getRecord(record);

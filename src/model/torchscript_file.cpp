@@ -11,6 +11,7 @@
 
 #include "checkpoint/finite_weights.h"
 #include "core/error.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "model/torchscript_code.h"
 
@@ -53,7 +54,7 @@ int64_t size_argument(const std::string& path, const nlohmann::json& args, const
   }
   if (!found->is_number_integer() || found->get<int64_t>() < 1 || found->get<int64_t>() > largest) {
     fail(ExitCode::bad_input, "{}: model_args.json has {} = {}, which should be an integer from 1 to {}", path, key,
-         found->dump(), largest);
+         dump_json(*found), largest);
   }
   return found->get<int64_t>();
 }

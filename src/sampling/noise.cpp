@@ -48,15 +48,6 @@ at::Tensor high_word(const at::Tensor& words) {
 
 }  // namespace
 
-std::vector<int64_t> indices_of(const std::vector<Stream>& streams) {
-  std::vector<int64_t> indices;
-  indices.reserve(streams.size());
-  for (const Stream& stream : streams) {
-    indices.push_back(stream.index);
-  }
-  return indices;
-}
-
 Streams to_tensors(const std::vector<Stream>& streams) {
   const auto count = static_cast<int64_t>(streams.size());
   Streams tensors{at::empty({count}, at::kLong), at::empty({count}, at::kLong)};

@@ -21,8 +21,6 @@ struct Streams {
   at::Tensor indices;  // [B] int64
 };
 
-std::vector<int64_t> indices_of(const std::vector<Stream>& streams);
-
 // On the host.
 Streams to_tensors(const std::vector<Stream>& streams);
 
