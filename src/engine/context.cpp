@@ -9,6 +9,7 @@
 #include "engine/prompt_tokens.h"
 #include "model/device.h"
 #include "model/load_model.h"
+#include "text/read_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -33,7 +34,7 @@ void open_vocabulary(Context& context) {
         "--meta_path where that is wrong.",
         context.checkpoint, place.path);
   }
-  context.vocabulary = std::make_unique<Vocabulary>(Vocabulary::read(place.path));
+  context.vocabulary = read_vocabulary(place.path);
   check_vocabulary(*context.vocabulary, place.path, info, context.checkpoint);
   context.mask_token_id = resolve_mask_token(context.config.mask_token_id, *context.vocabulary, info);
   context.allowed = allowed_tokens(*context.vocabulary, context.mask_token_id);

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/process.h"
+#include "text/character_vocabulary.h"
 
 using namespace demask;
 
@@ -14,8 +15,8 @@ namespace {
 
 constexpr int64_t mask = 4;
 
-Vocabulary letters() {
-  return Vocabulary({"a", "b", "é", "\n"});
+CharacterVocabulary letters() {
+  return CharacterVocabulary({"a", "b", "é", "\n"});
 }
 
 Template infill(const std::string& text, const std::string& mask_character = "#") {

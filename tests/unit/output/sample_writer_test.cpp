@@ -15,6 +15,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"
+#include "text/character_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -25,7 +26,7 @@ using testing::TemporaryFolder;
 using testing::write_file;
 
 const Vocabulary& vocabulary() {
-  static const Vocabulary result({"\n", " ", "'", "a", "b", "é"});
+  static const CharacterVocabulary result({"\n", " ", "'", "a", "b", "é"});
   return result;
 }
 
