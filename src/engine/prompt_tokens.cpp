@@ -26,9 +26,10 @@ std::string quoted_list(const std::vector<std::string>& texts) {
 }
 
 // As Vocabulary::encode, which does not know whose text it reads.
-Vocabulary::Encoding encode(const std::string& key, std::string_view text, const Vocabulary& vocabulary) {
+Vocabulary::Encoding encode(const std::string& key, std::string_view text, const Vocabulary& vocabulary,
+                            bool parse_special) {
   try {
-    return vocabulary.encode(text);
+    return vocabulary.encode(text, parse_special);
   } catch (const Error& error) {
     fail(error.code(), "{}: {}", key, error.what());
   }
@@ -64,18 +65,22 @@ Prompt own_prompt(const Config& config) {
   return prompt;
 }
 
+TextReading text_reading(const Config& config, bool quiet) {
+  return {config.unknown_chars == UnknownChars::skip, quiet, config.parse_special};
+}
+
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
-                                 const UnknownCharacters& unknown_characters) {
-  Vocabulary::Encoding encoding = encode(key, text, vocabulary);
+                                 const TextReading& reading) {
+  Vocabulary::Encoding encoding = encode(key, text, vocabulary, reading.parse_special);
   if (!encoding.unknown.empty()) {
     const std::string unknown = quoted_list(encoding.unknown);
-    if (!unknown_characters.skip) {
+    if (!reading.skip_unknown) {
       fail(ExitCode::bad_input,
            "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with "
            "--unknown_chars=skip.",
            key, unknown);
     }
-    if (!unknown_characters.quiet) {
+    if (!reading.quiet) {
       notice("dropped from {}, as they are not in the vocabulary: {}", key, unknown);
     }
   }
@@ -112,11 +117,13 @@ Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int
 }
 
 Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, const UnknownCharacters& unknown) {
+                         int64_t mask_token_id, const TextReading& reading) {
   std::string given;  // everything but the masks, so that unknown characters are named once
   Template result;
+  result.tokens = vocabulary.template_prefix();
+  result.fixed.assign(result.tokens.size(), true);
   const auto append_fixed = [&](std::string_view part) {
-    for (const int64_t id : encode("infill_text", part, vocabulary).ids) {
+    for (const int64_t id : encode("infill_text", part, vocabulary, reading.parse_special).ids) {
       result.tokens.push_back(id);
       result.fixed.push_back(true);
     }
@@ -133,7 +140,7 @@ Template infill_template(const std::string& text, const std::string& mask_charac
   if (text.empty()) {
     fail(ExitCode::bad_usage, "infill_text is empty. Give a text with '{}' at each position to fill.", mask_character);
   }
-  encode_text("infill_text", given, vocabulary, unknown);
+  encode_text("infill_text", given, vocabulary, reading);
   if (result.free_positions() == 0) {
     fail(ExitCode::bad_usage,
          "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",

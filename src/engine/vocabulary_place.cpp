@@ -1,0 +1,143 @@
+#include "engine/vocabulary_place.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+
+#include "checkpoint/checkpoint_files.h"
+#include "core/error.h"
+#include "core/text.h"
+
+namespace demask {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* usual_dataset = "shakespeare_char";
+constexpr const char* gpt2_dataset = "gpt2";
+
+// GPT-2's tokens; with a mask, as MDLM has them; padded to a multiple of 64, as nanoGPT does.
+constexpr std::array<int64_t, 3> gpt2_rows = {50257, 50258, 50304};
+
+// What a tokenizer's folder may hold beside the vocabulary itself, and reading it looks at.
+constexpr std::array<const char*, 5> companions = {"merges.txt", "added_tokens.json", "special_tokens_map.json",
+                                                   "tokenizer_config.json", "generation_config.json"};
+
+bool is_file(const fs::path& path) {
+  std::error_code unknown;
+  return fs::is_regular_file(path, unknown);
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code unknown;
+  return fs::is_directory(path, unknown);
+}
+
+std::optional<fs::path> find_ranks(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code unknown;
+  for (const auto& entry : fs::directory_iterator(folder, unknown)) {
+    if (entry.path().extension() == ".tiktoken") {
+      found.push_back(entry.path());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found.empty() ? std::nullopt : std::optional(found.front());
+}
+
+std::optional<fs::path> find_in(const fs::path& folder) {
+  for (const char* name : {"meta.pkl", "meta.json", "tokenizer.json"}) {
+    if (is_file(folder / name)) {
+      return folder / name;
+    }
+  }
+  if (is_file(folder / "vocab.json") && is_file(folder / "merges.txt")) {
+    return folder / "vocab.json";
+  }
+  return find_ranks(folder);
+}
+
+VocabularyPlace place_of(const fs::path& path, std::string notice = {}) {
+  VocabularyPlace place{path.string(), {path.string()}, std::move(notice)};
+  if (!starts_with(path.filename().string(), "meta.")) {
+    for (const char* name : companions) {
+      if (is_file(path.parent_path() / name)) {
+        place.files.push_back((path.parent_path() / name).string());
+      }
+    }
+  }
+  return place;
+}
+
+VocabularyPlace place_in_dataset(const Config& config, const std::string& dataset) {
+  const fs::path folder = fs::path(config.data_dir) / dataset;
+  return place_of(find_in(folder).value_or(folder / "meta.pkl"));
+}
+
+// Folders with what is installed beside the program, and where the build says that will be.
+std::vector<fs::path> installed_data() {
+  std::vector<fs::path> folders;
+  std::error_code unknown;
+  const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
+  if (!unknown) {
+    folders.push_back(program.parent_path().parent_path() / "share" / "demask" / "data");
+  }
+  folders.emplace_back(DEMASK_INSTALLED_DATA);
+  return folders;
+}
+
+VocabularyPlace gpt2_place(const Config& config, const std::string& checkpoint, int64_t rows) {
+  std::vector<fs::path> folders = installed_data();
+  folders.insert(folders.begin(), fs::path(config.data_dir));
+  std::string looked_in;
+  for (const fs::path& folder : folders) {
+    looked_in += (looked_in.empty() ? "" : ", ") + quote(folder.string());
+    if (const auto path = find_in(folder / gpt2_dataset)) {
+      return place_of(*path,
+                      fmt::format("'{}' has {} tokens and no vocabulary beside it, so GPT-2's is taken, '{}'. Set "
+                                  "--meta_path where that is wrong.",
+                                  checkpoint, rows, path->string()));
+    }
+  }
+  fail(ExitCode::bad_input,
+       "'{}' has {} tokens, as GPT-2 has, but no vocabulary is beside it, and no folder '{}' with GPT-2's is in {}. Name "
+       "one with --meta_path, such as data/gpt2 of demask's repository, or set --data_dir to the folder that has it.",
+       checkpoint, rows, gpt2_dataset, looked_in);
+}
+
+}  // namespace
+
+VocabularyPlace vocabulary_place(const Config& config, const std::string& checkpoint, const ModelInfo& model) {
+  if (config.meta_path) {
+    const fs::path named = *config.meta_path;
+    return place_of(is_folder(named) ? find_in(named).value_or(named) : named);
+  }
+  const std::string own_folder = folder_of_checkpoint(checkpoint);
+  if (const auto own = find_in(own_folder)) {
+    const bool is_other = config.dataset && fs::path(config.data_dir) / *config.dataset != fs::path(own_folder);
+    return place_of(*own, is_other ? fmt::format("the vocabulary beside the model is taken, '{}', before that of "
+                                                 "dataset='{}'. --meta_path comes before both.",
+                                                 own->string(), *config.dataset)
+                                   : "");
+  }
+  const std::optional<std::string> dataset = config.dataset ? config.dataset : model.dataset;
+  const bool may_be_gpt2 = !config.dataset && std::count(gpt2_rows.begin(), gpt2_rows.end(), model.output_size) > 0;
+  if (may_be_gpt2 && (!dataset || !find_in(fs::path(config.data_dir) / *dataset))) {
+    return gpt2_place(config, checkpoint, model.output_size);
+  }
+  if (dataset) {
+    return place_in_dataset(config, *dataset);
+  }
+  VocabularyPlace guessed = place_in_dataset(config, usual_dataset);
+  guessed.notice = fmt::format(
+      "'{}' does not say which dataset it was trained on, so its vocabulary is taken to be '{}'. Set --dataset or "
+      "--meta_path where that is wrong.",
+      checkpoint, guessed.path);
+  return guessed;
+}
+
+}  // namespace demask
