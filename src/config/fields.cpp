@@ -235,7 +235,8 @@ std::vector<Field> shared_fields() {
       {"end_ratio", member<&C::diffusion, &D::end_ratio>(), share, diffusion, Role::text,
        "share of the text masked at its end", "", has_ratios},
       {"schedule_type", member<&C::diffusion, &D::schedule_type>(), choices<ScheduleType>(), diffusion, Role::text,
-       "how the masked share falls; custom takes its steps from masking_ratios", "", takes_schedule},
+       "how the masked share falls; custom takes its steps from masking_ratios, dream is that of Dream's timesteps", "",
+       takes_schedule},
       {"masking_ratios", member<&C::diffusion, &D::masking_ratios>(), share, diffusion, Role::text,
        "share masked at each step; alone it implies custom", "", takes_schedule},
   };
@@ -256,8 +257,9 @@ std::vector<Field> strategy_fields() {
        "fill blocks of so many positions, one after the other from the left; None: all at once"},
       {"confidence_source", member<&C::diffusion, &D::confidence_source>(), choices<ConfidenceSource>(),
        strategies_group, Role::text,
-       "judge tokens by a second forward, or by the one that drew them; None: rescore for " + judged_twice() +
-           ", else draw",
+       "judge tokens by a second forward, by the one that drew them, or by its distribution as temperature, top_k and "
+       "top_p leave it; None: rescore for " +
+           judged_twice() + ", else draw",
        "", ranks},
       {"temperature_end", member<&C::diffusion, &D::temperature_end>(), Range{0.0, infinity, true}, strategies_group,
        Role::text, "temperature of the last step, to which the first's changes linearly"},
@@ -274,7 +276,7 @@ std::vector<Field> other_fields() {
       {"std_temperature", member<&C::std_temperature>(), Range{0.0}, standard, Role::text,
        "as temperature, which also sets it where this is not given"},
       {"top_k", member<&C::top_k>(), count_from(1), standard, Role::text,
-       "only this many of the likeliest tokens; None: all"},
+       "only this many of the likeliest tokens; None: all, which is the default of diffusion"},
 
       {"show_progress", member<&C::show_progress>(), {}, watching, Role::shown, "report progress on stderr"},
       {"use_verbose_logging",

@@ -178,6 +178,9 @@ void settle(ParsedConfig& parsed) {
       !parsed.is_given("std_temperature")) {
     config.std_temperature = config.diffusion.temperature;
   }
+  if (config.sampling_method == SamplingMethod::diffusion && !parsed.is_given("top_k")) {
+    config.top_k.reset();
+  }
   check_live(config);
   check_watching(config);
   settle_scale(parsed);

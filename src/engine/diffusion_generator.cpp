@@ -159,7 +159,7 @@ class DiffusionGenerator : public Generator {
     return {{"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
             {"schedule", describe_schedule(settings, steps)},
             {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
-            {"drawing", describe_draw(options_.draw, options_.temperature_end)}};
+            {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
   }
 
  private:
