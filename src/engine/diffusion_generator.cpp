@@ -22,9 +22,10 @@ void check_diffusion_model(const Context& context) {
   const ModelInfo& info = context.model->info();
   if (!context.mask_token_id) {
     fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} characters{}. {} Otherwise use "
+         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} {}{}. {} Otherwise use "
          "--sampling_method=standard, or a checkpoint trained for diffusion.",
-         context.checkpoint, context.vocabulary->size(), info.causal ? " (a causal language model)" : "",
+         context.checkpoint, context.vocabulary->size(),
+         context.vocabulary->characters() ? "characters" : "tokens", info.causal ? " (a causal language model)" : "",
          mask_token_advice(*context.vocabulary));
   }
   if (!info.every_position) {
@@ -124,6 +125,7 @@ class DiffusionGenerator : public Generator {
     auto prompt = std::make_shared<PreparedPrompt>();
     const std::string key = given.infill_text ? "infill_text" : "sequence_length";
     prompt->text = make_template(given, quiet);
+    prompt->unshown = context_.vocabulary->template_prefix().size();
     prompt->length = prompt->text.length();
     prompt->generated = prompt->text.free_positions();
     check_length(context_.model->info(), context_.checkpoint, key, prompt->length);
@@ -166,15 +168,15 @@ class DiffusionGenerator : public Generator {
   Template make_template(const Prompt& given, bool quiet) const {
     const Config& config = context_.config;
     const Vocabulary& vocabulary = *context_.vocabulary;
-    const UnknownCharacters unknown{config.unknown_chars == UnknownChars::skip, quiet};
+    const TextReading reading = text_reading(config, quiet);
     const int64_t mask = *context_.mask_token_id;
     const std::string start = given.start_text.value_or("");
     Template text;
     if (!given.infill_text) {
-      text = prefix_template(encode_text("start_text", start, vocabulary, unknown),
+      text = prefix_template(encode_beginning("start_text", start, vocabulary, reading),
                              given.sequence_length.value_or(config.sequence_length), mask);
     } else if (start.empty()) {
-      text = infill_template(*given.infill_text, config.mask_char, vocabulary, mask, unknown);
+      text = infill_template(*given.infill_text, config.mask_char, vocabulary, mask, reading);
     } else {
       fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
     }

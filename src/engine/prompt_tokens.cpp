@@ -87,6 +87,14 @@ std::vector<int64_t> encode_text(const std::string& key, const std::string& text
   return encoding.ids;
 }
 
+std::vector<int64_t> encode_beginning(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
+                                      const TextReading& reading) {
+  std::vector<int64_t> tokens = vocabulary.template_prefix();
+  const std::vector<int64_t> own = encode_text(key, text, vocabulary, reading);
+  tokens.insert(tokens.end(), own.begin(), own.end());
+  return tokens;
+}
+
 void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
                        const Vocabulary& vocabulary) {
   for (size_t position = 0; position < text.tokens.size(); ++position) {

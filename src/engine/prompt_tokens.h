@@ -39,6 +39,11 @@ TextReading text_reading(const Config& config, bool quiet);
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
                                  const TextReading& reading);
 
+// The ids of a text as a model reads it, after the tokens that the vocabulary puts before every text. Throws as
+// encode_text.
+std::vector<int64_t> encode_beginning(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
+                                      const TextReading& reading);
+
 // Throws Error(bad_usage) that names token and position where a fixed token of the template is the mask: a text that is
 // given cannot hold it, for it would be filled.
 void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
