@@ -10,9 +10,9 @@
 
 #include "bench/peak_memory.h"
 #include "bench/timing.h"
-#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/nanogpt_weights.h"
 #include "core/text.h"
-#include "model/gpt.h"
+#include "model/transformer.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/strategies/strategy.h"
 
@@ -70,7 +70,7 @@ nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& cei
   reset_peak_memory(options.device);
   const NanoGptCheckpoint checkpoint = random_checkpoint(options);
   const ModelArgs& args = checkpoint.args;
-  Gpt gpt(checkpoint);
+  Transformer gpt(nanogpt_weights(checkpoint));
   CheckedModel model(gpt, "the synthetic model");
   const std::unique_ptr<RevealPolicy> policy = self_confidence(randomness);
   const int64_t mask_token_id = args.vocab_size - 1;

@@ -17,7 +17,7 @@
 
 #include "checkpoint/archive.h"
 #include "checkpoint/nanogpt_checkpoint.h"
-#include "model/gpt.h"
+#include "model/transformer.h"
 #include "sampling/schedule.h"
 
 namespace demask::bench {

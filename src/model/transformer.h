@@ -1,4 +1,5 @@
-// The GPT of nanoGPT, built natively from a training checkpoint: causal or bidirectional, absolute or rotary positions.
+// A transformer of the field run natively, whatever its family: what it computes is its description, see
+// checkpoint/transformer.h. This file reads as the reference; demask's own kernels compute the same.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,26 +9,26 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/transformer.h"
 #include "kernels/operands.h"
-#include "model/gpt_cpu.h"
 #include "model/language_model.h"
+#include "model/transformer_cpu.h"
 
 namespace demask {
 
-// cos and sin of position * 10000^(-2i / D), [positions, D / 2] float64 each. Source: Su et al. 2021.
-std::pair<at::Tensor, at::Tensor> rotary_angles(int64_t positions, int64_t head_width);
+// cos and sin of position * base^(-2i / D), [positions, D / 2] float64 each, the frequencies scaled where the
+// description says so. Source: Su et al. 2021.
+std::pair<at::Tensor, at::Tensor> rotary_angles(const TransformerDescription& description);
 
 // Whose kernels a model runs on: demask's own where they suit, or LibTorch's everywhere.
 enum class KernelChoice { own, libtorch };
 
-// Pre-norm blocks, exact GELU, LayerNorm eps 1e-5; rotary positions are half-split with base 10000, as in GPT-NeoX.
-// Sources: Radford et al. 2019; Karpathy's nanoGPT (parameter names); Su et al. 2021 (rotary).
-class Gpt : public LanguageModel {
+// Sources: Radford et al. 2019; Touvron et al. 2023 (RMSNorm, SwiGLU, rotary); Ainslie et al. 2023 (grouped queries).
+class Transformer : public LanguageModel {
  public:
-  // Parameters as read_nanogpt_checkpoint gives them, all in one dtype on one device. `form` begins the description.
-  explicit Gpt(const NanoGptCheckpoint& checkpoint, const std::string& form = {},
-               KernelChoice kernels = KernelChoice::own);
+  // Weights all in one dtype on one device. `form` begins the description.
+  explicit Transformer(TransformerWeights weights, const std::string& form = {},
+                       KernelChoice kernels = KernelChoice::own);
 
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return device_; }
@@ -42,20 +43,7 @@ class Gpt : public LanguageModel {
  private:
   friend class CachedSession;
 
-  using Norm = kernels::Norm;
-  struct Linear {
-    at::Tensor weight;  // [out, in]
-    at::Tensor bias;    // [out], or undefined
-  };
-  struct Block {
-    Norm attention_norm;
-    Linear query_key_value;
-    Linear attention_projection;
-    Norm feed_forward_norm;
-    Linear expand;
-    Linear contract;
-  };
-  // Keys and values [B, H, max, D], one pair a layer, the first `length` positions of which are known.
+  // Keys and values [B, K, max, D], one pair a layer, the first `length` positions of which are known.
   struct Cache {
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> values;
@@ -69,27 +57,27 @@ class Gpt : public LanguageModel {
   // before it: fixed work whatever the position. For models that the kernels suit.
   at::Tensor hidden_of_last(const GrowingText& text, const Cache& cache) const;
   // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
-  // LayerNorm; attend(qkv [B, T, 3C], layer) mixes the positions.
+  // LayerNorm; attend(qkv [B, T, (H + 2K) * D], layer) mixes the positions.
   template <typename Attend>
   at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const;
+  const NormWeights& first_norm() const;
   at::Tensor embed(const at::Tensor& tokens, int64_t first_position) const;
-  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const Linear& from, const Norm& norm) const;
-  at::Tensor feed_forward(const Block& block, const at::Tensor& x) const;
+  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& from,
+                          const NormWeights& norm) const;
+  at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
+  kernels::Norm own_norm(const NormWeights& weights) const;
+  at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x) const;
   at::Tensor attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const;
   at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;
   at::Tensor head(const at::Tensor& x) const;
 
-  ModelArgs args_;
+  TransformerWeights weights_;  // empty where on_cpu_ holds them
   ModelInfo info_;
   at::Device device_;
-  std::unique_ptr<GptOnCpu> on_cpu_;  // holds the parameters itself: those below are empty then
-  at::Tensor token_embedding_;        // [V, C]
-  at::Tensor position_embedding_;     // [block, C], absolute positions only
-  at::Tensor cosine_, sine_;          // [block, D / 2], rotary positions only, float32 where the kernels read them
-  std::vector<Block> blocks_;
-  Norm final_norm_;
-  Linear head_;         // its weight's rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
-  bool fused_ = false;  // whether demask's own kernels do what they can
+  std::unique_ptr<TransformerOnCpu> on_cpu_;
+  at::Tensor cosine_, sine_;  // [block, D / 2], rotary positions only, float32 where the kernels read them
+  LinearWeights head_;        // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
+  bool fused_ = false;        // whether demask's own kernels do what they can
 };
 
 }  // namespace demask

@@ -1,5 +1,5 @@
-// The GPT of gpt.h through demask's own CPU kernels: the same function of tokens, in a form that keeps what it works on
-// in the caches.
+// The transformer of transformer.h through demask's own CPU kernels: the same function of tokens, in a form that keeps
+// what it works on in the caches.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/transformer.h"
 #include "kernels/cpu.h"
 #include "model/language_model.h"
 
@@ -20,10 +20,10 @@ namespace demask {
 // norm, feed-forward and the next layer's queries, keys and values while they are in the cache. A position's bits
 // depend on the tokens of its own text only, never on the batch or on which positions are asked for. One forward at a
 // time: the work space is the model's.
-class GptOnCpu {
+class TransformerOnCpu {
  public:
-  // Null where the machine has no kernels for the parameters' dtype, or they do not suit the widths.
-  static std::unique_ptr<GptOnCpu> make(const NanoGptCheckpoint& checkpoint);
+  // Null where the machine has no kernels for the weights' dtype, or they do not compute what the description says.
+  static std::unique_ptr<TransformerOnCpu> make(const TransformerWeights& weights);
 
   // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given.
   at::Tensor logits(const at::Tensor& tokens, const at::Tensor& positions);
@@ -70,7 +70,7 @@ class GptOnCpu {
     void* hidden = nullptr;              // [B * T, C] elements, spaced, that the head is to read
   };
 
-  GptOnCpu(const Isa& isa, const NanoGptCheckpoint& checkpoint);
+  TransformerOnCpu(const Isa& isa, const TransformerWeights& weights);
 
   // As logits; with a cache the tokens follow its `length` positions, and their keys and values are added.
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache);
@@ -94,15 +94,15 @@ class GptOnCpu {
 
   // Rows a multiple of 4 KiB apart would share the lines of the first-level cache.
   int64_t spaced(int64_t elements) const { return elements + 64 / isa_.element_bytes; }
-  int64_t heads() const { return args_.n_head; }
-  int64_t width() const { return args_.n_embd; }
-  int64_t head_width() const { return args_.n_embd / args_.n_head; }
+  int64_t heads() const { return description_.heads; }
+  int64_t width() const { return description_.width; }
+  int64_t head_width() const { return description_.head_width; }
   int64_t round_to_panels(int64_t number) const { return (number + isa_.columns - 1) / isa_.columns * isa_.columns; }
   int64_t key_bytes(int64_t capacity) const { return capacity * head_width() * isa_.element_bytes; }
   int64_t value_bytes(int64_t capacity) const { return capacity * round_to_panels(head_width()) * isa_.element_bytes; }
 
   const Isa& isa_;
-  ModelArgs args_;
+  TransformerDescription description_;
   at::Tensor token_embedding_;     // [V, C] float32
   at::Tensor position_embedding_;  // [block, C] float32, absolute positions only
   at::Tensor cosine_, sine_;       // [block, D / 2] float32, rotary positions only

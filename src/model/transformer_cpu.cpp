@@ -1,4 +1,4 @@
-#include "model/gpt_cpu.h"
+#include "model/transformer_cpu.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "kernels/threads.h"
-#include "model/gpt.h"
+#include "model/transformer.h"
 
 namespace demask {
 namespace {
@@ -18,6 +18,8 @@ using kernels::cpu::Epilogue;
 using kernels::cpu::product;
 using kernels::cpu::Rows;
 using kernels::cpu::run_tasks;
+
+constexpr double norm_epsilon = 1e-5;
 
 // Rows that go through a layer together: with their 4C-wide hidden states they fill half of a second-level cache.
 constexpr int64_t most_rows = 96;
@@ -63,43 +65,44 @@ void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
 
 }  // namespace
 
-std::unique_ptr<GptOnCpu> GptOnCpu::make(const NanoGptCheckpoint& checkpoint) {
-  const at::Tensor& embedding = checkpoint.parameters.at("transformer.wte.weight");
-  const Isa* isa = embedding.is_cpu() ? kernels::cpu::find(embedding.scalar_type()) : nullptr;
+std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(const TransformerWeights& weights) {
+  const TransformerDescription& of = weights.description;
+  const Isa* isa =
+      weights.token_embedding.is_cpu() ? kernels::cpu::find(weights.token_embedding.scalar_type()) : nullptr;
+  const bool computes = of.norm == NormKind::layer && of.norm_epsilon == norm_epsilon &&
+                        of.activation == Activation::gelu && !of.gated && of.key_value_heads == of.heads &&
+                        of.heads * of.head_width == of.width && of.feed_forward_width == 4 * of.width && !of.shifted &&
+                        !weights.head.bias.defined();
   // bfloat16 takes neighbours of the inner dimension two by two.
-  const bool suits = isa != nullptr && checkpoint.args.n_embd % 2 == 0 &&
-                     checkpoint.args.n_embd / checkpoint.args.n_head % 2 == 0 && checkpoint.args.n_layer > 0;
-  return suits ? std::unique_ptr<GptOnCpu>(new GptOnCpu(*isa, checkpoint)) : nullptr;
+  const bool suits = of.width % 2 == 0 && of.head_width % 2 == 0 && of.layers > 0;
+  return isa != nullptr && computes && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, weights))
+                                             : nullptr;
 }
 
-GptOnCpu::GptOnCpu(const Isa& isa, const NanoGptCheckpoint& checkpoint) : isa_(isa), args_(checkpoint.args) {
+TransformerOnCpu::TransformerOnCpu(const Isa& isa, const TransformerWeights& weights)
+    : isa_(isa), description_(weights.description) {
   const c10::InferenceMode inference;
-  const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
-  const auto bias = [&](const std::string& name) { return args_.bias ? parameter(name) : at::Tensor(); };
-  const auto linear = [&](const std::string& name) {
-    return kernels::cpu::pack(isa, parameter(name + ".weight"), bias(name + ".bias"));
+  const auto linear = [&](const LinearWeights& from) { return kernels::cpu::pack(isa, from.weight, from.bias); };
+  const auto norm = [&](const NormWeights& from) {
+    return Norm{single(from.weight), from.bias.defined() ? single(from.bias) : at::Tensor()};
   };
-  const auto norm = [&](const std::string& name) {
-    return Norm{single(parameter(name + ".weight")), args_.bias ? single(parameter(name + ".bias")) : at::Tensor()};
-  };
-  token_embedding_ = single(parameter("transformer.wte.weight"));
-  if (args_.rotary) {
-    const auto [cosine, sine] = rotary_angles(args_.block_size, head_width());
+  token_embedding_ = single(weights.token_embedding);
+  if (description_.rotary) {
+    const auto [cosine, sine] = rotary_angles(description_);
     cosine_ = single(cosine);
     sine_ = single(sine);
   } else {
-    position_embedding_ = single(parameter("transformer.wpe.weight"));
+    position_embedding_ = single(weights.position_embedding);
   }
-  for (int64_t layer = 0; layer < args_.n_layer; ++layer) {
-    const std::string prefix = fmt::format("transformer.h.{}.", layer);
-    blocks_.push_back({norm(prefix + "ln_1"), linear(prefix + "attn.c_attn"), linear(prefix + "attn.c_proj"),
-                       norm(prefix + "ln_2"), linear(prefix + "mlp.c_fc"), linear(prefix + "mlp.c_proj")});
+  for (const LayerWeights& layer : weights.layers) {
+    blocks_.push_back({norm(layer.attention_norm), linear(layer.query_key_value), linear(layer.attention_projection),
+                       norm(layer.feed_forward_norm), linear(layer.expand), linear(layer.contract)});
   }
-  final_norm_ = norm("transformer.ln_f");
-  head_ = kernels::cpu::pack(isa, parameter(args_.tied_head ? "transformer.wte.weight" : "lm_head.weight"), {});
+  final_norm_ = norm(weights.final_norm);
+  head_ = linear(weights.head);
 }
 
-void* GptOnCpu::Buffer::reserve(int64_t size) {
+void* TransformerOnCpu::Buffer::reserve(int64_t size) {
   if (!bytes.defined() || bytes.size(0) < size) {
     bytes = at::Tensor();  // first, for its memory
     bytes = at::empty({size}, at::kByte);
@@ -107,13 +110,13 @@ void* GptOnCpu::Buffer::reserve(int64_t size) {
   return bytes.data_ptr();
 }
 
-void GptOnCpu::norm(const Norm& norm, const float* x, int64_t rows, void* out) const {
-  constexpr float epsilon = 1e-5F;
-  isa_.norm(x, norm.weight.data_ptr<float>(), floats_or_none(norm.bias), rows, width(), epsilon, out, spaced(width()));
+void TransformerOnCpu::norm(const Norm& norm, const float* x, int64_t rows, void* out) const {
+  isa_.norm(x, norm.weight.data_ptr<float>(), floats_or_none(norm.bias), rows, width(),
+            static_cast<float>(norm_epsilon), out, spaced(width()));
 }
 
 template <typename Work>
-void GptOnCpu::for_rows(int64_t rows, const Work& work) {
+void TransformerOnCpu::for_rows(int64_t rows, const Work& work) {
   const int64_t threads = kernels::thread_count();
   // Too few to share: then each product shares its panels.
   const bool few = rows < 2 * threads * isa_.rows;
@@ -137,7 +140,7 @@ void GptOnCpu::for_rows(int64_t rows, const Work& work) {
   }
 }
 
-void GptOnCpu::embed(const Pass& pass, int64_t first, int64_t last, char* scratch) const {
+void TransformerOnCpu::embed(const Pass& pass, int64_t first, int64_t last, char* scratch) const {
   const int64_t width = this->width();
   const float* tokens = token_embedding_.data_ptr<float>();
   const float* positions = floats_or_none(position_embedding_);
@@ -157,7 +160,8 @@ void GptOnCpu::embed(const Pass& pass, int64_t first, int64_t last, char* scratc
 }
 
 // From the residual stream to rotated queries and keys, and values. scratch: normed rows, then floats.
-void GptOnCpu::query_key_value(const Pass& pass, const Block& block, int64_t first, int64_t last, char* scratch) const {
+void TransformerOnCpu::query_key_value(const Pass& pass, const Block& block, int64_t first, int64_t last,
+                                       char* scratch) const {
   const int64_t rows = last - first, width = this->width(), stride = spaced(3 * width);
   norm(block.attention_norm, pass.x + first * width, rows, scratch);
   const Rows normed{scratch, spaced(width), rows};
@@ -167,7 +171,7 @@ void GptOnCpu::query_key_value(const Pass& pass, const Block& block, int64_t fir
       static_cast<float*>(in_place ? out : scratch + rows * (spaced(width) + spaced(4 * width)) * isa_.element_bytes);
   const int64_t float_stride = in_place ? stride : 3 * width;
   product(isa_, block.query_key_value, normed, Epilogue::store_single, floats, float_stride);
-  if (args_.rotary) {
+  if (description_.rotary) {
     isa_.rotate(floats, float_stride, rows, first, pass.length, pass.past, 2 * heads(), head_width(),
                 cosine_.data_ptr<float>(), sine_.data_ptr<float>());
   }
@@ -177,7 +181,7 @@ void GptOnCpu::query_key_value(const Pass& pass, const Block& block, int64_t fir
 }
 
 // Weights of zero meet values past the last known position, which must not be NaN.
-void GptOnCpu::clear_values_from(int64_t known, int64_t capacity, void* values) const {
+void TransformerOnCpu::clear_values_from(int64_t known, int64_t capacity, void* values) const {
   const int64_t first = known / 2 * 2;  // pairs lie side by side in bfloat16
   const int64_t position_bytes = isa_.columns * isa_.element_bytes;
   for (int64_t panel = 0; panel < round_to_panels(head_width()) / isa_.columns; ++panel) {
@@ -187,7 +191,7 @@ void GptOnCpu::clear_values_from(int64_t known, int64_t capacity, void* values) 
 }
 
 // One head of one text a task, or some of its queries where there are few heads.
-void GptOnCpu::attend(const Pass& pass, size_t layer) {
+void TransformerOnCpu::attend(const Pass& pass, size_t layer) {
   const int64_t columns = isa_.columns, stride = spaced(3 * width());
   const bool chosen = layer + 1 == blocks_.size() && pass.positions != nullptr;
   const int64_t queries = chosen ? pass.wanted : pass.length;
@@ -234,7 +238,7 @@ void GptOnCpu::attend(const Pass& pass, size_t layer) {
       arguments.capacity = capacity;
       arguments.known = known;
       arguments.first_position = pass.past + (chosen ? 0 : first_query);
-      arguments.causal = !args_.bidirectional;
+      arguments.causal = !description_.bidirectional;
       arguments.scratch = own + packed_bytes;
       arguments.out_stride = spaced(width());
       arguments.out = offset(pass.mixed, ((text * queries + first_query) * arguments.out_stride + head * head_width()) *
@@ -247,7 +251,8 @@ void GptOnCpu::attend(const Pass& pass, size_t layer) {
 }
 
 // Everything from one attention to the next, or to the logits.
-void GptOnCpu::after_attention(const Pass& pass, size_t layer, int64_t first, int64_t last, char* scratch) const {
+void TransformerOnCpu::after_attention(const Pass& pass, size_t layer, int64_t first, int64_t last,
+                                       char* scratch) const {
   const Block& block = blocks_[layer];
   const int64_t rows = last - first, width = this->width();
   float* const x = pass.x + first * width;
@@ -271,7 +276,7 @@ void GptOnCpu::after_attention(const Pass& pass, size_t layer, int64_t first, in
   product(isa_, head_, normed, Epilogue::store_single, pass.logits + first * head_.outputs, head_.outputs);
 }
 
-at::Tensor GptOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache) {
+at::Tensor TransformerOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache) {
   Pass pass;
   pass.batch = tokens.size(0);
   pass.length = tokens.size(1);
@@ -279,7 +284,7 @@ at::Tensor GptOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positio
   pass.cache = cache;
   const at::Tensor own_tokens = tokens.contiguous();
   const at::Tensor own_positions = positions.defined() ? positions.contiguous() : positions;
-  check_tokens(own_tokens, args_.vocab_size);
+  check_tokens(own_tokens, description_.vocabulary_size);
   pass.tokens = own_tokens.data_ptr<int64_t>();
   pass.positions = own_positions.defined() ? own_positions.data_ptr<int64_t>() : nullptr;
   pass.wanted = own_positions.defined() ? own_positions.size(1) : pass.length;
@@ -291,7 +296,7 @@ at::Tensor GptOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positio
   return logits;
 }
 
-void GptOnCpu::run(Pass& pass) {
+void TransformerOnCpu::run(Pass& pass) {
   const int64_t rows = pass.batch * pass.length, width = this->width(), size = isa_.element_bytes;
   pass.x = static_cast<float*>(x_.reserve(rows * width * static_cast<int64_t>(sizeof(float))));
   pass.qkv = qkv_.reserve(rows * spaced(3 * width) * size);
@@ -315,8 +320,8 @@ void GptOnCpu::run(Pass& pass) {
   }
 }
 
-at::Tensor GptOnCpu::read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits) {
-  check_tokens(tokens, args_.vocab_size);
+at::Tensor TransformerOnCpu::read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits) {
+  check_tokens(tokens, description_.vocabulary_size);
   at::Tensor last = at::empty({tokens.size(0), head_.outputs}, at::kFloat);
   for_slices(tokens.size(0), tokens.size(1), most_rows_read, [&](const Slice& slice) {
     const at::Tensor own_tokens = slice.of(tokens).contiguous();
@@ -347,7 +352,7 @@ at::Tensor GptOnCpu::read(const at::Tensor& tokens, const Cache& cache, const On
   return last;
 }
 
-GptOnCpu::Cache GptOnCpu::texts_of(const Cache& cache, const Slice& slice) const {
+TransformerOnCpu::Cache TransformerOnCpu::texts_of(const Cache& cache, const Slice& slice) const {
   Cache own;
   own.capacity = cache.capacity;
   own.length = slice.first_position;
@@ -358,7 +363,7 @@ GptOnCpu::Cache GptOnCpu::texts_of(const Cache& cache, const Slice& slice) const
   return own;
 }
 
-void GptOnCpu::spread(const Cache& cache, int64_t length, const Beginnings& beginnings) const {
+void TransformerOnCpu::spread(const Cache& cache, int64_t length, const Beginnings& beginnings) const {
   // Keys stand in panels of positions, values in panels of a head's width with all positions in each.
   const int64_t positions = round_to_panels(length), panels = round_to_panels(head_width()) / isa_.columns;
   const auto known = [&](const at::Tensor& x, int64_t pieces, int64_t capacity_bytes) {
@@ -370,7 +375,7 @@ void GptOnCpu::spread(const Cache& cache, int64_t length, const Beginnings& begi
   }
 }
 
-at::Tensor GptOnCpu::logits(const at::Tensor& tokens, const at::Tensor& positions) {
+at::Tensor TransformerOnCpu::logits(const at::Tensor& tokens, const at::Tensor& positions) {
   const c10::InferenceMode inference;
   const at::Tensor own = tokens.contiguous();
   const at::Tensor at_positions = positions.defined() ? positions.contiguous() : positions;

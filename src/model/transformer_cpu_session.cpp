@@ -1,19 +1,20 @@
-// Decoding by the CPU kernels' GPT: one new token of each text at a time, with the keys and values of all before it.
+// Decoding by the CPU kernels' transformer: one new token of each text at a time, with the keys and values of all
+// before it.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "model/gpt_cpu.h"
+#include "model/transformer_cpu.h"
 
 namespace demask {
 
 class CpuDecodingSession : public DecodingSession {
  public:
-  CpuDecodingSession(GptOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
+  CpuDecodingSession(TransformerOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
     const int64_t heads = text_.tokens.size(0) * model.heads();
-    cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.args_.block_size));
+    cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.description_.block_size));
     for (size_t layer = 0; layer < model.blocks_.size(); ++layer) {
       cache_.keys.push_back(at::zeros({heads, model.key_bytes(cache_.capacity)}, at::kByte));
       cache_.values.push_back(at::zeros({heads, model.value_bytes(cache_.capacity)}, at::kByte));
@@ -24,7 +25,7 @@ class CpuDecodingSession : public DecodingSession {
     const c10::InferenceMode inference;
     length_ = beginnings.length;
     const at::Tensor tokens =
-        beginnings.of(text_.tokens).narrow(1, 0, std::min(beginnings.length, model_.args_.block_size));
+        beginnings.of(text_.tokens).narrow(1, 0, std::min(beginnings.length, model_.description_.block_size));
     const at::Tensor last = model_.read(tokens, cache_, on_logits);
     cache_.length = tokens.size(1);
     model_.spread(cache_, cache_.length, beginnings);
@@ -33,7 +34,7 @@ class CpuDecodingSession : public DecodingSession {
 
   at::Tensor next_logits() override {
     const c10::InferenceMode inference;
-    const int64_t block = model_.args_.block_size;
+    const int64_t block = model_.description_.block_size;
     if (length_ > block) {
       const at::Tensor last = at::full({text_.tokens.size(0), 1}, block - 1, at::kLong);
       return model_.logits(last_tokens(text_, block), last).squeeze(1);
@@ -52,14 +53,14 @@ class CpuDecodingSession : public DecodingSession {
   int64_t phase() const override { return -1; }
 
  private:
-  GptOnCpu& model_;
+  TransformerOnCpu& model_;
   GrowingText text_;
   int64_t length_ = 0;
-  GptOnCpu::Cache cache_;
+  TransformerOnCpu::Cache cache_;
   at::Tensor after_beginning_;  // [B, V]
 };
 
-std::unique_ptr<DecodingSession> GptOnCpu::begin(const GrowingText& text) {
+std::unique_ptr<DecodingSession> TransformerOnCpu::begin(const GrowingText& text) {
   return std::make_unique<CpuDecodingSession>(*this, text);
 }
 

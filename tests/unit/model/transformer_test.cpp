@@ -1,4 +1,4 @@
-#include "model/gpt.h"
+#include "model/transformer.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/nanogpt_weights.h"
 #include "model/device.h"
 #include "tests/support/catch.h"
 #include "tests/unit/model/small_gpt.h"
@@ -20,11 +20,12 @@ namespace {
 
 const std::vector<std::string> shipped = {"diffusion_nanogpt.pt", "diffusion_base.pt", "standard.pt", "remasking.pt"};
 
-Gpt load(const std::string& path, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU,
-         KernelChoice kernels = KernelChoice::own) {
-  return Gpt(read_nanogpt_checkpoint(std::string(DEMASK_SOURCE_DIR) + "/" + path,
-                                     [=](const at::Tensor& parameter) { return parameter.to(device, dtype); }),
-             {}, kernels);
+Transformer load(const std::string& path, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU,
+                 KernelChoice kernels = KernelChoice::own) {
+  return Transformer(nanogpt_weights(read_nanogpt_checkpoint(
+                         std::string(DEMASK_SOURCE_DIR) + "/" + path,
+                         [=](const at::Tensor& parameter) { return parameter.to(device, dtype); })),
+                     {}, kernels);
 }
 
 std::vector<at::Device> devices() {
@@ -46,7 +47,7 @@ double relative_error(const at::Tensor& value, const at::Tensor& reference) {
 TEST_CASE("float32 logits agree with float64") {
   for (const std::string& name : shipped) {
     CAPTURE(name);
-    Gpt single = load("out/" + name), reference = load("out/" + name, at::kDouble);
+    Transformer single = load("out/" + name), reference = load("out/" + name, at::kDouble);
     const at::Tensor tokens = some_tokens(2, 200, 65);
     const at::Tensor logits = single.logits(tokens);
     CHECK(logits.sizes() == at::IntArrayRef({2, 200, single.info().output_size}));
@@ -89,7 +90,7 @@ TEST_CASE("Logits at some positions are the bits of logits at all") {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::string& name : shipped) {
       CAPTURE(name, dtype);
-      Gpt model = load("out/" + name, dtype);
+      Transformer model = load("out/" + name, dtype);
       const at::Tensor tokens = some_tokens(3, 200, 65);
       const at::Tensor positions = some_tokens(3, 60, 200);
       const at::Tensor all = model.logits(tokens);
@@ -116,7 +117,7 @@ TEST_CASE("On the CPU a sample's logits are the same bits whatever runs beside i
   }
   for (const Form& form : forms) {
     for (const std::string& name : shipped) {
-      Gpt model = load("out/" + name, form.dtype, at::kCPU, form.kernels);
+      Transformer model = load("out/" + name, form.dtype, at::kCPU, form.kernels);
       for (const int64_t length : {1, 7, 100}) {
         CAPTURE(name, length, form.dtype);
         const at::Tensor tokens = some_tokens(5, length, 65);
@@ -137,7 +138,7 @@ TEST_CASE("A causal model's position sees only those before it; a bidirectional 
   at::Tensor changed = tokens.clone();
   changed[0][40] = (tokens[0][40].item<int64_t>() + 1) % 65;
   const auto first_forty_change = [&](const std::string& name) {
-    Gpt model = load("out/" + name);
+    Transformer model = load("out/" + name);
     return relative_error(model.logits(changed).narrow(1, 0, 40), model.logits(tokens).narrow(1, 0, 40));
   };
   CHECK(first_forty_change("standard.pt") == 0);
@@ -153,7 +154,7 @@ TEST_CASE("The key-value cache gives the logits of running the whole context aga
     cases.emplace_back("out/standard.pt", at::kCUDA);
   }
   for (const auto& [path, device] : cases) {
-    Gpt model = load(path, at::kFloat, device);
+    Transformer model = load(path, at::kFloat, device);
     const int64_t block = model.info().block_size;
     const int64_t prompt = std::max<int64_t>(block - 20, 1), total = block + 5;
     const GrowingText text{some_tokens(3, total, 8).to(device),
@@ -194,7 +195,7 @@ TEST_CASE("Beginnings are read slice by slice, those alike once, and every text 
     for (auto& [name, parameter] : checkpoint.parameters) {
       parameter = parameter.to(form.device);
     }
-    Gpt model(checkpoint, {}, form.kernels);
+    Transformer model(nanogpt_weights(checkpoint), {}, form.kernels);
     const auto check_same = [&](const at::Tensor& one, const at::Tensor& other) {
       if (form.same_bits) {
         CHECK(at::equal(one, other));
