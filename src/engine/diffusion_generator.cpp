@@ -168,17 +168,12 @@ class DiffusionGenerator : public Generator {
     const Vocabulary& vocabulary = *context_.vocabulary;
     const UnknownCharacters unknown{config.unknown_chars == UnknownChars::skip, quiet};
     const int64_t mask = *context_.mask_token_id;
-    const std::string start = given.start_text.value_or("");
-    Template text;
-    if (!given.infill_text) {
-      text = prefix_template(encode_text("start_text", start, vocabulary, unknown),
-                             given.sequence_length.value_or(config.sequence_length), mask);
-    } else if (start.empty()) {
-      text = infill_template(*given.infill_text, config.mask_char, vocabulary, mask, unknown);
-    } else {
-      fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
-    }
-    check_has_no_mask(given.infill_text ? "infill_text" : "start_text", text, mask, vocabulary);
+    const std::vector<int64_t> start = prompt_ids(given, vocabulary, context_.model->info(), unknown);
+    const char* key = given.infill_text ? "infill_text" : given.tokens ? "tokens" : "start_text";
+    Template text = given.infill_text
+                        ? infill_template(*given.infill_text, config.mask_char, vocabulary, mask, unknown)
+                        : prefix_template(key, start, given.sequence_length.value_or(config.sequence_length), mask);
+    check_has_no_mask(key, text, mask, vocabulary);
     return text;
   }
 

@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "demask/sample.h"
+#include "model/language_model.h"
 #include "sampling/diffusion_sampler.h"
 #include "text/vocabulary.h"
 
@@ -35,13 +36,21 @@ struct UnknownCharacters {
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
                                  const UnknownCharacters& unknown);
 
+// The ids of a prompt's start_text or tokens; none where it has neither. Throws Error as encode_text, Error(bad_input)
+// where an id of `tokens` is not in the vocabulary or the model, naming it and its position, and Error(bad_usage) where
+// the prompt has more than one of start_text, infill_text and tokens.
+std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
+                                const UnknownCharacters& unknown);
+
 // Throws Error(bad_usage) that names token and position where a fixed token of the template is the mask: a text that is
 // given cannot hold it, for it would be filled.
 void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
                        const Vocabulary& vocabulary);
 
-// A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage) where the prefix leaves none.
-Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id);
+// A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage), which calls the prefix `key`,
+// where it leaves none.
+Template prefix_template(const std::string& key, const std::vector<int64_t>& prefix, int64_t length,
+                         int64_t mask_token_id);
 
 // Every `mask_character` (one code point) of `text` is a free position, all else is fixed.
 // Throws Error(bad_usage) where the text is empty or has nothing to fill.

@@ -49,8 +49,8 @@ class StandardGenerator : public Generator {
            "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
     }
     auto prompt = std::make_shared<PreparedPrompt>();
-    prompt->tokens = encode_text("start_text", given.start_text.value_or(""), *context_.vocabulary,
-                                 {config.unknown_chars == UnknownChars::skip, quiet});
+    prompt->tokens = prompt_ids(given, *context_.vocabulary, context_.model->info(),
+                                {config.unknown_chars == UnknownChars::skip, quiet});
     prompt->generated = given.max_new_tokens.value_or(config.max_new_tokens);
     prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
     tell_of_outgrowing(*prompt, quiet);
