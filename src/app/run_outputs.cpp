@@ -131,8 +131,7 @@ void RunOutputs::take(const std::vector<SampleTask>& tasks, std::vector<DrawnSam
       traces_->add({tasks[k].identity, tasks[k].prompt->given(), samples[k].self_confidence, samples[k].trace});
     }
     std::string text = sample_text(engine_.context(), *tasks[k].prompt, samples[k].tokens);
-    records.push_back(
-        {tasks[k].identity, std::move(text), std::move(samples[k].tokens), samples[k].self_confidence});
+    records.push_back({tasks[k].identity, std::move(text), std::move(samples[k].tokens), samples[k].self_confidence});
   }
   samples_->write(std::move(records), frontier);
 }

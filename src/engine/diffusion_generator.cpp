@@ -24,9 +24,8 @@ void check_diffusion_model(const Context& context) {
     fail(ExitCode::bad_input,
          "'{}' cannot do diffusion: it has no row for a mask token beyond its {} {}{}. {} Otherwise use "
          "--sampling_method=standard, or a checkpoint trained for diffusion.",
-         context.checkpoint, context.vocabulary->size(),
-         context.vocabulary->characters() ? "characters" : "tokens", info.causal ? " (a causal language model)" : "",
-         mask_token_advice(*context.vocabulary));
+         context.checkpoint, context.vocabulary->size(), context.vocabulary->characters() ? "characters" : "tokens",
+         info.causal ? " (a causal language model)" : "", mask_token_advice(*context.vocabulary));
   }
   if (!info.every_position) {
     fail(ExitCode::bad_input,
@@ -125,7 +124,7 @@ class DiffusionGenerator : public Generator {
     auto prompt = std::make_shared<PreparedPrompt>();
     const std::string key = given.infill_text ? "infill_text" : "sequence_length";
     prompt->text = make_template(given, quiet);
-    prompt->unshown = context_.vocabulary->template_prefix().size();
+    prompt->unshown = unshown_tokens(given, *context_.vocabulary);
     prompt->length = prompt->text.length();
     prompt->generated = prompt->text.free_positions();
     check_length(context_.model->info(), context_.checkpoint, key, prompt->length);
@@ -170,17 +169,12 @@ class DiffusionGenerator : public Generator {
     const Vocabulary& vocabulary = *context_.vocabulary;
     const TextReading reading = text_reading(config, quiet);
     const int64_t mask = *context_.mask_token_id;
-    const std::string start = given.start_text.value_or("");
-    Template text;
-    if (!given.infill_text) {
-      text = prefix_template(encode_beginning("start_text", start, vocabulary, reading),
-                             given.sequence_length.value_or(config.sequence_length), mask);
-    } else if (start.empty()) {
-      text = infill_template(*given.infill_text, config.mask_char, vocabulary, mask, reading);
-    } else {
-      fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
-    }
-    check_has_no_mask(given.infill_text ? "infill_text" : "start_text", text, mask, vocabulary);
+    const std::vector<int64_t> start = prompt_ids(given, vocabulary, context_.model->info(), reading);
+    const char* key = given.infill_text ? "infill_text" : given.tokens ? "tokens" : "start_text";
+    Template text = given.infill_text
+                        ? infill_template(*given.infill_text, config.mask_char, vocabulary, mask, reading)
+                        : prefix_template(key, start, given.sequence_length.value_or(config.sequence_length), mask);
+    check_has_no_mask(key, text, mask, vocabulary);
     return text;
   }
 

@@ -87,12 +87,35 @@ std::vector<int64_t> encode_text(const std::string& key, const std::string& text
   return encoding.ids;
 }
 
-std::vector<int64_t> encode_beginning(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
-                                      const TextReading& reading) {
-  std::vector<int64_t> tokens = vocabulary.template_prefix();
-  const std::vector<int64_t> own = encode_text(key, text, vocabulary, reading);
-  tokens.insert(tokens.end(), own.begin(), own.end());
-  return tokens;
+std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
+                                const TextReading& reading) {
+  // An empty start_text is none: the settings' own prompt always has one.
+  const bool has_text = prompt.start_text && !prompt.start_text->empty();
+  if (has_text && prompt.infill_text) {
+    fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
+  }
+  if (prompt.tokens && (has_text || prompt.infill_text)) {
+    fail(ExitCode::bad_usage, "tokens and {} exclude each other: give one of them.",
+         has_text ? "start_text" : "infill_text");
+  }
+  if (!prompt.tokens) {
+    std::vector<int64_t> ids = vocabulary.template_prefix();
+    const std::vector<int64_t> own = encode_text("start_text", prompt.start_text.value_or(""), vocabulary, reading);
+    ids.insert(ids.end(), own.begin(), own.end());
+    return ids;
+  }
+  const int64_t end = model.input_size > 0 ? std::min(model.input_size, vocabulary.size()) : vocabulary.size();
+  for (size_t position = 0; position < prompt.tokens->size(); ++position) {
+    if (const int64_t id = (*prompt.tokens)[position]; id < 0 || id >= end) {
+      fail(ExitCode::bad_input, "tokens[{}] = {}: must be an id that vocabulary and model have, from 0 to {}.",
+           position, id, end - 1);
+    }
+  }
+  return *prompt.tokens;
+}
+
+size_t unshown_tokens(const Prompt& prompt, const Vocabulary& vocabulary) {
+  return prompt.tokens ? 0 : vocabulary.template_prefix().size();
 }
 
 void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
@@ -108,13 +131,14 @@ void check_has_no_mask(const std::string& key, const Template& text, int64_t mas
   }
 }
 
-Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id) {
+Template prefix_template(const std::string& key, const std::vector<int64_t>& prefix, int64_t length,
+                         int64_t mask_token_id) {
   const auto given = static_cast<int64_t>(prefix.size());
   if (given >= length) {
     fail(ExitCode::bad_usage,
-         "start_text has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter text or a "
-         "longer length.",
-         given, length);
+         "{} has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter prompt or a longer "
+         "length.",
+         key, given, length);
   }
   Template text;
   text.tokens = prefix;

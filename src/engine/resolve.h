@@ -41,8 +41,8 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabular
                       const std::string& checkpoint);
 
 // The flag, else what the model's checkpoint says, else the vocabulary (for characters the other way round), else the
-// first id past the vocabulary. None where the model has no such row. Throws Error(bad_usage) where the flag names an id
-// that the model does not have.
+// first id past the vocabulary. None where the model has no such row. Throws Error(bad_usage) where the flag names an
+// id that the model does not have.
 std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
                                           const ModelInfo& model);
 

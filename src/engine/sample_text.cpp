@@ -18,9 +18,9 @@ std::string sample_text(const Context& context, const PreparedPrompt& prompt, co
     }
   }
   const auto begin = tokens.begin();
-  return context.vocabulary->decode({begin + static_cast<std::ptrdiff_t>(std::min(prompt.unshown, end)),
-                                     begin + static_cast<std::ptrdiff_t>(end)},
-                                    context.shown_mask());
+  return context.vocabulary->decode(
+      {begin + static_cast<std::ptrdiff_t>(std::min(prompt.unshown, end)), begin + static_cast<std::ptrdiff_t>(end)},
+      context.shown_mask());
 }
 
 }  // namespace demask

@@ -49,7 +49,7 @@ class StandardGenerator : public Generator {
            "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
     }
     auto prompt = std::make_shared<PreparedPrompt>();
-    read_beginning(given.start_text.value_or(""), quiet, *prompt);
+    read_beginning(given, quiet, *prompt);
     prompt->generated = given.max_new_tokens.value_or(config.max_new_tokens);
     prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
     tell_of_outgrowing(*prompt, quiet);
@@ -72,10 +72,10 @@ class StandardGenerator : public Generator {
  private:
   // Without a text a model of pieces starts as it does after the end of another, where it knows such a token; others
   // leave the first token to chance.
-  void read_beginning(const std::string& text, bool quiet, PreparedPrompt& prompt) const {
+  void read_beginning(const Prompt& given, bool quiet, PreparedPrompt& prompt) const {
     const Vocabulary& vocabulary = *context_.vocabulary;
-    prompt.tokens = encode_beginning("start_text", text, vocabulary, text_reading(context_.config, quiet));
-    prompt.unshown = vocabulary.template_prefix().size();
+    prompt.tokens = prompt_ids(given, vocabulary, context_.model->info(), text_reading(context_.config, quiet));
+    prompt.unshown = unshown_tokens(given, vocabulary);
     if (prompt.tokens.empty() && !vocabulary.characters() && vocabulary.end_of_text()) {
       prompt.tokens = {*vocabulary.end_of_text()};
       prompt.unshown = 1;

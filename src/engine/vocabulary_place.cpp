@@ -104,7 +104,8 @@ VocabularyPlace gpt2_place(const Config& config, const std::string& checkpoint, 
     }
   }
   fail(ExitCode::bad_input,
-       "'{}' has {} tokens, as GPT-2 has, but no vocabulary is beside it, and no folder '{}' with GPT-2's is in {}. Name "
+       "'{}' has {} tokens, as GPT-2 has, but no vocabulary is beside it, and no folder '{}' with GPT-2's is in {}. "
+       "Name "
        "one with --meta_path, such as data/gpt2 of demask's repository, or set --data_dir to the folder that has it.",
        checkpoint, rows, gpt2_dataset, looked_in);
 }

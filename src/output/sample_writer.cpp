@@ -108,9 +108,8 @@ class JsonLinesWriter : public SampleWriter {
     if (!record.identity.prompt_id.empty()) {
       line += fmt::format(R"(,"id":{},"sample":{})", record.identity.prompt_id, record.identity.number);
     }
-    line +=
-        fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.identity.seed,
-                    dump_json(record.text), fmt::join(record.tokens, ","));
+    line += fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.identity.seed,
+                        dump_json(record.text), fmt::join(record.tokens, ","));
     // JSON has no infinity.
     line += std::isfinite(record.self_confidence) ? dump_json(nlohmann::json(record.self_confidence)) : "null";
     return line + common_;
