@@ -1,54 +1,17 @@
 // The field's models as a user starts them: what its own sampling code writes with temperature 0, token by token.
 // tests/fixtures/goldens holds the models and what their own code makes of them.
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "tests/support/catch.h"
 #include "tests/support/demask.h"
+#include "tests/support/goldens.h"
 
 using namespace demask::testing;
 using nlohmann::json;
 
 namespace {
-
-const std::string goldens = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/goldens/";
-
-json generated_by_the_field(const std::string& name) {
-  return json::parse(read_file(goldens + name + "/expected.json"))["generate"];
-}
-
-std::string strategy_of(const std::string& algorithm) {
-  return algorithm == "maskgit_plus" ? "confidence" : algorithm == "topk_margin" ? "margin" : algorithm;
-}
-
-// The options of LLaDA's and Dream's own functions as demask's flags, see docs/coming_from.md; both at temperature 0.
-std::vector<std::string> flags_for(const json& run) {
-  if (run.contains("new_tokens")) {
-    return {"--sampling_method=standard", "--std_temperature=0",
-            fmt::format("--max_new_tokens={}", run["new_tokens"].get<int64_t>())};
-  }
-  const auto prompt = static_cast<int64_t>(run["prompt_ids"].size());
-  const int64_t drawn = run.contains("gen_length") ? run["gen_length"] : run["max_new_tokens"];
-  std::vector<std::string> flags = {"--temperature=0",
-                                    fmt::format("--diffusion_iterations={}", run["steps"].get<int64_t>()),
-                                    fmt::format("--sequence_length={}", prompt + drawn)};
-  if (run.contains("gen_length")) {  // LLaDA
-    flags.insert(flags.end(),
-                 {"--strategy=confidence", fmt::format("--block_length={}", run["block_length"].get<int64_t>()),
-                  fmt::format("--cfg_scale={}", run["cfg_scale"].get<double>())});
-    return flags;
-  }
-  flags.insert(flags.end(), {"--schedule_type=dream", "--strategy=" + strategy_of(run["alg"])});
-  for (const char* filter : {"top_k", "top_p"}) {
-    if (!run[filter].is_null()) {
-      flags.insert(flags.end(), {fmt::format("--{}={}", filter, run[filter].dump()), "--confidence_source=filtered"});
-    }
-  }
-  return flags;
-}
 
 // The tokens of one sample with the prompt's ids.
 json tokens_drawn(const std::string& checkpoint, const json& run, const std::string& device) {
@@ -65,7 +28,7 @@ json tokens_drawn(const std::string& checkpoint, const json& run, const std::str
 }
 
 void check_runs(const std::string& name, const std::string& checkpoint, const std::vector<size_t>& which) {
-  const json runs = generated_by_the_field(name);
+  const json runs = expected_of(name)["generate"];
   for (const std::string& device : devices()) {
     for (const size_t run : which) {
       CAPTURE(name, run, device);

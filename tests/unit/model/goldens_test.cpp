@@ -1,4 +1,6 @@
 // Logits of the field's own code, in float64, for little models of every family: tests/fixtures/goldens.
+#include "tests/support/goldens.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -13,9 +15,9 @@
 #include "model/device.h"
 #include "model/transformer.h"
 #include "tests/support/catch.h"
-#include "tests/support/process.h"
 
 using namespace demask;
+using namespace demask::testing;
 using nlohmann::json;
 
 namespace {
@@ -24,8 +26,6 @@ namespace fs = std::filesystem;
 
 // float32 code is within this of them, as the goldens' makers found of the field's own.
 constexpr double tolerance = 1e-4;
-
-const fs::path goldens = fs::path(DEMASK_SOURCE_DIR) / "tests/fixtures/goldens";
 
 std::vector<std::string> names() {
   std::vector<std::string> all;
@@ -38,12 +38,8 @@ std::vector<std::string> names() {
   return all;
 }
 
-json expected_of(const std::string& name) {
-  return json::parse(demask::testing::read_file((goldens / name / "expected.json").string()));
-}
-
 std::unique_ptr<Transformer> load(const std::string& name, at::Device device, KernelChoice kernels) {
-  const fs::path folder = goldens / name / "model", checkpoint = folder / "ckpt.pt";
+  const fs::path folder = fs::path(goldens) / name / "model", checkpoint = folder / "ckpt.pt";
   const auto convert = [&](const at::Tensor& parameter) { return parameter.to(device, at::kFloat); };
   TransformerWeights weights = fs::exists(checkpoint)
                                    ? nanogpt_weights(read_nanogpt_checkpoint(checkpoint.string(), convert))
