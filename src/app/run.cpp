@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "app/ending.h"
+#include "app/exporting.h"
 #include "app/files.h"
 #include "app/interrupt.h"
 #include "app/observers.h"
@@ -113,6 +114,10 @@ void run(const std::vector<std::string>& arguments) {
   install_signal_handlers();
   if (config.merge) {
     merge_run_files(*config.merge, *config.output, places_in_header());
+    return;
+  }
+  if (config.export_folder) {
+    export_checkpoint(command.parsed);
     return;
   }
   sample(command);

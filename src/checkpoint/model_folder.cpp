@@ -60,6 +60,10 @@ bool is_model_folder(const std::string& path) {
   return std::filesystem::is_directory(path, unknown) || ends_with(path, ".safetensors") || is_safetensors(path);
 }
 
+json read_config(const std::string& path) {
+  return read_object(path, config_kind, max_config_bytes, deepest_config);
+}
+
 ModelFolder::ModelFolder(const std::string& path) : path_(path) {
   std::error_code unknown;
   const bool is_folder = std::filesystem::is_directory(path, unknown);
@@ -83,7 +87,7 @@ ModelFolder::ModelFolder(const std::string& path) : path_(path) {
          "save_pretrained(..., safe_serialization=True).",
          path, weights_name, weights_index_name, list_neighbours(config_path_));
   }
-  config_ = read_object(config_path_, config_kind, max_config_bytes, deepest_config);
+  config_ = read_config(config_path_);
 }
 
 void ModelFolder::open(const std::string& file_path) {

@@ -20,6 +20,9 @@ inline constexpr const char* weights_index_name = "model.safetensors.index.json"
 // True for what ModelFolder takes: a folder, or a file of safetensors, told by its content or its name.
 bool is_model_folder(const std::string& path);
 
+// A config.json of at most 1 MB. Throws Error(bad_input) that names it where it cannot be read or is no JSON object.
+nlohmann::json read_config(const std::string& path);
+
 class ModelFolder {
  public:
   // `path` is the folder, of whose model.safetensors comes before an index, or one file beside its config.json.
