@@ -11,6 +11,7 @@
 #include "checkpoint/checkpoint_files.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "text/read_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -32,35 +33,6 @@ bool is_file(const fs::path& path) {
   return fs::is_regular_file(path, unknown);
 }
 
-bool is_folder(const fs::path& path) {
-  std::error_code unknown;
-  return fs::is_directory(path, unknown);
-}
-
-std::optional<fs::path> find_ranks(const fs::path& folder) {
-  std::vector<fs::path> found;
-  std::error_code unknown;
-  for (const auto& entry : fs::directory_iterator(folder, unknown)) {
-    if (entry.path().extension() == ".tiktoken") {
-      found.push_back(entry.path());
-    }
-  }
-  std::sort(found.begin(), found.end());
-  return found.empty() ? std::nullopt : std::optional(found.front());
-}
-
-std::optional<fs::path> find_in(const fs::path& folder) {
-  for (const char* name : {"meta.pkl", "meta.json", "tokenizer.json"}) {
-    if (is_file(folder / name)) {
-      return folder / name;
-    }
-  }
-  if (is_file(folder / "vocab.json") && is_file(folder / "merges.txt")) {
-    return folder / "vocab.json";
-  }
-  return find_ranks(folder);
-}
-
 VocabularyPlace place_of(const fs::path& path, std::string notice = {}) {
   VocabularyPlace place{path.string(), {path.string()}, std::move(notice)};
   if (!starts_with(path.filename().string(), "meta.")) {
@@ -75,7 +47,7 @@ VocabularyPlace place_of(const fs::path& path, std::string notice = {}) {
 
 VocabularyPlace place_in_dataset(const Config& config, const std::string& dataset) {
   const fs::path folder = fs::path(config.data_dir) / dataset;
-  return place_of(find_in(folder).value_or(folder / "meta.pkl"));
+  return place_of(vocabulary_in(folder.string()).value_or((folder / "meta.pkl").string()));
 }
 
 // Folders with what is installed beside the program, and where the build says that will be.
@@ -96,11 +68,11 @@ VocabularyPlace gpt2_place(const Config& config, const std::string& checkpoint, 
   std::string looked_in;
   for (const fs::path& folder : folders) {
     looked_in += (looked_in.empty() ? "" : ", ") + quote(folder.string());
-    if (const auto path = find_in(folder / gpt2_dataset)) {
+    if (const auto path = vocabulary_in((folder / gpt2_dataset).string())) {
       return place_of(*path,
                       fmt::format("'{}' has {} tokens and no vocabulary beside it, so GPT-2's is taken, '{}'. Set "
                                   "--meta_path where that is wrong.",
-                                  checkpoint, rows, path->string()));
+                                  checkpoint, rows, *path));
     }
   }
   fail(ExitCode::bad_input,
@@ -115,19 +87,21 @@ VocabularyPlace gpt2_place(const Config& config, const std::string& checkpoint, 
 VocabularyPlace vocabulary_place(const Config& config, const std::string& checkpoint, const ModelInfo& model) {
   if (config.meta_path) {
     const fs::path named = *config.meta_path;
-    return place_of(is_folder(named) ? find_in(named).value_or(named) : named);
+    std::error_code unknown;
+    return place_of(fs::is_directory(named, unknown) ? vocabulary_in(named.string()).value_or(named.string())
+                                                     : named.string());
   }
   const std::string own_folder = folder_of_checkpoint(checkpoint);
-  if (const auto own = find_in(own_folder)) {
+  if (const auto own = vocabulary_in(own_folder)) {
     const bool is_other = config.dataset && fs::path(config.data_dir) / *config.dataset != fs::path(own_folder);
     return place_of(*own, is_other ? fmt::format("the vocabulary beside the model is taken, '{}', before that of "
                                                  "dataset='{}'. --meta_path comes before both.",
-                                                 own->string(), *config.dataset)
+                                                 *own, *config.dataset)
                                    : "");
   }
   const std::optional<std::string> dataset = config.dataset ? config.dataset : model.dataset;
   const bool may_be_gpt2 = !config.dataset && std::count(gpt2_rows.begin(), gpt2_rows.end(), model.output_size) > 0;
-  if (may_be_gpt2 && (!dataset || !find_in(fs::path(config.data_dir) / *dataset))) {
+  if (may_be_gpt2 && (!dataset || !vocabulary_in((fs::path(config.data_dir) / *dataset).string()))) {
     return gpt2_place(config, checkpoint, model.output_size);
   }
   if (dataset) {
