@@ -25,8 +25,8 @@ constexpr const char* gpt2_dataset = "gpt2";
 constexpr std::array<int64_t, 3> gpt2_rows = {50257, 50258, 50304};
 
 // What a tokenizer's folder may hold beside the vocabulary itself, and reading it looks at.
-constexpr std::array<const char*, 5> companions = {"merges.txt", "added_tokens.json", "special_tokens_map.json",
-                                                   "tokenizer_config.json", "generation_config.json"};
+constexpr std::array<const char*, 4> companions = {"merges.txt", "added_tokens.json", "special_tokens_map.json",
+                                                   "tokenizer_config.json"};
 
 bool is_file(const fs::path& path) {
   std::error_code unknown;
@@ -37,7 +37,7 @@ VocabularyPlace place_of(const fs::path& path, std::string notice = {}) {
   VocabularyPlace place{path.string(), {path.string()}, std::move(notice)};
   if (!starts_with(path.filename().string(), "meta.")) {
     for (const char* name : companions) {
-      if (is_file(path.parent_path() / name)) {
+      if (path.filename() != name && is_file(path.parent_path() / name)) {
         place.files.push_back((path.parent_path() / name).string());
       }
     }
