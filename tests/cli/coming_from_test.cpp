@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 #include <string>
@@ -78,6 +79,66 @@ TEST_CASE("Every recipe draws its samples") {
     CHECK(result.exit_code == done);
     CHECK(contains(result.out, "SAMPLE 1/"));
   }
+}
+
+TEST_CASE("Steps of Dream's schedule that reveal nothing are left out, or spent where forwards says so, for one text") {
+  const TemporaryFolder folder;
+  const auto run = [&](const std::string& name, const std::string& steps) {
+    const ProcessResult result = demask::testing::demask(
+        {"--checkpoint_name=diffusion_nanogpt.pt", "--strategy=confidence", "--schedule_type=dream", "--temperature=0",
+         "--start_text=ROMEO:", "--sequence_length=30", "--num_samples=1", "--device=cpu", "--dtype=float32", steps,
+         "--show_progress=False", "--output=" + (folder / name)});
+    CAPTURE(result.err);
+    REQUIRE(result.exit_code == done);
+    return result.out;
+  };
+  const std::string some = run("some.jsonl", "--diffusion_iterations=32"), all = run("all.jsonl", "--forwards=32");
+  CHECK(contains(all, " 33 forwards)"));  // one for the self-confidence
+  CHECK_FALSE(contains(some, " 33 forwards)"));
+  CHECK(read_json_lines(folder / "some.jsonl").at(0)["tokens"] ==
+        read_json_lines(folder / "all.jsonl").at(0)["tokens"]);
+}
+
+TEST_CASE("Every strategy that ranks by confidence runs by the filtered distribution") {
+  for (const std::string strategy : {"remask", "best", "confidence", "margin", "entropy", "maskgit", "threshold",
+                                     "factor", "entropy_bound", "klass", "planner"}) {
+    const ProcessResult result = demask::testing::demask(
+        {"--checkpoint_name=diffusion_nanogpt.pt", "--strategy=" + strategy, "--confidence_source=filtered",
+         "--top_k=5", "--top_p=0.9", "--sequence_length=24", "--diffusion_iterations=6", "--num_samples=2",
+         "--device=cpu", "--dtype=float32", "--show_progress=False"});
+    CAPTURE(strategy, result.err);
+    CHECK(result.exit_code == done);
+    CHECK(contains(result.out, "top_k 5, top_p 0.9"));
+    CHECK(contains(result.out, "filtered"));
+  }
+}
+
+TEST_CASE("A line's ids draw what its text draws, and ids that there are not are refused with file and line") {
+  const TemporaryFolder folder;
+  const auto run = [&](const std::string& prompts, const std::string& output) {
+    write_file(folder / "prompts.jsonl", prompts);
+    return demask::testing::demask({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=24",
+                                    "--diffusion_iterations=4", "--device=cpu", "--dtype=float32",
+                                    "--show_progress=False", "--prompts=" + (folder / "prompts.jsonl"),
+                                    "--output=" + (folder / output)});
+  };
+  REQUIRE(run(R"({"id": 1, "start_text": "ROMEO:"})", "text.jsonl").exit_code == done);
+  const nlohmann::json sample = read_json_lines(folder / "text.jsonl").at(0);
+  nlohmann::json prompt = {{"id", 1}, {"tokens", nlohmann::json::array()}};
+  for (size_t i = 0; i < 6; ++i) {
+    prompt["tokens"].push_back(sample["tokens"][i]);
+  }
+  REQUIRE(run(prompt.dump(), "ids.jsonl").exit_code == done);
+  CHECK(read_json_lines(folder / "ids.jsonl").at(0)["tokens"] == sample["tokens"]);
+  const auto refusal = [&](const std::string& tokens) {
+    const ProcessResult result = run("\n{\"id\": 1, \"tokens\": " + tokens + "}", "none.jsonl");
+    CHECK(result.exit_code == bad_input);
+    return result.err;
+  };
+  CHECK(contains(refusal("[0, 5000]"), "prompts.jsonl:2: tokens[1] = 5000: must be an id"));
+  CHECK(contains(refusal("[0, -5]"), "prompts.jsonl:2: tokens[1] = -5: must be"));
+  CHECK(contains(refusal("[0, 1.5]"), "prompts.jsonl:2: tokens[1] = 1.5: must be"));
+  CHECK(contains(refusal("[0, 65]"), "prompts.jsonl:2: tokens"));  // the mask
 }
 
 TEST_CASE("The settings that the tables name on their right are demask's") {
