@@ -7,12 +7,13 @@
 #include <sstream>
 #include <utility>
 
+#include "bench/random_model.h"
 #include "core/error.h"
 
 namespace demask::bench {
 namespace {
 
-// As out/README.md describes the models.
+// As out/README.md describes the models; the base model has random weights, see random_model.h.
 constexpr ModelShape small_shape{6, 4, 256};
 constexpr ModelShape base_shape{6, 6, 384};
 
@@ -47,7 +48,7 @@ std::vector<std::string> standard_arguments(int64_t new_tokens) {
 }
 
 std::vector<Case> all_cases() {
-  const std::string small = "diffusion_nanogpt.pt", base = "diffusion_base.pt", script = "diffusion.pt";
+  const std::string small = "diffusion_nanogpt.pt", base = random_base_model(), script = "diffusion.pt";
   const auto plain = diffusion_arguments(small, 512, 50, random_remasking);
   const auto confident = diffusion_arguments(small, 512, 50, intelligent);
   const auto long_plain = diffusion_arguments(base, 1024, 50, random_remasking);

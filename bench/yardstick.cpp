@@ -209,7 +209,7 @@ Drawn draw_by_diffusion(const PlainGpt& model, const Task& task, const Diffusion
         tokens.index_copy_(0, masked, draw(scores).squeeze(1));
       }
     }
-    const int64_t count = settings.schedule.remask_count(iteration, task.generated);
+    const int64_t count = settings.schedule.remask_count(iteration, task.generated, task.generated);
     if (count == 0) {
       continue;
     }

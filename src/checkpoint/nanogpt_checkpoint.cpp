@@ -1,7 +1,6 @@
 #include "checkpoint/nanogpt_checkpoint.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/archive.h"
+#include "checkpoint/compare_tensors.h"
 #include "checkpoint/finite_weights.h"
 #include "checkpoint/pickle.h"
 #include "core/error.h"
@@ -196,58 +196,14 @@ bool drop_tied_head(const ModelArgs& args, Tensors& tensors) {
   return true;
 }
 
-// --- what is wrong with the tensors, all at once ---
-
-class Complaints {
- public:
-  explicit Complaints(const char* what) : what_(what) {}
-
-  void add(const std::string& item) {
-    if (++count_ <= shown) {
-      items_ += (items_.empty() ? "" : ", ") + item;
-    }
-  }
-
-  // " Missing: a, b and 3 more." or nothing.
-  std::string text() const {
-    if (count_ == 0) {
-      return "";
-    }
-    return count_ <= shown ? fmt::format(" {}: {}.", what_, items_)
-                           : fmt::format(" {}: {} and {} more.", what_, items_, count_ - shown);
-  }
-
- private:
-  static constexpr size_t shown = 8;
-  const char* what_;
-  std::string items_;
-  size_t count_ = 0;
-};
-
 void compare_with_architecture(const ModelArgs& args, const Tensors& tensors, const std::string& path) {
-  Complaints missing("Missing");
-  Complaints unexpected("Unexpected");
-  Complaints misshapen("Misshapen");
-  const auto expected = expected_parameters(args);
-  std::map<std::string_view, const std::vector<int64_t>*> shapes;
-  for (const auto& [name, shape] : expected) {
-    shapes.emplace(name, &shape);
-    if (tensors.count(name) == 0) {
-      missing.add(name);
-    }
-  }
+  ShapesByName found;
   for (const auto& [name, tensor] : tensors) {
-    const auto shape = shapes.find(name);
-    if (shape == shapes.end()) {
-      unexpected.add(quote(name));
-    } else if (tensor.sizes != *shape->second) {
-      misshapen.add(fmt::format("{} is [{}], expected [{}]", name, fmt::join(tensor.sizes, ", "),
-                                fmt::join(*shape->second, ", ")));
-    }
+    found.emplace(name, tensor.sizes);
   }
-  const std::string complaints = missing.text() + unexpected.text() + misshapen.text();
-  if (!complaints.empty()) {
-    fail(ExitCode::bad_input, "checkpoint '{}': its tensors do not fit its model_args.{}", path, complaints);
+  const std::string differences = compare_tensors(expected_parameters(args), found);
+  if (!differences.empty()) {
+    fail(ExitCode::bad_input, "checkpoint '{}': its tensors do not fit its model_args.{}", path, differences);
   }
 }
 

@@ -84,4 +84,43 @@ std::vector<std::string_view> characters_of(std::string_view text) {
   return characters;
 }
 
+namespace {
+
+// Bytes of the longest start of a character, which is not whole, that `text` begins with; 1 where there is none.
+size_t maximal_subpart(std::string_view text) {
+  // A start can be completed if and only if it can be by one of these: the smallest and largest continuation bytes.
+  for (size_t length = std::min(text.size(), size_t{3}); length > 1; --length) {
+    for (const char next : {'\x80', '\xBF'}) {
+      std::string whole(text.substr(0, length));
+      whole.append(4 - length, next);
+      if (utf8_length(whole) > length) {
+        return length;
+      }
+    }
+  }
+  return 1;
+}
+
+}  // namespace
+
+std::string repair_utf8(std::string text) {
+  size_t valid = valid_utf8_bytes(text);
+  if (valid == text.size()) {
+    return text;
+  }
+  const std::string replacement = encode_utf8(replacement_character);
+  std::string repaired;
+  std::string_view rest = text;
+  while (true) {
+    repaired += rest.substr(0, valid);
+    rest.remove_prefix(valid);
+    if (rest.empty()) {
+      return repaired;
+    }
+    repaired += replacement;
+    rest.remove_prefix(maximal_subpart(rest));
+    valid = valid_utf8_bytes(rest);
+  }
+}
+
 }  // namespace demask

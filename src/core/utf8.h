@@ -32,4 +32,8 @@ std::string encode_utf8(uint32_t point);
 // The characters of `text`, each as its bytes; a byte that belongs to none stands alone.
 std::vector<std::string_view> characters_of(std::string_view text);
 
+// `text` with U+FFFD for what is not UTF-8, one for each maximal subpart of a character (Unicode 15, section 3.9,
+// U+FFFD substitution), as Python's bytes.decode('utf-8', 'replace') and browsers do.
+std::string repair_utf8(std::string text);
+
 }  // namespace demask

@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "checkpoint/archive.h"
+#include "checkpoint/model_folder.h"
 #include "checkpoint/nanogpt_weights.h"
+#include "checkpoint/read_model.h"
 #include "kernels/openmp_waiting.h"
 #include "model/attention.h"
 #include "model/torchscript_model.h"
@@ -14,11 +16,14 @@ namespace demask {
 namespace {
 
 std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& options) {
+  const auto convert = [&](const at::Tensor& parameter) { return parameter.to(options.device, options.dtype); };
+  if (is_model_folder(path)) {
+    return std::make_unique<Transformer>(read_model_folder(path, convert));
+  }
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return std::make_unique<Transformer>(nanogpt_weights(read_nanogpt_checkpoint(
-      path, [&](const at::Tensor& parameter) { return parameter.to(options.device, options.dtype); })));
+  return std::make_unique<Transformer>(nanogpt_weights(read_nanogpt_checkpoint(path, convert)));
 }
 
 }  // namespace

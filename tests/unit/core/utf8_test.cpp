@@ -59,6 +59,17 @@ TEST_CASE("Every code point is read as it was written") {
   }
 }
 
+// Examples of the Unicode Standard 15, section 3.9: tables 3-8 to 3-11.
+TEST_CASE("What is not UTF-8 becomes U+FFFD, one for each maximal subpart") {
+  const std::string r = "\uFFFD";
+  CHECK(repair_utf8("") == "");
+  CHECK(repair_utf8("a\u00E9\U0001F600") == "a\u00E9\U0001F600");
+  CHECK(repair_utf8("\xC0\xAF\xE0\x80\xBF\xF0\x81\x82\x41") == r + r + r + r + r + r + r + r + "A");
+  CHECK(repair_utf8("\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41") == r + r + r + r + r + r + r + r + "A");
+  CHECK(repair_utf8("\xF4\x91\x92\x93\xFF\x41\x80\xBF\x42") == r + r + r + r + r + "A" + r + r + "B");
+  CHECK(repair_utf8("\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41") == r + r + r + r + "A");
+}
+
 TEST_CASE("A text splits into its characters, and bytes that belong to none stand alone") {
   CHECK(characters_of("aé€😀") == std::vector<std::string_view>{"a", "é", "€", "😀"});
   CHECK(characters_of("\xE2\x82é\xFF") == std::vector<std::string_view>{"\xE2", "\x82", "é", "\xFF"});

@@ -18,7 +18,7 @@ using namespace demask;
 
 namespace {
 
-const std::vector<std::string> shipped = {"diffusion_nanogpt.pt", "diffusion_base.pt", "standard.pt", "remasking.pt"};
+const std::vector<std::string> shipped = {"diffusion_nanogpt.pt", "english.pt", "standard.pt", "remasking.pt"};
 
 Transformer load(const std::string& path, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU,
                  KernelChoice kernels = KernelChoice::own) {

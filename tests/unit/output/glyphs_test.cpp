@@ -1,6 +1,7 @@
 #include "output/glyphs.h"
 
 #include "tests/support/catch.h"
+#include "text/character_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -55,7 +56,7 @@ TEST_CASE("a mark stands on the character before it, or on a dotted circle") {
 }
 
 TEST_CASE("every token has a place, with text or without") {
-  const Vocabulary vocabulary({"a", std::nullopt, ""}, 3);
+  const CharacterVocabulary vocabulary({"a", std::nullopt, ""}, 3);
   const GlyphTable table(vocabulary, 3);
   CHECK(text_of(table.of(0)) == "a");
   CHECK(text_of(table.of(3)) == "·");
@@ -66,7 +67,7 @@ TEST_CASE("every token has a place, with text or without") {
 
 TEST_CASE("cells are as wide as the widest token, and give way to flowing text where one is wider than two") {
   const auto width = [](std::vector<std::optional<std::string>> tokens) {
-    return GlyphTable(Vocabulary(std::move(tokens)), std::nullopt).cell_width();
+    return GlyphTable(CharacterVocabulary(std::move(tokens)), std::nullopt).cell_width();
   };
   CHECK(width({"a", "\n", "\u0301"}) == 1);
   CHECK(width({"a", "漢"}) == 2);

@@ -8,6 +8,7 @@
 #include "tests/support/catch.h"
 #include "tests/unit/output/batches.h"
 #include "tests/unit/output/memory_stream.h"
+#include "text/character_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -69,7 +70,7 @@ class Fixture {
 
  private:
   MemoryStream stream_;
-  Vocabulary vocabulary_{{"a", "b", "\n"}};
+  CharacterVocabulary vocabulary_{{"a", "b", "\n"}};
 };
 
 TEST_CASE_METHOD(Fixture,

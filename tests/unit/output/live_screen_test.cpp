@@ -5,6 +5,7 @@
 
 #include "tests/support/catch.h"
 #include "tests/unit/output/virtual_screen.h"
+#include "text/character_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -17,7 +18,7 @@ const std::vector<Colours> all_colours = {Colours::none, Colours::indexed, Colou
 struct Stage {
   explicit Stage(std::vector<std::optional<std::string>> texts, ScreenSize its_size = {10, 20})
       : mask(static_cast<int64_t>(texts.size())),
-        glyphs(Vocabulary(std::move(texts)), mask),
+        glyphs(CharacterVocabulary(std::move(texts)), mask),
         size(its_size),
         screen(size.rows, size.columns) {}
 

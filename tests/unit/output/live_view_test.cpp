@@ -20,6 +20,7 @@
 #include "tests/support/catch.h"
 #include "tests/unit/output/batches.h"
 #include "tests/unit/output/virtual_screen.h"
+#include "text/character_vocabulary.h"
 
 namespace demask {
 namespace {
@@ -129,7 +130,7 @@ LiveOptions options_of(bool diffusion) {
   return options;
 }
 
-const Vocabulary vocabulary({"a", "b"});
+const CharacterVocabulary vocabulary({"a", "b"});
 
 TEST_CASE("the screen is taken at the first batch and left as it was at the end") {
   PseudoTerminal user;

@@ -15,6 +15,7 @@
 #include "tests/support/errors.h"
 #include "tests/support/fuzz_inputs.h"
 #include "tests/support/process.h"
+#include "text/character_vocabulary.h"
 
 using namespace demask;
 using namespace demask::testing;
@@ -65,8 +66,8 @@ TraceRun a_run() {
   return run;
 }
 
-Vocabulary letters() {
-  return Vocabulary({"a", "b", "c"});
+CharacterVocabulary letters() {
+  return CharacterVocabulary({"a", "b", "c"});
 }
 
 // Three positions, the first given. Step 1 draws b and a and masks the a again; step 2 draws c and masks the b; step 3
@@ -150,7 +151,7 @@ TEST_CASE("1,024 tokens in 100 steps stay under 2 MB, whatever is drawn") {
     sample.steps = worst;
     TraceRun run = a_run();
     run.mask_token_id = tokens;
-    Json trace = trace_json(run, {sample}, Vocabulary(texts));
+    Json trace = trace_json(run, {sample}, CharacterVocabulary(texts));
     trace["tokens"] = Json::array();
     trace["token_ids"] = Json::array();
     CHECK(to_text(trace).size() < 2'000'000);
@@ -226,8 +227,8 @@ TEST_CASE("In a report nothing that a trace says ends its script or begins a tag
   TraceRun run = a_run();
   run.title = "</title></script><img src=x> {{script}} & co";
   run.command = "demask --start_text='</script><!--<script>'";
-  const std::string page = report_page(
-      {trace_json(run, {a_sample()}, Vocabulary({"</script>", "\"'&<", std::string("\0\xF0\x9F\x98\x80", 5)}))});
+  const std::string page = report_page({trace_json(
+      run, {a_sample()}, CharacterVocabulary({"</script>", "\"'&<", std::string("\0\xF0\x9F\x98\x80", 5)}))});
   const auto count = [&page](const std::string& part) {
     size_t found = 0;
     for (size_t at = page.find(part); at != std::string::npos; at = page.find(part, at + 1)) {

@@ -1,0 +1,54 @@
+#include "text/read_vocabulary.h"
+
+#include <string>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/support/errors.h"
+#include "tests/support/fuzz_inputs.h"
+#include "tests/support/process.h"
+
+using Catch::Matchers::ContainsSubstring;
+using demask::read_vocabulary;
+using namespace demask::testing;
+using namespace std::string_literals;
+
+namespace {
+
+std::string refusal(const std::string& content) {
+  const TemporaryFolder folder;
+  write_file(folder / "meta", content);
+  const std::string message = bad_input_message([&] { read_vocabulary(folder / "meta"); });
+  CHECK_THAT(message, ContainsSubstring("/meta'"));
+  return message;
+}
+
+}  // namespace
+
+TEST_CASE("a missing vocabulary is named, with what is there and the flags to set") {
+  const TemporaryFolder folder;
+  write_file(folder / "other.pkl", "x");
+  CHECK(bad_input_message([&] { read_vocabulary(folder / "meta.pkl"); }) ==
+        "vocabulary not found: '" + folder / "meta.pkl" + "'. Files in '" + folder.path() +
+            "': other.pkl. Set --meta_path or --dataset.");
+  CHECK_THAT(bad_input_message([&] { read_vocabulary(folder.path()); }), ContainsSubstring("is a directory"));
+}
+
+TEST_CASE("a file of another format is named, with what to do about it") {
+  CHECK_THAT(refusal("version https://git-lfs.github.com/spec/v1\n"), ContainsSubstring("git lfs pull"));
+  CHECK_THAT(refusal("\x1f\x8b\x08"), ContainsSubstring("compressed with gzip"));
+  CHECK_THAT(refusal("(dp0\nVitos\np1\n(dp2\ns."), ContainsSubstring("a pickle of protocol 0 or 1. Write it again"));
+  CHECK_THAT(refusal("PK\3\4"), ContainsSubstring("a zip file, perhaps a checkpoint"));
+  CHECK_THAT(refusal("<!doctype html>"), ContainsSubstring("a web page"));
+  const std::string old = read_file(std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/vocabularies/meta_protocol0.pkl");
+  CHECK_THAT(refusal(old), ContainsSubstring("protocol 0 or 1"));
+}
+
+TEST_CASE("every vocabulary of the fuzzers is read or refused") {
+  const std::vector<std::string> paths = demask::testing::fuzz_inputs("vocabulary");
+  CHECK(paths.size() >= 5);
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    demask::testing::succeeds_or_reports([&] { read_vocabulary(path); });
+  }
+}
