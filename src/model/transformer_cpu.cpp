@@ -71,17 +71,17 @@ void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
 
 }  // namespace
 
-std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(TransformerWeights& weights) {
-  const TransformerDescription& of = weights.description;
-  const Isa* isa =
-      weights.token_embedding.is_cpu() ? kernels::cpu::find(weights.token_embedding.scalar_type()) : nullptr;
+std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(WeightSource& source) {
+  const TransformerDescription& of = source.description();
+  const at::TensorOptions options = source.options();
+  const Isa* isa = options.device().is_cpu() ? kernels::cpu::find(c10::typeMetaToScalarType(options.dtype())) : nullptr;
   // bfloat16 takes neighbours of the inner dimension two by two.
   const bool suits = of.width % 2 == 0 && of.head_width % 2 == 0 && of.layers > 0;
-  return isa != nullptr && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, weights)) : nullptr;
+  return isa != nullptr && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, source)) : nullptr;
 }
 
-TransformerOnCpu::TransformerOnCpu(const Isa& isa, TransformerWeights& weights)
-    : isa_(isa), description_(weights.description), weights_(take_weights(isa, weights)) {}
+TransformerOnCpu::TransformerOnCpu(const Isa& isa, WeightSource& source)
+    : isa_(isa), description_(source.description()), weights_(pack_weights(isa, source)) {}
 
 void* TransformerOnCpu::Buffer::reserve(int64_t size) {
   if (!bytes.defined() || bytes.size(0) < size) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoint/transformer.h"
+#include "checkpoint/weight_source.h"
 #include "kernels/cpu.h"
 #include "model/language_model.h"
 #include "model/transformer_cpu_weights.h"
@@ -21,9 +22,9 @@ namespace demask {
 // time: the work space is the model's.
 class TransformerOnCpu {
  public:
-  // Takes the weights out of `weights`. Null, and nothing taken, where the machine has no kernels for their dtype, or
-  // widths are odd.
-  static std::unique_ptr<TransformerOnCpu> make(TransformerWeights& weights);
+  // Null, and nothing read, where the machine has no kernels for the weights' dtype, or widths are odd. Throws as the
+  // source does.
+  static std::unique_ptr<TransformerOnCpu> make(WeightSource& source);
 
   // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given, for
   // the positions that the description shifts them to.
@@ -61,7 +62,7 @@ class TransformerOnCpu {
     void* hidden = nullptr;              // [B * T, C] elements, spaced, that the head is to read
   };
 
-  TransformerOnCpu(const Isa& isa, TransformerWeights& weights);
+  TransformerOnCpu(const Isa& isa, WeightSource& source);
 
   // As logits, but not shifted; with a cache the tokens follow its `length` positions, and their keys and values are
   // added.

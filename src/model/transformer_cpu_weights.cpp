@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "core/freed_memory.h"
 #include "model/transformer.h"
 
 namespace demask {
@@ -17,20 +18,20 @@ at::Tensor single(const at::Tensor& parameter) {
   return parameter.to(at::kFloat).contiguous();
 }
 
-CpuNorm take(NormWeights& from) {
-  const NormWeights own = std::exchange(from, {});
-  return {own.weight.defined() ? single(own.weight) : at::Tensor(),
-          own.bias.defined() ? single(own.bias) : at::Tensor()};
+CpuNorm pack(const NormWeights& from) {
+  return {from.weight.defined() ? single(from.weight) : at::Tensor(),
+          from.bias.defined() ? single(from.bias) : at::Tensor()};
 }
 
-Linear take(const Isa& isa, LinearWeights& from) {
+// Lets go of the weights it has packed.
+Linear pack(const Isa& isa, LinearWeights& from) {
   const LinearWeights own = std::exchange(from, {});
   return kernels::cpu::pack(isa, own.weight, own.bias);
 }
 
 // The feed-forward's first layer. Its outputs are rounded up to pairs: further ones are zero, as are the activations of
 // zero and the weights that meet them.
-Linear take_expand(const Isa& isa, LinearWeights& from, bool gated) {
+Linear pack_expand(const Isa& isa, LinearWeights& from, bool gated) {
   const LinearWeights own = std::exchange(from, {});
   Linear linear =
       gated ? kernels::cpu::pack_gated(isa, own.weight, own.bias) : kernels::cpu::pack(isa, own.weight, own.bias);
@@ -38,16 +39,16 @@ Linear take_expand(const Isa& isa, LinearWeights& from, bool gated) {
   return linear;
 }
 
-CpuBlock take(const Isa& isa, LayerWeights& from, bool gated) {
+CpuBlock pack(const Isa& isa, LayerWeights from, bool gated) {
   CpuBlock block;
-  block.attention_norm = take(from.attention_norm);
-  block.query_key_value = take(isa, from.query_key_value);
-  block.query_norm = take(from.query_norm);
-  block.key_norm = take(from.key_norm);
-  block.attention_projection = take(isa, from.attention_projection);
-  block.feed_forward_norm = take(from.feed_forward_norm);
-  block.expand = take_expand(isa, from.expand, gated);
-  block.contract = take(isa, from.contract);
+  block.attention_norm = pack(from.attention_norm);
+  block.query_key_value = pack(isa, from.query_key_value);
+  block.query_norm = pack(from.query_norm);
+  block.key_norm = pack(from.key_norm);
+  block.attention_projection = pack(isa, from.attention_projection);
+  block.feed_forward_norm = pack(from.feed_forward_norm);
+  block.expand = pack_expand(isa, from.expand, gated);
+  block.contract = pack(isa, from.contract);
   return block;
 }
 
@@ -63,29 +64,30 @@ void widen(const Element* row, int64_t step, int64_t pair, int64_t width, float*
 
 }  // namespace
 
-CpuWeights take_weights(const Isa& isa, TransformerWeights& from) {
+CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
   const c10::InferenceMode inference;
-  const TransformerDescription& of = from.description;
+  const TransformerDescription& of = source.description();
   CpuWeights weights;
-  const bool shared = of.tied_head && from.head.weight.is_same(from.token_embedding);
-  if (shared) {
-    from.token_embedding.reset();
+  LinearWeights head = source.head();
+  if (of.tied_head) {
+    head.weight = source.token_embedding();
   }
-  weights.head = take(isa, from.head);
-  if (!shared) {
-    weights.token_embedding = std::exchange(from.token_embedding, {}).contiguous();
+  weights.head = pack(isa, head);
+  if (!of.tied_head) {
+    weights.token_embedding = source.token_embedding().contiguous();
   }
   if (of.rotary) {
     const auto [cosine, sine] = rotary_angles(of);
     weights.cosine = single(cosine);
     weights.sine = single(sine);
   } else {
-    weights.position_embedding = single(std::exchange(from.position_embedding, {}));
+    weights.position_embedding = single(source.position_embedding());
   }
-  for (LayerWeights& layer : from.layers) {
-    weights.blocks.push_back(take(isa, layer, of.gated));
+  for (int64_t number = 0; number < of.layers; ++number) {
+    weights.blocks.push_back(pack(isa, source.layer(number), of.gated));
+    return_freed_memory();
   }
-  weights.final_norm = take(from.final_norm);
+  weights.final_norm = pack(source.final_norm());
   return weights;
 }
 

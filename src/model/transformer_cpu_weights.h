@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "checkpoint/transformer.h"
+#include "checkpoint/weight_source.h"
 #include "kernels/cpu.h"
 
 namespace demask {
@@ -33,8 +33,8 @@ struct CpuWeights {
   kernels::cpu::Linear head;
 };
 
-// Takes the weights out of `from`, each of them when it has been packed, so that no more than one is in memory twice.
-CpuWeights take_weights(const kernels::cpu::Isa& isa, TransformerWeights& from);
+// Reads the source part by part, the largest first, while little else is in memory. Throws as the source does.
+CpuWeights pack_weights(const kernels::cpu::Isa& isa, WeightSource& source);
 
 // The embedding of a token -> x [C].
 void embed_token(const kernels::cpu::Isa& isa, const CpuWeights& weights, int64_t token, int64_t width, float* x);
