@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -11,6 +12,9 @@
 
 namespace demask {
 namespace {
+
+constexpr int64_t summed_at_once = int64_t{1}
+                                   << 22;  // on the CPU LibTorch sums half precisions through a copy in float32
 
 std::string place_of_first(const at::Tensor& wrong) {
   const at::Tensor place = wrong.nonzero().select(0, 0).cpu();
@@ -23,8 +27,15 @@ bool is_finite(const at::Tensor& tensor) {
   if (!tensor.is_floating_point() || tensor.numel() == 0) {
     return true;
   }
-  // The sum of large finite numbers may be infinite too.
-  return std::isfinite(tensor.sum(at::kFloat).item<float>()) || at::isfinite(tensor).all().item<bool>();
+  const at::Tensor numbers = tensor.reshape({-1});
+  for (int64_t first = 0; first < numbers.numel(); first += summed_at_once) {
+    const at::Tensor part = numbers.narrow(0, first, std::min(summed_at_once, numbers.numel() - first));
+    // The sum of large finite numbers may be infinite too.
+    if (!std::isfinite(part.sum(at::kFloat).item<float>()) && !at::isfinite(part).all().item<bool>()) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void check_finite(const at::Tensor& converted, const at::Tensor& stored, const std::string& what) {

@@ -135,11 +135,14 @@ std::pair<at::Tensor, at::Tensor> rotary_angles(const TransformerDescription& of
 }
 
 Transformer::Transformer(TransformerWeights weights, const std::string& form, KernelChoice kernels)
-    : weights_(std::move(weights)), device_(weights_.token_embedding.device()) {
+    : Transformer(*make_weight_source(std::move(weights)), form, kernels) {}
+
+Transformer::Transformer(WeightSource& source, const std::string& form, KernelChoice kernels)
+    : device_(source.options().device()) {
   prefer_fast_products();
-  const TransformerDescription& of = weights_.description;
+  const TransformerDescription& of = source.description();
   info_.description = form + describe(of);
-  info_.dtype = weights_.token_embedding.scalar_type();
+  info_.dtype = c10::typeMetaToScalarType(source.options().dtype());
   info_.output_size = of.outputs;
   info_.input_size = of.vocabulary_size;
   info_.block_size = of.block_size;
@@ -148,14 +151,15 @@ Transformer::Transformer(TransformerWeights weights, const std::string& form, Ke
   info_.bidirectional = of.bidirectional;
   info_.mask_token_id = of.mask_token_id;
   info_.binary_classification = of.binary_classification;
-  info_.dataset = weights_.dataset;
+  info_.dataset = source.dataset();
   if (kernels == KernelChoice::own) {
-    on_cpu_ = TransformerOnCpu::make(weights_);
-    if (on_cpu_) {
-      weights_ = {of, {}, {}, {}, {}, {}, {}};
-      return;
-    }
+    on_cpu_ = TransformerOnCpu::make(source);
   }
+  if (on_cpu_) {
+    weights_.description = of;
+    return;
+  }
+  weights_ = read_all(source);
   fused_ = kernels == KernelChoice::own && suits_cuda_kernels(weights_);
   if (of.rotary) {
     const auto [cosine, sine] = rotary_angles(of);

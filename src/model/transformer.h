@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/transformer.h"
+#include "checkpoint/weight_source.h"
 #include "kernels/operands.h"
 #include "model/language_model.h"
 #include "model/transformer_cpu.h"
@@ -29,6 +30,8 @@ class Transformer : public LanguageModel {
   // Weights all in one dtype on one device. `form` begins the description.
   explicit Transformer(TransformerWeights weights, const std::string& form = {},
                        KernelChoice kernels = KernelChoice::own);
+  // The same of weights that are read as they are needed. Throws as the source does.
+  explicit Transformer(WeightSource& source, const std::string& form = {}, KernelChoice kernels = KernelChoice::own);
 
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return device_; }
