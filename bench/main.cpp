@@ -30,7 +30,7 @@ struct Request {
   std::string cases;
   std::string json;  // a path, to_stdout, or empty for none
   std::string cold;  // a path, or empty for none
-  std::string scaling_checkpoint = "diffusion_nanogpt.pt";
+  std::string scaling_checkpoint = "diffusion.pt";
   bool anchors = true;
   bool scaling = false;
   bool synthetic = false;
