@@ -1,8 +1,10 @@
-# English: a diffusion model of 4,096 word pieces, trained on English classics (out/README.md), in 64 forwards.
+# English: the model of word pieces in out/english.pt, trained on English classics (out/README.md).
 #   demask configs/english.py --start_text="It was a cold night, and"
 
 checkpoint_name = 'english.pt'
-strategy = 'best'
-forwards = 64
-sequence_length = 128
+strategy = 'ancestral'
+diffusion_iterations = 64
+temperature = 0.8
+top_p = 0.95
+sequence_length = 100
 num_samples = 2

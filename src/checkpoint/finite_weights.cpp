@@ -7,14 +7,15 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 
 namespace demask {
 namespace {
 
-constexpr int64_t summed_at_once = int64_t{1}
-                                   << 22;  // on the CPU LibTorch sums half precisions through a copy in float32
+// On the CPU LibTorch widens what it sums up, all of it at once.
+constexpr int64_t block_elements = int64_t{1} << 18;
 
 std::string place_of_first(const at::Tensor& wrong) {
   const at::Tensor place = wrong.nonzero().select(0, 0).cpu();
@@ -27,15 +28,12 @@ bool is_finite(const at::Tensor& tensor) {
   if (!tensor.is_floating_point() || tensor.numel() == 0) {
     return true;
   }
-  const at::Tensor numbers = tensor.reshape({-1});
-  for (int64_t first = 0; first < numbers.numel(); first += summed_at_once) {
-    const at::Tensor part = numbers.narrow(0, first, std::min(summed_at_once, numbers.numel() - first));
-    // The sum of large finite numbers may be infinite too.
-    if (!std::isfinite(part.sum(at::kFloat).item<float>()) && !at::isfinite(part).all().item<bool>()) {
-      return false;
-    }
+  if (tensor.is_cpu() && tensor.is_contiguous() && tensor.numel() > block_elements) {
+    const std::vector<at::Tensor> blocks = tensor.view({-1}).split(block_elements);
+    return std::all_of(blocks.begin(), blocks.end(), is_finite);
   }
-  return true;
+  // The sum of large finite numbers may be infinite too.
+  return std::isfinite(tensor.sum(at::kFloat).item<float>()) || at::isfinite(tensor).all().item<bool>();
 }
 
 void check_finite(const at::Tensor& converted, const at::Tensor& stored, const std::string& what) {

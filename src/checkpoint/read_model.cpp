@@ -91,56 +91,79 @@ class ModelReader {
     return stored.to(*dtype_);
   }
 
-  // A stored tensor, or one that is made where `slice` is null, as the caller keeps it.
-  at::Tensor read_slice(const PlannedTensor& planned, const StoredSlice* slice) {
-    at::Tensor stored = slice == nullptr ? at::Tensor() : folder_.read(slice->name);
-    if (planned.adjust) {
-      stored = planned.adjust(stored);
-    }
-    at::Tensor converted = convert(stored);
-    if (slice != nullptr) {
-      check_finite(
-          converted, stored,
-          fmt::format("model file '{}': the weight {}", folder_.file_of(slice->name).path(), quote(slice->name)));
-    }
-    if (planned.transposed && converted.dim() == 2) {
-      converted = converted.t().contiguous();
-    }
-    return converted;
-  }
-
   at::Tensor assemble(const PlannedTensor& planned) {
     if (planned.slices.empty()) {
-      return read_slice(planned, nullptr);
-    }
-    if (planned.slices.size() == 1) {
-      at::Tensor whole = read_slice(planned, &planned.slices.front());
-      folder_.drop(planned.slices.front().name);
-      return whole;
+      return convert(planned.adjust(at::Tensor()));
     }
     at::Tensor whole;
     int64_t row = 0;
-    const size_t out = planned.transposed ? 1 : 0;  // bias: one dimension
     for (const StoredSlice& slice : planned.slices) {
-      const at::Tensor part = read_slice(planned, &slice);
-      if (!whole.defined()) {
-        whole = at::empty(packed_shape(planned, out), part.options());
+      at::Tensor stored = folder_.read(slice.name);
+      if (planned.adjust) {
+        stored = planned.adjust(stored);
+      } else if (!whole.defined() && planned.slices.size() == 1 && is_kept_as_it_is(stored, planned)) {
+        whole = convert(stored);
+        check(whole, stored, slice.name);
+        folder_.drop(slice.name);
+        return whole;
       }
-      whole.narrow(0, row, part.size(0)).copy_(part);
-      row += part.size(0);
-      folder_.drop(slice.name);
+      copy_slice(planned, stored, slice.name, row, whole);
+      row += stored.size(planned.transposed && stored.dim() == 2 ? 1 : 0);
     }
     return whole;
   }
 
-  static std::vector<int64_t> packed_shape(const PlannedTensor& planned, size_t out) {
+  bool is_kept_as_it_is(const at::Tensor& stored, const PlannedTensor& planned) {
+    const bool transposed = planned.transposed && stored.dim() == 2;
+    return !transposed && convert(stored.narrow(0, 0, 1)).data_ptr() == stored.data_ptr();
+  }
+
+  // Elements that are converted at a time. What malloc frees in larger pieces it keeps between tensors that stay;
+  // copies to a device are faster in large ones.
+  int64_t block_elements(const at::Tensor& stored) {
+    return convert(stored.narrow(0, 0, 1)).is_cpu() ? int64_t{1} << 18 : int64_t{1} << 23;
+  }
+
+  // Converts `stored` block by block and copies it into rows `row` and on of `whole`, which is made with the first of
+  // them. So neither host nor device holds two copies of a large tensor.
+  void copy_slice(const PlannedTensor& planned, const at::Tensor& stored, const std::string& name, int64_t row,
+                  at::Tensor& whole) {
+    const bool transposed = planned.transposed && stored.dim() == 2;
+    const int64_t lines = stored.size(0);
+    const int64_t block = std::max<int64_t>(1, block_elements(stored) * lines / stored.numel());
+    for (int64_t line = 0; line < lines; line += block) {
+      const int64_t count = std::min(block, lines - line);
+      const at::Tensor part = stored.narrow(0, line, count);
+      const at::Tensor converted = convert(part);
+      if (!is_finite(converted)) {
+        check(convert(stored), stored, name);  // finds its place in all of the tensor
+      }
+      if (!whole.defined()) {
+        whole = at::empty(shape_of(planned), converted.options());
+      }
+      if (transposed) {
+        whole.narrow(0, row, stored.size(1)).narrow(1, line, count).copy_(converted.t());
+      } else {
+        whole.narrow(0, row + line, count).copy_(converted);
+      }
+      folder_.drop(name);
+    }
+  }
+
+  void check(const at::Tensor& converted, const at::Tensor& stored, const std::string& name) const {
+    check_finite(converted, stored,
+                 fmt::format("model file '{}': the weight {}", folder_.file_of(name).path(), quote(name)));
+  }
+
+  static std::vector<int64_t> shape_of(const PlannedTensor& planned) {
     std::vector<int64_t> shape = planned.slices.front().shape;
-    if (shape.size() == 2 && out == 1) {
+    const bool transposed = planned.transposed && shape.size() == 2;
+    if (transposed) {
       std::swap(shape[0], shape[1]);
     }
     shape[0] = 0;
     for (const StoredSlice& slice : planned.slices) {
-      shape[0] += slice.shape.size() == 2 ? slice.shape[out] : slice.shape[0];
+      shape[0] += slice.shape[transposed ? 1 : 0];
     }
     return shape;
   }
