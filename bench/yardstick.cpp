@@ -75,7 +75,10 @@ PlainGpt::PlainGpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args)
   };
   token_embedding_ = checkpoint.parameters.at("transformer.wte.weight");
   if (args_.rotary) {
-    const auto [cosine, sine] = rotary_angles(args_.block_size, args_.n_embd / args_.n_head);
+    TransformerDescription positions;
+    positions.block_size = args_.block_size;
+    positions.head_width = args_.n_embd / args_.n_head;
+    const auto [cosine, sine] = rotary_angles(positions);
     cosine_ = cosine.to(token_embedding_.options());
     sine_ = sine.to(token_embedding_.options());
   } else {

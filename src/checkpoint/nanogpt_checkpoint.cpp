@@ -238,8 +238,16 @@ std::optional<std::string> read_dataset(const PickleValue& checkpoint) {
 
 }  // namespace
 
-NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
-  const Archive archive(path);
+struct NanoGptFile::Stored {
+  explicit Stored(const std::string& path) : archive(path) {}
+
+  Archive archive;
+  Tensors tensors;
+};
+
+NanoGptFile::NanoGptFile(const std::string& path) {
+  auto stored = std::make_unique<Stored>(path);
+  const Archive& archive = stored->archive;
   if (archive.is_torchscript()) {
     fail(ExitCode::bad_input, "checkpoint '{}' is a TorchScript module, not a training checkpoint.", path);
   }
@@ -250,22 +258,44 @@ NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const Paramet
          describe(root));
   }
 
-  NanoGptCheckpoint checkpoint;
   const PickleValue& state_dict = required_dict(root, "model", path);
-  checkpoint.args = read_model_args(required_dict(root, "model_args", path), path);
-  checkpoint.dataset = read_dataset(root);
+  args_ = read_model_args(required_dict(root, "model_args", path), path);
+  dataset_ = read_dataset(root);
 
-  Tensors tensors = read_state_dict(state_dict, path);
-  checkpoint.args.tied_head = drop_tied_head(checkpoint.args, tensors);
-  compare_with_architecture(checkpoint.args, tensors, path);
-  for (const auto& [name, tensor] : tensors) {
+  stored->tensors = read_state_dict(state_dict, path);
+  args_.tied_head = drop_tied_head(args_, stored->tensors);
+  compare_with_architecture(args_, stored->tensors, path);
+  for (const auto& [name, tensor] : stored->tensors) {
     archive.check(tensor, name);
   }
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor parameter = archive.read(tensor, name);
-    at::Tensor converted = convert ? convert(parameter) : parameter;
-    check_finite(converted, parameter, fmt::format("checkpoint '{}': the weight {}", path, quote(name)));
-    checkpoint.parameters.emplace(name, std::move(converted));
+  stored_ = std::move(stored);
+}
+
+NanoGptFile::~NanoGptFile() = default;
+
+std::vector<std::string> NanoGptFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : stored_->tensors) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion& convert) const {
+  const Archive& archive = stored_->archive;
+  const at::Tensor parameter = archive.read(stored_->tensors.at(name), name);
+  at::Tensor converted = convert ? convert(parameter) : parameter;
+  check_finite(converted, parameter, fmt::format("checkpoint '{}': the weight {}", archive.path(), quote(name)));
+  return converted;
+}
+
+NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
+  const NanoGptFile file(path);
+  NanoGptCheckpoint checkpoint;
+  checkpoint.args = file.args();
+  checkpoint.dataset = file.dataset();
+  for (const std::string& name : file.names()) {
+    checkpoint.parameters.emplace(name, file.read(name, convert));
   }
   return checkpoint;
 }

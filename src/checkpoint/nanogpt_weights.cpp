@@ -1,6 +1,11 @@
 #include "checkpoint/nanogpt_weights.h"
 
+#include <ATen/core/Tensor.h>
 #include <fmt/format.h>
+
+#include <functional>
+#include <optional>
+#include <utility>
 
 namespace demask {
 namespace {
@@ -24,23 +29,26 @@ TransformerDescription describe(const ModelArgs& args) {
   return description;
 }
 
-}  // namespace
+using Parameters = std::function<at::Tensor(const std::string& name)>;
 
-TransformerWeights nanogpt_weights(const NanoGptCheckpoint& checkpoint) {
-  const ModelArgs& args = checkpoint.args;
-  const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
-  const auto bias = [&](const std::string& name) { return args.bias ? parameter(name + ".bias") : at::Tensor(); };
-  const auto linear = [&](const std::string& name) { return LinearWeights{parameter(name + ".weight"), bias(name)}; };
-  const auto norm = [&](const std::string& name) { return NormWeights{parameter(name + ".weight"), bias(name)}; };
+class NanoGptSource : public WeightSource {
+ public:
+  NanoGptSource(const ModelArgs& args, std::optional<std::string> dataset, const at::TensorOptions& options,
+                Parameters parameter)
+      : description_(describe(args)),
+        bias_(args.bias),
+        dataset_(std::move(dataset)),
+        options_(options),
+        parameter_(std::move(parameter)) {}
 
-  TransformerWeights weights;
-  weights.description = describe(args);
-  weights.dataset = checkpoint.dataset;
-  weights.token_embedding = parameter(token_embedding_name);
-  if (!args.rotary) {
-    weights.position_embedding = parameter("transformer.wpe.weight");
+  const TransformerDescription& description() const override { return description_; }
+  at::TensorOptions options() const override { return options_; }
+  std::optional<std::string> dataset() const override { return dataset_; }
+  at::Tensor token_embedding() override { return parameter_(token_embedding_name); }
+  at::Tensor position_embedding() override {
+    return description_.rotary ? at::Tensor() : parameter_("transformer.wpe.weight");
   }
-  for (int64_t number = 0; number < args.n_layer; ++number) {
+  LayerWeights layer(int64_t number) override {
     const std::string prefix = fmt::format("transformer.h.{}.", number);
     LayerWeights layer;
     layer.attention_norm = norm(prefix + "ln_1");
@@ -49,11 +57,36 @@ TransformerWeights nanogpt_weights(const NanoGptCheckpoint& checkpoint) {
     layer.feed_forward_norm = norm(prefix + "ln_2");
     layer.expand = linear(prefix + "mlp.c_fc");
     layer.contract = linear(prefix + "mlp.c_proj");
-    weights.layers.push_back(layer);
+    return layer;
   }
-  weights.final_norm = norm("transformer.ln_f");
-  weights.head = {args.tied_head ? weights.token_embedding : parameter(head_name), {}};
-  return weights;
+  NormWeights final_norm() override { return norm("transformer.ln_f"); }
+  LinearWeights head() override { return {description_.tied_head ? at::Tensor() : parameter_(head_name), {}}; }
+
+ private:
+  at::Tensor bias(const std::string& name) const { return bias_ ? parameter_(name + ".bias") : at::Tensor(); }
+  LinearWeights linear(const std::string& name) const { return {parameter_(name + ".weight"), bias(name)}; }
+  NormWeights norm(const std::string& name) const { return {parameter_(name + ".weight"), bias(name)}; }
+
+  TransformerDescription description_;
+  bool bias_;
+  std::optional<std::string> dataset_;
+  at::TensorOptions options_;
+  Parameters parameter_;
+};
+
+}  // namespace
+
+TransformerWeights nanogpt_weights(const NanoGptCheckpoint& checkpoint) {
+  const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
+  NanoGptSource source(checkpoint.args, checkpoint.dataset, parameter(token_embedding_name).options(), parameter);
+  return read_all(source);
+}
+
+std::unique_ptr<WeightSource> open_nanogpt(const std::string& path, const at::TensorOptions& options) {
+  const auto file = std::make_shared<const NanoGptFile>(path);
+  return std::make_unique<NanoGptSource>(file->args(), file->dataset(), options, [=](const std::string& name) {
+    return file->read(name, [&](const at::Tensor& stored) { return stored.to(options); });
+  });
 }
 
 }  // namespace demask

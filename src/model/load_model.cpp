@@ -23,7 +23,7 @@ std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& 
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return std::make_unique<Transformer>(nanogpt_weights(read_nanogpt_checkpoint(path, convert)));
+  return std::make_unique<Transformer>(*open_nanogpt(path, at::TensorOptions(options.dtype).device(options.device)));
 }
 
 }  // namespace

@@ -6,19 +6,16 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "checkpoint/transformer.h"
+#include "checkpoint/weight_source.h"
 #include "kernels/operands.h"
 #include "model/language_model.h"
 #include "model/transformer_cpu.h"
+#include "model/transformer_operations.h"
 
 namespace demask {
-
-// cos and sin of position * base^(-2i / D), [positions, D / 2] float64 each, the frequencies scaled where the
-// description says so. Source: Su et al. 2021.
-std::pair<at::Tensor, at::Tensor> rotary_angles(const TransformerDescription& description);
 
 // Whose kernels a model runs on: demask's own where they suit, or LibTorch's everywhere.
 enum class KernelChoice { own, libtorch };
@@ -29,6 +26,8 @@ class Transformer : public LanguageModel {
   // Weights all in one dtype on one device. `form` begins the description.
   explicit Transformer(TransformerWeights weights, const std::string& form = {},
                        KernelChoice kernels = KernelChoice::own);
+  // The same of weights that are read as they are needed. Throws as the source does.
+  explicit Transformer(WeightSource& source, const std::string& form = {}, KernelChoice kernels = KernelChoice::own);
 
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return device_; }
@@ -53,11 +52,14 @@ class Transformer : public LanguageModel {
   // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions, and their
   // keys and values are written to it.
   at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const;
-  // The same for the one token of each text that stands at text.position, with its keys and values in the cache for all
-  // before it: fixed work whatever the position. For models that the kernels suit.
-  at::Tensor hidden_of_last(const GrowingText& text, const Cache& cache) const;
+  // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
+  // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
+  at::Tensor logits_of_last(const GrowingText& text, const Cache& cache) const;
+  // From the embeddings x [B, 1, C], which are overwritten, of a few texts; attend as in run_blocks.
+  template <typename Attend>
+  at::Tensor logits_by_row_products(const at::Tensor& x, const Attend& attend) const;
   // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
-  // LayerNorm; attend(qkv [B, T, (H + 2K) * D], layer) mixes the positions.
+  // norm; attend(qkv [B, T, (H + 2K) * D], layer) mixes the positions.
   template <typename Attend>
   at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const;
   const NormWeights& first_norm() const;
@@ -66,6 +68,7 @@ class Transformer : public LanguageModel {
                           const NormWeights& norm) const;
   at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
   kernels::Norm own_norm(const NormWeights& weights) const;
+  kernels::Heads own_heads(size_t layer) const;
   at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x) const;
   at::Tensor attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const;
   at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;
@@ -75,9 +78,10 @@ class Transformer : public LanguageModel {
   ModelInfo info_;
   at::Device device_;
   std::unique_ptr<TransformerOnCpu> on_cpu_;
-  at::Tensor cosine_, sine_;  // [block, D / 2], rotary positions only, float32 where the kernels read them
-  LinearWeights head_;        // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
-  bool fused_ = false;        // whether demask's own kernels do what they can
+  at::Tensor cosine_, sine_;   // [block, D / 2], rotary positions only, float32 where the kernels read them
+  LinearWeights head_;         // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
+  bool fused_ = false;         // whether demask's own CUDA kernels do what they can
+  bool row_products_ = false;  // and the products of a few rows
 };
 
 }  // namespace demask

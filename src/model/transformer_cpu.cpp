@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "kernels/threads.h"
-#include "model/transformer.h"
 
 namespace demask {
 namespace {
@@ -19,8 +18,6 @@ using kernels::cpu::product;
 using kernels::cpu::Rows;
 using kernels::cpu::run_tasks;
 
-constexpr double norm_epsilon = 1e-5;
-
 // Rows that go through a layer together: with their 4C-wide hidden states they fill half of a second-level cache.
 constexpr int64_t most_rows = 96;
 
@@ -28,8 +25,17 @@ constexpr int64_t most_rows = 96;
 constexpr int64_t most_rows_read = 1024;
 constexpr int64_t most_logits_read = int64_t{1} << 22;
 
-at::Tensor single(const at::Tensor& parameter) {
-  return parameter.to(at::kFloat).contiguous();
+// The epilogue that ends the feed-forward's first layer.
+Epilogue activation_of(const TransformerDescription& of) {
+  switch (of.activation) {
+    case Activation::gelu:
+      return of.gated ? Epilogue::gated_gelu : Epilogue::gelu;
+    case Activation::gelu_tanh:
+      return of.gated ? Epilogue::gated_gelu_tanh : Epilogue::gelu_tanh;
+    case Activation::silu:
+      break;
+  }
+  return of.gated ? Epilogue::gated_silu : Epilogue::silu;
 }
 
 const float* floats_or_none(const at::Tensor& x) {
@@ -65,42 +71,17 @@ void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
 
 }  // namespace
 
-std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(const TransformerWeights& weights) {
-  const TransformerDescription& of = weights.description;
-  const Isa* isa =
-      weights.token_embedding.is_cpu() ? kernels::cpu::find(weights.token_embedding.scalar_type()) : nullptr;
-  const bool computes = of.norm == NormKind::layer && of.norm_epsilon == norm_epsilon &&
-                        of.activation == Activation::gelu && !of.gated && of.key_value_heads == of.heads &&
-                        of.heads * of.head_width == of.width && of.feed_forward_width == 4 * of.width && !of.shifted &&
-                        !weights.head.bias.defined();
+std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(WeightSource& source) {
+  const TransformerDescription& of = source.description();
+  const at::TensorOptions options = source.options();
+  const Isa* isa = options.device().is_cpu() ? kernels::cpu::find(c10::typeMetaToScalarType(options.dtype())) : nullptr;
   // bfloat16 takes neighbours of the inner dimension two by two.
   const bool suits = of.width % 2 == 0 && of.head_width % 2 == 0 && of.layers > 0;
-  return isa != nullptr && computes && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, weights))
-                                             : nullptr;
+  return isa != nullptr && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, source)) : nullptr;
 }
 
-TransformerOnCpu::TransformerOnCpu(const Isa& isa, const TransformerWeights& weights)
-    : isa_(isa), description_(weights.description) {
-  const c10::InferenceMode inference;
-  const auto linear = [&](const LinearWeights& from) { return kernels::cpu::pack(isa, from.weight, from.bias); };
-  const auto norm = [&](const NormWeights& from) {
-    return Norm{single(from.weight), from.bias.defined() ? single(from.bias) : at::Tensor()};
-  };
-  token_embedding_ = single(weights.token_embedding);
-  if (description_.rotary) {
-    const auto [cosine, sine] = rotary_angles(description_);
-    cosine_ = single(cosine);
-    sine_ = single(sine);
-  } else {
-    position_embedding_ = single(weights.position_embedding);
-  }
-  for (const LayerWeights& layer : weights.layers) {
-    blocks_.push_back({norm(layer.attention_norm), linear(layer.query_key_value), linear(layer.attention_projection),
-                       norm(layer.feed_forward_norm), linear(layer.expand), linear(layer.contract)});
-  }
-  final_norm_ = norm(weights.final_norm);
-  head_ = linear(weights.head);
-}
+TransformerOnCpu::TransformerOnCpu(const Isa& isa, WeightSource& source)
+    : isa_(isa), description_(source.description()), weights_(pack_weights(isa, source)) {}
 
 void* TransformerOnCpu::Buffer::reserve(int64_t size) {
   if (!bytes.defined() || bytes.size(0) < size) {
@@ -110,9 +91,14 @@ void* TransformerOnCpu::Buffer::reserve(int64_t size) {
   return bytes.data_ptr();
 }
 
-void TransformerOnCpu::norm(const Norm& norm, const float* x, int64_t rows, void* out) const {
-  isa_.norm(x, norm.weight.data_ptr<float>(), floats_or_none(norm.bias), rows, width(),
-            static_cast<float>(norm_epsilon), out, spaced(width()));
+void TransformerOnCpu::norm(const CpuNorm& norm, const float* x, int64_t rows, void* out) const {
+  const float* const weight = norm.weight.data_ptr<float>();
+  const auto epsilon = static_cast<float>(description_.norm_epsilon);
+  if (description_.norm == NormKind::rms) {
+    isa_.rms_norm(x, weight, rows, width(), epsilon, out, spaced(width()));
+  } else {
+    isa_.norm(x, weight, floats_or_none(norm.bias), rows, width(), epsilon, out, spaced(width()));
+  }
 }
 
 template <typename Work>
@@ -122,8 +108,8 @@ void TransformerOnCpu::for_rows(int64_t rows, const Work& work) {
   const bool few = rows < 2 * threads * isa_.rows;
   const int64_t pieces = few ? divide_up(rows, most_rows) : divide_up(divide_up(rows, most_rows), threads) * threads;
   const int64_t each = divide_up(rows, pieces);
-  const int64_t bytes = each * (spaced(width()) + spaced(4 * width())) * isa_.element_bytes +
-                        each * 3 * width() * static_cast<int64_t>(sizeof(float));
+  const int64_t bytes = each * (spaced(width()) + spaced(expanded_width())) * isa_.element_bytes +
+                        each * description_.query_key_value_width() * static_cast<int64_t>(sizeof(float));
   char* const scratch = static_cast<char*>(scratch_.reserve(bytes * threads));
   const auto run = [&](int64_t first_piece, int64_t last_piece, int64_t thread) {
     for (int64_t piece = first_piece; piece < last_piece; ++piece) {
@@ -142,41 +128,47 @@ void TransformerOnCpu::for_rows(int64_t rows, const Work& work) {
 
 void TransformerOnCpu::embed(const Pass& pass, int64_t first, int64_t last, char* scratch) const {
   const int64_t width = this->width();
-  const float* tokens = token_embedding_.data_ptr<float>();
-  const float* positions = floats_or_none(position_embedding_);
+  const float* positions = floats_or_none(weights_.position_embedding);
   for (int64_t row = first; row < last; ++row) {
     float* x = pass.x + row * width;
-    const float* token = tokens + pass.tokens[row] * width;
+    embed_token(isa_, weights_, pass.tokens[row], width, x);
     if (positions == nullptr) {
-      std::copy(token, token + width, x);
       continue;
     }
     const float* position = positions + (pass.past + row % pass.length) * width;
     for (int64_t i = 0; i < width; ++i) {
-      x[i] = token[i] + position[i];
+      x[i] += position[i];
     }
   }
-  query_key_value(pass, blocks_.front(), first, last, scratch);
+  query_key_value(pass, weights_.blocks.front(), first, last, scratch);
 }
 
-// From the residual stream to rotated queries and keys, and values. scratch: normed rows, then floats.
-void TransformerOnCpu::query_key_value(const Pass& pass, const Block& block, int64_t first, int64_t last,
+// From the residual stream to rotated queries and keys, and values. scratch: normed rows, expanded ones, then floats.
+void TransformerOnCpu::query_key_value(const Pass& pass, const CpuBlock& block, int64_t first, int64_t last,
                                        char* scratch) const {
-  const int64_t rows = last - first, width = this->width(), stride = spaced(3 * width);
-  norm(block.attention_norm, pass.x + first * width, rows, scratch);
-  const Rows normed{scratch, spaced(width), rows};
+  const int64_t rows = last - first, width = description_.query_key_value_width(), stride = spaced(width);
+  norm(block.attention_norm, pass.x + first * this->width(), rows, scratch);
+  const Rows normed{scratch, spaced(this->width()), rows};
   void* const out = offset(pass.qkv, first * stride * isa_.element_bytes);
   const bool in_place = isa_.element_bytes == static_cast<int64_t>(sizeof(float));
-  float* const floats =
-      static_cast<float*>(in_place ? out : scratch + rows * (spaced(width) + spaced(4 * width)) * isa_.element_bytes);
-  const int64_t float_stride = in_place ? stride : 3 * width;
+  float* const floats = static_cast<float*>(
+      in_place ? out : scratch + rows * (spaced(this->width()) + spaced(expanded_width())) * isa_.element_bytes);
+  const int64_t float_stride = in_place ? stride : width;
   product(isa_, block.query_key_value, normed, Epilogue::store_single, floats, float_stride);
+  const auto norm_heads = [&](const CpuNorm& norm, float* x, int64_t heads) {
+    if (norm.weight.defined()) {
+      isa_.rms_norm_heads(x, float_stride, rows, heads, head_width(), norm.weight.data_ptr<float>(),
+                          static_cast<float>(description_.norm_epsilon));
+    }
+  };
+  norm_heads(block.query_norm, floats, heads());
+  norm_heads(block.key_norm, floats + heads() * head_width(), key_heads());
   if (description_.rotary) {
-    isa_.rotate(floats, float_stride, rows, first, pass.length, pass.past, 2 * heads(), head_width(),
-                cosine_.data_ptr<float>(), sine_.data_ptr<float>());
+    isa_.rotate(floats, float_stride, rows, first, pass.length, pass.past, heads() + key_heads(), head_width(),
+                weights_.cosine.data_ptr<float>(), weights_.sine.data_ptr<float>());
   }
   if (!in_place) {
-    isa_.convert(floats, float_stride, rows, 3 * width, out, stride);
+    isa_.convert(floats, float_stride, rows, width, out, stride);
   }
 }
 
@@ -190,14 +182,14 @@ void TransformerOnCpu::clear_values_from(int64_t known, int64_t capacity, void* 
   }
 }
 
-// One head of one text a task, or some of its queries where there are few heads.
+// One head of keys of one text a task, or some of its queries where there are few heads.
 void TransformerOnCpu::attend(const Pass& pass, size_t layer) {
-  const int64_t columns = isa_.columns, stride = spaced(3 * width());
-  const bool chosen = layer + 1 == blocks_.size() && pass.positions != nullptr;
+  const int64_t columns = isa_.columns, stride = spaced(description_.query_key_value_width());
+  const bool chosen = layer + 1 == weights_.blocks.size() && pass.positions != nullptr;
   const int64_t queries = chosen ? pass.wanted : pass.length;
   const int64_t known = pass.past + pass.length;
   const int64_t capacity = pass.cache != nullptr ? pass.cache->capacity : divide_up(known, columns) * columns;
-  const int64_t all_heads = pass.batch * heads(), threads = kernels::thread_count();
+  const int64_t all_heads = pass.batch * key_heads(), threads = kernels::thread_count();
   const bool split = pass.cache == nullptr && all_heads < 2 * threads;
   const int64_t parts = split ? std::min(divide_up(2 * threads, all_heads), divide_up(queries, 4 * isa_.rows)) : 1;
   const int64_t each = divide_up(queries, parts);
@@ -209,9 +201,9 @@ void TransformerOnCpu::attend(const Pass& pass, size_t layer) {
     char* const own = scratch + bytes * thread;
     int64_t packed = -1;  // the head whose keys stand in `own`
     for (int64_t task = first; task < last; ++task) {
-      const int64_t text = task / parts / heads(), head = task / parts % heads(), part = task % parts;
-      char* const qkv =
-          static_cast<char*>(pass.qkv) + (text * pass.length * stride + head * head_width()) * isa_.element_bytes;
+      const int64_t text = task / parts / key_heads(), head = task / parts % key_heads(), part = task % parts;
+      char* const qkv = static_cast<char*>(pass.qkv) + text * pass.length * stride * isa_.element_bytes;
+      const auto of_head = [&](int64_t number) { return qkv + number * head_width() * isa_.element_bytes; };
       void* keys = own;
       void* values = own + key_bytes(capacity);
       if (pass.cache != nullptr) {
@@ -222,27 +214,29 @@ void TransformerOnCpu::attend(const Pass& pass, size_t layer) {
         if (pass.cache == nullptr) {
           clear_values_from(known, capacity, values);
         }
-        isa_.pack_keys(qkv + width() * isa_.element_bytes, qkv + 2 * width() * isa_.element_bytes, stride, pass.past,
-                       pass.length, head_width(), capacity, keys, values);
+        isa_.pack_keys(of_head(heads() + head), of_head(heads() + key_heads() + head), stride, pass.past, pass.length,
+                       head_width(), capacity, keys, values);
         packed = task / parts;
       }
       const int64_t first_query = part * each;
       kernels::cpu::AttendArguments arguments;
-      arguments.queries = chosen ? qkv : qkv + first_query * stride * isa_.element_bytes;
+      arguments.queries = of_head(head * group()) + (chosen ? 0 : first_query * stride * isa_.element_bytes);
       arguments.query_stride = stride;
       arguments.chosen = chosen ? pass.positions + text * pass.wanted + first_query : nullptr;
       arguments.keys = keys;
       arguments.values = values;
       arguments.rows = std::min(each, queries - first_query);
       arguments.head_width = head_width();
+      arguments.group = group();
       arguments.capacity = capacity;
       arguments.known = known;
       arguments.first_position = pass.past + (chosen ? 0 : first_query);
       arguments.causal = !description_.bidirectional;
       arguments.scratch = own + packed_bytes;
-      arguments.out_stride = spaced(width());
-      arguments.out = offset(pass.mixed, ((text * queries + first_query) * arguments.out_stride + head * head_width()) *
-                                             isa_.element_bytes);
+      arguments.out_stride = spaced(heads() * head_width());
+      arguments.out =
+          offset(pass.mixed, ((text * queries + first_query) * arguments.out_stride + head * group() * head_width()) *
+                                 isa_.element_bytes);
       if (arguments.rows > 0) {
         isa_.attend(arguments);
       }
@@ -253,27 +247,28 @@ void TransformerOnCpu::attend(const Pass& pass, size_t layer) {
 // Everything from one attention to the next, or to the logits.
 void TransformerOnCpu::after_attention(const Pass& pass, size_t layer, int64_t first, int64_t last,
                                        char* scratch) const {
-  const Block& block = blocks_[layer];
-  const int64_t rows = last - first, width = this->width();
+  const CpuBlock& block = weights_.blocks[layer];
+  const int64_t rows = last - first, width = this->width(), mixed_stride = spaced(heads() * head_width());
   float* const x = pass.x + first * width;
-  const Rows mixed{offset(pass.mixed, first * spaced(width) * isa_.element_bytes), spaced(width), rows};
+  const Rows mixed{offset(pass.mixed, first * mixed_stride * isa_.element_bytes), mixed_stride, rows};
   product(isa_, block.attention_projection, mixed, Epilogue::add, x, width);
   norm(block.feed_forward_norm, x, rows, scratch);
   const Rows normed{scratch, spaced(width), rows};
   char* const expanded = scratch + rows * spaced(width) * isa_.element_bytes;
-  const Rows hidden{expanded, spaced(4 * width), rows};
-  product(isa_, block.expand, normed, Epilogue::gelu, expanded, hidden.stride);
+  const Rows hidden{expanded, spaced(expanded_width()), rows};
+  product(isa_, block.expand, normed, activation_of(description_), expanded, hidden.stride);
   product(isa_, block.contract, hidden, Epilogue::add, x, width);
-  if (layer + 1 < blocks_.size()) {
-    query_key_value(pass, blocks_[layer + 1], first, last, scratch);
+  if (layer + 1 < weights_.blocks.size()) {
+    query_key_value(pass, weights_.blocks[layer + 1], first, last, scratch);
     return;
   }
   if (pass.hidden != nullptr) {
-    norm(final_norm_, x, rows, offset(pass.hidden, first * spaced(width) * isa_.element_bytes));
+    norm(weights_.final_norm, x, rows, offset(pass.hidden, first * spaced(width) * isa_.element_bytes));
     return;
   }
-  norm(final_norm_, x, rows, scratch);
-  product(isa_, head_, normed, Epilogue::store_single, pass.logits + first * head_.outputs, head_.outputs);
+  norm(weights_.final_norm, x, rows, scratch);
+  product(isa_, weights_.head, normed, Epilogue::store_single, pass.logits + first * weights_.head.outputs,
+          weights_.head.outputs);
 }
 
 at::Tensor TransformerOnCpu::forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache) {
@@ -288,7 +283,7 @@ at::Tensor TransformerOnCpu::forward(const at::Tensor& tokens, const at::Tensor&
   pass.tokens = own_tokens.data_ptr<int64_t>();
   pass.positions = own_positions.defined() ? own_positions.data_ptr<int64_t>() : nullptr;
   pass.wanted = own_positions.defined() ? own_positions.size(1) : pass.length;
-  at::Tensor logits = at::empty({pass.batch, pass.wanted, head_.outputs}, at::kFloat);
+  at::Tensor logits = at::empty({pass.batch, pass.wanted, weights_.head.outputs}, at::kFloat);
   pass.logits = logits.data_ptr<float>();
   if (logits.numel() > 0) {
     run(pass);
@@ -299,14 +294,14 @@ at::Tensor TransformerOnCpu::forward(const at::Tensor& tokens, const at::Tensor&
 void TransformerOnCpu::run(Pass& pass) {
   const int64_t rows = pass.batch * pass.length, width = this->width(), size = isa_.element_bytes;
   pass.x = static_cast<float*>(x_.reserve(rows * width * static_cast<int64_t>(sizeof(float))));
-  pass.qkv = qkv_.reserve(rows * spaced(3 * width) * size);
-  pass.mixed = mixed_.reserve(rows * spaced(width) * size);
+  pass.qkv = qkv_.reserve(rows * spaced(description_.query_key_value_width()) * size);
+  pass.mixed = mixed_.reserve(rows * spaced(heads() * head_width()) * size);
 
   for_rows(rows, [&](int64_t first, int64_t last, char* scratch) { embed(pass, first, last, scratch); });
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+  for (size_t layer = 0; layer < weights_.blocks.size(); ++layer) {
     attend(pass, layer);
     int64_t rows_left = rows;
-    if (layer + 1 == blocks_.size() && pass.positions != nullptr) {
+    if (layer + 1 == weights_.blocks.size() && pass.positions != nullptr) {
       rows_left = pass.batch * pass.wanted;
       float* chosen = static_cast<float*>(chosen_x_.reserve(rows_left * width * static_cast<int64_t>(sizeof(float))));
       for (int64_t row = 0; row < rows_left; ++row) {
@@ -322,7 +317,7 @@ void TransformerOnCpu::run(Pass& pass) {
 
 at::Tensor TransformerOnCpu::read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits) {
   check_tokens(tokens, description_.vocabulary_size);
-  at::Tensor last = at::empty({tokens.size(0), head_.outputs}, at::kFloat);
+  at::Tensor last = at::empty({tokens.size(0), weights_.head.outputs}, at::kFloat);
   for_slices(tokens.size(0), tokens.size(1), most_rows_read, [&](const Slice& slice) {
     const at::Tensor own_tokens = slice.of(tokens).contiguous();
     Cache own_cache = texts_of(cache, slice);
@@ -334,13 +329,13 @@ at::Tensor TransformerOnCpu::read(const at::Tensor& tokens, const Cache& cache, 
     pass.tokens = own_tokens.data_ptr<int64_t>();
     pass.hidden = hidden_.reserve(pass.batch * pass.length * spaced(width()) * isa_.element_bytes);
     run(pass);
-    const int64_t rows_of_logits = std::max<int64_t>(1, most_logits_read / head_.outputs);
+    const int64_t rows_of_logits = std::max<int64_t>(1, most_logits_read / weights_.head.outputs);
     for_slices(slice.texts, slice.positions, rows_of_logits, [&](const Slice& part) {
       const int64_t first = part.first_text * slice.positions + part.first_position;
       const Rows hidden{offset(pass.hidden, first * spaced(width()) * isa_.element_bytes), spaced(width()),
                         part.texts * part.positions};
-      const at::Tensor logits = at::empty({part.texts, part.positions, head_.outputs}, at::kFloat);
-      product(isa_, head_, hidden, Epilogue::store_single, logits.data_ptr<float>(), head_.outputs);
+      const at::Tensor logits = at::empty({part.texts, part.positions, weights_.head.outputs}, at::kFloat);
+      product(isa_, weights_.head, hidden, Epilogue::store_single, logits.data_ptr<float>(), weights_.head.outputs);
       const Slice known{slice.first_text + part.first_text, part.texts, slice.first_position + part.first_position,
                         part.positions};
       on_logits(known, logits);
@@ -357,8 +352,8 @@ TransformerOnCpu::Cache TransformerOnCpu::texts_of(const Cache& cache, const Sli
   own.capacity = cache.capacity;
   own.length = slice.first_position;
   for (size_t layer = 0; layer < cache.keys.size(); ++layer) {
-    own.keys.push_back(cache.keys[layer].narrow(0, slice.first_text * heads(), slice.texts * heads()));
-    own.values.push_back(cache.values[layer].narrow(0, slice.first_text * heads(), slice.texts * heads()));
+    own.keys.push_back(cache.keys[layer].narrow(0, slice.first_text * key_heads(), slice.texts * key_heads()));
+    own.values.push_back(cache.values[layer].narrow(0, slice.first_text * key_heads(), slice.texts * key_heads()));
   }
   return own;
 }
@@ -370,22 +365,30 @@ void TransformerOnCpu::spread(const Cache& cache, int64_t length, const Beginnin
     return x.view({-1, pieces, capacity_bytes}).narrow(2, 0, capacity_bytes / cache.capacity * positions);
   };
   for (size_t layer = 0; layer < cache.keys.size(); ++layer) {
-    beginnings.spread(known(cache.keys[layer], heads(), key_bytes(cache.capacity)));
-    beginnings.spread(known(cache.values[layer], heads() * panels, value_bytes(cache.capacity) / panels));
+    beginnings.spread(known(cache.keys[layer], key_heads(), key_bytes(cache.capacity)));
+    beginnings.spread(known(cache.values[layer], key_heads() * panels, value_bytes(cache.capacity) / panels));
   }
 }
 
-at::Tensor TransformerOnCpu::logits(const at::Tensor& tokens, const at::Tensor& positions) {
-  const c10::InferenceMode inference;
+at::Tensor TransformerOnCpu::forward_of_different(const at::Tensor& tokens, const at::Tensor& positions) {
   const at::Tensor own = tokens.contiguous();
   const at::Tensor at_positions = positions.defined() ? positions.contiguous() : positions;
-  // Texts that are still all alike, as every run begins, are one text.
   if (own.size(0) > 1 && rows_are_equal(own) && (!at_positions.defined() || rows_are_equal(at_positions))) {
     const at::Tensor once =
         forward(own.narrow(0, 0, 1), at_positions.defined() ? at_positions.narrow(0, 0, 1) : at_positions, nullptr);
     return once.expand({own.size(0), once.size(1), once.size(2)});
   }
   return forward(own, at_positions, nullptr);
+}
+
+at::Tensor TransformerOnCpu::logits(const at::Tensor& tokens, const at::Tensor& positions) {
+  const c10::InferenceMode inference;
+  if (!description_.shifted) {
+    return forward_of_different(tokens, positions);
+  }
+  const at::Tensor wanted =
+      positions.defined() ? positions : at::arange(tokens.size(1), at::kLong).expand({tokens.size(0), -1});
+  return forward_of_different(tokens, wanted.sub(1).clamp_min(0));
 }
 
 }  // namespace demask

@@ -5,14 +5,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "checkpoint/transformer.h"
+#include "checkpoint/weight_source.h"
 #include "kernels/cpu.h"
 #include "model/language_model.h"
+#include "model/transformer_cpu_weights.h"
 
 namespace demask {
 
@@ -22,30 +22,22 @@ namespace demask {
 // time: the work space is the model's.
 class TransformerOnCpu {
  public:
-  // Null where the machine has no kernels for the weights' dtype, or they do not compute what the description says.
-  static std::unique_ptr<TransformerOnCpu> make(const TransformerWeights& weights);
+  // Null, and nothing read, where the machine has no kernels for the weights' dtype, or widths are odd. Throws as the
+  // source does.
+  static std::unique_ptr<TransformerOnCpu> make(WeightSource& source);
 
-  // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given.
+  // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given, for
+  // the positions that the description shifts them to.
   at::Tensor logits(const at::Tensor& tokens, const at::Tensor& positions);
 
-  // Keeps keys and values; for causal models.
+  // Keeps keys and values; for causal models. Its logits are those of the next token, which no shift changes.
   std::unique_ptr<DecodingSession> begin(const GrowingText& text);
 
  private:
   friend class CpuDecodingSession;
   using Isa = kernels::cpu::Isa;
-  using Linear = kernels::cpu::Linear;
 
-  struct Norm {
-    at::Tensor weight, bias;  // [C] float32; bias may be undefined
-  };
-  struct Block {
-    Norm attention_norm;
-    Linear query_key_value, attention_projection;
-    Norm feed_forward_norm;
-    Linear expand, contract;
-  };
-  // Packed keys and values [B * H, bytes of one head], a pair a layer.
+  // Packed keys and values [B * K, bytes of one head], a pair a layer.
   struct Cache {
     std::vector<at::Tensor> keys, values;
     int64_t capacity = 0;
@@ -64,19 +56,22 @@ class TransformerOnCpu {
     int64_t wanted = 0;                  // positions a text that need logits
     Cache* cache = nullptr;              // or none
     float* x = nullptr;                  // residual stream [rows, C]
-    void* qkv = nullptr;                 // [B * T, 3C] elements
-    void* mixed = nullptr;               // attention's result [rows, C] elements
+    void* qkv = nullptr;                 // [B * T, (H + 2K) * D] elements
+    void* mixed = nullptr;               // attention's result [rows, H * D] elements
     float* logits = nullptr;             // [B * wanted, V], or none:
     void* hidden = nullptr;              // [B * T, C] elements, spaced, that the head is to read
   };
 
-  TransformerOnCpu(const Isa& isa, const TransformerWeights& weights);
+  TransformerOnCpu(const Isa& isa, WeightSource& source);
 
-  // As logits; with a cache the tokens follow its `length` positions, and their keys and values are added.
+  // As logits, but not shifted; with a cache the tokens follow its `length` positions, and their keys and values are
+  // added.
   at::Tensor forward(const at::Tensor& tokens, const at::Tensor& positions, Cache* cache);
   // tokens [G, T] -> the logits [G, V] after them, with their keys and values in the first G texts of the cache. Slice
   // by slice, so that what it takes beside the cache does not grow with the tokens.
   at::Tensor read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits);
+  // The same, once for texts that are still all alike, as every run begins.
+  at::Tensor forward_of_different(const at::Tensor& tokens, const at::Tensor& positions);
   // Takes the pass from its tokens to logits or hidden states.
   void run(Pass& pass);
   Cache texts_of(const Cache& cache, const Slice& slice) const;
@@ -89,13 +84,16 @@ class TransformerOnCpu {
   void attend(const Pass& pass, size_t layer);
   void clear_values_from(int64_t known, int64_t capacity, void* values) const;
   void after_attention(const Pass& pass, size_t layer, int64_t first, int64_t last, char* scratch) const;
-  void query_key_value(const Pass& pass, const Block& block, int64_t first, int64_t last, char* scratch) const;
-  void norm(const Norm& norm, const float* x, int64_t rows, void* out) const;
+  void query_key_value(const Pass& pass, const CpuBlock& block, int64_t first, int64_t last, char* scratch) const;
+  void norm(const CpuNorm& norm, const float* x, int64_t rows, void* out) const;
 
   // Rows a multiple of 4 KiB apart would share the lines of the first-level cache.
   int64_t spaced(int64_t elements) const { return elements + 64 / isa_.element_bytes; }
   int64_t heads() const { return description_.heads; }
+  int64_t key_heads() const { return description_.key_value_heads; }
+  int64_t group() const { return heads() / key_heads(); }  // query heads for each of keys
   int64_t width() const { return description_.width; }
+  int64_t expanded_width() const { return weights_.blocks.front().expand.outputs; }
   int64_t head_width() const { return description_.head_width; }
   int64_t round_to_panels(int64_t number) const { return (number + isa_.columns - 1) / isa_.columns * isa_.columns; }
   int64_t key_bytes(int64_t capacity) const { return capacity * head_width() * isa_.element_bytes; }
@@ -103,12 +101,7 @@ class TransformerOnCpu {
 
   const Isa& isa_;
   TransformerDescription description_;
-  at::Tensor token_embedding_;     // [V, C] float32
-  at::Tensor position_embedding_;  // [block, C] float32, absolute positions only
-  at::Tensor cosine_, sine_;       // [block, D / 2] float32, rotary positions only
-  std::vector<Block> blocks_;
-  Norm final_norm_;
-  Linear head_;
+  CpuWeights weights_;
   Buffer x_, chosen_x_, qkv_, mixed_, hidden_, scratch_;
 };
 

@@ -13,9 +13,9 @@ namespace demask {
 class CpuDecodingSession : public DecodingSession {
  public:
   CpuDecodingSession(TransformerOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
-    const int64_t heads = text_.tokens.size(0) * model.heads();
+    const int64_t heads = text_.tokens.size(0) * model.key_heads();
     cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.description_.block_size));
-    for (size_t layer = 0; layer < model.blocks_.size(); ++layer) {
+    for (size_t layer = 0; layer < model.weights_.blocks.size(); ++layer) {
       cache_.keys.push_back(at::zeros({heads, model.key_bytes(cache_.capacity)}, at::kByte));
       cache_.values.push_back(at::zeros({heads, model.value_bytes(cache_.capacity)}, at::kByte));
     }
@@ -37,7 +37,7 @@ class CpuDecodingSession : public DecodingSession {
     const int64_t block = model_.description_.block_size;
     if (length_ > block) {
       const at::Tensor last = at::full({text_.tokens.size(0), 1}, block - 1, at::kLong);
-      return model_.logits(last_tokens(text_, block), last).squeeze(1);
+      return model_.forward_of_different(last_tokens(text_, block), last).squeeze(1);
     }
     if (cache_.length == length_) {
       return after_beginning_;

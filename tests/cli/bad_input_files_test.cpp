@@ -63,8 +63,8 @@ TEST_CASE("A file that is no checkpoint is named and told apart") {
     write_file(path, content);
     check_checkpoint_refused(path, {path, "is not a checkpoint", "zip"});
   }
-  for (const std::string name : {"diffusion.pt", "diffusion_nanogpt.pt"}) {
-    const std::string whole = read_file(shipped + name);
+  for (const std::string& model : {shipped + "diffusion.pt", exported_diffusion}) {
+    const std::string whole = read_file(model);
     write_file(path, whole.substr(0, whole.size() / 2));
     check_checkpoint_refused(path, {path, "truncated"});
   }

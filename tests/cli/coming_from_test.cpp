@@ -85,7 +85,7 @@ TEST_CASE("Steps of Dream's schedule that reveal nothing are left out, or spent 
   const TemporaryFolder folder;
   const auto run = [&](const std::string& name, const std::string& steps) {
     const ProcessResult result = demask::testing::demask(
-        {"--checkpoint_name=diffusion_nanogpt.pt", "--strategy=confidence", "--schedule_type=dream", "--temperature=0",
+        {"--checkpoint_name=diffusion.pt", "--strategy=confidence", "--schedule_type=dream", "--temperature=0",
          "--start_text=ROMEO:", "--sequence_length=30", "--num_samples=1", "--device=cpu", "--dtype=float32", steps,
          "--show_progress=False", "--output=" + (folder / name)});
     CAPTURE(result.err);
@@ -103,7 +103,7 @@ TEST_CASE("Every strategy that ranks by confidence runs by the filtered distribu
   for (const std::string strategy : {"remask", "best", "confidence", "margin", "entropy", "maskgit", "threshold",
                                      "factor", "entropy_bound", "klass", "planner"}) {
     const ProcessResult result = demask::testing::demask(
-        {"--checkpoint_name=diffusion_nanogpt.pt", "--strategy=" + strategy, "--confidence_source=filtered",
+        {"--checkpoint_name=diffusion.pt", "--strategy=" + strategy, "--confidence_source=filtered",
          "--top_k=5", "--top_p=0.9", "--sequence_length=24", "--diffusion_iterations=6", "--num_samples=2",
          "--device=cpu", "--dtype=float32", "--show_progress=False"});
     CAPTURE(strategy, result.err);
@@ -117,7 +117,7 @@ TEST_CASE("A line's ids draw what its text draws, and ids that there are not are
   const TemporaryFolder folder;
   const auto run = [&](const std::string& prompts, const std::string& output) {
     write_file(folder / "prompts.jsonl", prompts);
-    return demask::testing::demask({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=24",
+    return demask::testing::demask({"--checkpoint_name=diffusion.pt", "--sequence_length=24",
                                     "--diffusion_iterations=4", "--device=cpu", "--dtype=float32",
                                     "--show_progress=False", "--prompts=" + (folder / "prompts.jsonl"),
                                     "--output=" + (folder / output)});

@@ -18,7 +18,7 @@ using namespace demask;
 
 namespace {
 
-const std::vector<std::string> shipped = {"diffusion_nanogpt.pt", "english.pt", "standard.pt", "remasking.pt"};
+const std::vector<std::string> shipped = {"diffusion.pt", "english.pt", "standard.pt", "remasking.pt"};
 
 Transformer load(const std::string& path, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU,
                  KernelChoice kernels = KernelChoice::own) {
@@ -102,8 +102,8 @@ TEST_CASE("Logits at some positions are the bits of logits at all") {
 
 TEST_CASE("bfloat16 on the CPU stays close to float32") {
   const at::Tensor tokens = some_tokens(2, 100, 65);
-  CHECK(relative_error(load("out/diffusion_nanogpt.pt", at::kBFloat16).logits(tokens),
-                       load("out/diffusion_nanogpt.pt").logits(tokens)) < 5e-2);
+  CHECK(relative_error(load("out/diffusion.pt", at::kBFloat16).logits(tokens),
+                       load("out/diffusion.pt").logits(tokens)) < 5e-2);
 }
 
 TEST_CASE("On the CPU a sample's logits are the same bits whatever runs beside it") {
@@ -142,7 +142,7 @@ TEST_CASE("A causal model's position sees only those before it; a bidirectional 
     return relative_error(model.logits(changed).narrow(1, 0, 40), model.logits(tokens).narrow(1, 0, 40));
   };
   CHECK(first_forty_change("standard.pt") == 0);
-  CHECK(first_forty_change("diffusion_nanogpt.pt") > 1e-4);
+  CHECK(first_forty_change("diffusion.pt") > 1e-4);
 }
 
 TEST_CASE("The key-value cache gives the logits of running the whole context again, past the block size too") {
