@@ -14,6 +14,7 @@ using nlohmann::json;
 namespace {
 
 const std::string gpt2 = goldens + "gpt2/model";
+const std::string torchscript = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/modules/gpt_nanogpt.pt";
 const std::string nanogpt = goldens + "nanogpt/model/ckpt.pt";
 
 std::string sha256sum(const std::vector<std::string>& files, const std::string& folder) {
@@ -133,7 +134,7 @@ TEST_CASE("Exporting takes the place of sampling, and of no file that is there")
 
 TEST_CASE("A diffusion model's export knows its mask, and a remasking model's can be one") {
   const TemporaryFolder folder;
-  export_to("diffusion_nanogpt.pt", folder / "diffusion");
+  export_to("diffusion.pt", folder / "diffusion");
   export_to("remasking.pt", folder / "remasking");
   const json config = json::parse(read_file(folder / "diffusion/config.json"));
   CHECK(config["mask_token_id"] == 65);
@@ -143,5 +144,5 @@ TEST_CASE("A diffusion model's export knows its mask, and a remasking model's ca
                 folder / "samples.jsonl")
         .at(1)["tokens"];
   };
-  CHECK(draw_with(folder / "diffusion", folder / "remasking") == draw_with("diffusion_nanogpt.pt", "remasking.pt"));
+  CHECK(draw_with(folder / "diffusion", folder / "remasking") == draw_with("diffusion.pt", "remasking.pt"));
 }
