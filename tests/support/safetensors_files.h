@@ -29,13 +29,14 @@ inline std::string safetensors_of(const std::string& header, const std::string& 
   return length_prefix(header.size()) + header + data;
 }
 
-// The same of float32 tensors, one after another.
+// The same of tensors, float32, float16 or bfloat16, one after another.
 inline std::string safetensors_of(const std::map<std::string, at::Tensor>& tensors) {
+  const std::map<at::ScalarType, const char*> dtypes{{at::kFloat, "F32"}, {at::kHalf, "F16"}, {at::kBFloat16, "BF16"}};
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   std::string data;
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor values = tensor.to(at::kFloat).contiguous();
-    header[name] = {{"dtype", "F32"},
+    const at::Tensor values = (tensor.is_floating_point() ? tensor : tensor.to(at::kFloat)).contiguous();
+    header[name] = {{"dtype", dtypes.at(values.scalar_type())},
                     {"shape", values.sizes().vec()},
                     {"data_offsets", {data.size(), data.size() + values.nbytes()}}};
     data.append(static_cast<const char*>(values.data_ptr()), values.nbytes());

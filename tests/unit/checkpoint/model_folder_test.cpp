@@ -69,7 +69,7 @@ TEST_CASE("a folder, its only file and its shards give one model") {
   CHECK_FALSE(is_model_folder(folder / "whole/text"));
 }
 
-TEST_CASE("each tensor passes through the conversion, and tensors of several dtypes become one") {
+TEST_CASE("each tensor passes through the conversion, and a tied head is the embedding") {
   const TemporaryFolder folder;
   tiny_gpt2().write(folder / "model");
   const TransformerWeights weights =
@@ -77,6 +77,25 @@ TEST_CASE("each tensor passes through the conversion, and tensors of several dty
   CHECK(weights.final_norm.bias.scalar_type() == at::kBFloat16);
   CHECK(weights.layers[0].expand.weight.scalar_type() == at::kBFloat16);
   CHECK(weights.head.weight.is_same(weights.token_embedding));
+}
+
+TEST_CASE("tensors of several dtypes are read as that of the token embedding") {
+  ModelFiles files = tiny_gpt2();
+  files.tensors["ln_f.bias"] = at::full({4}, 0.5, at::kBFloat16);
+  files.tensors["h.0.mlp.c_fc.bias"] = at::full({16}, 0.25, at::kHalf);
+  const TemporaryFolder folder;
+  files.write(folder / "model");
+  const TransformerWeights weights = read_model_folder(folder / "model");
+  CHECK(weights.final_norm.bias.equal(at::full({4}, 0.5, at::kFloat)));
+  CHECK(weights.layers[0].expand.bias.equal(at::full({16}, 0.25, at::kFloat)));
+}
+
+TEST_CASE("weights stay readable when the folder is gone") {
+  const TemporaryFolder folder;
+  tiny_gpt2().write(folder / "model");
+  const TransformerWeights weights = read_model_folder(folder / "model");
+  std::filesystem::remove_all(folder / "model");
+  CHECK(weights.token_embedding.equal(at::arange(20, at::kFloat).reshape({5, 4})));
 }
 
 TEST_CASE("what is missing in a folder is named, with what is there") {
