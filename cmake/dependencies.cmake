@@ -5,6 +5,29 @@ find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(Threads REQUIRED)
 
+# demask_find_c_library(<name> HEADER file LIBRARY name PACKAGE debian's [STATIC_DEFINITION macro]): demask_<name>, by
+# header and library alone, so that a prefix in CMAKE_PREFIX_PATH may hold either kind of either.
+function(demask_find_c_library name)
+  cmake_parse_arguments(c "" "HEADER;LIBRARY;PACKAGE;STATIC_DEFINITION" "" ${ARGN})
+  string(TOUPPER DEMASK_${name} variable)
+  find_path(${variable}_INCLUDE ${c_HEADER})
+  find_library(${variable}_LIBRARY NAMES ${c_LIBRARY})
+  mark_as_advanced(${variable}_INCLUDE ${variable}_LIBRARY)
+  if(NOT ${variable}_INCLUDE OR NOT ${variable}_LIBRARY)
+    message(FATAL_ERROR "demask: ${c_HEADER} or lib${c_LIBRARY} was not found. Install ${c_PACKAGE} (scripts/setup does), "
+      "or name a prefix that has them in CMAKE_PREFIX_PATH.")
+  endif()
+  add_library(demask_${name} INTERFACE)
+  target_include_directories(demask_${name} SYSTEM INTERFACE ${${variable}_INCLUDE})
+  target_link_libraries(demask_${name} INTERFACE ${${variable}_LIBRARY})
+  if(${variable}_LIBRARY MATCHES "\\.a$")
+    target_compile_definitions(demask_${name} INTERFACE ${c_STATIC_DEFINITION})
+  endif()
+endfunction()
+# Regular expressions and Unicode's normal forms, which tokenizers ask for.
+demask_find_c_library(pcre2 HEADER pcre2.h LIBRARY pcre2-8 PACKAGE libpcre2-dev STATIC_DEFINITION PCRE2_STATIC)
+demask_find_c_library(utf8proc HEADER utf8proc.h LIBRARY utf8proc PACKAGE libutf8proc-dev STATIC_DEFINITION UTF8PROC_STATIC)
+
 # Differences between LibTorch versions live in one file each, chosen here.
 if(Torch_VERSION VERSION_GREATER_EQUAL 2.0)
   set(DEMASK_ATTENTION sdpa)

@@ -13,12 +13,14 @@
 #include "core/text.h"
 #include "core/utf8.h"
 #include "text/character_vocabulary.h"
+#include "text/refusal.h"
 
 namespace demask {
 namespace {
 
 using Kind = PickleValue::Kind;
 
+constexpr size_t max_file_bytes = size_t{16} << 20;
 constexpr size_t max_token_bytes = 256;  // one text of a pickle may be shared by every id
 constexpr int64_t max_id = (int64_t{1} << 20) - 1;
 
@@ -29,12 +31,8 @@ struct Meta {
   std::optional<int64_t> mask_token_id;
 };
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  fail(ExitCode::bad_input, "vocabulary '{}': {}.", path, why);
-}
-
 [[noreturn]] void refuse_without_itos(const std::string& path, const std::string& keys) {
-  refuse(path, fmt::format("it has no 'itos', the text of each token id (keys found: {})", keys));
+  refuse_vocabulary(path, fmt::format("it has no 'itos', the text of each token id (keys found: {})", keys));
 }
 
 constexpr const char* itos_shape = "expected a list of strings, or a dict from id to string";
@@ -44,11 +42,11 @@ constexpr const char* stoi_shape = "expected a dict from string to id";
 
 Meta meta_of_pickle(const PickleValue& root, const std::string& path) {
   if (root.kind != Kind::dict) {
-    refuse(path, fmt::format("it is {}; expected a dict with 'itos'", describe(root)));
+    refuse_vocabulary(path, fmt::format("it is {}; expected a dict with 'itos'", describe(root)));
   }
   const auto expect = [&](const PickleValue& value, Kind kind, const char* where, const char* expected) {
     if (value.kind != kind) {
-      refuse(path, fmt::format("{} has {}; {}", where, describe(value), expected));
+      refuse_vocabulary(path, fmt::format("{} has {}; {}", where, describe(value), expected));
     }
   };
 
@@ -93,7 +91,7 @@ using nlohmann::json;
 int64_t json_integer(const json& value, const std::string& path, const char* where) {
   const bool fits = value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
   if (!fits) {
-    refuse(path, fmt::format("{} has a {} where an integer belongs", where, value.type_name()));
+    refuse_vocabulary(path, fmt::format("{} has a {} where an integer belongs", where, value.type_name()));
   }
   return value.get<int64_t>();
 }
@@ -103,14 +101,14 @@ int64_t json_key(const std::string& key, const std::string& path) {
   int64_t id = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
   if (error != std::errc() || end != key.data() + key.size()) {
-    refuse(path, fmt::format("'itos' has the key {}, which is not an integer", quote(key)));
+    refuse_vocabulary(path, fmt::format("'itos' has the key {}, which is not an integer", quote(key)));
   }
   return id;
 }
 
 std::string_view json_text(const json& value, const std::string& path) {
   if (!value.is_string()) {
-    refuse(path, fmt::format("'itos' has a {} where a string belongs", value.type_name()));
+    refuse_vocabulary(path, fmt::format("'itos' has a {} where a string belongs", value.type_name()));
   }
   return value.get_ref<const std::string&>();
 }
@@ -119,20 +117,20 @@ json parse_json(const std::string& content, const std::string& path) {
   // Deeper values cost far more memory than they take in the file.
   const auto within_bounds = [&](int depth, json::parse_event_t, const json&) {
     if (depth > 4) {
-      refuse(path, "its JSON nests too deep");
+      refuse_vocabulary(path, "its JSON nests too deep");
     }
     return true;
   };
   try {
     return json::parse(content, within_bounds);
   } catch (const json::exception& error) {
-    refuse(path, fmt::format("it is neither a pickle nor JSON: {}", json_error_reason(error.what())));
+    refuse_vocabulary(path, fmt::format("it is neither a pickle nor JSON: {}", json_error_reason(error.what())));
   }
 }
 
 Meta meta_of_json(const json& root, const std::string& path) {
   if (!root.is_object()) {
-    refuse(path, fmt::format("it is a JSON {}; expected an object with 'itos'", root.type_name()));
+    refuse_vocabulary(path, fmt::format("it is a JSON {}; expected an object with 'itos'", root.type_name()));
   }
   const auto member = [&](const char* key) {
     const auto found = root.find(key);
@@ -160,12 +158,12 @@ Meta meta_of_json(const json& root, const std::string& path) {
       meta.itos.emplace_back(json_key(entry.key(), path), json_text(entry.value(), path));
     }
   } else {
-    refuse(path, fmt::format("'itos' is a {}; {}", itos->type_name(), itos_shape));
+    refuse_vocabulary(path, fmt::format("'itos' is a {}; {}", itos->type_name(), itos_shape));
   }
 
   if (const json* stoi = member("stoi")) {
     if (!stoi->is_object()) {
-      refuse(path, fmt::format("'stoi' is a {}; {}", stoi->type_name(), stoi_shape));
+      refuse_vocabulary(path, fmt::format("'stoi' is a {}; {}", stoi->type_name(), stoi_shape));
     }
     for (const auto& entry : stoi->items()) {
       meta.stoi.emplace_back(entry.key(), json_integer(entry.value(), path, "'stoi'"));
@@ -181,19 +179,19 @@ Meta meta_of_json(const json& root, const std::string& path) {
 
 std::vector<std::optional<std::string>> token_table(const Meta& meta, const std::string& path) {
   if (meta.itos.empty()) {
-    refuse(path, "its 'itos' is empty");
+    refuse_vocabulary(path, "its 'itos' is empty");
   }
   std::vector<std::optional<std::string>> tokens;
   for (const auto& [id, text] : meta.itos) {
     if (id < 0 || id > max_id) {
-      refuse(path, fmt::format("'itos' has the id {}; ids are 0 to {}", id, max_id));
+      refuse_vocabulary(path, fmt::format("'itos' has the id {}; ids are 0 to {}", id, max_id));
     }
     if (text.size() > max_token_bytes) {
-      refuse(path,
-             fmt::format("the text of id {} has {} bytes, more than the {} allowed", id, text.size(), max_token_bytes));
+      refuse_vocabulary(path, fmt::format("the text of id {} has {} bytes, more than the {} allowed", id, text.size(),
+                                          max_token_bytes));
     }
     if (!is_utf8(text)) {
-      refuse(path, fmt::format("the text of id {} is not UTF-8", id));
+      refuse_vocabulary(path, fmt::format("the text of id {} is not UTF-8", id));
     }
     const auto index = static_cast<size_t>(id);
     if (index >= tokens.size()) {
@@ -204,7 +202,7 @@ std::vector<std::optional<std::string>> token_table(const Meta& meta, const std:
   for (const auto& [text, id] : meta.stoi) {
     const bool agrees = id >= 0 && id < static_cast<int64_t>(tokens.size()) && tokens[static_cast<size_t>(id)] == text;
     if (!agrees) {
-      refuse(path, fmt::format("'itos' and 'stoi' disagree: 'stoi' has {} for the id {}", quote(text), id));
+      refuse_vocabulary(path, fmt::format("'itos' and 'stoi' disagree: 'stoi' has {} for the id {}", quote(text), id));
     }
   }
   return tokens;
@@ -212,7 +210,7 @@ std::vector<std::optional<std::string>> token_table(const Meta& meta, const std:
 
 std::unique_ptr<Vocabulary> make_vocabulary(const Meta& meta, const std::string& path) {
   if (meta.mask_token_id && (*meta.mask_token_id < 0 || *meta.mask_token_id > max_id)) {
-    refuse(path, fmt::format("'mask_token_id' is {}; ids are 0 to {}", *meta.mask_token_id, max_id));
+    refuse_vocabulary(path, fmt::format("'mask_token_id' is {}; ids are 0 to {}", *meta.mask_token_id, max_id));
   }
   return std::make_unique<CharacterVocabulary>(token_table(meta, path), meta.mask_token_id);
 }
@@ -220,6 +218,10 @@ std::unique_ptr<Vocabulary> make_vocabulary(const Meta& meta, const std::string&
 }  // namespace
 
 std::unique_ptr<Vocabulary> read_meta_file(const std::string& content, const std::string& path) {
+  if (content.size() > max_file_bytes) {
+    refuse_vocabulary(path, fmt::format("it has {} bytes, more than the {} that a vocabulary of characters may have",
+                                        content.size(), max_file_bytes));
+  }
   constexpr char pickle_start = '\x80';
   if (starts_with(content, std::string_view(&pickle_start, 1))) {
     const Pickle pickle(content, fmt::format("vocabulary '{}'", path));

@@ -2,15 +2,21 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "text/vocabulary.h"
 
 namespace demask {
 
-// `path` is a file, told apart by its content: nanoGPT's meta.pkl or the same in meta.json; or a folder with one of
-// these.
-// Throws Error(bad_input) naming the file and what is wrong with it.
+// The file of a folder that says its vocabulary: tokenizer.json, vocab.json with merges.txt, the first *.tiktoken by
+// name, merges.txt alone, meta.pkl, meta.json, the first of these that is there; nothing where none is.
+std::optional<std::string> vocabulary_in(const std::string& folder);
+
+// `path` is a file, told apart by its content: the tokenizers library's tokenizer.json; vocab.json, with merges.txt
+// beside it; merges.txt; a rank file as tiktoken's; nanoGPT's meta.pkl or the same in meta.json. Or it is a folder with
+// one of these.
+// Throws Error(bad_input) naming the file and what is wrong with it, or what it asks for and demask does not do.
 std::unique_ptr<Vocabulary> read_vocabulary(const std::string& path);
 
 }  // namespace demask
