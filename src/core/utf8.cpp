@@ -31,6 +31,23 @@ size_t utf8_length(std::string_view text) {
   return continues(3) && in_range ? 4 : 0;
 }
 
+size_t utf8_part_length(std::string_view text) {
+  if (const size_t whole = utf8_length(text)) {
+    return whole;
+  }
+  // A start can be completed if and only if it can be by one of these: the smallest and largest continuation bytes.
+  for (size_t length = std::min(text.size(), size_t{3}); length > 1; --length) {
+    for (const char next : {'\x80', '\xBF'}) {
+      std::string completed(text.substr(0, length));
+      completed.append(4 - length, next);
+      if (utf8_length(completed) > length) {
+        return length;
+      }
+    }
+  }
+  return std::min(text.size(), size_t{1});
+}
+
 size_t valid_utf8_bytes(std::string_view text) {
   size_t valid = 0;
   while (const size_t length = utf8_length(text.substr(valid))) {
@@ -84,25 +101,6 @@ std::vector<std::string_view> characters_of(std::string_view text) {
   return characters;
 }
 
-namespace {
-
-// Bytes of the longest start of a character, which is not whole, that `text` begins with; 1 where there is none.
-size_t maximal_subpart(std::string_view text) {
-  // A start can be completed if and only if it can be by one of these: the smallest and largest continuation bytes.
-  for (size_t length = std::min(text.size(), size_t{3}); length > 1; --length) {
-    for (const char next : {'\x80', '\xBF'}) {
-      std::string whole(text.substr(0, length));
-      whole.append(4 - length, next);
-      if (utf8_length(whole) > length) {
-        return length;
-      }
-    }
-  }
-  return 1;
-}
-
-}  // namespace
-
 std::string repair_utf8(std::string text) {
   size_t valid = valid_utf8_bytes(text);
   if (valid == text.size()) {
@@ -118,7 +116,7 @@ std::string repair_utf8(std::string text) {
       return repaired;
     }
     repaired += replacement;
-    rest.remove_prefix(maximal_subpart(rest));
+    rest.remove_prefix(utf8_part_length(rest));
     valid = valid_utf8_bytes(rest);
   }
 }

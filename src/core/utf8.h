@@ -15,6 +15,10 @@ inline constexpr uint32_t replacement_character = 0xFFFD;
 // Bytes of the character at the start of `text`, 1 to 4; 0 where there is none.
 size_t utf8_length(std::string_view text);
 
+// Bytes of the character at the start of `text`, or where there is none of the longest start of one, which is cut short
+// (a maximal subpart: Unicode 15, section 3.9); 1 for a byte that begins none, 0 where there is no text.
+size_t utf8_part_length(std::string_view text);
+
 // How many bytes come before the first that is not UTF-8; all of them where it is.
 size_t valid_utf8_bytes(std::string_view text);
 

@@ -211,17 +211,19 @@ std::string Inspection::token_distribution(const std::vector<std::vector<int64_t
   return text + "\n";
 }
 
-// Tokens [T] on one line: masks as the mask character, line ends as an arrow.
+// Tokens [T] on one line: masks as the mask character, line ends as an arrow. A character may be spread over tokens.
 std::string Inspection::line_of(const at::Tensor& tokens) const {
-  std::string line;
+  std::string bytes;
   for (const int64_t token : values(tokens)) {
     if (token == options_.mask_token_id) {
-      line += options_.mask_character;
-      continue;
+      bytes += options_.mask_character;
+    } else {
+      bytes += vocabulary_.token(token);
     }
-    for (const std::string_view point : characters_of(vocabulary_.token(token))) {
-      line += point == "\n" ? "⏎" : visible(point);
-    }
+  }
+  std::string line;
+  for (const std::string_view point : characters_of(bytes)) {
+    line += point == "\n" ? "⏎" : visible(point);
   }
   return line;
 }
@@ -230,10 +232,11 @@ std::string Inspection::sample_name(int64_t row) const {
   return "sample " + samples_.at(static_cast<size_t>(row));
 }
 
+// In quotes what is text; bytes that are no character as escapes.
 std::string Inspection::name(int64_t token) const {
-  const bool has_text = token != options_.mask_token_id && vocabulary_.has_text(token);
   const std::string_view text = vocabulary_.token(token, options_.mask_token_id);
-  return has_text ? repr(text) : std::string(text);
+  const bool is_text = token != options_.mask_token_id && vocabulary_.has_text(token) && !vocabulary_.is_special(token);
+  return is_text ? repr(text) : printable(text);
 }
 
 }  // namespace demask

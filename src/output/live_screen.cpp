@@ -96,73 +96,6 @@ class Row {
   std::string style_;
 };
 
-// A glyph of a token in its place.
-struct Slot {
-  size_t token = 0;
-  const Glyph* glyph = nullptr;
-  int blanks = 0;  // that fill up its cell
-};
-
-struct Layout {
-  std::vector<Slot> slots;
-  std::vector<size_t> rows;  // the first slot of each
-};
-
-class LayoutMaker {
- public:
-  LayoutMaker(const GlyphTable& glyphs, int columns, bool line_breaks)
-      : glyphs_(glyphs), columns_(columns), line_breaks_(line_breaks) {}
-
-  Layout lay_out(const std::vector<ShownToken>& tokens) {
-    layout_.rows.push_back(0);
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      const ShownToken& token = tokens[i];
-      // One that leaves is a mask already, and ends no line.
-      const bool breaks = line_breaks_ && glyphs_.ends_line(token.id) && token.state != TokenState::masked &&
-                          token.state != TokenState::leaving;
-      if (breaks) {
-        begin_row();
-        continue;
-      }
-      const std::vector<Glyph>& parts = token.state == TokenState::masked ? glyphs_.mask() : glyphs_.of(token.id);
-      place(i, parts);
-    }
-    return std::move(layout_);
-  }
-
- private:
-  void begin_row() {
-    layout_.rows.push_back(layout_.slots.size());
-    used_ = 0;
-  }
-
-  void place(size_t token, const std::vector<Glyph>& parts) {
-    const int cell = glyphs_.cell_width();
-    if (cell > 0 && used_ + cell > columns_ && used_ > 0) {
-      begin_row();
-    }
-    int width = 0;
-    for (const Glyph& part : parts) {
-      const Glyph* glyph = part.width <= columns_ ? &part : &glyphs_.narrow();
-      if (used_ + glyph->width > columns_) {
-        begin_row();
-      }
-      layout_.slots.push_back({token, glyph, 0});
-      used_ += glyph->width;
-      width += glyph->width;
-    }
-    const int blanks = std::min(std::max(cell - width, 0), columns_ - used_);
-    layout_.slots.back().blanks = blanks;
-    used_ += blanks;
-  }
-
-  const GlyphTable& glyphs_;
-  int columns_;
-  bool line_breaks_;
-  int used_ = 0;  // cells of the last row
-  Layout layout_;
-};
-
 // As many of these as fit, in order, never one cut; the first is cut rather than left out.
 void add_fitting(Row& row, const std::vector<std::string>& parts, std::string_view style, std::string_view separator) {
   bool first = true;
@@ -175,6 +108,13 @@ void add_fitting(Row& row, const std::vector<std::string>& parts, std::string_vi
     row.add_plain(part, style);
     first = false;
   }
+}
+
+// A mark of the model's own is dim once it is there to stay, so that it is not read as text.
+std::string style_of(const ShownToken& token, bool is_special, Colours colours) {
+  const std::string style = style_of(token, colours);
+  const bool stays = token.state == TokenState::given || token.state == TokenState::kept;
+  return !is_special || !stays ? style : style.empty() ? "2" : "2;" + style;
 }
 
 std::string header(const LiveStatus& status, int columns, const std::string& place) {
@@ -273,7 +213,7 @@ int text_rows(const ScreenSize& size) {
 std::string draw_frame(const LiveStatus& status, const std::vector<ShownToken>& tokens, const GlyphTable& glyphs,
                        Colours colours, const ScreenSize& size, Viewport& viewport) {
   const int columns = std::max(size.columns, 1);
-  const Layout layout = LayoutMaker(glyphs, columns, viewport.line_breaks).lay_out(tokens);
+  const Layout layout = lay_out(tokens, glyphs, columns, viewport.line_breaks);
   const auto rows = static_cast<int64_t>(layout.rows.size());
   const int64_t seen = text_rows(size);
   viewport.last_top = std::max<int64_t>(rows - seen, 0);
@@ -292,7 +232,8 @@ std::string draw_frame(const LiveStatus& status, const std::vector<ShownToken>& 
     const size_t last = r + 1 < rows ? layout.rows[begin + 1] : layout.slots.size();
     for (size_t i = first; i < last; ++i) {
       const Slot& slot = layout.slots[i];
-      row.add(slot.glyph->text, slot.glyph->width, style_of(tokens[slot.token], colours));
+      const ShownToken& token = tokens[slot.token];
+      row.add(slot.glyph.text, slot.glyph.width, style_of(token, glyphs.is_special(token.id), colours));
       for (int blank = 0; blank < slot.blanks; ++blank) {
         row.add(" ", 1);
       }

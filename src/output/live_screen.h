@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "output/glyphs.h"
+#include "output/live_layout.h"
 
 namespace demask {
 
@@ -17,20 +18,6 @@ enum class Colours {
 };
 // From the values of the environment, null where unset: NO_COLOR (no-color.org) and COLORTERM.
 Colours choose_colours(const char* no_color, const char* colorterm);
-
-enum class TokenState : uint8_t {
-  given,    // by the prompt
-  masked,   // before the step and after it, or not yet reached
-  drawn,    // by this step, and kept
-  kept,     // from an earlier step
-  leaving,  // visible before this step, which masked it again; `id` is what stood there
-};
-
-struct ShownToken {
-  int64_t id = 0;
-  TokenState state = TokenState::masked;
-  float probability = 1.0F;  // under which it was drawn; of a drawn or kept one
-};
 
 // What is said about the run. Numbers of samples and steps count from 0.
 struct LiveStatus {
@@ -64,8 +51,7 @@ struct Viewport {
 int text_rows(const ScreenSize& size);
 
 // One frame: every row of the screen overwritten from its start and what remains of it erased, so that nothing
-// flickers. Tokens fill rows from the left, each in a cell of its own of glyphs.cell_width(), or where that is 0 in as
-// many as it needs. A glyph never crosses the right edge.
+// flickers. Tokens stand as lay_out places them.
 std::string draw_frame(const LiveStatus& status, const std::vector<ShownToken>& tokens, const GlyphTable& glyphs,
                        Colours colours, const ScreenSize& size, Viewport& viewport);
 

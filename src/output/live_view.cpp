@@ -72,7 +72,9 @@ std::optional<Terminal> find_terminal() {
 LiveView::LiveView(const Terminal& terminal, const Vocabulary& vocabulary, const LiveOptions& options)
     : terminal_(terminal), glyphs_(vocabulary, options.mask_token_id), options_(options) {
   status_.diffusion = options_.diffusion;
-  viewport_.line_breaks = viewport_.follows_end = !options_.diffusion;
+  viewport_.follows_end = !options_.diffusion;
+  // In a grid a line end that breaks would move what stays in its place otherwise.
+  viewport_.line_breaks = !options_.diffusion || glyphs_.cell_width() == 0;
   pace_ = options_.diffusion ? iteration_pace : token_pace;
 }
 

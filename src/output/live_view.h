@@ -34,7 +34,7 @@ struct LiveOptions {
 // What it shows is copied to the host in every step, which waits for the device.
 class LiveView : public Observer {
  public:
-  // Copies what it needs of the vocabulary.
+  // `vocabulary` must outlive the view.
   LiveView(const Terminal& terminal, const Vocabulary& vocabulary, const LiveOptions& options);
   LiveView(const LiveView&) = delete;
   LiveView& operator=(const LiveView&) = delete;

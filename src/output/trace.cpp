@@ -7,23 +7,19 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
 #include <string_view>
 #include <utility>
 
-#include "core/error.h"
 #include "core/json.h"
-#include "output/output_file.h"
+#include "core/utf8.h"
 
 namespace demask {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::string_view format_name = "demask trace";
 
 // A probability p is stored as round(254 p); this stands for none.
 constexpr double largest_level = 254;
@@ -193,107 +189,40 @@ Json sample_json(const TracedSample& sample, std::optional<int64_t> mask, TokenN
   return object;
 }
 
-// Of a table's JSON: whether it is one, with data of its type and shape.
-bool is_table(const Json& table, size_t dimensions) {
-  static const std::map<std::string, size_t> widths{{"uint8", 1}, {"uint16", 2}, {"uint32", 4}};
-  if (!table.is_object() || !table.contains("type") || !table.contains("shape") || !table.contains("data") ||
-      !table["type"].is_string() || !table["shape"].is_array() || !table["data"].is_string() ||
-      table["shape"].size() != dimensions) {
-    return false;
-  }
-  const auto width = widths.find(table["type"].get<std::string>());
-  if (width == widths.end()) {
-    return false;
-  }
-  constexpr size_t most_elements = size_t{1} << 32U;
-  size_t bytes = width->second;
-  for (const Json& size : table["shape"]) {
-    if (!size.is_number_unsigned() || size.get<size_t>() > most_elements) {
-      return false;
-    }
-    bytes *= size.get<size_t>();
-    if (bytes > most_elements) {
-      return false;
-    }
-  }
-  const auto& data = table["data"].get_ref<const std::string&>();
-  const size_t significant = std::min(data.find('='), data.size());
-  return data.size() == (bytes + 2) / 3 * 4 && significant == (bytes * 8 + 5) / 6 &&
-         std::all_of(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(significant), [](char c) {
-           return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
-         });
+bool has_text(int64_t id, std::optional<int64_t> mask, const Vocabulary& vocabulary) {
+  return id != mask && vocabulary.has_text(id);
 }
 
-// The first member that is not as the format has it; empty where all are.
-std::string flaw_of_sample(const Json& sample) {
-  if (!sample.is_object()) {
-    return "samples";
+// What is not UTF-8 as U+FFFD.
+Json texts_of(const std::vector<int64_t>& ids, std::optional<int64_t> mask, const Vocabulary& vocabulary) {
+  Json texts = Json::array();
+  for (const int64_t id : ids) {
+    texts.push_back(has_text(id, mask, vocabulary) ? Json(repair_utf8(std::string(vocabulary.piece(id)))) : Json());
   }
-  for (const char* name : {"index", "seed", "self_confidence"}) {
-    if (!sample.contains(name) || !sample[name].is_number()) {
-      return name;
-    }
-  }
-  for (const char* name : {"tokens", "states", "confidence", "likeliest", "likeliest_probabilities"}) {
-    if (!sample.contains(name) || !is_table(sample[name], 2)) {
-      return name;
-    }
-  }
-  if (!sample.contains("final_confidence") || !is_table(sample["final_confidence"], 1)) {
-    return "final_confidence";
-  }
-  if (!sample.contains("judged") || !(sample["judged"].is_null() || is_table(sample["judged"], 2))) {
-    return "judged";
-  }
-  const Json& shape = sample["tokens"]["shape"];
-  for (const char* name : {"states", "confidence", "judged"}) {
-    if (!sample[name].is_null() && sample[name]["shape"] != shape) {
-      return name;
-    }
-  }
-  if (sample["final_confidence"]["shape"][0] != shape[1] || shape[0] == 0 || shape[1] == 0) {
-    return "final_confidence";
-  }
-  const auto is_pair = [](const Json& pair) {
-    return pair.is_array() && pair.size() == 2 && pair[0].is_number_unsigned() && pair[1].is_number_unsigned();
-  };
-  if (!sample.contains("given") || !sample["given"].is_array() ||
-      !std::all_of(sample["given"].begin(), sample["given"].end(), is_pair)) {
-    return "given";
-  }
-  if (!sample.contains("scheduled") ||
-      !(sample["scheduled"].is_null() || (sample["scheduled"].is_array() && sample["scheduled"].size() == shape[0]))) {
-    return "scheduled";
-  }
-  return "";
+  return texts;
 }
 
-std::string flaw_of(const Json& trace) {
-  for (const char* name : {"method", "title", "command"}) {
-    if (!trace.contains(name) || !trace[name].is_string()) {
-      return name;
+// By places in `ids`: the bytes of those that hold parts of characters, and which are marks of the model's own.
+void add_pieces(const std::vector<int64_t>& ids, std::optional<int64_t> mask, const Vocabulary& vocabulary,
+                Json& trace) {
+  Json bytes = Json::object(), special = Json::array();
+  for (size_t place = 0; place < ids.size(); ++place) {
+    if (!has_text(ids[place], mask, vocabulary)) {
+      continue;
+    }
+    if (const std::string_view piece = vocabulary.piece(ids[place]); !is_utf8(piece)) {
+      std::string hex;
+      for (const char byte : piece) {
+        hex += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+      }
+      bytes[std::to_string(place)] = hex;
+    }
+    if (vocabulary.is_special(ids[place])) {
+      special.push_back(place);
     }
   }
-  const auto is_text = [](const Json& text) { return text.is_string() || text.is_null(); };
-  if (!trace.contains("tokens") || !trace["tokens"].is_array() ||
-      !std::all_of(trace["tokens"].begin(), trace["tokens"].end(), is_text)) {
-    return "tokens";
-  }
-  if (!trace.contains("description") || !trace["description"].is_array()) {
-    return "description";
-  }
-  if (!trace.contains("run") || !trace["run"].is_object()) {
-    return "run";
-  }
-  if (!trace.contains("samples") || !trace["samples"].is_array() || trace["samples"].empty()) {
-    return "samples";
-  }
-  for (const Json& sample : trace["samples"]) {
-    if (std::string flaw = flaw_of_sample(sample); !flaw.empty()) {
-      return flaw;
-    }
-  }
-  return "";
+  trace["token_bytes"] = std::move(bytes);
+  trace["special_tokens"] = std::move(special);
 }
 
 }  // namespace
@@ -304,57 +233,21 @@ Json trace_json(const TraceRun& run, const std::vector<TracedSample>& samples, c
   for (const TracedSample& sample : samples) {
     traced.push_back(sample_json(sample, run.mask_token_id, numbers));
   }
-  Json tokens = Json::array();
   const std::vector<int64_t> ids = numbers.ids();
-  for (const int64_t id : ids) {
-    const bool has_text = id != run.mask_token_id && vocabulary.has_text(id);
-    tokens.push_back(has_text ? Json(std::string(vocabulary.token(id))) : Json());
+  Json trace{
+      {"format", trace_format}, {"version", trace_version}, {"method", run.method},
+      {"title", run.title},     {"command", run.command},   {"description", run.description},
+      {"run", run.header},      {"token_ids", ids},         {"tokens", texts_of(ids, run.mask_token_id, vocabulary)}};
+  if (!vocabulary.characters()) {
+    add_pieces(ids, run.mask_token_id, vocabulary, trace);
   }
-  return {{"format", format_name},       {"version", trace_version},       {"method", run.method}, {"title", run.title},
-          {"command", run.command},      {"description", run.description}, {"run", run.header},    {"token_ids", ids},
-          {"tokens", std::move(tokens)}, {"samples", std::move(traced)}};
+  trace["samples"] = std::move(traced);
+  return trace;
 }
 
 std::string to_text(const Json& trace) {
   // Paths need not be UTF-8: what is not is replaced.
   return dump_json(trace);
-}
-
-Json read_trace(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    fail(ExitCode::bad_input, "trace '{}' cannot be read: {}", path, last_error());
-  }
-  // What is read is written into a report, by recursion.
-  constexpr int deepest = 16;
-  const auto within_bounds = [&](int depth, Json::parse_event_t, const Json&) {
-    if (depth > deepest) {
-      fail(ExitCode::bad_input, "'{}' is no trace: its JSON nests too deep. --trace=FILE.json writes one.", path);
-    }
-    return true;
-  };
-  Json trace;
-  try {
-    trace = Json::parse(file, within_bounds);
-  } catch (const Json::exception& error) {
-    fail(ExitCode::bad_input, "'{}' is no trace: it is not JSON ({}). --trace=FILE.json writes one.", path,
-         json_error_reason(error.what()));
-  }
-  if (!trace.is_object() || !trace.contains("format") || trace["format"] != format_name) {
-    fail(ExitCode::bad_input, "'{}' is no trace of demask. --trace=FILE.json writes one.", path);
-  }
-  if (!trace.contains("version") || trace["version"] != trace_version) {
-    fail(ExitCode::bad_input,
-         "'{}' is a trace of version {}, and this demask reads version {}: make it again with this demask{}.", path,
-         trace.contains("version") ? to_text(trace["version"]) : "none", trace_version,
-         trace.contains("command") && trace["command"].is_string()
-             ? fmt::format(" by '{} --trace=...'", trace["command"].get<std::string>())
-             : "");
-  }
-  if (const std::string flaw = flaw_of(trace); !flaw.empty()) {
-    fail(ExitCode::bad_input, "trace '{}' is damaged: its '{}' is missing or not as docs/trace.md has it.", path, flaw);
-  }
-  return trace;
 }
 
 }  // namespace demask

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "demask/sample.h"
@@ -14,6 +15,7 @@
 
 namespace demask {
 
+inline constexpr std::string_view trace_format = "demask trace";
 inline constexpr int trace_version = 1;
 
 struct TracedSample {
@@ -36,10 +38,6 @@ struct TraceRun {
 // The whole trace; samples without `steps` must not be among them.
 nlohmann::ordered_json trace_json(const TraceRun& run, const std::vector<TracedSample>& samples,
                                   const Vocabulary& vocabulary);
-
-// Reads a trace that demask wrote. Throws Error(bad_input) that names the file where it cannot be read, is no trace, is
-// of another version, or its tables are not as large as it says.
-nlohmann::ordered_json read_trace(const std::string& path);
 
 // As trace_json, as text on one line.
 std::string to_text(const nlohmann::ordered_json& trace);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "output/output_file.h"
+#include "output/read_trace.h"
 #include "output/report.h"
 
 namespace demask {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "output/read_trace.h"
 #include "output/report.h"
 #include "output/trace.h"
 #include "tests/fuzz/memory_file.h"

@@ -1,5 +1,6 @@
 // The live view of the real program in a real terminal.
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <sstream>
@@ -152,6 +153,35 @@ TEST_CASE("A text is filled in place while its masked share falls") {
     CHECK(run.step() == step + 1);
   }
   CHECK(run.terminal.format("#{history_size}") == "0");
+  run.end_at_once("q");
+  run.check_left_clean(130);
+}
+
+TEST_CASE("Word pieces flow, as wide as their text, around masks of one cell") {
+  const Run run(
+      "--checkpoint_name=english.pt --meta_path=data/english/tokenizer.json --strategy=confidence "
+      "--sequence_length=120 --diffusion_iterations=60 --num_samples=1 --start_text='The emoji \xf0\x9f\x98\x80 and'");
+  REQUIRE(run.reaches(20));
+  REQUIRE(run.pauses());
+  const auto solid = [&] {
+    std::string text;
+    for (const std::string& row : run.body()) {
+      text += row;
+    }
+    text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+    return text;
+  };
+  const std::string before = solid();
+  CAPTURE(run.terminal.text());
+  CHECK(before.find("Theemoji\xf0\x9f\x98\x80"
+                    "and") == 0);
+  const std::vector<std::string> points = code_points_of(before);
+  const auto masks = std::count(points.begin(), points.end(), "·");
+  CHECK(masks > 0);
+  CHECK(masks == std::lround(run.masked_percent() * 120 / 100));
+  CHECK(points.size() > 120);
+  run.terminal.resize(50, rows);
+  CHECK(Tmux::wait_until([&] { return solid() == before; }));
   run.end_at_once("q");
   run.check_left_clean(130);
 }

@@ -64,6 +64,40 @@ function expectedText(data, sample, step) {
 const shownText = async (page, run = 0) =>
   (await page.locator("section").nth(run).locator(".text").first().textContent()).replaceAll("⏎", "");
 
+// Byte-level BPE's letter of each byte, as in GPT-2's encoder.
+function byteLetter(byte) {
+  const isPlain = (b) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+  const others = Array.from({ length: 256 }, (_, b) => b).filter((b) => !isPlain(b));
+  return String.fromCodePoint(isPlain(byte) ? byte : 256 + others.indexOf(byte));
+}
+
+// Word pieces for the shipped model, by id: those of its commonest characters hold parts of an emoji and of 漢.
+const pieceBytes = (() => {
+  const chosen = { 0: "\n\n", 1: " the", 39: [0xf0], 41: [0x9f], 42: [0x98], 43: [0xf0, 0x9f, 0x98], 46: [0xe6, 0xbc], 47: [0xa2],
+    50: "\u0301", 53: "<|e|>", 56: " caf\u00e9", 58: [0x80] };
+  return Array.from({ length: 65 }, (_, id) => Buffer.from(chosen[id] ?? ` w${id}`));
+})();
+const special = 53;
+
+function writeTokenizer(path) {
+  const letters = (bytes) => Array.from(bytes, byteLetter).join("");
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const mark = { id: special, content: "<|e|>", single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const vocab = Object.fromEntries(pieceBytes.map((bytes, id) => [id === special ? "<|e|>" : letters(bytes), id]));
+  writeFileSync(path, JSON.stringify({ version: "1.0", truncation: null, padding: null, added_tokens: [mark], normalizer: null,
+    pre_tokenizer: byteLevel, post_processor: null, decoder: byteLevel,
+    model: { type: "BPE", dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
+             fuse_unk: false, byte_fallback: false, vocab, merges: [] } }));
+}
+
+// What the page would say when somebody copies all of an element.
+const copied = (element) => element.evaluate((text) => {
+  getSelection().selectAllChildren(text);
+  const event = new ClipboardEvent("copy", { clipboardData: new DataTransfer(), bubbles: true, cancelable: true });
+  text.dispatchEvent(event);
+  return event.clipboardData.getData("text/plain");
+});
+
 before(async () => {
   demask("--num_samples=3", "--sequence_length=128", "--diffusion_iterations=12", "--start_text=ROMEO:",
          "--trace=" + file("remask.json"), "--trace_samples=[0, 2]", "--report=" + file("remask.html"));
@@ -71,6 +105,10 @@ before(async () => {
          "--report=" + file("both.html"), "--compare=" + file("remask.json"));
   demask("--num_samples=1", "--sampling_method=standard", "--max_new_tokens=80", "--start_text=KING",
          "--trace=" + file("standard.json"), "--report=" + file("standard.html"));
+  writeTokenizer(file("tokenizer.json"));
+  demask("--meta_path=" + file("tokenizer.json"), "--num_samples=1", "--start_text=\u{1f600}", "--sequence_length=128",
+         "--diffusion_iterations=6", "--trace=" + file("pieces.json"), "--report=" + file("pieces.html"),
+         "--compare=" + file("remask.json"));
   browser = await chromium.launch({ executablePath: DEMASK_CHROMIUM, args: ["--no-sandbox"] });
 });
 
@@ -244,10 +282,65 @@ describe("the report", () => {
     await close(page);
   });
 
+  it("shows word pieces as the text they make, and copies that", async () => {
+    const page = await open("pieces.html"), data = trace("pieces.json"), [sample] = data.samples;
+    const bytesOf = (place) => pieceBytes[data.token_ids[place]];
+    data.token_ids.forEach((id, place) => {
+      const isText = id >= 65 || pieceBytes[id].toString("utf8").indexOf("\ufffd") < 0;
+      assert.equal(data.token_bytes[place], isText ? undefined : pieceBytes[id].toString("hex"));
+    });
+    const tokens = table(sample.tokens), states = table(sample.states), rows = tokens.length / 128;
+    const final = tokens.slice(-128), whole = Buffer.concat(final.map(bytesOf)).toString("utf8");
+    const texts = page.locator("section").first().locator(".text");
+    assert.equal(await copied(texts.nth(1)), whole);
+    assert.match(whole, /^\u{1f600}/u);
+    assert.match(whole, /\ufffd/, "the run drew no part of a character alone");
+
+    // After the second step, between masks, but for stand-ins, of which each piece has its own.
+    await page.locator("#scrubber").fill("2");
+    const parts = [Buffer.alloc(0)];
+    for (let t = 0; t < 128; ++t) {
+      if ([2, 4].includes(states[128 + t])) parts.push(Buffer.alloc(0));
+      else parts.push(Buffer.concat([parts.pop(), bytesOf(tokens[128 + t])]));
+    }
+    const plain = (text) => text.replace(/\ufffd+/g, "\ufffd");
+    const expected = parts.map((bytes) => plain(bytes.toString("utf8"))).join("·");
+    assert.equal(plain((await shownText(page)).replaceAll("◌", "")), plain(expected));
+    assert.equal(await copied(texts.first()), parts.map((bytes) => bytes.toString("utf8")).join("·"));
+
+    const span = (t) => texts.nth(1).locator(`[data-position="${t}"]`);
+    assert.deepEqual([await span(0).textContent(), await span(1).textContent()], ["\u{1f600}", ""]);
+    const history = page.locator(".history").first();
+    await span(0).hover();
+    assert.match(await history.textContent(), /^Position 0: ‘\\xf0’ in the end.*positions 0–3 are ‘\u{1f600}’/u);
+    const marks = final.filter((place) => data.token_ids[place] === special).length;
+    assert.ok(marks > 0, "the run drew no special token");
+    assert.equal(await texts.nth(1).locator(".special").count(), marks);
+    const withThe = final.findIndex((place) => data.token_ids[place] === 1);
+    await span(withThe).hover();
+    assert.match(await history.textContent(), /‘␣the’ in the end/);
+    assert.equal(rows, 6);
+    await close(page);
+  });
+
+  it("copies no more than was selected", async () => {
+    const page = await open("standard.html"), data = trace("standard.json");
+    const all = table(data.samples[0].tokens).map((k) => data.tokens[k]).join("");
+    const part = await page.locator(".text").nth(1).evaluate((text) => {
+      const node = (t) => text.querySelector(`[data-position="${t}"]`).firstChild;
+      getSelection().setBaseAndExtent(node(2), 0, node(9), node(9).length);
+      const event = new ClipboardEvent("copy", { clipboardData: new DataTransfer(), bubbles: true, cancelable: true });
+      text.dispatchEvent(event);
+      return event.clipboardData.getData("text/plain");
+    });
+    assert.equal(part, all.slice(2, 10));
+    await close(page);
+  });
+
   for (const colorScheme of ["light", "dark"]) {
     for (const [device, viewport] of [["desktop", { width: 1280, height: 900 }], ["phone", { width: 390, height: 844 }]]) {
       it(`has no accessibility violation, ${colorScheme}, ${device}`, async () => {
-        for (const name of ["remask", "both", "standard"]) {
+        for (const name of ["remask", "both", "standard", "pieces"]) {
           const page = await open(name + ".html", { viewport, colorScheme });
           await page.locator("#scrubber").fill("5");
           await page.locator(".text").first().locator('[data-position="7"]').click();

@@ -139,12 +139,14 @@ class RunView {
   // What happened to the chosen position, equal steps in a row as one.
   showHistory() {
     if (this.position === null) {
-      this.history.replaceChildren(make("p", {}, "Point at a character, or choose one with the arrow keys, to see its history."));
+      this.history.replaceChildren(make("p", {}, "Point at the text, or choose a token with the arrow keys, to see its history."));
       return;
     }
     const { sample, position } = this;
+    const name = (token) => sample.vocabulary.name(token), shared = sample.finalCells().shared.get(position);
     const head = make("p", {}, make("strong", {}, `Position ${position}`),
-      `: ${named(sample.finalText(position))} in the end, confidence ${percent(toProbability(sample.finalConfidence[position]))}`);
+      `: ${name(sample.finalToken(position))} in the end, confidence ${percent(toProbability(sample.finalConfidence[position]))}`);
+    if (shared) head.append(`; positions ${shared[0]}–${shared[1]} are ${quoted(shared[2])}`);
     if (sample.given[position]) {
       this.history.replaceChildren(head, make("p", {}, "Given, never masked."));
       return;
@@ -166,14 +168,14 @@ class RunView {
       const item = make("li", {}, `${when}: ${words[state]}`);
       if (state !== "masked") {
         const first = percent(sample.probability(from, position)), final = percent(sample.probability(to, position));
-        item.append(` ${named(sample.text(from, position))}, ${first}${first === final ? "" : " to " + final}`);
+        item.append(` ${name(sample.token(from, position))}, ${first}${first === final ? "" : " to " + final}`);
         const judged = sample.judgement(to, position);
         if (judged !== null) item.append(`, judged ${percent(judged)}`);
       }
       const others = sample.alternatives(from, position);
       if (others.length > 0) {
         item.append(make("span", { className: "others" },
-          "; likeliest " + others.map(([text, probability]) => `${named(text)} ${percent(probability)}`).join(", ")));
+          "; likeliest " + others.map(([token, probability]) => `${name(token)} ${percent(probability)}`).join(", ")));
       }
       if (!sample.standard && this.frame >= from && this.frame <= to) item.className = "now";
       return item;

@@ -1,4 +1,4 @@
-// A text with a character of confidence each: the one being made, and the finished one.
+// A text whose tokens have the colour of their confidence: the one being made, and the finished one.
 
 function confidenceClass(probability) {
   return probability === null ? "" : "c" + Math.min(4, Math.floor(probability * 5));
@@ -11,7 +11,7 @@ class TextView {
     this.element.className = "text";
     this.element.tabIndex = 0;
     this.element.setAttribute("role", "group");
-    this.element.setAttribute("aria-label", label + ". Arrow keys choose a character.");
+    this.element.setAttribute("aria-label", label + ". Arrow keys choose a token.");
     this.onChoose = onChoose;
     const point = (event) => {
       const position = event.target.closest("[data-position]")?.dataset.position;
@@ -27,7 +27,14 @@ class TextView {
       const from = this.chosen ?? (step > 0 ? -1 : this.spans.length);
       onChoose(Math.max(0, Math.min(this.spans.length - 1, from + step)));
     });
+    this.element.addEventListener("copy", (event) => {
+      const text = this.selectedText();
+      if (text === null) return;
+      event.clipboardData.setData("text/plain", text);
+      event.preventDefault();
+    });
     this.spans = [];
+    this.texts = [];
     this.chosen = null;
   }
 
@@ -54,22 +61,48 @@ class TextView {
     this.spans[position]?.classList.add("chosen");
   }
 
+  // The text that the selected cells stand for; null where the selection is not within this text. A cell that shows
+  // something else, as ⏎ for a line end, is taken as a whole.
+  selectedText() {
+    const selection = getSelection();
+    if (selection.rangeCount === 0 || selection.isCollapsed) return null;
+    const range = selection.getRangeAt(0);
+    if (!this.element.contains(range.commonAncestorContainer)) return null;
+    return this.spans.map((span, position) => {
+      const node = span.firstChild;
+      if (!node || !range.intersectsNode(node)) return "";
+      const from = node === range.startContainer ? range.startOffset : 0;
+      const to = node === range.endContainer ? range.endOffset : node.length;
+      const text = this.texts[position];
+      return text === node.data ? text.slice(from, to) : from < to ? text : "";
+    }).join("");
+  }
+
   showFrame(sample, frame) {
+    const cells = sample.cells(frame);
+    this.texts = cells.texts;
     for (let t = 0; t < sample.length; ++t) {
       const state = sample.state(frame, t);
       if (state === "masked" || state === "withdrawn") {
-        this.set(t, sample.standard ? "" : MASK_GLYPH, state);
+        this.texts[t] = sample.standard ? "" : MASK_GLYPH;
+        this.set(t, this.texts[t], state);
         continue;
       }
       const colour = state === "remasked" ? "" : confidenceClass(sample.probability(frame, t));
-      this.set(t, visible(sample.text(frame, t) ?? "\ufffd"), (state + " " + colour).trim());
+      this.set(t, cells.shown[t], [state, colour, this.mark(sample, sample.token(frame, t))].filter(Boolean).join(" "));
     }
   }
 
   showFinal(sample) {
+    const cells = sample.finalCells();
+    this.texts = cells.texts;
     for (let t = 0; t < sample.length; ++t) {
       const colour = sample.given[t] ? "given" : confidenceClass(toProbability(sample.finalConfidence[t]));
-      this.set(t, visible(sample.finalText(t) ?? "\ufffd"), colour);
+      this.set(t, cells.shown[t], [colour, this.mark(sample, sample.finalToken(t))].filter(Boolean).join(" "));
     }
+  }
+
+  mark(sample, token) {
+    return sample.vocabulary.special.has(token) ? "special" : "";
   }
 }

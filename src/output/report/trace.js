@@ -17,32 +17,12 @@ function percent(probability) {
   return probability === null ? "–" : (100 * probability).toFixed(probability > 0.99 || probability < 0.01 ? 1 : 0) + "%";
 }
 
-// A token as it can be seen: what would not show, or would turn or hide its neighbours, by its code.
-function visible(text) {
-  return Array.from(text, (character) => {
-    const code = character.codePointAt(0);
-    if (character === "\n") return "⏎\n";
-    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-    if (code === 0x7f) return "␡";
-    if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Cn}]/u.test(character) || (code !== 0x20 && /\p{Zs}/u.test(character))) {
-      return "\\u{" + code.toString(16) + "}";
-    }
-    return /\p{M}/u.test(character) ? "◌" + character : character;
-  }).join("");
-}
-
-// In running text, where a mark may stand on the letter before it.
-function named(text) {
-  if (text === null) return "an id without text";
-  return "‘" + visible(text).replace("\n", "") + "’";
-}
-
 // One traced sample. Frame 0 is before the first step, frame f after step f.
 class TracedSample {
   constructor(trace, raw) {
     this.raw = raw;
     this.standard = trace.method === "standard";
-    this.texts = trace.tokens;
+    this.vocabulary = new Tokens(trace);
     this.tokens = decodeTable(raw.tokens);
     this.states = decodeTable(raw.states).values;
     this.confidence = decodeTable(raw.confidence).values;
@@ -86,9 +66,22 @@ class TracedSample {
     return state === "masked" || state === "withdrawn" || state === "remasked";
   }
 
-  // null where it has no text
-  text(frame, position) {
-    return this.texts[this.tokens.values[this.cell(Math.max(frame, 1), position)]] ?? null;
+  // Its place in the trace's list of tokens.
+  token(frame, position) {
+    return this.tokens.values[this.cell(Math.max(frame, 1), position)];
+  }
+
+  // What every position shows and stands for: see Tokens.
+  cells(frame) {
+    return this.vocabulary.cells(Array.from({ length: this.length }, (_, t) => {
+      const state = this.state(frame, t);
+      return state === "masked" || state === "withdrawn" ? null : this.token(frame, t);
+    }));
+  }
+
+  finalCells() {
+    this.cachedFinalCells ??= this.vocabulary.cells(Array.from({ length: this.length }, (_, t) => this.finalToken(t)));
+    return this.cachedFinalCells;
   }
 
   probability(frame, position) {
@@ -101,19 +94,19 @@ class TracedSample {
     return toProbability(this.judged[this.cell(frame, position)]);
   }
 
-  // [text, probability] of the likeliest tokens where one was drawn
+  // [token, probability] of the likeliest tokens where one was drawn
   alternatives(frame, position) {
     const row = frame === 0 ? -1 : this.likeliestRow[this.cell(frame, position)];
     if (row < 0) return [];
     const choices = this.likeliest.columns;
     return Array.from({ length: choices }, (_, k) => [
-      this.texts[this.likeliest.values[row * choices + k]] ?? null,
+      this.likeliest.values[row * choices + k],
       toProbability(this.likeliestLevels[row * choices + k]),
     ]);
   }
 
-  finalText(position) {
-    return this.text(this.frames, position);
+  finalToken(position) {
+    return this.token(this.frames, position);
   }
 
   // What a frame did, in numbers.

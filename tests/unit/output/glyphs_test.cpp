@@ -1,6 +1,7 @@
 #include "output/glyphs.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/word_pieces.h"
 #include "text/character_vocabulary.h"
 
 namespace demask {
@@ -65,9 +66,64 @@ TEST_CASE("every token has a place, with text or without") {
   }
 }
 
+// What each of consecutive pieces shows.
+std::vector<std::string> shown_pieces(const std::vector<std::string_view>& pieces) {
+  std::vector<std::string> texts;
+  for (const std::vector<Glyph>& glyphs : glyphs_of_pieces(pieces)) {
+    texts.push_back(text_of(glyphs));
+  }
+  return texts;
+}
+
+using Texts = std::vector<std::string>;
+
+TEST_CASE("a character whose bytes are spread over pieces shows in the first, once all are there") {
+  CHECK(shown_pieces({"a\xf0\x9f", "\x98",
+                      "\x80"
+                      "b"}) == Texts{"a😀", "", "b"});
+  CHECK(width_of(glyphs_of_pieces({"\xf0\x9f", "\x98\x80"}).front()) == 2);
+  CHECK(shown_pieces({" \xe6", "\xbc", "\xa2\xe5", "\xad\x97"}) == Texts{" 漢", "", "字", ""});
+}
+
+TEST_CASE("each piece with a part of a character that is not whole shows a stand-in") {
+  CHECK(shown_pieces({"\xf0\x9f", "\x98", "b"}) == Texts{"\uFFFD", "\uFFFD", "b"});
+  CHECK(shown_pieces({"\xf0\x9f\x98"}) == Texts{"\uFFFD"});
+  CHECK(shown_pieces({"\x98", "\x80"}) == Texts{"\uFFFD", "\uFFFD"});
+  CHECK(shown_pieces({"\xf0\x9f", "\xf0\x9f", "\x98\x80"}) == Texts{"\uFFFD", "😀", ""});
+  CHECK(shown_pieces({"\xff\xfe"}) == Texts{"\uFFFD\uFFFD"});
+  CHECK(shown("\xe6\xbc") == "\uFFFD");
+}
+
+TEST_CASE("a mark stands on the character of the piece before it") {
+  CHECK(shown_pieces({"e", "\u0301", " a"}) == Texts{"e\u0301", "", " a"});
+  CHECK(shown_pieces({"\n", "\u0301"}) == Texts{"⏎", "◌\u0301"});
+  CHECK(shown_pieces({"❤", "\ufe0f"}) == Texts{"❤", ""});
+  CHECK(shown_pieces({}) == Texts{});
+  CHECK(shown_pieces({""}) == Texts{""});
+}
+
+TEST_CASE("word pieces flow, and a vocabulary of 150,000 is not gone through") {
+  class Counting : public demask::testing::WordPieces {
+   public:
+    Counting() : WordPieces({"a"}) {}
+    int64_t size() const override { return 150'000; }
+    std::string_view piece(int64_t id) const override {
+      ++asked;
+      return WordPieces::piece(id);
+    }
+    mutable int asked = 0;
+  };
+  const Counting vocabulary;
+  const GlyphTable table(vocabulary, 150'000);
+  CHECK(table.cell_width() == 0);
+  CHECK(vocabulary.asked == 0);
+  CHECK(table.is_mask(150'000));
+}
+
 TEST_CASE("cells are as wide as the widest token, and give way to flowing text where one is wider than two") {
   const auto width = [](std::vector<std::optional<std::string>> tokens) {
-    return GlyphTable(CharacterVocabulary(std::move(tokens)), std::nullopt).cell_width();
+    const CharacterVocabulary vocabulary(std::move(tokens));
+    return GlyphTable(vocabulary, std::nullopt).cell_width();
   };
   CHECK(width({"a", "\n", "\u0301"}) == 1);
   CHECK(width({"a", "漢"}) == 2);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/support/catch.h"
+#include "tests/support/word_pieces.h"
 #include "tests/unit/output/batches.h"
 #include "tests/unit/output/memory_stream.h"
 #include "text/character_vocabulary.h"
@@ -112,6 +113,25 @@ TEST_CASE_METHOD(Fixture, "standard sampling shows each token, and the debug vie
   const std::string end =
       "  longest runs: 'a' x 2 (sample 7 position 1)\n  most common: 'a' 2 (66.7%), 'b' 1 (33.3%)\n";
   CHECK(seen.substr(seen.size() - end.size()) == end);
+}
+
+TEST_CASE("word pieces are shown as the text they make, alone in quotes, and their bytes where they are no character") {
+  MemoryStream stream;
+  const demask::testing::WordPieces pieces({" \xf0\x9f", "\x98\x80", "<|e|>"}, {2});
+  Inspection inspection(stream.get(), pieces, options_of(true, true));
+  inspection.on_batch(demask::testing::batch_of({7}, 4, 3));
+  StepView step = diffusion_step();
+  step.filled = ids({0, 1, 2});
+  step.after = ids({0, 3, 2});
+  inspection.on_step(step);
+  const std::string seen = stream.text();
+  const auto has = [&seen](const std::string& part) { return seen.find(part) != std::string::npos; };
+  CAPTURE(seen);
+  CHECK(has("  predicted:  😀<|e|>\n"));
+  CHECK(has("  remasked:   \\xf0\\x9f#<|e|>\n"));
+  CHECK(has("' \\xf0\\x9f' 0.5000"));
+  CHECK(has("<|e|> 1 (33.3%)"));
+  CHECK_FALSE(has("'<|e|>'"));
 }
 
 }  // namespace

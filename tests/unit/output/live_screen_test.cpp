@@ -1,9 +1,11 @@
 #include "output/live_screen.h"
 
 #include <cmath>
+#include <memory>
 #include <set>
 
 #include "tests/support/catch.h"
+#include "tests/support/word_pieces.h"
 #include "tests/unit/output/virtual_screen.h"
 #include "text/character_vocabulary.h"
 
@@ -17,8 +19,11 @@ const std::vector<Colours> all_colours = {Colours::none, Colours::indexed, Colou
 // A screen, and what is drawn on it one frame after the other.
 struct Stage {
   explicit Stage(std::vector<std::optional<std::string>> texts, ScreenSize its_size = {10, 20})
-      : mask(static_cast<int64_t>(texts.size())),
-        glyphs(CharacterVocabulary(std::move(texts)), mask),
+      : Stage(std::make_unique<CharacterVocabulary>(std::move(texts)), its_size) {}
+  explicit Stage(std::unique_ptr<Vocabulary> its_vocabulary, ScreenSize its_size = {10, 20})
+      : vocabulary(std::move(its_vocabulary)),
+        mask(vocabulary->size()),
+        glyphs(*vocabulary, mask),
         size(its_size),
         screen(size.rows, size.columns) {}
 
@@ -45,6 +50,7 @@ struct Stage {
     return rows;
   }
 
+  std::unique_ptr<Vocabulary> vocabulary;
   int64_t mask;
   GlyphTable glyphs;
   ScreenSize size;
@@ -93,6 +99,60 @@ TEST_CASE("tokens of several characters flow by the cells they take") {
   Stage stage({"the ", "漢字", "a"}, {10, 5});
   stage.draw_ids({0, 1, 2, 3});
   CHECK(stage.text() == Rows{"the", "漢字a", "·"});
+}
+
+Stage pieces_on_stage(std::vector<std::string> pieces, ScreenSize size, std::set<int64_t> special = {}) {
+  return Stage(std::make_unique<demask::testing::WordPieces>(std::move(pieces), std::move(special)), size);
+}
+
+TEST_CASE("word pieces flow as text does: rows end between words, and the blank there is left out") {
+  Stage stage = pieces_on_stage({"The", " demo", "cracy", " of", " it"}, {10, 10});
+  stage.draw_ids({0, 1, 2, 3, 4});
+  CHECK(stage.text() == Rows{"The", "democracy", "of it"});
+  stage.draw_ids({1, 2, 4, 4, 4, 4});  // " democracy" fills the row
+  CHECK(stage.text() == Rows{" democracy", "it it it", "it"});
+}
+
+TEST_CASE("a mask among word pieces has one cell, beside which a row may end") {
+  Stage stage = pieces_on_stage({"The", " cat"}, {10, 8});
+  stage.draw_ids({2, 2, 2, 2, 2, 2, 2, 2, 2, 2});
+  CHECK(stage.text() == Rows{"········", "··"});
+  stage.draw_ids({0, 2, 1, 2, 2, 1});
+  CHECK(stage.text() == Rows{"The· cat", "·· cat"});
+}
+
+TEST_CASE("line ends within pieces break lines where these are wanted") {
+  Stage stage = pieces_on_stage({"a.\n\nThe", " end", "\n"}, {10, 20});
+  stage.draw_ids({0, 1, 2, 1});
+  CHECK(stage.text() == Rows{"a.⏎⏎The end⏎ end"});
+  stage.viewport.line_breaks = true;
+  stage.draw_ids({0, 1, 2, 1});
+  CHECK(stage.text() == Rows{"a.", "", "The end", " end"});
+  stage.draw({{0, TokenState::kept, 1}, {2, TokenState::leaving, 1}, {1, TokenState::kept, 1}});
+  CHECK(stage.text() == Rows{"a.", "", "The⏎ end"});
+}
+
+TEST_CASE("parts of a character show as one when all are there, and as stand-ins beside a mask") {
+  Stage stage = pieces_on_stage({" \xf0\x9f", "\x98", "\x80", "!"}, {10, 20});
+  stage.draw_ids({3, 0, 1, 4, 3});
+  CHECK(stage.text() == Rows{"! \uFFFD\uFFFD·!"});
+  stage.draw_ids({3, 0, 1, 2, 3});
+  CHECK(stage.text() == Rows{"! 😀!"});
+  CHECK(stage.screen.at(1, 4).text == "!");
+}
+
+TEST_CASE("wide characters of pieces wrap before the right edge") {
+  Stage stage = pieces_on_stage({"漢字", "a"}, {10, 5});
+  stage.draw_ids({0, 0, 1, 0});
+  CHECK(stage.text() == Rows{"漢字", "漢字a", "漢字"});
+}
+
+TEST_CASE("a special token is dim once it is there to stay, and its text otherwise is not") {
+  Stage stage = pieces_on_stage({"<|e|>", "<", "|"}, {10, 20}, {0});
+  stage.draw({{0, TokenState::kept, 1}, {1, TokenState::kept, 1}, {0, TokenState::given, 1}});
+  CHECK(stage.text() == Rows{"<|e|><<|e|>"});
+  CHECK(stage.screen.at(1, 0).style == "2;" + stage.screen.at(1, 5).style);
+  CHECK(stage.screen.at(1, 6).style == "2");
 }
 
 TEST_CASE("control characters of tokens never reach the terminal") {
@@ -227,6 +287,12 @@ TEST_CASE("screens of any size are drawn on, down to a single cell") {
                          stage.glyphs, Colours::indexed, stage.size, stage.viewport);
           CHECK_NOTHROW(screen.write(frame));
         }
+        Stage pieces = pieces_on_stage({"漢 the\n", "\xf0\x9f", "\x98\x80"}, {rows, columns});
+        const std::string frame = draw_frame(
+            pieces.status,
+            {{0, TokenState::kept, 1}, {1, TokenState::kept, 1}, {2, TokenState::kept, 1}, {0, TokenState::masked, 1}},
+            pieces.glyphs, Colours::indexed, pieces.size, pieces.viewport);
+        CHECK_NOTHROW(screen.write(frame));
       }
     }
   }

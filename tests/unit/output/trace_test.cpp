@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "core/error.h"
+#include "output/read_trace.h"
 #include "output/report.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
 #include "tests/support/fuzz_inputs.h"
 #include "tests/support/process.h"
+#include "tests/support/word_pieces.h"
 #include "text/character_vocabulary.h"
 
 using namespace demask;
@@ -158,6 +160,20 @@ TEST_CASE("1,024 tokens in 100 steps stay under 2 MB, whatever is drawn") {
   }
 }
 
+TEST_CASE("Of word pieces a trace has the bytes of those that hold parts of characters, and names the special") {
+  const WordPieces pieces({" \xf0\x9f", "<|e|>", "the"}, {1});
+  const TemporaryFolder folder;
+  const Json trace = trace_json(a_run(), {a_sample()}, pieces);  // in order of appearance: 2, 1, 0
+  CHECK(trace["version"] == 1);
+  CHECK(trace["token_ids"] == Json({2, 1, 0}));
+  CHECK(trace["tokens"] == Json({"the", "<|e|>", " \uFFFD"}));
+  CHECK(trace["token_bytes"] == Json::object({{"2", "20f09f"}}));
+  CHECK(trace["special_tokens"] == Json({1}));
+  write_file(folder / "trace.json", to_text(trace));
+  CHECK(read_trace(folder / "trace.json") == trace);
+  CHECK_FALSE(trace_json(a_run(), {a_sample()}, letters()).contains("token_bytes"));
+}
+
 TEST_CASE("A trace reads back as it was written") {
   const TemporaryFolder folder;
   const Json trace = trace_json(a_run(), {a_sample()}, letters());
@@ -201,6 +217,13 @@ TEST_CASE("What is no trace, or not one that this version reads, is refused by n
     const std::string quoted = "'" + std::string(name) + "'";
     refuses(changed([&](Json& trace) { trace["samples"][0].erase(name); }), quoted);
     refuses(changed([&](Json& trace) { trace["samples"][0][name] = "text"; }), quoted);
+  }
+  for (const Json& bytes : std::vector<Json>{
+           1, {{"9", "20"}}, {{"x", "20"}}, {{"-1", "20"}}, {{"0", 1}}, {{"0", ""}}, {{"0", "2"}}, {{"0", "2g"}}}) {
+    refuses(changed([&](Json& trace) { trace["token_bytes"] = bytes; }), "'token_bytes'");
+  }
+  for (const Json& special : std::vector<Json>{1, Json::array({9}), Json::array({-1}), Json::array({"0"})}) {
+    refuses(changed([&](Json& trace) { trace["special_tokens"] = special; }), "'special_tokens'");
   }
   for (const char* name : {"tokens", "states", "judged"}) {
     const std::string quoted = "'" + std::string(name) + "'";
