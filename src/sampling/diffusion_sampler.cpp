@@ -157,9 +157,10 @@ at::Tensor DiffusionSampler::guided_logits(const at::Tensor& tokens) {
   // The free positions stand as they are; without the fixed ones, nothing is said about the text.
   const at::Tensor unprompted = tokens.masked_fill(chain_->eligible.logical_not(), options_.mask_token_id);
   const at::Tensor both = model_.logits(at::cat({tokens, unprompted}));
-  const at::Tensor conditional = both.narrow(0, 0, tokens.size(0)).to(at::kFloat);
-  const at::Tensor unconditional = both.narrow(0, tokens.size(0), tokens.size(0)).to(at::kFloat);
-  return unconditional + (conditional - unconditional) * (options_.cfg_scale + 1);
+  const at::Tensor unconditional = both.narrow(0, tokens.size(0), tokens.size(0));
+  // In place: of a large vocabulary's logits each copy in float32 takes gigabytes.
+  const at::Tensor guided = both.narrow(0, 0, tokens.size(0)).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  return guided.sub_(unconditional).mul_(options_.cfg_scale + 1).add_(unconditional);
 }
 
 // With a temperature for each sample, unless it stays.
