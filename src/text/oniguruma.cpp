@@ -16,7 +16,13 @@ constexpr std::string_view space =
 constexpr std::string_view no_space =
     R"(\x{00}-\x{08}\x{0E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027})"
     R"(\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{D7FF}\x{E000}-\x{10FFFF})";
-constexpr std::string_view word = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})";
+// Alphabetic, which some symbols are, marks, decimal numbers and connectors.
+constexpr std::string_view word_in_class =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+// Outside of classes Oniguruma takes Latin-1's superscripts and fractions for words too.
+constexpr std::string_view word =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})"
+    R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 constexpr std::string_view hexadecimal = "0-9A-Fa-f";
 
 class Translation {
@@ -142,7 +148,7 @@ class Translation {
       case 'S':
         return set("[", no_space);
       case 'w':
-        return set("[", word);
+        return set("[", in_class_ ? word_in_class : word);
       case 'h':
         return set("[", hexadecimal);
       case 'W':
@@ -151,13 +157,31 @@ class Translation {
         return in_class_ ? refuse("\\H within a class") : set("[^", hexadecimal);
       case 'u':
         return hexadecimal_escape();
+      case 'b':
+      case 'B':
+        return in_class_ ? copy(2) : boundary(letter == 'b');
       case 'C':
         return refuse("\\C");
       case 'K':
         return refuse("\\K");
       default:
-        return copy(2);
+        return copy(escape_end() - at_);
     }
+  }
+
+  // Where an escape ends, with what it has in braces: \p{L}, \x{e9}.
+  size_t escape_end() const {
+    const bool takes_braces = std::string_view("pPxogk").find(expression_[at_ + 1]) != std::string_view::npos;
+    const size_t end = expression_.find('}', at_);
+    return takes_braces && expression_.substr(at_ + 2, 1) == "{" && end != std::string_view::npos ? end + 1 : at_ + 2;
+  }
+
+  void boundary(bool is_there) {
+    const std::string set = "[" + std::string(word) + "]";
+    const std::string after = "(?<=" + set + ")", before = "(?=" + set + ")";
+    const std::string not_after = "(?<!" + set + ")", not_before = "(?!" + set + ")";
+    replace(2, is_there ? "(?:" + after + not_before + "|" + not_after + before + ")"
+                        : "(?:" + after + before + "|" + not_after + not_before + ")");
   }
 
   // \u00e9

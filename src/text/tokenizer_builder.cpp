@@ -118,19 +118,24 @@ void TokenizerBuilder::merge_by_ids() {
   }
 }
 
-// An added token is a piece already, with this id, or its id is free.
+// An added token is a piece already, with this id, or its id is free. In the latter case words are never that token.
 void TokenizerBuilder::resolve_tokens() {
-  for (AddedToken& token : tokens_) {
-    const std::optional<int64_t> known = find(token.content);
-    if (known && *known != token.id) {
+  std::unordered_map<std::string_view, int64_t> new_tokens;
+  for (const AddedToken& token : tokens_) {
+    if (!is_utf8(token.content)) {
+      refuse(fmt::format("the added token of id {} is not UTF-8", token.id));
+    }
+    std::optional<int64_t> known = find(token.content);
+    if (!known) {
+      const auto [entry, is_new] = new_tokens.emplace(token.content, token.id);
+      if (is_new) {
+        take_up(token.id, bytes_of_letters(token.content).value_or(token.content), false);
+      }
+      known = entry->second;
+    }
+    if (*known != token.id) {
       refuse(fmt::format("the added token {} has the id {}, but the vocabulary has it as {}", quote(token.content),
                          token.id, *known));
-    }
-    if (!known) {
-      if (!is_utf8(token.content)) {
-        refuse(fmt::format("the added token of id {} is not UTF-8", token.id));
-      }
-      add_piece(token.content, token.id);
     }
   }
   tokenizer_.added = std::move(tokens_);

@@ -49,6 +49,9 @@ TEST_CASE("expressions mean what they mean to Oniguruma") {
   CHECK(matches(R"(.+)", "a\nb") == Texts{"a", "b"});
   CHECK(matches(R"(^b$)", "a\nb\nc") == Texts{"b"});
   CHECK(matches(R"(\d{1,2}+)", "12345") == Texts{"12345"});  // not possessive, and repeated
+  CHECK(matches(R"(\p{N}{1,2}+)", "12345") == Texts{"12345"});
+  CHECK(matches(R"(\b.)", "e\u0301a \u00BDx") == Texts{"e", " ", "\u00BD"});  // a mark is no boundary
+  CHECK(matches(R"(\B.)", "ab -\u00BD") == Texts{"b", "-"});
   CHECK(matches(R"((?:ab){1,2}+c)", "abababc") == Texts{"abababc"});
   CHECK(matches(R"([a\]]{1}+)", "a]a") == Texts{"a]a"});
   CHECK(matches(R"(a?+a)", "a").empty());  // possessive

@@ -14,6 +14,7 @@
 #include "core/text.h"
 #include "tests/support/catch.h"
 #include "text/read_vocabulary.h"
+#include "text/tokenizer_json.h"
 
 using demask::read_vocabulary;
 using demask::Vocabulary;
@@ -107,6 +108,26 @@ TEST_CASE("GPT-2's encoding is that of the tokenizers library and of tiktoken") 
     CHECK(vocabulary->decode(ids) == one["text_replace"]);
     if (one.contains("text_skip_special")) {
       CHECK(vocabulary->decode(without_special(*vocabulary, ids)) == one["text_skip_special"]);
+    }
+  }
+}
+
+// Random pre-tokenizers, added tokens and texts, each field in place of one of LLaDA's.
+TEST_CASE("whatever steps and added tokens a file has, texts are encoded as by the tokenizers library") {
+  const json expected = read_json(fixtures / "tokenizers/random_cases.json");
+  json file = read_json(fixtures / expected["base"].get<std::string>());
+  file["post_processor"] = nullptr;
+  for (const json& one : expected["tokenizers"]) {
+    for (const char* part : {"added_tokens", "normalizer", "pre_tokenizer"}) {
+      file[part] = one[part];
+    }
+    file["model"]["ignore_merges"] = one["ignore_merges"];
+    const auto vocabulary = demask::read_tokenizer_json(file.dump(), "tokenizer.json");
+    CAPTURE(one["added_tokens"].dump(), one["normalizer"].dump(), one["pre_tokenizer"].dump());
+    for (const json& encoded : one["cases"]) {
+      const std::string text = encoded["text"];
+      CAPTURE(text);
+      CHECK(vocabulary->encode(text, true).ids == encoded["ids"].get<Ids>());
     }
   }
 }

@@ -60,6 +60,14 @@ TEST_CASE("a word that is a piece is that piece where merges are ignored") {
   CHECK(read(file)->encode("abcd").ids == Ids{256, 'c', 'd'});
 }
 
+TEST_CASE("a word is no added token, even where merges are ignored") {
+  json file = with_tokens({added_token(300, "xyz")});
+  file["added_tokens"][0]["single_word"] = true;
+  file["model"]["ignore_merges"] = true;
+  CHECK(read(file)->encode("'sxyz").ids == Ids{'\'', 's', 'x', 'y', 'z'});
+  CHECK(read(file)->encode("xyz").ids == Ids{300});
+}
+
 TEST_CASE("a space goes in front of a text that has none, where the file says so") {
   const auto vocabulary = read(with("/pre_tokenizer/add_prefix_space", true));
   CHECK(vocabulary->encode("ab").ids == Ids{' ', 256});
@@ -139,6 +147,8 @@ TEST_CASE("files that contradict themselves are refused") {
   CHECK_THAT(refusal(with_tokens({added_token(97, "<x>")})), ContainsSubstring("two pieces have the id 97"));
   CHECK_THAT(refusal(with_tokens({added_token(300, "ab")})),
              ContainsSubstring("has the id 300, but the vocabulary has"));
+  CHECK_THAT(refusal(with_tokens({added_token(300, "<x>"), added_token(301, "<x>")})),
+             ContainsSubstring("has the id 301"));
   CHECK_THAT(refusal(with_tokens({{{"id", 300}}})), ContainsSubstring("no 'content'"));
   CHECK_THAT(refusal(with("/added_tokens", {7})), ContainsSubstring("'added_tokens' has a number"));
   CHECK_THAT(refusal(with("/model/ignore_merges", "yes")), ContainsSubstring("'ignore_merges' is a string"));
