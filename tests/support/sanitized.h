@@ -4,7 +4,13 @@
 
 namespace demask::testing {
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define DEMASK_CLANG_SANITIZES 1
+#endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(DEMASK_CLANG_SANITIZES)
 inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;
