@@ -51,6 +51,7 @@ TEST_CASE("The mask is the flag's, else the model's, else the vocabulary's, else
   model.mask_token_id.reset();
   CHECK(resolve_mask_token({}, *vocabulary, model) == vocabulary->mask_token_id().value_or(vocabulary->size()));
   const auto without_mask = read_vocabulary(goldens + "gpt2/model/tokenizer.json");
+  model.output_size = without_mask->size() + 1;
   CHECK(resolve_mask_token({}, *without_mask, model) == without_mask->size());
   model.output_size = without_mask->size();
   CHECK_FALSE(resolve_mask_token({}, *without_mask, model));
