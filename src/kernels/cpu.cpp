@@ -18,12 +18,12 @@ int64_t bytes_of_panel(const Isa& isa, int64_t inner) {
 }
 
 // Panels for a layer whose products write `outputs` columns, `each` from a panel.
-Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each) {
+Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each, LargePages& pages) {
   Linear linear;
   linear.outputs = outputs;
   linear.inner = inner;
   const int64_t panels = (outputs + each - 1) / each;
-  linear.panels = at::empty({panels * bytes_of_panel(isa, inner)}, at::kByte);
+  linear.panels = pages.take(panels * bytes_of_panel(isa, inner));
   linear.bias = at::zeros({panels * isa.columns}, at::kFloat);
   return linear;
 }
@@ -56,8 +56,8 @@ const Isa* find(at::ScalarType dtype) {
   return dtype == at::kBFloat16 ? avx512_bfloat16() : nullptr;
 }
 
-Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
-  Linear linear = make_room(isa, weight.size(0), weight.size(1), isa.columns);
+Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages) {
+  Linear linear = make_room(isa, weight.size(0), weight.size(1), isa.columns, pages);
   pack_panels(isa, linear, [&](int64_t first, int64_t count) {
     const int64_t row = first * isa.columns;
     return weight.narrow(0, row, std::min(count * isa.columns, weight.size(0) - row));
@@ -68,9 +68,9 @@ Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
   return linear;
 }
 
-Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
+Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages) {
   const int64_t outputs = weight.size(0) / 2, half = isa.columns / 2;
-  Linear linear = make_room(isa, outputs, weight.size(1), half);
+  Linear linear = make_room(isa, outputs, weight.size(1), half, pages);
   // both [2 * outputs, n] -> [count * columns, n]: of each panel from `first` on its gates, then what they let through.
   const auto by_turns = [&](const at::Tensor& both, int64_t first, int64_t count) {
     const int64_t row = first * half, rows = std::min(count * half, outputs - row);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cpu_isa.h"
+#include "kernels/large_pages.h"
 #include "kernels/thread_pool.h"
 
 namespace demask::kernels::cpu {
@@ -22,12 +23,12 @@ struct Linear {
   int64_t outputs = 0;  // columns that a product writes
 };
 
-// weight [outputs, inner], bias [outputs] or undefined, of any floating dtype.
-Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
+// weight [outputs, inner], bias [outputs] or undefined, of any floating dtype. The panels lie in `pages`.
+Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages);
 
 // The same for the gated epilogues: weight [2 * outputs, inner] and bias [2 * outputs] hold the gates, then what they
 // let through.
-Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
+Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages);
 
 // `count` rows of elements, `stride` elements apart.
 struct Rows {

@@ -15,9 +15,14 @@ class CpuDecodingSession : public DecodingSession {
   CpuDecodingSession(TransformerOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
     const int64_t heads = text_.tokens.size(0) * model.key_heads();
     cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.description_.block_size));
+    kernels::cpu::LargePages pages;
+    // Written to at once: what a batch takes is measured while its texts are short.
+    const auto take = [&](int64_t head_bytes) {
+      return pages.take(heads * head_bytes).zero_().view({heads, head_bytes});
+    };
     for (size_t layer = 0; layer < model.weights_.blocks.size(); ++layer) {
-      cache_.keys.push_back(at::zeros({heads, model.key_bytes(cache_.capacity)}, at::kByte));
-      cache_.values.push_back(at::zeros({heads, model.value_bytes(cache_.capacity)}, at::kByte));
+      cache_.keys.push_back(take(model.key_bytes(cache_.capacity)));
+      cache_.values.push_back(take(model.value_bytes(cache_.capacity)));
     }
   }
 

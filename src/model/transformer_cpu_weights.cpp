@@ -12,6 +12,7 @@ namespace demask {
 namespace {
 
 using kernels::cpu::Isa;
+using kernels::cpu::LargePages;
 using kernels::cpu::Linear;
 
 at::Tensor single(const at::Tensor& parameter) {
@@ -24,31 +25,31 @@ CpuNorm pack(const NormWeights& from) {
 }
 
 // Lets go of the weights it has packed.
-Linear pack(const Isa& isa, LinearWeights& from) {
+Linear pack(const Isa& isa, LinearWeights& from, LargePages& pages) {
   const LinearWeights own = std::exchange(from, {});
-  return kernels::cpu::pack(isa, own.weight, own.bias);
+  return kernels::cpu::pack(isa, own.weight, own.bias, pages);
 }
 
 // The feed-forward's first layer. Its outputs are rounded up to pairs: further ones are zero, as are the activations of
 // zero and the weights that meet them.
-Linear pack_expand(const Isa& isa, LinearWeights& from, bool gated) {
+Linear pack_expand(const Isa& isa, LinearWeights& from, bool gated, LargePages& pages) {
   const LinearWeights own = std::exchange(from, {});
-  Linear linear =
-      gated ? kernels::cpu::pack_gated(isa, own.weight, own.bias) : kernels::cpu::pack(isa, own.weight, own.bias);
+  Linear linear = gated ? kernels::cpu::pack_gated(isa, own.weight, own.bias, pages)
+                        : kernels::cpu::pack(isa, own.weight, own.bias, pages);
   linear.outputs += linear.outputs % isa.pair;
   return linear;
 }
 
-CpuBlock pack(const Isa& isa, LayerWeights from, bool gated) {
+CpuBlock pack(const Isa& isa, LayerWeights from, bool gated, LargePages& pages) {
   CpuBlock block;
   block.attention_norm = pack(from.attention_norm);
-  block.query_key_value = pack(isa, from.query_key_value);
+  block.query_key_value = pack(isa, from.query_key_value, pages);
   block.query_norm = pack(from.query_norm);
   block.key_norm = pack(from.key_norm);
-  block.attention_projection = pack(isa, from.attention_projection);
+  block.attention_projection = pack(isa, from.attention_projection, pages);
   block.feed_forward_norm = pack(from.feed_forward_norm);
-  block.expand = pack_expand(isa, from.expand, gated);
-  block.contract = pack(isa, from.contract);
+  block.expand = pack_expand(isa, from.expand, gated, pages);
+  block.contract = pack(isa, from.contract, pages);
   return block;
 }
 
@@ -68,11 +69,12 @@ CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
   const c10::InferenceMode inference;
   const TransformerDescription& of = source.description();
   CpuWeights weights;
+  LargePages pages;
   LinearWeights head = source.head();
   if (of.tied_head) {
     head.weight = source.token_embedding();
   }
-  weights.head = pack(isa, head);
+  weights.head = pack(isa, head, pages);
   if (!of.tied_head) {
     weights.token_embedding = source.token_embedding().contiguous();
   }
@@ -84,7 +86,7 @@ CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
     weights.position_embedding = single(source.position_embedding());
   }
   for (int64_t number = 0; number < of.layers; ++number) {
-    weights.blocks.push_back(pack(isa, source.layer(number), of.gated));
+    weights.blocks.push_back(pack(isa, source.layer(number), of.gated, pages));
     return_freed_memory();
   }
   weights.final_norm = pack(source.final_norm());

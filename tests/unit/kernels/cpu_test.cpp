@@ -41,6 +41,11 @@ double rounding(const Isa& isa, const at::Tensor& exact) {
   return largest * (isa.element_bytes == 2 ? 0x1p-8 : 0.0) + tolerance * std::max(largest, 1.0);
 }
 
+Linear packed(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
+  LargePages pages;
+  return pack(isa, weight, bias, pages);
+}
+
 double largest_difference(const at::Tensor& a, const at::Tensor& b) {
   return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
@@ -135,7 +140,7 @@ TEST_CASE("A product adds its bias and finishes as asked, whatever the shape") {
       CAPTURE(isa->name, rows, inner, outputs);
       const at::Tensor a = random_elements(*isa, {rows, inner}), bias = at::randn({outputs});
       const at::Tensor weight = random_elements(*isa, {outputs, inner}).div(std::sqrt(static_cast<double>(inner)));
-      const Linear linear = pack(*isa, weight, bias);
+      const Linear linear = packed(*isa, weight, bias);
       const at::Tensor exact = at::mm(a.to(at::kDouble), weight.to(at::kDouble).t()) + bias.to(at::kDouble);
       const auto run = [&](Epilogue epilogue, at::Tensor out) {
         product(*isa, linear, {a.data_ptr(), inner, rows}, epilogue, out.data_ptr(), outputs);
@@ -164,7 +169,8 @@ TEST_CASE("Gates let through what their activation says, whatever the shape") {
       const at::Tensor weight = random_elements(*isa, {2 * outputs, inner}).div(std::sqrt(static_cast<double>(inner)));
       const at::Tensor sums = at::mm(a.to(at::kDouble), weight.to(at::kDouble).t());
       for (const at::Tensor& shift : {bias, at::Tensor()}) {
-        const Linear linear = pack_gated(*isa, weight, shift);
+        LargePages pages;
+        const Linear linear = pack_gated(*isa, weight, shift, pages);
         const at::Tensor both = shift.defined() ? sums + shift.to(at::kDouble) : sums;
         for (const Activation& activation : activations) {
           const at::Tensor exact = activation.exact(both.narrow(1, 0, outputs)) * both.narrow(1, outputs, outputs);
@@ -189,7 +195,7 @@ TEST_CASE("Activations are those of float64 over the whole range, to 1e-6 of the
     const at::Tensor size = x.to(at::kDouble).clamp_min(1);
     for (const Activation& activation : activations) {
       at::Tensor out = at::empty({count, 1});
-      product(*isa, pack(*isa, one, {}), {x.data_ptr(), 1, count}, activation.plain, out.data_ptr(), 1);
+      product(*isa, packed(*isa, one, {}), {x.data_ptr(), 1, count}, activation.plain, out.data_ptr(), 1);
       CHECK(largest_difference(out / size, activation.exact(x.to(at::kDouble)) / size) < 1e-6);
     }
   }
@@ -200,7 +206,7 @@ TEST_CASE("A row of a product is the same bits whatever rows are computed beside
   for (const Isa* isa : isas_here()) {
     CAPTURE(isa->name);
     const at::Tensor a = random_elements(*isa, {40, 128});
-    const Linear linear = pack(*isa, random_elements(*isa, {70, 128}), at::randn({70}));
+    const Linear linear = packed(*isa, random_elements(*isa, {70, 128}), at::randn({70}));
     const auto run = [&](int64_t first, int64_t rows) {
       at::Tensor out = at::empty({rows, 70});
       product(*isa, linear, {a[first].data_ptr(), 128, rows}, Epilogue::store_single, out.data_ptr(), 70);
