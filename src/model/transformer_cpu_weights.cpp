@@ -86,7 +86,9 @@ CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
     weights.position_embedding = single(source.position_embedding());
   }
   for (int64_t number = 0; number < of.layers; ++number) {
-    weights.blocks.push_back(pack(isa, source.layer(number), of.gated, pages));
+    LayerWeights layer = source.layer(number);
+    return_freed_memory();  // what reading took
+    weights.blocks.push_back(pack(isa, std::move(layer), of.gated, pages));
     return_freed_memory();
   }
   weights.final_norm = pack(source.final_norm());
