@@ -191,8 +191,8 @@ TEST_CASE("CUDA decodes token by token, few texts and many, to the logits of the
     return;
   }
   for (const Mixture& mixture : decoded) {
-    for (const int64_t head_width : {16, 64, 80, 128}) {
-      for (const int64_t batch : {1, 2, 3, 5, 8, 9}) {
+    for (const int64_t head_width : {16, 80, 128}) {
+      for (const int64_t batch : {1, 3, 9}) {
         check_decoding(mixture, head_width, batch);
       }
     }
