@@ -106,8 +106,8 @@ before(async () => {
   demask("--num_samples=1", "--sampling_method=standard", "--max_new_tokens=80", "--start_text=KING",
          "--trace=" + file("standard.json"), "--report=" + file("standard.html"));
   writeTokenizer(file("tokenizer.json"));
-  demask("--meta_path=" + file("tokenizer.json"), "--num_samples=1", "--start_text=\u{1f600}", "--sequence_length=128",
-         "--diffusion_iterations=6", "--trace=" + file("pieces.json"), "--report=" + file("pieces.html"),
+  demask("--meta_path=" + file("tokenizer.json"), "--num_samples=1", "--start_text=\u{1f600}<|e|>", "--parse_special=True",
+         "--sequence_length=128", "--diffusion_iterations=6", "--trace=" + file("pieces.json"), "--report=" + file("pieces.html"),
          "--compare=" + file("remask.json"));
   browser = await chromium.launch({ executablePath: DEMASK_CHROMIUM, args: ["--no-sandbox"] });
 });
@@ -314,7 +314,7 @@ describe("the report", () => {
     await span(0).hover();
     assert.match(await history.textContent(), /^Position 0: ‘\\xf0’ in the end.*positions 0–3 are ‘\u{1f600}’/u);
     const marks = final.filter((place) => data.token_ids[place] === special).length;
-    assert.ok(marks > 0, "the run drew no special token");
+    assert.ok(marks > 0, "the run has no special token");
     assert.equal(await texts.nth(1).locator(".special").count(), marks);
     const withThe = final.findIndex((place) => data.token_ids[place] === 1);
     await span(withThe).hover();
