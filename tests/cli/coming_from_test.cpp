@@ -103,9 +103,9 @@ TEST_CASE("Every strategy that ranks by confidence runs by the filtered distribu
   for (const std::string strategy : {"remask", "best", "confidence", "margin", "entropy", "maskgit", "threshold",
                                      "factor", "entropy_bound", "klass", "planner"}) {
     const ProcessResult result = demask::testing::demask(
-        {"--checkpoint_name=diffusion.pt", "--strategy=" + strategy, "--confidence_source=filtered",
-         "--top_k=5", "--top_p=0.9", "--sequence_length=24", "--diffusion_iterations=6", "--num_samples=2",
-         "--device=cpu", "--dtype=float32", "--show_progress=False"});
+        {"--checkpoint_name=diffusion.pt", "--strategy=" + strategy, "--confidence_source=filtered", "--top_k=5",
+         "--top_p=0.9", "--sequence_length=24", "--diffusion_iterations=6", "--num_samples=2", "--device=cpu",
+         "--dtype=float32", "--show_progress=False"});
     CAPTURE(strategy, result.err);
     CHECK(result.exit_code == done);
     CHECK(contains(result.out, "top_k 5, top_p 0.9"));

@@ -16,6 +16,7 @@ TEST_CASE("A file is its own checkpoint; beside a config.json a file of safetens
   write_file(folder / "model.pt", "PK");
   CHECK(checkpoint_files(folder / "model.pt") == std::vector{folder / "model.pt"});
   CHECK(checkpoint_files(folder / "absent.pt") == std::vector{folder / "absent.pt"});
+  write_file(folder / "model.safetensors", "");
   CHECK(checkpoint_files(folder / "model.safetensors") ==
         std::vector{folder / "config.json", folder / "model.safetensors"});
 }

@@ -234,9 +234,8 @@ TEST_CASE("a full device is an error that says so") {
   };
   CHECK(failure_of([] { write_one(*make_file_writer("/dev/full", run_of(0, 1))); }) == full("/dev/full"));
   const int descriptor = ::open("/dev/full", O_WRONLY);
-  CHECK(failure_of([descriptor] {
-          write_one(*make_text_writer(descriptor, "standard output", run_of(0, 1)));
-        }) == full("standard output"));
+  CHECK(failure_of([descriptor] { write_one(*make_text_writer(descriptor, "standard output", run_of(0, 1))); }) ==
+        full("standard output"));
   ::close(descriptor);
 }
 
