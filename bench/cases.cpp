@@ -7,12 +7,13 @@
 #include <sstream>
 #include <utility>
 
+#include "bench/random_model.h"
 #include "core/error.h"
 
 namespace demask::bench {
 namespace {
 
-// As out/README.md describes the models.
+// As out/README.md describes the models; the base model has random weights, see random_model.h.
 constexpr ModelShape small_shape{6, 4, 256};
 constexpr ModelShape base_shape{6, 6, 384};
 
@@ -47,15 +48,12 @@ std::vector<std::string> standard_arguments(int64_t new_tokens) {
 }
 
 std::vector<Case> all_cases() {
-  const std::string small = "diffusion_nanogpt.pt", base = "diffusion_base.pt", script = "diffusion.pt";
+  const std::string small = "diffusion.pt", base = random_base_model();
   const auto plain = diffusion_arguments(small, 512, 50, random_remasking);
   const auto confident = diffusion_arguments(small, 512, 50, intelligent);
   const auto long_plain = diffusion_arguments(base, 1024, 50, random_remasking);
   const auto long_confident = diffusion_arguments(base, 1024, 50, intelligent);
   return {
-      // Before any training checkpoint: opening one chooses attention kernels for the whole process.
-      {"torchscript-64x512-random", diffusion_arguments(script, 512, 50, random_remasking), 64, small_shape, on_cuda},
-      {"torchscript-64x512-intelligent", diffusion_arguments(script, 512, 50, intelligent), 64, small_shape, on_cuda},
       {"small-4x512-random", plain, 4, small_shape, on_cuda},
       {"small-4x512-intelligent", confident, 4, small_shape, on_cuda},
       {"small-4x512-random-traced", with(plain, traced), 4, small_shape, on_cuda},

@@ -75,9 +75,6 @@ double time_process(const std::string& binary, const std::vector<std::string>& a
 std::vector<Command> commands(const Options& options) {
   std::vector<Command> commands = {
       {"diffusion", {"--sampling_method=diffusion", "--num_samples=4", "--sequence_length=512"}},
-      {"diffusion, training checkpoint",
-       {"--sampling_method=diffusion", "--num_samples=4", "--sequence_length=512",
-        "--checkpoint_name=diffusion_nanogpt.pt"}},
       {"standard", {"--sampling_method=standard", "--max_new_tokens=100", "--start_text=To be or not to be"}},
   };
   const std::vector<std::string> more = passed_through(options);

@@ -14,6 +14,7 @@
 #include "bench/options.h"
 #include "bench/program.h"
 #include "bench/scaling.h"
+#include "bench/shapes.h"
 #include "bench/synthetic.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -30,10 +31,11 @@ struct Request {
   std::string cases;
   std::string json;  // a path, to_stdout, or empty for none
   std::string cold;  // a path, or empty for none
-  std::string scaling_checkpoint = "diffusion_nanogpt.pt";
+  std::string scaling_checkpoint = "diffusion.pt";
   bool anchors = true;
   bool scaling = false;
   bool synthetic = false;
+  std::string shapes;  // names, or empty for none
 };
 
 void add_flags(CLI::App& app, Request& request) {
@@ -54,6 +56,9 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_flag("--scaling", request.scaling, "also time a diffusion model over iterations, samples and length");
   app.add_option("--checkpoint_name", request.scaling_checkpoint, "the model of --scaling")->capture_default_str();
   app.add_flag("--synthetic", request.synthetic, "also time a model of GPT-2's size with random weights");
+  app.add_option("--shapes", request.shapes,
+                 "also time forwards and decoding of released models' shapes with random weights: llada-8b, dream-7b, "
+                 "gpt2-124m, qwen3-0.6b, llama-8b, separated by commas, or all");
 }
 
 nlohmann::ordered_json describe(const Options& options) {
@@ -94,6 +99,9 @@ void measure(Request& request) {
   }
   if (request.synthetic) {
     json["synthetic"] = run_synthetic(options, ceilings, file);
+  }
+  if (!request.shapes.empty()) {
+    json["shapes"] = run_shapes(request.shapes, options, ceilings, file);
   }
 
   json_file.write(dump_json(json, 2) + "\n");

@@ -9,17 +9,16 @@
 #include <vector>
 
 #include "bench/peak_memory.h"
+#include "bench/random_model.h"
 #include "bench/timing.h"
-#include "checkpoint/nanogpt_checkpoint.h"
-#include "core/text.h"
-#include "model/gpt.h"
+#include "checkpoint/nanogpt_weights.h"
+#include "model/transformer.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/strategies/strategy.h"
 
 namespace demask::bench {
 namespace {
 
-constexpr double weight_deviation = 0.02;  // nanoGPT's initialisation
 constexpr double randomness = 0.4;
 
 // How much of it: the whole on CUDA; on the CPU, enough to see that it works.
@@ -29,9 +28,8 @@ struct Work {
   int64_t iterations = 0;
 };
 
-NanoGptCheckpoint random_checkpoint(const Options& options) {
-  NanoGptCheckpoint checkpoint;
-  ModelArgs& args = checkpoint.args;
+NanoGptCheckpoint model_of_gpt2_size(const Options& options) {
+  ModelArgs args;
   args.n_layer = 12;
   args.n_head = 12;
   args.n_embd = 768;
@@ -40,14 +38,7 @@ NanoGptCheckpoint random_checkpoint(const Options& options) {
   args.bidirectional = true;
   args.rotary = true;
   args.tied_head = true;
-  for (const auto& [name, shape] : expected_parameters(args)) {
-    const at::Tensor values = at::randn(shape, at::TensorOptions(at::kFloat).device(options.device));
-    // A norm's weight scales around 1, as in a trained model.
-    const double mean =
-        ends_with(name, "ln_1.weight") || ends_with(name, "ln_2.weight") || ends_with(name, "ln_f.weight");
-    checkpoint.parameters[name] = values.mul(weight_deviation).add(mean).to(options.dtype);
-  }
-  return checkpoint;
+  return random_checkpoint(args, options.device, options.dtype);
 }
 
 Template blank_text(int64_t length, int64_t mask_token_id) {
@@ -68,9 +59,9 @@ std::unique_ptr<RevealPolicy> self_confidence(double randomness_strength) {
 nlohmann::ordered_json run_synthetic(const Options& options, const Ceilings& ceilings, std::FILE* file) {
   const Work work = options.device.is_cuda() ? Work{16, 1024, 32} : Work{1, 128, 4};
   reset_peak_memory(options.device);
-  const NanoGptCheckpoint checkpoint = random_checkpoint(options);
+  const NanoGptCheckpoint checkpoint = model_of_gpt2_size(options);
   const ModelArgs& args = checkpoint.args;
-  Gpt gpt(checkpoint);
+  Transformer gpt(nanogpt_weights(checkpoint));
   CheckedModel model(gpt, "the synthetic model");
   const std::unique_ptr<RevealPolicy> policy = self_confidence(randomness);
   const int64_t mask_token_id = args.vocab_size - 1;

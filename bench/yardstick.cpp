@@ -17,7 +17,7 @@
 
 #include "checkpoint/archive.h"
 #include "checkpoint/nanogpt_checkpoint.h"
-#include "model/gpt.h"
+#include "model/transformer.h"
 #include "sampling/schedule.h"
 
 namespace demask::bench {
@@ -75,7 +75,10 @@ PlainGpt::PlainGpt(const NanoGptCheckpoint& checkpoint) : args_(checkpoint.args)
   };
   token_embedding_ = checkpoint.parameters.at("transformer.wte.weight");
   if (args_.rotary) {
-    const auto [cosine, sine] = rotary_angles(args_.block_size, args_.n_embd / args_.n_head);
+    TransformerDescription positions;
+    positions.block_size = args_.block_size;
+    positions.head_width = args_.n_embd / args_.n_head;
+    const auto [cosine, sine] = rotary_angles(positions);
     cosine_ = cosine.to(token_embedding_.options());
     sine_ = sine.to(token_embedding_.options());
   } else {
@@ -209,7 +212,7 @@ Drawn draw_by_diffusion(const PlainGpt& model, const Task& task, const Diffusion
         tokens.index_copy_(0, masked, draw(scores).squeeze(1));
       }
     }
-    const int64_t count = settings.schedule.remask_count(iteration, task.generated);
+    const int64_t count = settings.schedule.remask_count(iteration, task.generated, task.generated);
     if (count == 0) {
       continue;
     }

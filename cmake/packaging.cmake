@@ -2,6 +2,7 @@ include(CMakePackageConfigHelpers)
 install(TARGETS demask RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/demask/configs)
+install(DIRECTORY data/gpt2 DESTINATION ${CMAKE_INSTALL_DATADIR}/demask/data)  # for models that come without a vocabulary
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/demask)
 # LibTorch need not lie where the system looks.

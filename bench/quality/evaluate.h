@@ -19,7 +19,7 @@ namespace demask::quality {
 // What every row has in common.
 struct Task {
   bench::Options options;
-  std::string checkpoint_name = "diffusion_nanogpt.pt";
+  std::string checkpoint_name = "diffusion.pt";
   std::vector<int64_t> budgets = {16, 32, 64, 128};  // forwards
   int64_t samples = 256;
   int64_t length = 256;  // characters of a sample

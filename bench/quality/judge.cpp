@@ -63,7 +63,7 @@ std::vector<double> Judge::nats_per_character(const std::vector<std::string>& te
     nats.insert(nats.end(), more.begin(), more.end());
   };
   for (const std::string& text : texts) {
-    Ids ids = encode_text("the judged text", text, *context_.vocabulary, UnknownCharacters{});
+    Ids ids = encode_text("the judged text", text, *context_.vocabulary, TextReading{});
     if (!batch.empty() && (batch.size() == largest_batch || batch.front().size() != ids.size())) {
       judge_what_there_is();
     }

@@ -8,12 +8,15 @@
 
 namespace demask {
 
-// One prompt. Absent numbers are the settings' own; where neither text is there, the prompt is empty.
+// One prompt: a text, its ids or a template, or nothing, which is the empty prompt. Absent numbers are the settings'
+// own.
 struct Prompt {
   std::string id;                         // what the caller calls it; each of its samples says it again
   std::optional<std::string> start_text;  // a prompt, in diffusion a prefix that stays; UTF-8
   // Diffusion, in place of start_text: a template in which each mask_char is a position to fill.
   std::optional<std::string> infill_text;
+  // In place of start_text: its ids, of tokens that vocabulary and model have, in diffusion not the mask.
+  std::optional<std::vector<int64_t>> tokens;
   // From 1 to 1e9, the seed from 0 on. max_new_tokens is for standard sampling, sequence_length for diffusion.
   std::optional<int64_t> num_samples, seed, max_new_tokens, sequence_length;
   int64_t line = 0;  // in the program's list of prompts, counted from 1; messages name it. 0: its place counts

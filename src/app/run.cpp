@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "app/ending.h"
+#include "app/exporting.h"
 #include "app/files.h"
 #include "app/interrupt.h"
 #include "app/observers.h"
@@ -14,10 +15,10 @@
 #include "app/run_outputs.h"
 #include "app/shard_settings.h"
 #include "app/work_list.h"
+#include "checkpoint/checkpoint_files.h"
 #include "config/command_line.h"
 #include "config/printing.h"
 #include "core/notice.h"
-#include "core/sha256.h"
 #include "engine/engine.h"
 #include "model/device.h"
 #include "output/merge_run_files.h"
@@ -42,7 +43,7 @@ std::vector<std::string> files_read_by(const CommandLine& command, const Context
 // be read.
 std::shared_future<std::string> start_hashing_checkpoint(const Config& config) {
   if ((config.output && is_json_lines(*config.output)) || config.trace || config.report) {
-    return std::async(std::launch::async, sha256_of_file, checkpoint_path(config));
+    return std::async(std::launch::async, checkpoint_digest, checkpoint_path(config));
   }
   return {};
 }
@@ -113,6 +114,10 @@ void run(const std::vector<std::string>& arguments) {
   install_signal_handlers();
   if (config.merge) {
     merge_run_files(*config.merge, *config.output, places_in_header());
+    return;
+  }
+  if (config.export_folder) {
+    export_checkpoint(command.parsed);
     return;
   }
   sample(command);

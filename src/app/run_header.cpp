@@ -1,6 +1,7 @@
 #include "app/run_header.h"
 
 #include "app/settings.h"
+#include "checkpoint/checkpoint_files.h"
 #include "config/fields.h"
 #include "core/sha256.h"
 #include "engine/resolve.h"
@@ -38,10 +39,10 @@ nlohmann::ordered_json run_header(const Context& context, const Work& work, cons
   if (config.diffusion.remasking_checkpoint_name) {
     const std::string path = remasking_checkpoint_path(config);
     header["remasking_checkpoint"] = path;
-    header["remasking_checkpoint_sha256"] = sha256_of_file(path);
+    header["remasking_checkpoint_sha256"] = checkpoint_digest(path);
   }
   header["vocabulary"] = context.vocabulary_path;
-  header["vocabulary_sha256"] = sha256_of_file(context.vocabulary_path);
+  header["vocabulary_sha256"] = sha256_of_files(context.vocabulary_files);
   if (config.prompts) {
     header["prompts"] = *config.prompts;
   }

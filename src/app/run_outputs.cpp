@@ -8,6 +8,7 @@
 #include "app/run_header.h"
 #include "app/tracing.h"
 #include "core/notice.h"
+#include "engine/sample_text.h"
 
 namespace demask {
 namespace {
@@ -67,15 +68,14 @@ RunOutputs::RunOutputs(const Engine& engine, const Work& work, const Shard& shar
       checkpoint_sha256_(checkpoint_sha256),
       description_(describe_run(engine, work, shard)) {
   const Config& config = engine.context().config;
-  const Vocabulary& vocabulary = *engine.context().vocabulary;
   remaining_.range = range_of(work, shard);
   remaining_.next = remaining_.range.first;
   std::vector<std::unique_ptr<SampleWriter>> writers;
-  writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description_, vocabulary));
+  writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description_));
   if (config.output && is_json_lines(*config.output)) {
-    writers.push_back(make_json_lines_writer(open_run_file(), description_, vocabulary));
+    writers.push_back(make_json_lines_writer(open_run_file(), description_));
   } else if (config.output) {
-    writers.push_back(make_text_file_writer(*config.output, description_, vocabulary));
+    writers.push_back(make_text_file_writer(*config.output, description_));
   }
   if (const int64_t all = remaining_.range.count, left = remaining_.left(); config.resume && left < all) {
     notice("{} of {} samples are in '{}' already.", all - left, all, *config.output);
@@ -130,7 +130,8 @@ void RunOutputs::take(const std::vector<SampleTask>& tasks, std::vector<DrawnSam
     if (traces_ && samples[k].trace) {
       traces_->add({tasks[k].identity, tasks[k].prompt->given(), samples[k].self_confidence, samples[k].trace});
     }
-    records.push_back({tasks[k].identity, std::move(samples[k].tokens), samples[k].self_confidence});
+    std::string text = sample_text(engine_.context(), *tasks[k].prompt, samples[k].tokens);
+    records.push_back({tasks[k].identity, std::move(text), std::move(samples[k].tokens), samples[k].self_confidence});
   }
   samples_->write(std::move(records), frontier);
 }

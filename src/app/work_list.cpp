@@ -45,20 +45,24 @@ template <typename... Args>
 struct Key {
   struct Id {};
   using Text = std::optional<std::string> Prompt::*;
+  struct Ids {};
   struct Count {
     std::optional<int64_t> Prompt::*member;
     int64_t low, high;
   };
 
   std::string_view name;
-  std::variant<Id, Text, Count> kind;
+  std::variant<Id, Text, Ids, Count> kind;
 };
 
-const std::array<Key, 7>& known_keys() {
-  static const std::array<Key, 7> keys = {{
+constexpr size_t key_count = 8;
+
+const std::array<Key, key_count>& known_keys() {
+  static const std::array<Key, key_count> keys = {{
       {"id", Key::Id{}},
       {"start_text", &Prompt::start_text},
       {"infill_text", &Prompt::infill_text},
+      {"tokens", Key::Ids{}},
       {"num_samples", Key::Count{&Prompt::num_samples, 1, largest_prompt_count}},
       {"seed", Key::Count{&Prompt::seed, 0, INT64_MAX}},
       {"max_new_tokens", Key::Count{&Prompt::max_new_tokens, 1, largest_prompt_count}},
@@ -70,6 +74,9 @@ const std::array<Key, 7>& known_keys() {
 std::string allowed_values(const Key& key) {
   if (const auto* count = std::get_if<Key::Count>(&key.kind)) {
     return fmt::format("a whole number from {} to {}", count->low, count->high);
+  }
+  if (std::holds_alternative<Key::Ids>(key.kind)) {
+    return fmt::format("a list of ids, whole numbers from 0 to {}", largest_prompt_count);
   }
   return std::holds_alternative<Key::Id>(key.kind) ? "a text in quotes or a whole number of 64 bits"
                                                    : "a text in quotes";
@@ -131,8 +138,18 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     return true;
   }
   bool end_object() override { return true; }
-  bool start_array(size_t) override { refuse_value("[...]"); }
-  bool end_array() override { return true; }
+  bool start_array(size_t) override {
+    if (!takes_ids() || in_list_) {
+      refuse_value("[...]");
+    }
+    in_list_ = true;
+    item_.tokens.emplace();
+    return true;
+  }
+  bool end_array() override {
+    in_list_ = false;
+    return true;
+  }
 
   bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) override {
     std::string reason(json_error_reason(error.what()));  // "parse error at line 1, column 8: ..."
@@ -148,10 +165,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     if (item_.id.empty()) {
       refuse("no id: give each prompt its own, a text in quotes or a whole number");
     }
-    if (item_.start_text.has_value() == item_.infill_text.has_value()) {
-      refuse("{}: give one of them", item_.start_text ? "both start_text and infill_text"
-                                                      : "neither start_text, which may be empty, nor infill_text");
-    }
+    check_given_once();
     if (item_.infill_text && item_.sequence_length) {
       refuse("both infill_text and sequence_length: leave the latter out, as the length is the template's own");
     }
@@ -163,15 +177,40 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     if (key_ == nullptr) {
       refuse("{} is no JSON object such as {{\"id\": 1, \"start_text\": \"To be\"}}", shown);
     }
+    if (in_list_) {
+      refuse("{}[{}] = {}: must be {}", key_->name, item_.tokens->size(), shown, allowed_values(*key_));
+    }
     refuse("{} = {}: must be {}", key_->name, shown, allowed_values(*key_));
   }
 
+  void check_given_once() const {
+    std::vector<std::string_view> given;
+    for (const auto& [is_given, name] :
+         {std::pair(item_.start_text.has_value(), "start_text"),
+          std::pair(item_.infill_text.has_value(), "infill_text"), std::pair(item_.tokens.has_value(), "tokens")}) {
+      if (is_given) {
+        given.push_back(name);
+      }
+    }
+    if (given.empty()) {
+      refuse("none of start_text, which may be empty, infill_text and tokens: give one of them");
+    }
+    if (given.size() > 1) {
+      refuse("{}: give one of them", fmt::join(given, " and "));
+    }
+  }
+
   bool is_id() const { return key_ != nullptr && std::holds_alternative<Key::Id>(key_->kind); }
+  bool takes_ids() const { return key_ != nullptr && std::holds_alternative<Key::Ids>(key_->kind); }
 
   // `value` is empty where it is beyond int64.
   bool take_whole(std::optional<int64_t> value, std::string as_written) {
     if (is_id()) {
       item_.id = std::move(as_written);
+      return true;
+    }
+    if (in_list_ && value && *value >= 0 && *value <= largest_prompt_count) {
+      item_.tokens->push_back(*value);
       return true;
     }
     const auto* count = key_ == nullptr ? nullptr : std::get_if<Key::Count>(&key_->kind);
@@ -184,7 +223,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
 
   Prompt item_;
   const Key* key_ = nullptr;  // whose value comes next; null outside the object
-  std::bitset<7> seen_;
+  bool in_list_ = false;      // between the brackets of a list of ids
+  std::bitset<key_count> seen_;
 };
 
 // ---- prompts

@@ -4,13 +4,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 
 namespace demask {
 namespace {
+
+// On the CPU LibTorch widens what it sums up, all of it at once.
+constexpr int64_t block_elements = int64_t{1} << 18;
 
 std::string place_of_first(const at::Tensor& wrong) {
   const at::Tensor place = wrong.nonzero().select(0, 0).cpu();
@@ -22,6 +27,10 @@ std::string place_of_first(const at::Tensor& wrong) {
 bool is_finite(const at::Tensor& tensor) {
   if (!tensor.is_floating_point() || tensor.numel() == 0) {
     return true;
+  }
+  if (tensor.is_cpu() && tensor.is_contiguous() && tensor.numel() > block_elements) {
+    const std::vector<at::Tensor> blocks = tensor.view({-1}).split(block_elements);
+    return std::all_of(blocks.begin(), blocks.end(), is_finite);
   }
   // The sum of large finite numbers may be infinite too.
   return std::isfinite(tensor.sum(at::kFloat).item<float>()) || at::isfinite(tensor).all().item<bool>();

@@ -1,7 +1,6 @@
 #include "checkpoint/nanogpt_checkpoint.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/archive.h"
+#include "checkpoint/compare_tensors.h"
 #include "checkpoint/finite_weights.h"
 #include "checkpoint/pickle.h"
 #include "core/error.h"
@@ -196,58 +196,14 @@ bool drop_tied_head(const ModelArgs& args, Tensors& tensors) {
   return true;
 }
 
-// --- what is wrong with the tensors, all at once ---
-
-class Complaints {
- public:
-  explicit Complaints(const char* what) : what_(what) {}
-
-  void add(const std::string& item) {
-    if (++count_ <= shown) {
-      items_ += (items_.empty() ? "" : ", ") + item;
-    }
-  }
-
-  // " Missing: a, b and 3 more." or nothing.
-  std::string text() const {
-    if (count_ == 0) {
-      return "";
-    }
-    return count_ <= shown ? fmt::format(" {}: {}.", what_, items_)
-                           : fmt::format(" {}: {} and {} more.", what_, items_, count_ - shown);
-  }
-
- private:
-  static constexpr size_t shown = 8;
-  const char* what_;
-  std::string items_;
-  size_t count_ = 0;
-};
-
 void compare_with_architecture(const ModelArgs& args, const Tensors& tensors, const std::string& path) {
-  Complaints missing("Missing");
-  Complaints unexpected("Unexpected");
-  Complaints misshapen("Misshapen");
-  const auto expected = expected_parameters(args);
-  std::map<std::string_view, const std::vector<int64_t>*> shapes;
-  for (const auto& [name, shape] : expected) {
-    shapes.emplace(name, &shape);
-    if (tensors.count(name) == 0) {
-      missing.add(name);
-    }
-  }
+  ShapesByName found;
   for (const auto& [name, tensor] : tensors) {
-    const auto shape = shapes.find(name);
-    if (shape == shapes.end()) {
-      unexpected.add(quote(name));
-    } else if (tensor.sizes != *shape->second) {
-      misshapen.add(fmt::format("{} is [{}], expected [{}]", name, fmt::join(tensor.sizes, ", "),
-                                fmt::join(*shape->second, ", ")));
-    }
+    found.emplace(name, tensor.sizes);
   }
-  const std::string complaints = missing.text() + unexpected.text() + misshapen.text();
-  if (!complaints.empty()) {
-    fail(ExitCode::bad_input, "checkpoint '{}': its tensors do not fit its model_args.{}", path, complaints);
+  const std::string differences = compare_tensors(expected_parameters(args), found);
+  if (!differences.empty()) {
+    fail(ExitCode::bad_input, "checkpoint '{}': its tensors do not fit its model_args.{}", path, differences);
   }
 }
 
@@ -282,8 +238,16 @@ std::optional<std::string> read_dataset(const PickleValue& checkpoint) {
 
 }  // namespace
 
-NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
-  const Archive archive(path);
+struct NanoGptFile::Stored {
+  explicit Stored(const std::string& path) : archive(path) {}
+
+  Archive archive;
+  Tensors tensors;
+};
+
+NanoGptFile::NanoGptFile(const std::string& path) {
+  auto stored = std::make_unique<Stored>(path);
+  const Archive& archive = stored->archive;
   if (archive.is_torchscript()) {
     fail(ExitCode::bad_input, "checkpoint '{}' is a TorchScript module, not a training checkpoint.", path);
   }
@@ -294,22 +258,44 @@ NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const Paramet
          describe(root));
   }
 
-  NanoGptCheckpoint checkpoint;
   const PickleValue& state_dict = required_dict(root, "model", path);
-  checkpoint.args = read_model_args(required_dict(root, "model_args", path), path);
-  checkpoint.dataset = read_dataset(root);
+  args_ = read_model_args(required_dict(root, "model_args", path), path);
+  dataset_ = read_dataset(root);
 
-  Tensors tensors = read_state_dict(state_dict, path);
-  checkpoint.args.tied_head = drop_tied_head(checkpoint.args, tensors);
-  compare_with_architecture(checkpoint.args, tensors, path);
-  for (const auto& [name, tensor] : tensors) {
+  stored->tensors = read_state_dict(state_dict, path);
+  args_.tied_head = drop_tied_head(args_, stored->tensors);
+  compare_with_architecture(args_, stored->tensors, path);
+  for (const auto& [name, tensor] : stored->tensors) {
     archive.check(tensor, name);
   }
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor parameter = archive.read(tensor, name);
-    at::Tensor converted = convert ? convert(parameter) : parameter;
-    check_finite(converted, parameter, fmt::format("checkpoint '{}': the weight {}", path, quote(name)));
-    checkpoint.parameters.emplace(name, std::move(converted));
+  stored_ = std::move(stored);
+}
+
+NanoGptFile::~NanoGptFile() = default;
+
+std::vector<std::string> NanoGptFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : stored_->tensors) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion& convert) const {
+  const Archive& archive = stored_->archive;
+  const at::Tensor parameter = archive.read(stored_->tensors.at(name), name);
+  at::Tensor converted = convert ? convert(parameter) : parameter;
+  check_finite(converted, parameter, fmt::format("checkpoint '{}': the weight {}", archive.path(), quote(name)));
+  return converted;
+}
+
+NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
+  const NanoGptFile file(path);
+  NanoGptCheckpoint checkpoint;
+  checkpoint.args = file.args();
+  checkpoint.dataset = file.dataset();
+  for (const std::string& name : file.names()) {
+    checkpoint.parameters.emplace(name, file.read(name, convert));
   }
   return checkpoint;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,9 +26,32 @@ struct NanoGptCheckpoint {
 // Turns each tensor, as it is read, into what the caller keeps (another dtype or device).
 using ParameterConversion = std::function<at::Tensor(at::Tensor)>;
 
-// Reads the checkpoint at `path`: runs no code, reads no optimizer state, and holds at most one unconverted tensor at a
-// time. Throws Error(bad_input) that names the file and, for tensors, lists every missing, unexpected and misshapen
-// one.
+// A checkpoint whose tensors are read one by one.
+class NanoGptFile {
+ public:
+  // Runs no code and reads no tensor. Throws Error(bad_input) that names the file and, for tensors, lists every
+  // missing, unexpected and misshapen one.
+  explicit NanoGptFile(const std::string& path);
+  ~NanoGptFile();
+  NanoGptFile(const NanoGptFile&) = delete;
+  NanoGptFile& operator=(const NanoGptFile&) = delete;
+
+  const ModelArgs& args() const { return args_; }
+  const std::optional<std::string>& dataset() const { return dataset_; }
+  std::vector<std::string> names() const;  // of the parameters, as expected_parameters has them
+
+  // A parameter, converted. Throws Error(bad_input) where its record is damaged or it holds NaN or an infinity.
+  at::Tensor read(const std::string& name, const ParameterConversion& convert = {}) const;
+
+ private:
+  struct Stored;
+  std::unique_ptr<const Stored> stored_;
+  ModelArgs args_;
+  std::optional<std::string> dataset_;
+};
+
+// Reads the whole checkpoint at `path`, no optimizer state, and holds at most one unconverted tensor at a time. Throws
+// as NanoGptFile does.
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert = {});
 
 }  // namespace demask

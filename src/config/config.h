@@ -32,7 +32,7 @@ enum class Precision { automatic, float32, bfloat16, float16 };
 template <>
 inline constexpr std::array<std::string_view, 4> names_of<Precision>{"auto", "float32", "bfloat16", "float16"};
 
-// Members are named as their keys; an optional is a key that can be None.
+// Members are named as their keys, but for one; an optional is a key that can be None.
 struct Config {
   SamplingMethod sampling_method = SamplingMethod::diffusion;
   std::string init_from = "resume";
@@ -42,6 +42,7 @@ struct Config {
   std::optional<std::string> dataset;
   std::optional<std::string> meta_path;
   std::optional<int64_t> mask_token_id;
+  std::optional<std::string> export_folder;  // its key is `export`, which C++ has for itself
 
   int64_t num_samples = 4;
   int64_t first_sample = 0;
@@ -52,6 +53,8 @@ struct Config {
   std::optional<std::string> infill_text;
   std::string mask_char = "#";
   UnknownChars unknown_chars = UnknownChars::error;
+  bool parse_special = false;
+  std::optional<bool> stop_at_end;
 
   int64_t seed = 1337;
   std::string device = "auto";

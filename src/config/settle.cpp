@@ -88,6 +88,23 @@ void check_live(const Config& config) {
   }
 }
 
+// Exporting draws nothing, so that a file of samples would never come.
+void check_export(const Config& config) {
+  const auto exclude = [&config](const char* key, const std::optional<std::string>& value) {
+    if (value) {
+      fail(ExitCode::bad_usage, "export='{}' writes the model and draws nothing: leave {}='{}' out.",
+           *config.export_folder, key, *value);
+    }
+  };
+  if (config.export_folder) {
+    exclude("output", config.output);
+    exclude("trace", config.trace);
+    exclude("report", config.report);
+    exclude("prompts", config.prompts);
+    exclude("merge", config.merge);
+  }
+}
+
 void settle_scale(ParsedConfig& parsed) {
   Config& config = parsed.config;
   if (config.merge && !config.output) {
@@ -178,8 +195,12 @@ void settle(ParsedConfig& parsed) {
       !parsed.is_given("std_temperature")) {
     config.std_temperature = config.diffusion.temperature;
   }
+  if (config.sampling_method == SamplingMethod::diffusion && !parsed.is_given("top_k")) {
+    config.top_k.reset();
+  }
   check_live(config);
   check_watching(config);
+  check_export(config);
   settle_scale(parsed);
   check_strategy_takes_what_is_given(parsed);
   if (config.sampling_method == SamplingMethod::diffusion) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,18 @@ std::string dump_json(const nlohmann::ordered_json& value, int indent = -1);
 
 // A string, in quotes; bytes that are not UTF-8 as above.
 std::string dump_json(const std::string& text);
+
+// Why a text is not the JSON that was asked for: "it is not JSON: ...", "its JSON nests deeper than 8 levels", "it has
+// the key 'a' twice". Whoever reads the file catches it and names the file.
+class JsonFlaw : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Values nested at most `deepest` levels (an object of numbers is one level), in which no object has a key twice: what
+// nests deeper costs far more memory than its text, and of two values under one key other programs may take the other.
+// Throws JsonFlaw.
+nlohmann::json parse_json(std::string_view text, int deepest);
 
 // What a nlohmann exception says, without the library's "[json.exception.parse_error.101] ".
 std::string_view json_error_reason(const char* what);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <system_error>
 #include <vector>
 
@@ -127,29 +128,103 @@ std::string Sha256::hex() const {
   return digits;
 }
 
-std::string sha256_of_file(const std::string& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);  // NOLINT(*-vararg)
-  int error = file < 0 ? errno : 0;
+namespace {
+
+constexpr size_t piece_bytes = size_t{1} << 20;
+constexpr size_t sample_bytes = size_t{16} << 10;
+
+// An open file, whose errors name it.
+class HashedFile {
+ public:
+  explicit HashedFile(const std::string& path) : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (file_ < 0) {
+      refuse(errno);
+    }
+  }
+  HashedFile(const HashedFile&) = delete;
+  HashedFile& operator=(const HashedFile&) = delete;
+  ~HashedFile() { ::close(file_); }
+
+  // Adds up to `count` bytes from `offset` on to the hash; how many there were.
+  size_t add(Sha256& hash, uint64_t offset, size_t count) {
+    piece_.resize(std::max(piece_.size(), count));
+    for (;;) {
+      const ssize_t there = ::pread(file_, piece_.data(), count, static_cast<off_t>(offset));
+      if (there >= 0) {
+        hash.update({piece_.data(), static_cast<size_t>(there)});
+        return static_cast<size_t>(there);
+      }
+      if (errno != EINTR) {
+        refuse(errno);
+      }
+    }
+  }
+
+ private:
+  [[noreturn]] void refuse(int error) const {
+    fail(ExitCode::bad_input, "the file '{}' cannot be read: {}", path_, std::generic_category().message(error));
+  }
+
+  const std::string& path_;
+  int file_;
+  std::vector<char> piece_;
+};
+
+std::string sha256_of_samples(const std::string& path, uint64_t bytes) {
+  HashedFile file(path);
   Sha256 hash;
-  std::vector<char> piece(1 << 20);
-  while (error == 0) {
-    const ssize_t count = ::read(file, piece.data(), piece.size());
-    if (count == 0) {
-      break;
-    }
-    if (count > 0) {
-      hash.update({piece.data(), static_cast<size_t>(count)});
-    } else if (errno != EINTR) {
-      error = errno;
-    }
+  hash.update(fmt::format("{}\n", bytes));
+  for (uint64_t offset = 0; offset < bytes; offset += piece_bytes) {
+    file.add(hash, offset, sample_bytes);
   }
-  if (file >= 0) {
-    ::close(file);
+  file.add(hash, bytes - std::min<uint64_t>(bytes, sample_bytes), sample_bytes);
+  return hash.hex();
+}
+
+template <typename HashOne>
+std::string sha256_of_each(const std::vector<std::string>& paths, const HashOne& hash_one) {
+  if (paths.size() == 1) {
+    return hash_one(paths.front());
   }
-  if (error != 0) {
-    fail(ExitCode::bad_input, "the file '{}' cannot be read: {}", path, std::generic_category().message(error));
+  Sha256 hash;
+  for (const std::string& path : paths) {
+    hash.update(fmt::format("{}  {}\n", hash_one(path), std::filesystem::path(path).filename().string()));
   }
   return hash.hex();
+}
+
+}  // namespace
+
+std::string sha256_of_file(const std::string& path) {
+  HashedFile file(path);
+  Sha256 hash;
+  for (uint64_t offset = 0;;) {
+    const size_t count = file.add(hash, offset, piece_bytes);
+    if (count == 0) {
+      return hash.hex();
+    }
+    offset += count;
+  }
+}
+
+std::string sha256_of_files(const std::vector<std::string>& paths) {
+  return sha256_of_each(paths, sha256_of_file);
+}
+
+std::string sha256_of_large_files(const std::vector<std::string>& paths) {
+  const auto bytes_of = [](const std::string& path) {
+    std::error_code unknown;
+    const uintmax_t bytes = std::filesystem::file_size(path, unknown);
+    return unknown ? 0 : static_cast<uint64_t>(bytes);
+  };
+  uint64_t total = 0;
+  for (const std::string& path : paths) {
+    total += bytes_of(path);
+  }
+  if (total <= wholly_hashed_bytes) {
+    return sha256_of_files(paths);
+  }
+  return sha256_of_each(paths, [&](const std::string& path) { return sha256_of_samples(path, bytes_of(path)); });
 }
 
 }  // namespace demask

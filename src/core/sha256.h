@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace demask {
 
@@ -29,5 +30,17 @@ class Sha256 {
 
 // Reads the file in pieces. Throws Error(bad_input) that names the path where it cannot be read.
 std::string sha256_of_file(const std::string& path);
+
+// Of one file its own digest; of several, that of what `sha256sum` prints for them in this order, named without their
+// folders. Throws as sha256_of_file.
+std::string sha256_of_files(const std::vector<std::string>& paths);
+
+// Files that together have more bytes than these are told apart by samples in place of all they hold, since reading
+// them would take longer than loading them: of each its length, the first 16 KiB of every MiB, and the last 16 KiB. So
+// every tensor of a MiB is looked at, and another training of a model is another digest; one changed number may not be.
+inline constexpr uint64_t wholly_hashed_bytes = uint64_t{1} << 30;
+
+// As sha256_of_files up to wholly_hashed_bytes, else with samples of each file in place of the file.
+std::string sha256_of_large_files(const std::vector<std::string>& paths);
 
 }  // namespace demask

@@ -20,7 +20,7 @@ struct Slot {
 };
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-std::array<Slot, 8> slots;
+std::array<Slot, 32> slots;
 
 }  // namespace
 
@@ -54,6 +54,11 @@ void remove_temporaries() noexcept {
   for (const Slot& slot : slots) {
     if (slot.ready) {
       ::unlink(slot.path.data());
+    }
+  }
+  for (const Slot& slot : slots) {  // folders, which are empty by now
+    if (slot.ready) {
+      ::rmdir(slot.path.data());
     }
   }
 }

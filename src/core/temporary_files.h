@@ -1,4 +1,5 @@
-// Unfinished files that must not outlive the process: a signal that ends it removes those registered here.
+// Unfinished files, and folders of such, that must not outlive the process: a signal that ends it removes those
+// registered here.
 #pragma once
 
 #include <string>
@@ -12,7 +13,7 @@ void register_temporary(const std::string& path);
 // Call once the file is gone or finished. A path that is not registered is left alone.
 void unregister_temporary(const std::string& path) noexcept;
 
-// Removes every registered file. Async-signal-safe.
+// Removes every registered file, and then every registered folder that is empty. Async-signal-safe.
 void remove_temporaries() noexcept;
 
 }  // namespace demask

@@ -4,9 +4,11 @@
 
 #include <random>
 
+#include "checkpoint/checkpoint_files.h"
 #include "core/error.h"
 #include "core/notice.h"
 #include "engine/prompt_tokens.h"
+#include "engine/vocabulary_place.h"
 #include "model/device.h"
 #include "model/load_model.h"
 #include "text/read_vocabulary.h"
@@ -26,13 +28,11 @@ int64_t settle_seed(int64_t seed) {
 
 void open_vocabulary(Context& context) {
   const ModelInfo& info = context.model->info();
-  const VocabularyPlace place = vocabulary_place(context.config, info);
+  const VocabularyPlace place = vocabulary_place(context.config, context.checkpoint, info);
   context.vocabulary_path = place.path;
-  if (place.guessed) {
-    notice(
-        "'{}' does not say which dataset it was trained on, so its vocabulary is taken to be '{}'. Set --dataset or "
-        "--meta_path where that is wrong.",
-        context.checkpoint, place.path);
+  context.vocabulary_files = place.files;
+  if (!place.notice.empty()) {
+    notice("{}", place.notice);
   }
   context.vocabulary = read_vocabulary(place.path);
   check_vocabulary(*context.vocabulary, place.path, info, context.checkpoint);
@@ -41,9 +41,17 @@ void open_vocabulary(Context& context) {
   if (context.allowed.empty()) {
     fail(ExitCode::bad_input, "the vocabulary '{}' has no token that could be sampled.", place.path);
   }
+  if (context.config.stop_at_end == true && !context.vocabulary->end_of_text()) {
+    fail(ExitCode::bad_usage, "stop_at_end=True: the vocabulary '{}' has no end-of-text token. Leave it out.",
+         place.path);
+  }
 }
 
 }  // namespace
+
+bool Context::stops_at_end() const {
+  return vocabulary->end_of_text() && config.stop_at_end.value_or(!vocabulary->characters());
+}
 
 std::optional<int64_t> Context::shown_mask() const {
   const bool is_text =
@@ -86,9 +94,13 @@ Context open_context(const ParsedConfig& parsed) {
 
 std::vector<std::string> files_read(const Context& context) {
   const Config& config = context.config;
-  std::vector<std::string> files = {context.checkpoint, context.vocabulary_path};
+  std::vector<std::string> files = checkpoint_files(context.checkpoint);
+  const auto add = [&files](const std::vector<std::string>& more) {
+    files.insert(files.end(), more.begin(), more.end());
+  };
+  add(context.vocabulary_files);
   if (config.diffusion.remasking_checkpoint_name) {
-    files.push_back(remasking_checkpoint_path(config));
+    add(checkpoint_files(remasking_checkpoint_path(config)));
   }
   for (const std::string& text : {config.start_text, config.infill_text.value_or("")}) {
     if (const std::optional<std::string> path = named_file(text)) {

@@ -27,10 +27,13 @@ struct Context {
   std::string checkpoint;  // its path
   std::unique_ptr<LanguageModel> model;
   std::string vocabulary_path;
+  std::vector<std::string> vocabulary_files;  // that were read
   std::unique_ptr<Vocabulary> vocabulary;
   std::optional<int64_t> mask_token_id;
   std::vector<int64_t> allowed;  // ids that may be sampled
 
+  // Whether a sample's text ends before its end-of-text token.
+  bool stops_at_end() const;
   // The mask as texts show it; none where the method masks nothing and the id has a text of its own.
   std::optional<int64_t> shown_mask() const;
 };

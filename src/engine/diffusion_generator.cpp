@@ -22,10 +22,10 @@ void check_diffusion_model(const Context& context) {
   const ModelInfo& info = context.model->info();
   if (!context.mask_token_id) {
     fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} characters{}. {} Otherwise use "
+         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} {}{}. {} Otherwise use "
          "--sampling_method=standard, or a checkpoint trained for diffusion.",
-         context.checkpoint, context.vocabulary->size(), info.causal ? " (a causal language model)" : "",
-         mask_token_advice(*context.vocabulary));
+         context.checkpoint, context.vocabulary->size(), context.vocabulary->characters() ? "characters" : "tokens",
+         info.causal ? " (a causal language model)" : "", mask_token_advice(*context.vocabulary));
   }
   if (!info.every_position) {
     fail(ExitCode::bad_input,
@@ -124,6 +124,7 @@ class DiffusionGenerator : public Generator {
     auto prompt = std::make_shared<PreparedPrompt>();
     const std::string key = given.infill_text ? "infill_text" : "sequence_length";
     prompt->text = make_template(given, quiet);
+    prompt->unshown = unshown_tokens(given, *context_.vocabulary);
     prompt->length = prompt->text.length();
     prompt->generated = prompt->text.free_positions();
     check_length(context_.model->info(), context_.checkpoint, key, prompt->length);
@@ -159,26 +160,21 @@ class DiffusionGenerator : public Generator {
     return {{"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
             {"schedule", describe_schedule(settings, steps)},
             {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
-            {"drawing", describe_draw(options_.draw, options_.temperature_end)}};
+            {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
   }
 
  private:
   Template make_template(const Prompt& given, bool quiet) const {
     const Config& config = context_.config;
     const Vocabulary& vocabulary = *context_.vocabulary;
-    const UnknownCharacters unknown{config.unknown_chars == UnknownChars::skip, quiet};
+    const TextReading reading = text_reading(config, quiet);
     const int64_t mask = *context_.mask_token_id;
-    const std::string start = given.start_text.value_or("");
-    Template text;
-    if (!given.infill_text) {
-      text = prefix_template(encode_text("start_text", start, vocabulary, unknown),
-                             given.sequence_length.value_or(config.sequence_length), mask);
-    } else if (start.empty()) {
-      text = infill_template(*given.infill_text, config.mask_char, vocabulary, mask, unknown);
-    } else {
-      fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
-    }
-    check_has_no_mask(given.infill_text ? "infill_text" : "start_text", text, mask, vocabulary);
+    const std::vector<int64_t> start = prompt_ids(given, vocabulary, context_.model->info(), reading);
+    const char* key = given.infill_text ? "infill_text" : given.tokens ? "tokens" : "start_text";
+    Template text = given.infill_text
+                        ? infill_template(*given.infill_text, config.mask_char, vocabulary, mask, reading)
+                        : prefix_template(key, start, given.sequence_length.value_or(config.sequence_length), mask);
+    check_has_no_mask(key, text, mask, vocabulary);
     return text;
   }
 

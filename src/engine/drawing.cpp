@@ -11,21 +11,22 @@ DrawOptions draw_options(const Config& config) {
   const bool standard = config.sampling_method == SamplingMethod::standard;
   DrawOptions draw;
   draw.filters.temperature = standard ? config.std_temperature : config.diffusion.temperature;
-  draw.filters.top_k = standard ? config.top_k : std::nullopt;
+  draw.filters.top_k = config.top_k;
   draw.filters.top_p = config.top_p;
   draw.repetition_penalty = config.repetition_penalty;
   draw.repetition_window = config.repetition_window;
   return draw;
 }
 
-std::string describe_draw(const DrawOptions& draw, std::optional<double> temperature_end) {
+std::string describe_draw(const DrawOptions& draw, std::optional<double> temperature_end, bool judges_filtered) {
   const DrawFilters& filters = draw.filters;
   std::string text = filters.temperature == 0 ? "greedy" : fmt::format("temperature {}", filters.temperature);
   text += temperature_end ? fmt::format(" to {}", *temperature_end) : "";
-  if (filters.temperature != 0 && filters.top_k) {
+  const bool filters_matter = filters.temperature != 0 || judges_filtered;
+  if (filters_matter && filters.top_k) {
     text += fmt::format(", top_k {}", *filters.top_k);
   }
-  if (filters.temperature != 0 && filters.top_p < 1) {
+  if (filters_matter && filters.top_p < 1) {
     text += fmt::format(", top_p {}", filters.top_p);
   }
   if (draw.repetition_penalty != 1 && draw.repetition_window > 0) {

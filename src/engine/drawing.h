@@ -13,8 +13,10 @@ namespace demask {
 
 DrawOptions draw_options(const Config& config);
 
-// Temperature and filters in words; temperature_end where the temperature changes.
-std::string describe_draw(const DrawOptions& draw, std::optional<double> temperature_end = {});
+// Temperature and filters in words; temperature_end where the temperature changes. Filters have no use at temperature 0
+// unless `judges_filtered`.
+std::string describe_draw(const DrawOptions& draw, std::optional<double> temperature_end = {},
+                          bool judges_filtered = false);
 
 // Throws Error(bad_usage) where the model of this checkpoint cannot read the `length` tokens that `key` gives.
 void check_length(const ModelInfo& info, const std::string& checkpoint, const std::string& key, int64_t length);

@@ -21,6 +21,7 @@ struct PreparedPrompt {
   std::vector<int64_t> tokens;  // standard: what is given
   int64_t length = 0;           // tokens of a sample, prompt included
   int64_t generated = 0;        // how many of them are drawn
+  size_t unshown = 0;           // of the first tokens, which the vocabulary puts before every text
   int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
 
   // One a position of a sample: true where the prompt gives the token.

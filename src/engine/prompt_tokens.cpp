@@ -26,9 +26,10 @@ std::string quoted_list(const std::vector<std::string>& texts) {
 }
 
 // As Vocabulary::encode, which does not know whose text it reads.
-Vocabulary::Encoding encode(const std::string& key, std::string_view text, const Vocabulary& vocabulary) {
+Vocabulary::Encoding encode(const std::string& key, std::string_view text, const Vocabulary& vocabulary,
+                            bool parse_special) {
   try {
-    return vocabulary.encode(text);
+    return vocabulary.encode(text, parse_special);
   } catch (const Error& error) {
     fail(error.code(), "{}: {}", key, error.what());
   }
@@ -64,22 +65,57 @@ Prompt own_prompt(const Config& config) {
   return prompt;
 }
 
+TextReading text_reading(const Config& config, bool quiet) {
+  return {config.unknown_chars == UnknownChars::skip, quiet, config.parse_special};
+}
+
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
-                                 const UnknownCharacters& unknown_characters) {
-  Vocabulary::Encoding encoding = encode(key, text, vocabulary);
+                                 const TextReading& reading) {
+  Vocabulary::Encoding encoding = encode(key, text, vocabulary, reading.parse_special);
   if (!encoding.unknown.empty()) {
     const std::string unknown = quoted_list(encoding.unknown);
-    if (!unknown_characters.skip) {
+    if (!reading.skip_unknown) {
       fail(ExitCode::bad_input,
            "{} has characters that are not in the vocabulary: {}. Change the text, or drop them with "
            "--unknown_chars=skip.",
            key, unknown);
     }
-    if (!unknown_characters.quiet) {
+    if (!reading.quiet) {
       notice("dropped from {}, as they are not in the vocabulary: {}", key, unknown);
     }
   }
   return encoding.ids;
+}
+
+std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
+                                const TextReading& reading) {
+  // An empty start_text is none: the settings' own prompt always has one.
+  const bool has_text = prompt.start_text && !prompt.start_text->empty();
+  if (has_text && prompt.infill_text) {
+    fail(ExitCode::bad_usage, "start_text and infill_text exclude each other: put the start into the template.");
+  }
+  if (prompt.tokens && (has_text || prompt.infill_text)) {
+    fail(ExitCode::bad_usage, "tokens and {} exclude each other: give one of them.",
+         has_text ? "start_text" : "infill_text");
+  }
+  if (!prompt.tokens) {
+    std::vector<int64_t> ids = vocabulary.template_prefix();
+    const std::vector<int64_t> own = encode_text("start_text", prompt.start_text.value_or(""), vocabulary, reading);
+    ids.insert(ids.end(), own.begin(), own.end());
+    return ids;
+  }
+  const int64_t end = model.input_size > 0 ? std::min(model.input_size, vocabulary.size()) : vocabulary.size();
+  for (size_t position = 0; position < prompt.tokens->size(); ++position) {
+    if (const int64_t id = (*prompt.tokens)[position]; id < 0 || id >= end) {
+      fail(ExitCode::bad_input, "tokens[{}] = {}: must be an id that vocabulary and model have, from 0 to {}.",
+           position, id, end - 1);
+    }
+  }
+  return *prompt.tokens;
+}
+
+size_t unshown_tokens(const Prompt& prompt, const Vocabulary& vocabulary) {
+  return prompt.tokens ? 0 : vocabulary.template_prefix().size();
 }
 
 void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
@@ -95,13 +131,14 @@ void check_has_no_mask(const std::string& key, const Template& text, int64_t mas
   }
 }
 
-Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id) {
+Template prefix_template(const std::string& key, const std::vector<int64_t>& prefix, int64_t length,
+                         int64_t mask_token_id) {
   const auto given = static_cast<int64_t>(prefix.size());
   if (given >= length) {
     fail(ExitCode::bad_usage,
-         "start_text has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter text or a "
-         "longer length.",
-         given, length);
+         "{} has {} tokens, which leaves nothing to fill of sequence_length={}. Give a shorter prompt or a longer "
+         "length.",
+         key, given, length);
   }
   Template text;
   text.tokens = prefix;
@@ -112,11 +149,13 @@ Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int
 }
 
 Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, const UnknownCharacters& unknown) {
+                         int64_t mask_token_id, const TextReading& reading) {
   std::string given;  // everything but the masks, so that unknown characters are named once
   Template result;
+  result.tokens = vocabulary.template_prefix();
+  result.fixed.assign(result.tokens.size(), true);
   const auto append_fixed = [&](std::string_view part) {
-    for (const int64_t id : encode("infill_text", part, vocabulary).ids) {
+    for (const int64_t id : encode("infill_text", part, vocabulary, reading.parse_special).ids) {
       result.tokens.push_back(id);
       result.fixed.push_back(true);
     }
@@ -133,7 +172,7 @@ Template infill_template(const std::string& text, const std::string& mask_charac
   if (text.empty()) {
     fail(ExitCode::bad_usage, "infill_text is empty. Give a text with '{}' at each position to fill.", mask_character);
   }
-  encode_text("infill_text", given, vocabulary, unknown);
+  encode_text("infill_text", given, vocabulary, reading);
   if (result.free_positions() == 0) {
     fail(ExitCode::bad_usage,
          "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",

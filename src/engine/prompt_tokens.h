@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "demask/sample.h"
+#include "model/language_model.h"
 #include "sampling/diffusion_sampler.h"
 #include "text/vocabulary.h"
 
@@ -24,28 +25,45 @@ std::optional<std::string> named_file(const std::string& value);
 // a list are data, perhaps somebody else's, and open no files.
 Prompt own_prompt(const Config& config);
 
-// What becomes of characters outside the vocabulary.
-struct UnknownCharacters {
-  bool skip = false;   // drop them; else they are an error
-  bool quiet = false;  // without a notice
+// How a prompt's text is read.
+struct TextReading {
+  bool skip_unknown = false;   // drop characters outside the vocabulary; else they are an error
+  bool quiet = false;          // without a notice
+  bool parse_special = false;  // the text of a special token is that token
 };
+
+// As the settings say.
+TextReading text_reading(const Config& config, bool quiet);
 
 // The ids of `text`. Characters outside the vocabulary are an Error(bad_input) that names `key` and each of them, or
 // are dropped, with a notice on stderr.
 std::vector<int64_t> encode_text(const std::string& key, const std::string& text, const Vocabulary& vocabulary,
-                                 const UnknownCharacters& unknown);
+                                 const TextReading& reading);
+
+// The ids of a prompt's tokens as they are, or of its start_text after those that the vocabulary puts before every
+// text; none where it has neither and the vocabulary none. Throws Error as encode_text, Error(bad_input) where an id of
+// `tokens` is not in the vocabulary or the model, naming it and its position, and Error(bad_usage) where the prompt has
+// more than one of start_text, infill_text and tokens.
+std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
+                                const TextReading& reading);
+
+// How many of the prompt's first ids the vocabulary put there: they are no part of its text.
+size_t unshown_tokens(const Prompt& prompt, const Vocabulary& vocabulary);
 
 // Throws Error(bad_usage) that names token and position where a fixed token of the template is the mask: a text that is
 // given cannot hold it, for it would be filled.
 void check_has_no_mask(const std::string& key, const Template& text, int64_t mask_token_id,
                        const Vocabulary& vocabulary);
 
-// A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage) where the prefix leaves none.
-Template prefix_template(const std::vector<int64_t>& prefix, int64_t length, int64_t mask_token_id);
+// A prefix of fixed tokens, then free positions up to `length`. Throws Error(bad_usage), which calls the prefix `key`,
+// where it leaves none.
+Template prefix_template(const std::string& key, const std::vector<int64_t>& prefix, int64_t length,
+                         int64_t mask_token_id);
 
-// Every `mask_character` (one code point) of `text` is a free position, all else is fixed.
+// Every `mask_character` (one code point) of `text` is a free position, all else is fixed; what stands between two of
+// them is read as a text of its own. The tokens that the vocabulary puts before every text come first.
 // Throws Error(bad_usage) where the text is empty or has nothing to fill.
 Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, const UnknownCharacters& unknown);
+                         int64_t mask_token_id, const TextReading& reading);
 
 }  // namespace demask

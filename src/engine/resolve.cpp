@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 
@@ -74,18 +75,6 @@ std::string remasking_checkpoint_path(const Config& config) {
   return in_folder(config.out_dir, *config.diffusion.remasking_checkpoint_name);
 }
 
-VocabularyPlace vocabulary_place(const Config& config, const ModelInfo& model) {
-  if (config.meta_path) {
-    return {*config.meta_path};
-  }
-  const std::string dataset = config.dataset ? *config.dataset : model.dataset.value_or("shakespeare_char");
-  const std::string folder = in_folder(config.data_dir, dataset);
-  const std::string json = in_folder(folder, "meta.json");
-  const std::string pickle = in_folder(folder, "meta.pkl");
-  const bool is_json = !std::filesystem::exists(pickle) && std::filesystem::exists(json);
-  return {is_json ? json : pickle, !config.dataset && !model.dataset};
-}
-
 void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
                       const std::string& checkpoint) {
   if (vocabulary.size() > model.output_size) {
@@ -95,7 +84,9 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabular
          "--meta_path to the vocabulary that the model was trained with.",
          vocabulary_path, vocabulary.size(), checkpoint, model.output_size);
   }
-  if (vocabulary.size() + 1 < model.output_size) {
+  // Models of pieces are padded as a matter of course, to a multiple of 128 or for tokens to come.
+  const int64_t unremarkable = vocabulary.characters() ? 1 : std::max<int64_t>(1024, vocabulary.size() / 8);
+  if (vocabulary.size() + unremarkable < model.output_size) {
     notice(
         "the model '{}' gives {} tokens, but the vocabulary '{}' has text for only {}; the others are never sampled.",
         checkpoint, model.output_size, vocabulary_path, vocabulary.size());
@@ -110,14 +101,17 @@ std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Voc
     }
     return flag;
   }
-  const int64_t id = vocabulary.mask_token_id().value_or(model.mask_token_id.value_or(vocabulary.size()));
+  const std::optional<int64_t> own = vocabulary.mask_token_id(), models = model.mask_token_id;
+  const int64_t id = vocabulary.characters() ? own.value_or(models.value_or(vocabulary.size()))
+                                             : models.value_or(own.value_or(vocabulary.size()));
   return id < model.output_size ? std::optional<int64_t>(id) : std::nullopt;
 }
 
 std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id) {
   std::vector<int64_t> allowed;
   for (int64_t id = 0; id < vocabulary.size(); ++id) {
-    if (vocabulary.has_text(id) && id != mask_token_id) {
+    const bool is_mark = vocabulary.is_special(id) && id != vocabulary.end_of_text();
+    if (vocabulary.has_text(id) && !is_mark && id != mask_token_id) {
       allowed.push_back(id);
     }
   }

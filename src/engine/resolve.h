@@ -35,25 +35,18 @@ const char* dtype_name(at::ScalarType dtype);
 std::string checkpoint_path(const Config& config);
 std::string remasking_checkpoint_path(const Config& config);
 
-struct VocabularyPlace {
-  std::string path;
-  bool guessed = false;  // neither a flag nor the model named it
-};
-
-// meta_path, else meta.pkl or meta.json of the dataset: the flag's, the model's own, or shakespeare_char.
-VocabularyPlace vocabulary_place(const Config& config, const ModelInfo& model);
-
 // Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has
-// many more.
+// many more, beyond what pads it.
 void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
                       const std::string& checkpoint);
 
-// The flag, else the vocabulary's own, else the model's own, else its first id past the characters. None where the
-// model has no such row. Throws Error(bad_usage) where the flag names an id that the model does not have.
+// The flag, else what the model's checkpoint says, else the vocabulary (for characters the other way round), else the
+// first id past the vocabulary. None where the model has no such row. Throws Error(bad_usage) where the flag names an
+// id that the model does not have.
 std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
                                           const ModelInfo& model);
 
-// Ids that may be sampled: those with text, but not the mask.
+// Ids that may be sampled: those with text, but neither the mask nor special tokens other than the end of text.
 std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id);
 
 // [outputs] float32 on `device`: 0 for the allowed ids, -infinity for all others.

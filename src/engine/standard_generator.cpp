@@ -49,8 +49,7 @@ class StandardGenerator : public Generator {
            "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
     }
     auto prompt = std::make_shared<PreparedPrompt>();
-    prompt->tokens = encode_text("start_text", given.start_text.value_or(""), *context_.vocabulary,
-                                 {config.unknown_chars == UnknownChars::skip, quiet});
+    read_beginning(given, quiet, *prompt);
     prompt->generated = given.max_new_tokens.value_or(config.max_new_tokens);
     prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
     tell_of_outgrowing(*prompt, quiet);
@@ -71,6 +70,18 @@ class StandardGenerator : public Generator {
   }
 
  private:
+  // Without a text a model of pieces starts as it does after the end of another, where it knows such a token; others
+  // leave the first token to chance.
+  void read_beginning(const Prompt& given, bool quiet, PreparedPrompt& prompt) const {
+    const Vocabulary& vocabulary = *context_.vocabulary;
+    prompt.tokens = prompt_ids(given, vocabulary, context_.model->info(), text_reading(context_.config, quiet));
+    prompt.unshown = unshown_tokens(given, vocabulary);
+    if (prompt.tokens.empty() && !vocabulary.characters() && vocabulary.end_of_text()) {
+      prompt.tokens = {*vocabulary.end_of_text()};
+      prompt.unshown = 1;
+    }
+  }
+
   // Once a run, where a text is to grow longer than the model's block.
   void tell_of_outgrowing(const PreparedPrompt& prompt, bool quiet) {
     const auto text =

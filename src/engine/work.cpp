@@ -117,6 +117,9 @@ std::string Work::digest() const {
     if (prompt.infill_text) {
       json["infill_text"] = *prompt.infill_text;
     }
+    if (prompt.tokens) {
+      json["tokens"] = *prompt.tokens;
+    }
     json["num_samples"] = entry.samples;
     json["length"] = entry.length;
     json["generated"] = entry.generated;

@@ -2,12 +2,49 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "kernels/threads.h"
 
 namespace demask::kernels::cpu {
 namespace {
 
-constexpr int64_t worth_sharing = 1 << 16;  // multiply-adds, some microseconds: what waking a thread costs
+constexpr int64_t worth_sharing = 1 << 16;   // multiply-adds, some microseconds: what waking a thread costs
+constexpr int64_t packed_at_once = 1 << 20;  // weights, of which there are floats meanwhile
+
+int64_t bytes_of_panel(const Isa& isa, int64_t inner) {
+  return isa.columns * ((inner + isa.pair - 1) / isa.pair * isa.pair) * isa.element_bytes;
+}
+
+// Panels for a layer whose products write `outputs` columns, `each` from a panel.
+Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each) {
+  Linear linear;
+  linear.outputs = outputs;
+  linear.inner = inner;
+  const int64_t panels = (outputs + each - 1) / each;
+  linear.panels = at::empty({panels * bytes_of_panel(isa, inner)}, at::kByte);
+  linear.bias = at::zeros({panels * isa.columns}, at::kFloat);
+  return linear;
+}
+
+// rows_of(first, count) gives the weights of so many panels from `first` on, [at most count * columns, inner].
+template <typename RowsOf>
+void pack_panels(const Isa& isa, const Linear& linear, const RowsOf& rows_of) {
+  const int64_t panels = linear.bias.size(0) / isa.columns;
+  const int64_t panel_bytes = bytes_of_panel(isa, linear.inner);
+  const int64_t each = std::max<int64_t>(1, packed_at_once / (isa.columns * linear.inner));
+  for (int64_t start = 0; start < panels; start += each) {
+    const at::Tensor rows = rows_of(start, std::min(each, panels - start)).to(at::kFloat).contiguous();
+    const float* const weights = rows.data_ptr<float>();
+    char* const packed = static_cast<char*>(linear.panels.data_ptr()) + start * panel_bytes;
+    run_tasks((rows.size(0) + isa.columns - 1) / isa.columns, [&](int64_t first, int64_t last, int64_t /*thread*/) {
+      const int64_t row = first * isa.columns;
+      isa.pack(weights + row * linear.inner, std::min(last * isa.columns, rows.size(0)) - row, linear.inner,
+               packed + first * panel_bytes);
+    });
+  }
+}
 
 }  // namespace
 
@@ -20,16 +57,33 @@ const Isa* find(at::ScalarType dtype) {
 }
 
 Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
-  Linear linear;
-  linear.outputs = weight.size(0);
-  linear.inner = weight.size(1);
-  const int64_t padded = (linear.outputs + isa.columns - 1) / isa.columns * isa.columns;
-  const at::Tensor single = weight.to(at::kFloat).contiguous();
-  linear.panels = at::empty({padded * (linear.inner + linear.inner % 2) * isa.element_bytes}, at::kByte);
-  isa.pack(single.data_ptr<float>(), linear.outputs, linear.inner, linear.panels.data_ptr());
-  linear.bias = at::zeros({padded}, at::kFloat);
+  Linear linear = make_room(isa, weight.size(0), weight.size(1), isa.columns);
+  pack_panels(isa, linear, [&](int64_t first, int64_t count) {
+    const int64_t row = first * isa.columns;
+    return weight.narrow(0, row, std::min(count * isa.columns, weight.size(0) - row));
+  });
   if (bias.defined()) {
     linear.bias.narrow(0, 0, linear.outputs).copy_(bias);
+  }
+  return linear;
+}
+
+Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
+  const int64_t outputs = weight.size(0) / 2, half = isa.columns / 2;
+  Linear linear = make_room(isa, outputs, weight.size(1), half);
+  // both [2 * outputs, n] -> [count * columns, n]: of each panel from `first` on its gates, then what they let through.
+  const auto by_turns = [&](const at::Tensor& both, int64_t first, int64_t count) {
+    const int64_t row = first * half, rows = std::min(count * half, outputs - row);
+    const auto part = [&](int64_t first_row) {
+      const at::Tensor padded = at::zeros({count * half, both.size(1)}, both.options());
+      padded.narrow(0, 0, rows).copy_(both.narrow(0, first_row, rows));
+      return padded.view({count, half, both.size(1)});
+    };
+    return at::stack({part(row), part(outputs + row)}, 1).view({count * isa.columns, both.size(1)});
+  };
+  pack_panels(isa, linear, [&](int64_t first, int64_t count) { return by_turns(weight, first, count); });
+  if (bias.defined()) {
+    linear.bias.copy_(by_turns(bias.unsqueeze(1), 0, linear.bias.size(0) / isa.columns).squeeze(1));
   }
   return linear;
 }

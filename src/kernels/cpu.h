@@ -1,5 +1,5 @@
 // demask's own CPU kernels, for machines with AVX2 or better: products with packed weights, attention in blocks that
-// fit the cache, norms, GELU, rotary. Elsewhere the callers compose LibTorch's operations instead.
+// fit the cache, norms, activations, rotary. Elsewhere the callers compose LibTorch's operations instead.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,13 +17,17 @@ const Isa* find(at::ScalarType dtype);
 // A linear layer made ready for products.
 struct Linear {
   at::Tensor panels;  // bytes, as Isa::pack lays them out
-  at::Tensor bias;    // float32, zero where there is none
+  at::Tensor bias;    // [panels * columns] float32, zero where there is none
   int64_t inner = 0;
-  int64_t outputs = 0;
+  int64_t outputs = 0;  // columns that a product writes
 };
 
 // weight [outputs, inner], bias [outputs] or undefined, of any floating dtype.
 Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
+
+// The same for the gated epilogues: weight [2 * outputs, inner] and bias [2 * outputs] hold the gates, then what they
+// let through.
+Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
 
 // `count` rows of elements, `stride` elements apart.
 struct Rows {

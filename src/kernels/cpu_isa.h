@@ -24,8 +24,14 @@ namespace demask::kernels::cpu {
 enum class Epilogue {
   store,         // elements
   store_single,  // float
-  gelu,          // elements, of the exact GELU
   add,           // to what stands in out, float
+  gelu,          // elements, of the exact GELU
+  gelu_tanh,     // of its approximation by tanh
+  silu,          // of x * sigmoid(x)
+  // activation(gate) * up, elements. A panel holds half as many gates as it has columns, then what they let through.
+  gated_gelu,
+  gated_gelu_tanh,
+  gated_silu,
 };
 
 struct ProductArguments {
@@ -33,7 +39,8 @@ struct ProductArguments {
   int64_t a_stride = 0;
   const void* packed = nullptr;  // weight [outputs, inner] in panels, see pack
   const float* bias = nullptr;   // [panels * columns]
-  int64_t rows = 0, inner = 0, outputs = 0;
+  int64_t rows = 0, inner = 0;
+  int64_t outputs = 0;                      // columns of out
   int64_t first_panel = 0, last_panel = 0;  // those to compute, the last one not
   Epilogue epilogue = Epilogue::store;
   void* out = nullptr;  // [rows, outputs], out_stride apart
@@ -41,18 +48,19 @@ struct ProductArguments {
 };
 
 struct AttendArguments {
-  const void* queries = nullptr;  // [.., head_width] elements, query_stride apart
+  const void* queries = nullptr;  // [.., group, head_width] elements, query_stride apart
   int64_t query_stride = 0;
   const int64_t* chosen = nullptr;  // [rows], the queries to take, or none: the first `rows`
   const void* keys = nullptr;       // packed, see pack_keys
   const void* values = nullptr;     // packed
   int64_t rows = 0, head_width = 0;
+  int64_t group = 1;           // query heads that share these keys
   int64_t capacity = 0;        // positions that keys and values have room for
   int64_t known = 0;           // positions that hold keys
   int64_t first_position = 0;  // of queries[0]; the others follow it
   bool causal = false;         // a query sees the keys up to its own position; otherwise all
   void* scratch = nullptr;     // attend_scratch bytes
-  void* out = nullptr;         // [rows, head_width] elements, out_stride apart
+  void* out = nullptr;         // [rows, group, head_width] elements, out_stride apart
   int64_t out_stride = 0;
 };
 
@@ -61,6 +69,7 @@ struct Isa {
   int64_t element_bytes;
   int64_t rows;     // of a tile: work is best cut into multiples
   int64_t columns;  // of a panel
+  int64_t pair;     // neighbours of the inner dimension that lie side by side: 2 in bfloat16, else 1
 
   // weight [outputs, inner] float -> panels of `columns` outputs: [panels][inner][columns], missing outputs zero;
   // bfloat16 has two neighbours of the inner dimension side by side: [panels][inner / 2][columns][2].
@@ -70,6 +79,13 @@ struct Isa {
   // LayerNorm of x [rows, width] float into elements, out_stride apart. bias may be null.
   void (*norm)(const float* x, const float* weight, const float* bias, int64_t rows, int64_t width, float epsilon,
                void* out, int64_t out_stride);
+
+  // RMSNorm, the same way.
+  void (*rms_norm)(const float* x, const float* weight, int64_t rows, int64_t width, float epsilon, void* out,
+                   int64_t out_stride);
+  // RMSNorm of each of heads' [rows, heads * head_width] float by itself, in place. weight [head_width].
+  void (*rms_norm_heads)(float* x, int64_t stride, int64_t rows, int64_t heads, int64_t head_width, const float* weight,
+                         float epsilon);
 
   // Half-split rotary of heads' [rows, heads * head_width] float, in place; row r stands at
   // first_position + (first_row + r) % length. cosine, sine [positions, head_width / 2].

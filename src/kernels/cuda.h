@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "kernels/operands.h"
 #include "kernels/reveal_rule.h"
@@ -19,31 +20,62 @@ bool built();
 // Whether the kernels take x: they are built, and x is on a CUDA device and float32, float16 or bfloat16.
 bool has_kernels_for(const at::Tensor& x);
 
-// Whether the kernels of a forward take this model: has_kernels_for(parameter), any of its weights, and its widths suit
-// accesses of 16 bytes.
-bool has_kernels_for_model(const at::Tensor& parameter, int64_t width, int64_t head_width);
+struct Widths {
+  int64_t model = 0;         // C
+  int64_t feed_forward = 0;  // F
+  int64_t head = 0;          // D
+};
 
-// x [B, T, C] becomes the embeddings of tokens [B, T] at positions 0 .. T-1; returns their LayerNorm.
+// Whether the kernels of a forward take a model of these widths: has_kernels_for(parameter), any of its weights, and
+// the widths suit accesses of 16 bytes and the threads that share a head.
+bool has_kernels_for_widths(const at::Tensor& parameter, const Widths& widths);
+
+// Whether x lies in memory as the kernels of a forward read their weights; true where it is undefined.
+bool can_read(const at::Tensor& x);
+
+// x [B, T, C] becomes the embeddings of tokens [B, T] at positions 0 .. T-1; returns their norm.
 at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm);
 
-// x [B, 1, C] becomes the embeddings of text[:, position], text [B, L] int64, position [1] int64; returns their
-// LayerNorm.
+// x [B, 1, C] becomes the embeddings of text[:, position], text [B, L] int64, position [1] int64; returns their norm.
 at::Tensor embed_one_and_norm(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position,
                               const Embedding& embedding, const Norm& norm);
 
-// x += update + bias (bias [C] or undefined), in place; returns the LayerNorm of the sum. x, update [B, T, C].
+// x += update + bias (bias [C] or undefined), in place; returns the norm of the sum. x, update [B, T, C].
 at::Tensor add_and_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& bias, const Norm& norm);
 
-// Rotary positions 0 .. T-1 for the queries and keys of qkv [B, T, 3C], in place. cosine, sine [block, D / 2] float32.
-void rotate(const at::Tensor& qkv, const at::Tensor& cosine, const at::Tensor& sine, int64_t heads);
+// Norms and rotates the queries and keys of qkv [B, T, (H + 2K) * D], at positions from first_position on, in place.
+void prepare_heads(const at::Tensor& qkv, const Heads& heads, int64_t first_position);
 
-// Exact GELU of x + bias (bias [C] or undefined), in place. x [B, T, C].
-void bias_gelu(const at::Tensor& x, const at::Tensor& bias);
+// The activation of x + bias (bias [C] or undefined), in place. x [B, T, C].
+void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation);
 
-// One new token a sequence: its rotated key and its value go into keys and values [B, H, capacity, D] at `position` [1]
-// int64, and its query sees 0 .. position. qkv [B, 1, 3C] -> [B, 1, C]. cosine and sine undefined: no rotation.
-at::Tensor decode_attention(const at::Tensor& qkv, const at::Tensor& keys, const at::Tensor& values,
-                            const at::Tensor& position, const at::Tensor& cosine, const at::Tensor& sine);
+// activation(gate) * up [B, T, F], where x + bias (bias [2F] or undefined) are the gate and then up; x [B, T, 2F].
+at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation);
+
+// One new token a sequence: its normed and rotated key and its value go into keys and values [B, K, capacity, D] at
+// `position` [1] int64, and its queries see 0 .. position. qkv [B, 1, (H + 2K) * D] -> [B, 1, H * D].
+at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
+                            const at::Tensor& position);
+
+// A linear layer with what stands before and after it. Gated: the weight's first half of rows makes the gate, the
+// second makes up, and activation(gate) * up is the result.
+struct RowProduct {
+  at::Tensor weight;         // [out, in] or [2 * out, in]
+  at::Tensor bias;           // one for each row of the weight, or undefined
+  std::optional<Norm> norm;  // of the input
+  ActivationForm activation = ActivationForm::none;
+  bool gated = false;
+};
+
+// Whether row_product takes so few rows of so many values, in the precision of `parameter`: where they are few, reading
+// the weight is all the work, and one kernel does the rest with it.
+bool has_row_products_for(int64_t rows, int64_t inner, const at::Tensor& parameter);
+
+// x [B, 1, in] -> [B, 1, out]. A row's result does not depend on the others.
+at::Tensor row_product(const at::Tensor& x, const RowProduct& product);
+
+// The same added to `onto` [B, 1, out], which must not overlap x.
+void add_row_product(const at::Tensor& onto, const at::Tensor& x, const RowProduct& product);
 
 // The rules of sampling/token_draw.h. logits [..., V]; forbidden [V] float32; uniforms [...] float32; wanted [...] bool
 // and given [...] int64, both or neither: rows that are not wanted keep the given token with probability 1. Writes

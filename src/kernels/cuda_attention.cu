@@ -8,46 +8,90 @@ namespace {
 
 constexpr int decode_threads = 256;
 constexpr int decode_warps = decode_threads / warp_size;
-constexpr int max_head_width = 512;
 
-// Where decode_kernel's block finds its head of its sequence.
+// Queries that a block takes at a time times their width: what its shared memory holds of them.
+constexpr int64_t max_block_queries = 8, max_block_query_values = 1024;
+
+// Where a block finds what it mixes: the queries first_query .. first_query + count - 1 of one key head of one
+// sequence.
 template <typename T>
-struct DecodeHead {
-  const T* query;
+struct DecodeGroup {
+  int first_query, count;  // among all heads of the sequence
+  const T* queries;        // [count, width]
   const T* key;
   const T* value;
-  T* keys;
+  T* keys;  // [capacity, width]
   T* values;
 };
 
-template <typename T>
-__device__ DecodeHead<T> find_decode_head(const DecodeArguments& a, int64_t sequence, int64_t head, int width) {
-  DecodeHead<T> found;
-  found.query = static_cast<const T*>(a.qkv) + (sequence * 3 * a.heads + head) * width;
-  found.key = found.query + a.heads * width;
-  found.value = found.key + a.heads * width;
-  found.keys = static_cast<T*>(a.keys) + (sequence * a.heads + head) * a.capacity * width;
-  found.values = static_cast<T*>(a.values) + (sequence * a.heads + head) * a.capacity * width;
+// Blocks are numbered by sequence, key head and part of its queries.
+template <typename T, int queries>
+__device__ DecodeGroup<T> find_group(const DecodeArguments& a, int64_t block, int width) {
+  const int each = static_cast<int>(a.heads.queries / a.heads.keys), parts = (each + queries - 1) / queries;
+  const int part = static_cast<int>(block % parts);
+  const int64_t key_head = block / parts % a.heads.keys, sequence = block / parts / a.heads.keys;
+  const T* row = static_cast<const T*>(a.qkv) + sequence * (a.heads.queries + 2 * a.heads.keys) * width;
+  DecodeGroup<T> found;
+  found.first_query = static_cast<int>(key_head) * each + part * queries;
+  found.count = min(queries, each - part * queries);
+  found.queries = row + found.first_query * width;
+  found.key = row + (a.heads.queries + key_head) * width;
+  found.value = found.key + a.heads.keys * width;
+  found.keys = static_cast<T*>(a.keys) + (sequence * a.heads.keys + key_head) * a.capacity * width;
+  found.values = static_cast<T*>(a.values) + (sequence * a.heads.keys + key_head) * a.capacity * width;
   return found;
 }
 
-// Writes the new token's rotated key and its value to the cache, and the rotated query [width] to shared memory.
+// A warp's copy of a head [width], divided by its root mean square where there is a weight, into shared memory.
 template <typename T>
-__device__ void take_new_token(const DecodeArguments& a, const DecodeHead<T>& head, int64_t position, int width,
-                               float* query) {
-  const int half = width / 2;
-  for (int i = threadIdx.x; i < width; i += decode_threads) {
-    float q = to_float(head.query[i]), k = to_float(head.key[i]);
-    if (a.cosine != nullptr) {
-      const int partner = i < half ? i + half : i - half;
-      const float c = a.cosine[position * half + i % half],
-                  s = i < half ? -a.sine[position * half + i] : a.sine[position * half + i - half];
-      q = q * c + to_float(head.query[partner]) * s;
-      k = k * c + to_float(head.key[partner]) * s;
+__device__ void read_head(const T* source, const T* weight, float epsilon, int width, int lane, float* out) {
+  float scale = 1;
+  if (weight != nullptr) {
+    float squares = 0;
+    for (int i = lane; i < width; i += warp_size) {
+      const float x = to_float(source[i]);
+      squares += x * x;
     }
-    query[i] = to_float(from_float<T>(q));
-    head.keys[position * width + i] = from_float<T>(k);
-    head.values[position * width + i] = head.value[i];
+    scale = rsqrtf(warp_sum(squares) / static_cast<float>(width) + epsilon);
+  }
+  for (int i = lane; i < width; i += warp_size) {
+    out[i] = to_float(source[i]) * scale * (weight == nullptr ? 1.0F : to_float(weight[i]));
+  }
+}
+
+// Component i of a head [width] at a position.
+__device__ float rotated(const HeadArguments& heads, const float* head, int64_t position, int width, int i) {
+  if (heads.cosine == nullptr) {
+    return head[i];
+  }
+  const int half = width / 2, at = i < half ? i : i - half;
+  const float c = heads.cosine[position * half + at], s = heads.sine[position * half + at];
+  return i < half ? head[i] * c - head[i + half] * s : head[i] * c + head[i - half] * s;
+}
+
+// Writes the new token's key and value to the cache, and the queries [queries, width] to shared memory, those past the
+// group's count as zeros. Blocks that share a key head write the same bits. raw [queries + 1, width] is shared memory
+// too.
+template <typename T, int queries>
+__device__ void take_new_token(const DecodeArguments& a, const DecodeGroup<T>& group, int64_t position, int width,
+                               float* raw, float* rotated_queries) {
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  for (int n = warp; n <= group.count; n += decode_warps) {
+    const bool is_key = n == group.count;
+    read_head(is_key ? group.key : group.queries + n * width,
+              static_cast<const T*>(is_key ? a.heads.key_weight : a.heads.query_weight), a.heads.epsilon, width, lane,
+              raw + n * width);
+  }
+  __syncthreads();
+  for (int n = warp; n < queries; n += decode_warps) {
+    for (int i = lane; i < width; i += warp_size) {
+      const float q = n < group.count ? rotated(a.heads, raw + n * width, position, width, i) : 0.0F;
+      rotated_queries[n * width + i] = to_float(from_float<T>(q));
+    }
+  }
+  for (int i = threadIdx.x; i < width; i += decode_threads) {
+    group.keys[position * width + i] = from_float<T>(rotated(a.heads, raw + group.count * width, position, width, i));
+    group.values[position * width + i] = group.value[i];
   }
   __syncthreads();  // makes this block's own writes to the cache visible to it as well
 }
@@ -58,38 +102,62 @@ struct Mixture {
   float largest = -FLT_MAX;
   float total = 0;
   float mixed[size];
-};
 
-// Adds to this thread's mixture every key that its group of `lanes` threads takes; `part` is its chunk of a head.
-template <typename T, int size>
-__device__ void mix_keys(const DecodeHead<T>& head, int64_t position, int width, int lanes, int part,
-                         const float (&q)[size], Mixture<size>& m) {
-  const int group = threadIdx.x / lanes, groups = decode_threads / lanes;
-  // Every thread of a warp runs the same number of rounds: shuffles need all of them.
-  for (int64_t round = 0; round * groups <= position; ++round) {
-    const int64_t index = round * groups + group;
-    const bool valid = index <= position;
-    Chunk<T> k{}, v{};
-    if (valid) {
-      k = load(head.keys + index * width + part);
-      v = load(head.values + index * width + part);
-    }
-    float score = 0;
+  __device__ void add(const float& score, const float (&value)[size]) {
+    const float previous = largest;
+    largest = fmaxf(largest, score);
+    const float shrink = __expf(previous - largest), weight = __expf(score - largest);
+    total = total * shrink + weight;
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      score += q[i] * to_float(k.values[i]);
+      mixed[i] = mixed[i] * shrink + weight * value[i];
     }
-    for (int offset = lanes / 2; offset > 0; offset /= 2) {
-      score += __shfl_xor_sync(all_lanes, score, offset);
+  }
+};
+
+// Keys and values that a thread has on their way at a time: without several, each waits for memory by itself.
+template <int queries>
+constexpr int keys_ahead = queries > 4 ? 2 : 4;
+
+// Adds to this thread's mixtures every key that its group of `lanes` threads takes; `part` is its chunk of a head.
+template <typename T, int queries, int size>
+__device__ void mix_keys(const DecodeGroup<T>& group, int64_t position, int width, int lanes, int part,
+                         const float (&q)[queries][size], Mixture<size> (&mixtures)[queries]) {
+  constexpr int ahead = keys_ahead<queries>;
+  const int own = threadIdx.x / lanes, groups = decode_threads / lanes;
+  // Every thread of a warp runs the same number of rounds: shuffles need all of them.
+  for (int64_t start = 0; start <= position; start += ahead * groups) {
+    Chunk<T> keys[ahead], values[ahead];
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) {
+      const int64_t index = start + k * groups + own;
+      keys[k] = values[k] = Chunk<T>{};
+      if (index <= position) {
+        keys[k] = load(group.keys + index * width + part);
+        values[k] = load(group.values + index * width + part);
+      }
     }
-    if (valid) {
-      const float previous = m.largest;
-      m.largest = fmaxf(m.largest, score);
-      const float shrink = __expf(previous - m.largest), weight = __expf(score - m.largest);
-      m.total = m.total * shrink + weight;
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) {
+      const bool valid = start + k * groups + own <= position;
+      float value[size];
 #pragma unroll
       for (int i = 0; i < size; ++i) {
-        m.mixed[i] = m.mixed[i] * shrink + weight * to_float(v.values[i]);
+        value[i] = to_float(values[k].values[i]);
+      }
+#pragma unroll
+      for (int n = 0; n < queries; ++n) {
+        float score = 0;
+#pragma unroll
+        for (int i = 0; i < size; ++i) {
+          score += q[n][i] * to_float(keys[k].values[i]);
+        }
+        for (int offset = lanes / 2; offset > 0; offset /= 2) {
+          score += __shfl_xor_sync(all_lanes, score, offset);
+        }
+        if (valid) {
+          mixtures[n].add(score, value);
+        }
       }
     }
   }
@@ -112,76 +180,131 @@ __device__ void merge_groups(Mixture<size>& m, int lanes) {
   }
 }
 
-// The mixture of each warp, in shared memory.
+// The mixture of each warp for each query, in shared memory.
 struct WarpMixtures {
-  float largest[decode_warps], total[decode_warps], mixed[decode_warps][max_head_width];
+  float* largest;  // [queries, warps]
+  float* total;    // [queries, warps]
+  float* mixed;    // [queries, warps, width]
 };
 
-// The mixture of all warps, divided by its total, into out [width].
+// For each query the mixture of all warps, divided by its total, into out [count, width].
 template <typename T>
-__device__ void write_merged_warps(const WarpMixtures& of, int width, T* out) {
-  for (int i = threadIdx.x; i < width; i += decode_threads) {
+__device__ void write_merged_warps(const WarpMixtures& of, int count, int width, T* out) {
+  for (int index = threadIdx.x; index < count * width; index += decode_threads) {
+    const int n = index / width, i = index - n * width;
+    const float* largest = of.largest + n * decode_warps;
     float most = -FLT_MAX;
     for (int w = 0; w < decode_warps; ++w) {
-      most = fmaxf(most, of.largest[w]);
+      most = fmaxf(most, largest[w]);
     }
     float sum = 0, all = 0;
     for (int w = 0; w < decode_warps; ++w) {
-      const float share = __expf(of.largest[w] - most);
-      sum += of.mixed[w][i] * share;
-      all += of.total[w] * share;
+      const float share = __expf(largest[w] - most);
+      sum += of.mixed[(n * decode_warps + w) * width + i] * share;
+      all += of.total[n * decode_warps + w] * share;
     }
-    out[i] = from_float<T>(sum / all);
+    out[index] = from_float<T>(sum / all);
   }
 }
 
-// One block a head of one sequence; `lanes` neighbouring threads share a key, a chunk each. Softmax is taken on the fly
-// (Milakov and Gimelshein 2018), so that keys and values are read once.
-template <typename T>
+template <int queries>
+size_t decode_bytes(int64_t width) {
+  return sizeof(float) * static_cast<size_t>((2 * queries + 1) * width + queries * decode_warps * (width + 2));
+}
+
+// One block takes up to `queries` heads of one sequence that share a key head; `lanes` neighbouring threads share a
+// key, a chunk each. Softmax is taken on the fly (Milakov and Gimelshein 2018), so that keys and values are read once.
+template <typename T, int queries>
 __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments a) {
+  extern __shared__ float shared[];
   constexpr int size = Chunk<T>::size;
-  const int width = static_cast<int>(a.head_width);
+  const int width = static_cast<int>(a.heads.head_width);
   const int lanes = width / size;  // a power of two, at most 32
-  const int64_t sequence = blockIdx.x / a.heads, head_number = blockIdx.x % a.heads;
   const int64_t position = *a.position;
-  const DecodeHead<T> head = find_decode_head<T>(a, sequence, head_number, width);
-  __shared__ float query[max_head_width];
-  take_new_token(a, head, position, width, query);
+  const DecodeGroup<T> group = find_group<T, queries>(a, blockIdx.x, width);
+  float* const query = shared;  // [queries, width]
+  WarpMixtures warps;
+  warps.mixed = query + queries * width;
+  warps.largest = warps.mixed + queries * decode_warps * width;
+  warps.total = warps.largest + queries * decode_warps;
+  float* const raw = warps.total + queries * decode_warps;  // [queries + 1, width]
+  take_new_token<T, queries>(a, group, position, width, raw, query);
 
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int part = lane % lanes * size;
   const float scale = rsqrtf(static_cast<float>(width));
-  float q[size];
-  Mixture<size> m;
+  float q[queries][size];
+  Mixture<size> mixtures[queries];
 #pragma unroll
-  for (int i = 0; i < size; ++i) {
-    q[i] = query[part + i] * scale;
-    m.mixed[i] = 0;
-  }
-  mix_keys(head, position, width, lanes, part, q, m);
-  merge_groups(m, lanes);
-  __shared__ WarpMixtures warps;
-  if (lane < lanes) {
+  for (int n = 0; n < queries; ++n) {
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      warps.mixed[warp][part + i] = m.mixed[i];
+      q[n][i] = query[n * width + part + i] * scale;
+      mixtures[n].mixed[i] = 0;
     }
   }
-  if (lane == 0) {
-    warps.largest[warp] = m.largest;
-    warps.total[warp] = m.total;
+  mix_keys(group, position, width, lanes, part, q, mixtures);
+#pragma unroll
+  for (int n = 0; n < queries; ++n) {
+    Mixture<size>& m = mixtures[n];
+    merge_groups(m, lanes);
+    if (lane < lanes) {
+#pragma unroll
+      for (int i = 0; i < size; ++i) {
+        warps.mixed[(n * decode_warps + warp) * width + part + i] = m.mixed[i];
+      }
+    }
+    if (lane == 0) {
+      warps.largest[n * decode_warps + warp] = m.largest;
+      warps.total[n * decode_warps + warp] = m.total;
+    }
   }
   __syncthreads();
-  write_merged_warps(warps, width, static_cast<T*>(a.mixed) + (sequence * a.heads + head_number) * width);
+  const int64_t sequence = blockIdx.x / (gridDim.x / a.batch);
+  write_merged_warps(warps, group.count, width,
+                     static_cast<T*>(a.mixed) + (sequence * a.heads.queries + group.first_query) * width);
+}
+
+template <typename T, int queries>
+void launch_decode(const DecodeArguments& a, cudaStream_t stream) {
+  const int64_t each = a.heads.queries / a.heads.keys, parts = (each + queries - 1) / queries;
+  decode_kernel<T, queries><<<static_cast<unsigned>(a.batch * a.heads.keys * parts), decode_threads,
+                              decode_bytes<queries>(a.heads.head_width), stream>>>(a);
+}
+
+// How many queries of a key head a block takes: all, so that keys are read once, but fewer where multiprocessors would
+// stay idle; the key head's other blocks then find it in the second-level cache.
+int64_t queries_per_block(const DecodeArguments& a) {
+  const int64_t each = a.heads.queries / a.heads.keys;
+  int64_t most = max_block_queries;
+  while (most > 1 && most / 2 >= each) {
+    most /= 2;
+  }
+  while (most > 1 && (most * a.heads.head_width > max_block_query_values ||
+                      a.batch * a.heads.keys * ((each + most - 1) / most) < multiprocessors())) {
+    most /= 2;
+  }
+  return most;
+}
+
+template <typename T>
+void launch_decode(const DecodeArguments& a, cudaStream_t stream) {
+  switch (queries_per_block(a)) {
+    case 1:
+      return launch_decode<T, 1>(a, stream);
+    case 2:
+      return launch_decode<T, 2>(a, stream);
+    case 4:
+      return launch_decode<T, 4>(a, stream);
+    default:
+      return launch_decode<T, max_block_queries>(a, stream);
+  }
 }
 
 }  // namespace
 
 void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream) {
-  with_type(precision, [&](auto type) {
-    decode_kernel<decltype(type)>
-        <<<static_cast<unsigned>(arguments.batch * arguments.heads), decode_threads, 0, stream>>>(arguments);
-  });
+  with_type(precision, [&](auto type) { launch_decode<decltype(type)>(arguments, stream); });
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -77,6 +77,29 @@ inline __device__ float warp_max(float x) {
   }
   return x;
 }
+// Combines what the warps of a block hold, the same in every thread; scratch [warps] in shared memory.
+template <int warps, typename Combine>
+__device__ float combine_warps(float x, float* scratch, Combine combine) {
+  __syncthreads();  // whoever still reads the scratch
+  if (threadIdx.x % warp_size == 0) {
+    scratch[threadIdx.x / warp_size] = x;
+  }
+  __syncthreads();
+  x = scratch[0];
+  for (int w = 1; w < warps; ++w) {
+    x = combine(x, scratch[w]);
+  }
+  return x;
+}
+template <int warps>
+__device__ float block_max(float x, float* scratch) {
+  return combine_warps<warps>(warp_max(x), scratch, [](float one, float other) { return fmaxf(one, other); });
+}
+template <int warps>
+__device__ float block_sum(float x, float* scratch) {
+  return combine_warps<warps>(warp_sum(x), scratch, [](float one, float other) { return one + other; });
+}
+
 // Inclusive, in the order of lanes.
 template <typename Number>
 __device__ Number warp_scan(Number x, int lane) {
@@ -113,6 +136,14 @@ inline __device__ void report_if_broken(bool* broken, float value) {
 
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+
+// Of the current device.
+inline int multiprocessors() {
+  int device = 0, count = 1;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count;
 }
 
 // Calls f with a value of the type that `precision` names.

@@ -35,6 +35,7 @@ inline __device__ bool filters_top_p(const DrawArguments& a, bool greedy) {
 struct Pick {
   int id = -1;
   float weight = 0;
+  float below = 0;  // the weights of all ids before
 };
 
 // Ids whose weights are drawn from in their order, a warp's worth at a time.
@@ -49,17 +50,21 @@ struct Walk {
     const unsigned reached = __ballot_sync(all_lanes, weight > 0 && cumulative > threshold);
     const unsigned possible = __ballot_sync(all_lanes, weight > 0);
     if (chosen.id < 0 && reached != 0) {
-      const int at = __ffs(static_cast<int>(reached)) - 1;
-      chosen = {first + at, __shfl_sync(all_lanes, weight, at)};
+      chosen = pick(first, __ffs(static_cast<int>(reached)) - 1, weight, cumulative);
     }
     if (possible != 0) {
-      const int at = warp_size - 1 - __clz(static_cast<int>(possible));
-      last = {first + at, __shfl_sync(all_lanes, weight, at)};
+      last = pick(first, warp_size - 1 - __clz(static_cast<int>(possible)), weight, cumulative);
     }
     below = __shfl_sync(all_lanes, cumulative, warp_size - 1);
   }
 
   __device__ Pick drawn() const { return chosen.id < 0 ? last : chosen; }
+
+  // Of the id that this lane holds.
+  static __device__ Pick pick(int first, int of_lane, float weight, float cumulative) {
+    const float own = __shfl_sync(all_lanes, weight, of_lane);
+    return {first + of_lane, own, __shfl_sync(all_lanes, cumulative, of_lane) - own};
+  }
 };
 
 }  // namespace demask::kernels::cuda::launch

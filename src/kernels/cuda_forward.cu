@@ -1,244 +1,215 @@
-// The steps of a forward between products and attention: embedding or addition and norm, rotary positions, GELU.
-#include "kernels/cuda_device.cuh"
+// The steps of a forward between products and attention: norm and rotation of heads, activations, gates.
+#include "kernels/cuda_activation.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
 
-// Where norm_kernel finds a row. The sum of source, update, update_bias and position is normed, and becomes x where it
-// differs from it.
-template <typename T>
-struct NormRow {
-  T* x;
-  const T* source;       // x itself, or a token's embedding
-  const T* update;       // or none
-  const T* update_bias;  // or none
-  const T* position;     // or none
-};
-
-template <typename T>
-__device__ NormRow<T> find_norm_row(const NormArguments& a, int64_t row, int width) {
-  NormRow<T> found;
-  found.x = static_cast<T*>(a.x) + row * width;
-  found.update = a.update == nullptr ? nullptr : static_cast<const T*>(a.update) + row * width;
-  found.update_bias = static_cast<const T*>(a.update_bias);
-  found.source = found.x;
-  found.position = nullptr;
-  if (a.tokens != nullptr) {
-    const int64_t at = row % a.length;
-    const int64_t first = a.first_position == nullptr ? 0 : *a.first_position;
-    // A row at a device-side position reads its token there too.
-    const int64_t token = a.tokens[row / a.length * a.token_stride + first + at];
-    found.source = static_cast<const T*>(a.token_embedding) + token * width;
-    if (a.position_embedding != nullptr) {
-      found.position = static_cast<const T*>(a.position_embedding) + (first + at) * width;
-    }
-  }
-  return found;
-}
+constexpr int step_threads = 256;
 
 template <typename T, int size>
-__device__ void add_chunk(float (&values)[size], const T* pointer) {
-  const Chunk<T> chunk = load(pointer);
+__device__ void to_floats(const Chunk<T>& chunk, float (&values)[size]) {
 #pragma unroll
   for (int i = 0; i < size; ++i) {
-    values[i] += to_float(chunk.values[i]);
+    values[i] = to_float(chunk.values[i]);
   }
 }
 
-// Rounds the values to what the next reader of `pointer` sees.
 template <typename T, int size>
-__device__ void store_rounded(T* pointer, float (&values)[size]) {
+__device__ Chunk<T> from_floats(const float (&values)[size]) {
   Chunk<T> chunk;
 #pragma unroll
   for (int i = 0; i < size; ++i) {
     chunk.values[i] = from_float<T>(values[i]);
-    values[i] = to_float(chunk.values[i]);
   }
-  store(pointer, chunk);
+  return chunk;
 }
 
-// Fills this lane's values; returns their sum.
-template <typename T, int chunks, int size>
-__device__ float read_norm_row(const NormRow<T>& row, int lane, int width, float (&values)[chunks][size]) {
-  float sum = 0;
+template <int size>
+__device__ void load_floats(const float* pointer, float (&values)[size]) {
 #pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int column = (c * warp_size + lane) * size;
-    if (column < width) {
-      const Chunk<T> chunk = load(row.source + column);
+  for (int k = 0; k < size; k += Chunk<float>::size) {
+    const Chunk<float> four = load(pointer + k);
 #pragma unroll
-      for (int i = 0; i < size; ++i) {
-        values[c][i] = to_float(chunk.values[i]);
-      }
-      if (row.update != nullptr) {
-        add_chunk(values[c], row.update + column);
-      }
-      if (row.update_bias != nullptr) {
-        add_chunk(values[c], row.update_bias + column);
-      }
-      if (row.position != nullptr) {
-        add_chunk(values[c], row.position + column);
-      }
-      if (row.update != nullptr || row.source != row.x) {
-        store_rounded(row.x + column, values[c]);
-      }
-#pragma unroll
-      for (int i = 0; i < size; ++i) {
-        sum += values[c][i];
-      }
-    }
-  }
-  return sum;
-}
-
-// Takes the mean off this lane's values; returns the sum of their squares.
-template <int chunks, int size>
-__device__ float centre(float (&values)[chunks][size], float mean, int lane, int width) {
-  float squares = 0;
-#pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    if ((c * warp_size + lane) * size < width) {
-#pragma unroll
-      for (int i = 0; i < size; ++i) {
-        values[c][i] -= mean;
-        squares += values[c][i] * values[c][i];
-      }
-    }
-  }
-  return squares;
-}
-
-template <typename T, int chunks>
-__global__ void __launch_bounds__(small_threads) norm_kernel(NormArguments a) {
-  constexpr int size = Chunk<T>::size;
-  const int lane = threadIdx.x % warp_size;
-  const int64_t row = row_of_warp(small_rows);
-  if (row >= a.rows) {
-    return;
-  }
-  const int width = static_cast<int>(a.width);
-  float values[chunks][size];
-  const float sum = read_norm_row(find_norm_row<T>(a, row, width), lane, width, values);
-  const float mean = warp_sum(sum) / static_cast<float>(width);
-  const float squares = centre(values, mean, lane, width);
-  const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(width) + a.epsilon);
-  T* normed = static_cast<T*>(a.normed) + row * width;
-#pragma unroll
-  for (int c = 0; c < chunks; ++c) {
-    const int column = (c * warp_size + lane) * size;
-    if (column < width) {
-      const Chunk<T> weight = load(static_cast<const T*>(a.weight) + column);
-      Chunk<T> bias{};
-      if (a.bias != nullptr) {
-        bias = load(static_cast<const T*>(a.bias) + column);
-      }
-      Chunk<T> out;
-#pragma unroll
-      for (int i = 0; i < size; ++i) {
-        const float shift = a.bias != nullptr ? to_float(bias.values[i]) : 0.0F;
-        out.values[i] = from_float<T>(values[c][i] * scale * to_float(weight.values[i]) + shift);
-      }
-      store(normed + column, out);
+    for (int i = 0; i < Chunk<float>::size; ++i) {
+      values[k + i] = four.values[i];
     }
   }
 }
 
-// One thread rotates one chunk of the first half of a head with its partner in the second half.
-template <typename T>
-__global__ void rotate_kernel(T* qkv, const float* cosine, const float* sine, int64_t rows, int length, int heads,
-                              int head_width) {
-  constexpr int size = Chunk<T>::size;
-  const int half = head_width / 2;
-  const int pairs = half / size;          // a head
-  const int per_row = 2 * heads * pairs;  // queries and keys
-  const int64_t thread = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const int64_t row = thread / per_row;
-  if (row >= rows) {
-    return;
-  }
-  const int within = static_cast<int>(thread - row * per_row);
-  const int head = within / pairs, offset = (within - head * pairs) * size;
-  const int position = static_cast<int>(row % length);
-  T* first = qkv + row * (3 * heads * head_width) + head * head_width + offset;
-  T* second = first + half;
-  Chunk<T> a = load(first), b = load(second);
-  const float* c = cosine + position * half + offset;
-  const float* s = sine + position * half + offset;
+template <typename T, int size>
+__device__ void scale_by(const T* weight, float scale, float (&values)[size]) {
+  const Chunk<T> chunk = load(weight);
 #pragma unroll
   for (int i = 0; i < size; ++i) {
-    const float x = to_float(a.values[i]), y = to_float(b.values[i]);
-    a.values[i] = from_float<T>(x * c[i] - y * s[i]);
-    b.values[i] = from_float<T>(y * c[i] + x * s[i]);
+    values[i] *= scale * to_float(chunk.values[i]);
   }
-  store(first, a);
-  store(second, b);
 }
 
-__device__ float gelu(float x) {
-  return 0.5F * x * (1.0F + erff(x * 0.70710678118654752440F));
+// The sum of `squares` over the `lanes` neighbouring threads, a power of two, that share a head. For whole warps.
+__device__ float head_scale(float squares, int lanes, int head_width, float epsilon) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
+    squares += __shfl_xor_sync(all_lanes, squares, offset);
+  }
+  return rsqrtf(squares / static_cast<float>(head_width) + epsilon);
 }
 
+// One thread takes one chunk of the first half of a head with its partner in the second half.
 template <typename T>
-__global__ void bias_gelu_kernel(T* x, const T* bias, int64_t chunks, int chunks_per_row) {
+__global__ void __launch_bounds__(step_threads)
+    prepare_heads_kernel(T* qkv, HeadArguments heads, int64_t rows, int length, int64_t first_position) {
   constexpr int size = Chunk<T>::size;
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int width = static_cast<int>(heads.head_width), half = width / 2;
+  const int pairs = half / size;                                             // a head
+  const int per_row = static_cast<int>(heads.queries + heads.keys) * pairs;  // values stay
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
+  // Those past the end compute a last row's again, since shuffles need whole warps, and write nothing.
+  const bool past_end = thread >= rows * per_row;
+  const int64_t row = past_end ? rows - 1 : thread / per_row;
+  const int within = static_cast<int>(thread % per_row);
+  const int head = within / pairs, offset = (within - head * pairs) * size;
+  T* first = qkv + row * (heads.queries + 2 * heads.keys) * width + head * width + offset;
+  T* second = first + half;
+  float x[size], y[size];
+  to_floats(load(first), x);
+  to_floats(load(second), y);
+  if (heads.query_weight != nullptr || heads.key_weight != nullptr) {
+    float squares = 0;
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      squares += x[i] * x[i] + y[i] * y[i];
+    }
+    const float scale = head_scale(squares, pairs, width, heads.epsilon);
+    const T* weight = static_cast<const T*>(head < heads.queries ? heads.query_weight : heads.key_weight);
+    if (weight != nullptr) {
+      scale_by(weight + offset, scale, x);
+      scale_by(weight + half + offset, scale, y);
+    }
+  }
+  if (heads.cosine != nullptr) {
+    const int64_t at = (first_position + row % length) * half + offset;
+    float c[size], s[size];
+    load_floats(heads.cosine + at, c);
+    load_floats(heads.sine + at, s);
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      const float rotated = x[i] * c[i] - y[i] * s[i];
+      y[i] = y[i] * c[i] + x[i] * s[i];
+      x[i] = rotated;
+    }
+  }
+  if (!past_end) {
+    store(first, from_floats<T>(x));
+    store(second, from_floats<T>(y));
+  }
+}
+
+template <typename T, int size>
+__device__ void add_bias(const T* bias, float (&values)[size]) {
+  if (bias != nullptr) {
+    float shift[size];
+    to_floats(load(bias), shift);
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      values[i] += shift[i];
+    }
+  }
+}
+
+template <typename T, ActivationForm form>
+__global__ void __launch_bounds__(step_threads)
+    bias_and_activation_kernel(T* x, const T* bias, int64_t chunks, int chunks_per_row) {
+  constexpr int size = Chunk<T>::size;
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
   if (index >= chunks) {
     return;
   }
-  Chunk<T> chunk = load(x + index * size);
-  if (bias != nullptr) {
-    const Chunk<T> shift = load(bias + index % chunks_per_row * size);
+  float values[size];
+  to_floats(load(x + index * size), values);
+  add_bias(bias == nullptr ? nullptr : bias + index % chunks_per_row * size, values);
 #pragma unroll
-    for (int i = 0; i < size; ++i) {
-      chunk.values[i] = from_float<T>(gelu(to_float(chunk.values[i]) + to_float(shift.values[i])));
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < size; ++i) {
-      chunk.values[i] = from_float<T>(gelu(to_float(chunk.values[i])));
-    }
+  for (int i = 0; i < size; ++i) {
+    values[i] = activate<form>(values[i]);
   }
-  store(x + index * size, chunk);
+  store(x + index * size, from_floats<T>(values));
 }
 
-template <typename T>
-void launch_norm(const NormArguments& a, cudaStream_t stream) {
-  const unsigned blocks = blocks_for(a.rows, small_rows);
-  const int64_t chunks = (a.width / Chunk<T>::size + warp_size - 1) / warp_size;
-  if (chunks <= 1) {
-    norm_kernel<T, 1><<<blocks, small_threads, 0, stream>>>(a);
-  } else if (chunks <= 2) {
-    norm_kernel<T, 2><<<blocks, small_threads, 0, stream>>>(a);
-  } else if (chunks <= 4) {
-    norm_kernel<T, 4><<<blocks, small_threads, 0, stream>>>(a);
-  } else {
-    norm_kernel<T, max_norm_chunks><<<blocks, small_threads, 0, stream>>>(a);
+constexpr int gate_threads = 128;
+
+// Blocks [rows, parts of a row].
+template <typename T, ActivationForm form>
+__global__ void __launch_bounds__(gate_threads) gate_kernel(const T* x, const T* bias, T* out, int width) {
+  constexpr int size = Chunk<T>::size;
+  const int column = (static_cast<int>(blockIdx.y) * gate_threads + static_cast<int>(threadIdx.x)) * size;
+  if (column >= width) {
+    return;
+  }
+  const int64_t row = blockIdx.x;
+  const T* source = x + row * 2 * width + column;
+  float gates[size], ups[size];
+  to_floats(load(source), gates);
+  to_floats(load(source + width), ups);
+  add_bias(bias == nullptr ? nullptr : bias + column, gates);
+  add_bias(bias == nullptr ? nullptr : bias + width + column, ups);
+#pragma unroll
+  for (int i = 0; i < size; ++i) {
+    gates[i] = activate<form>(gates[i]) * ups[i];
+  }
+  store(out + row * width + column, from_floats<T>(gates));
+}
+
+// Calls f with a value whose `form` is the activation.
+template <ActivationForm given>
+struct FormConstant {
+  static constexpr ActivationForm form = given;
+};
+template <typename F>
+void with_activation(ActivationForm activation, F f) {
+  switch (activation) {
+    case ActivationForm::none:
+      return f(FormConstant<ActivationForm::none>{});
+    case ActivationForm::gelu:
+      return f(FormConstant<ActivationForm::gelu>{});
+    case ActivationForm::gelu_tanh:
+      return f(FormConstant<ActivationForm::gelu_tanh>{});
+    case ActivationForm::silu:
+      return f(FormConstant<ActivationForm::silu>{});
   }
 }
 
 }  // namespace
 
-void norm(Precision precision, const NormArguments& arguments, cudaStream_t stream) {
-  with_type(precision, [&](auto type) { launch_norm<decltype(type)>(arguments, stream); });
-}
-
-void rotate(Precision precision, void* qkv, const float* cosine, const float* sine, int64_t rows, int64_t length,
-            int64_t heads, int64_t head_width, cudaStream_t stream) {
+void prepare_heads(Precision precision, void* qkv, const HeadArguments& heads, int64_t rows, int64_t length,
+                   int64_t first_position, cudaStream_t stream) {
   with_type(precision, [&](auto type) {
     using T = decltype(type);
-    const int64_t threads = rows * heads * head_width / Chunk<T>::size;  // queries and keys, two chunks a thread
-    rotate_kernel<T><<<blocks_for(threads, 256), 256, 0, stream>>>(static_cast<T*>(qkv), cosine, sine, rows,
-                                                                   static_cast<int>(length), static_cast<int>(heads),
-                                                                   static_cast<int>(head_width));
+    const int64_t threads = rows * (heads.queries + heads.keys) * heads.head_width / 2 / Chunk<T>::size;
+    prepare_heads_kernel<T><<<blocks_for(threads, step_threads), step_threads, 0, stream>>>(
+        static_cast<T*>(qkv), heads, rows, static_cast<int>(length), first_position);
   });
 }
 
-void bias_gelu(Precision precision, void* x, const void* bias, int64_t rows, int64_t width, cudaStream_t stream) {
+void bias_and_activation(Precision precision, ActivationForm activation, void* x, const void* bias, int64_t rows,
+                         int64_t width, cudaStream_t stream) {
   with_type(precision, [&](auto type) {
     using T = decltype(type);
     const int64_t per_row = width / Chunk<T>::size;
-    bias_gelu_kernel<T><<<blocks_for(rows * per_row, 256), 256, 0, stream>>>(
-        static_cast<T*>(x), static_cast<const T*>(bias), rows * per_row, static_cast<int>(per_row));
+    with_activation(activation, [&](auto constant) {
+      bias_and_activation_kernel<T, decltype(constant)::form>
+          <<<blocks_for(rows * per_row, step_threads), step_threads, 0, stream>>>(
+              static_cast<T*>(x), static_cast<const T*>(bias), rows * per_row, static_cast<int>(per_row));
+    });
+  });
+}
+
+void gate(Precision precision, ActivationForm activation, const void* x, const void* bias, void* out, int64_t rows,
+          int64_t width, cudaStream_t stream) {
+  with_type(precision, [&](auto type) {
+    using T = decltype(type);
+    const dim3 blocks(static_cast<unsigned>(rows), blocks_for(width / Chunk<T>::size, gate_threads));
+    with_activation(activation, [&](auto constant) {
+      gate_kernel<T, decltype(constant)::form><<<blocks, gate_threads, 0, stream>>>(
+          static_cast<const T*>(x), static_cast<const T*>(bias), static_cast<T*>(out), static_cast<int>(width));
+    });
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/forms.h"
 #include "kernels/reveal_rule.h"
 
 namespace demask::kernels::cuda::launch {
@@ -31,30 +32,67 @@ struct NormArguments {
   const void* bias = nullptr;                // [width], or none
   void* normed = nullptr;                    // [rows, width]
   int64_t rows = 0;
-  int64_t width = 0;
+  int64_t width = 0;  // at most max_norm_width
   float epsilon = 0;
+  NormForm form = NormForm::layer;
 };
-inline constexpr int64_t max_norm_chunks = 8;  // of bytes_at_once a thread, 32 threads a row
+inline constexpr int64_t max_norm_width = 8192;
 void norm(Precision precision, const NormArguments& arguments, cudaStream_t stream);
 
-// Rotates queries and keys in place. qkv [rows, 3 * heads * head_width]; cosine, sine [positions, head_width / 2].
-void rotate(Precision precision, void* qkv, const float* cosine, const float* sine, int64_t rows, int64_t length,
-            int64_t heads, int64_t head_width, cudaStream_t stream);
+// A row of queries, keys and values is (queries + 2 * keys) * head_width wide.
+struct HeadArguments {
+  int64_t queries = 0, keys = 0, head_width = 0;
+  const void* query_weight = nullptr;  // [head_width] of an RMSNorm, or none
+  const void* key_weight = nullptr;
+  float epsilon = 0;
+  const float* cosine = nullptr;  // [positions, head_width / 2], or none: no rotation
+  const float* sine = nullptr;
+};
 
-// x = gelu(x + bias) in place, exact; x [rows, width].
-void bias_gelu(Precision precision, void* x, const void* bias, int64_t rows, int64_t width, cudaStream_t stream);
+// Norms and rotates queries and keys of qkv [rows, ...] in place; row r stands at first_position + r % length.
+void prepare_heads(Precision precision, void* qkv, const HeadArguments& heads, int64_t rows, int64_t length,
+                   int64_t first_position, cudaStream_t stream);
+
+// x = activation(x + bias) in place; x [rows, width], bias [width] or none.
+void bias_and_activation(Precision precision, ActivationForm activation, void* x, const void* bias, int64_t rows,
+                         int64_t width, cudaStream_t stream);
+
+// out = activation(gate) * up; a row of x [rows, 2 * width] is the gate and then up, bias [2 * width] or none is added
+// to it, out [rows, width].
+void gate(Precision precision, ActivationForm activation, const void* x, const void* bias, void* out, int64_t rows,
+          int64_t width, cudaStream_t stream);
 
 struct DecodeArguments {
-  const void* qkv = nullptr;          // [batch, 3 * heads * head_width], one new token a sequence
-  void* keys = nullptr;               // [batch, heads, capacity, head_width], the new key is written to it
+  HeadArguments heads;
+  const void* qkv = nullptr;          // [batch, (queries + 2 * keys) * head_width], one new token a sequence
+  void* keys = nullptr;               // [batch, keys, capacity, head_width], the new key is written to it
   void* values = nullptr;             // likewise
   const int64_t* position = nullptr;  // scalar: where the new token stands; it sees positions 0 .. position
-  const float* cosine = nullptr;      // [capacity or more, head_width / 2], or none: rotary
-  const float* sine = nullptr;
-  void* mixed = nullptr;  // [batch, heads * head_width]
-  int64_t batch = 0, heads = 0, capacity = 0, head_width = 0;
+  void* mixed = nullptr;              // [batch, queries * head_width]
+  int64_t batch = 0, capacity = 0;
 };
 void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream);
+
+struct RowProductArguments {
+  const void* x = nullptr;       // [rows, inner]
+  const void* weight = nullptr;  // [outputs, inner], or where it is gated the gate's outputs and then up's
+  const void* bias = nullptr;    // one for each row of the weight, or none
+  void* out = nullptr;           // [rows, outputs]
+  int64_t rows = 0, inner = 0, outputs = 0;
+  const void* norm_weight = nullptr;  // [inner]: x is normed first; or none
+  const void* norm_bias = nullptr;    // [inner], or none
+  float epsilon = 0;
+  NormForm form = NormForm::layer;
+  ActivationForm activation = ActivationForm::none;
+  bool gated = false;
+  bool adds = false;  // onto what stands in out
+};
+inline constexpr int64_t max_product_rows = 8;
+// Of x, which every block holds in shared memory: what every device gives without being asked for more.
+inline constexpr int64_t max_product_bytes = 48 * 1024;
+// The rows that x takes in shared memory, where it has so many.
+int64_t product_rows(int64_t rows);
+void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
 
 struct Logits {
   const void* data = nullptr;  // [rows, outputs]

@@ -113,20 +113,34 @@ __global__ void judge_kernel(JudgeArguments a) {
   }
 }
 
+// The row of logits that a warp of a small block takes.
+template <typename T>
+struct WarpRow {
+  int lane;
+  int64_t row;
+  bool exists;
+  const T* logits;
+  int outputs;
+
+  explicit __device__ WarpRow(const Logits& of)
+      : lane(threadIdx.x % warp_size),
+        row(row_of_warp(small_rows)),
+        exists(row < of.rows),
+        logits(row_of<T>(of, row)),
+        outputs(static_cast<int>(of.outputs)) {}
+};
+
 // One warp a row, two passes, the second out of the cache.
 template <typename T>
 __global__ void __launch_bounds__(small_threads) measure_kernel(MeasureArguments a) {
-  const int lane = threadIdx.x % warp_size;
-  const int64_t row = row_of_warp(small_rows);
-  if (row >= a.logits.rows) {
+  const WarpRow<T> own(a.logits);
+  if (!own.exists) {
     return;
   }
-  const T* logits = row_of<T>(a.logits, row);
-  const int outputs = static_cast<int>(a.logits.outputs);
   float largest = -INFINITY, second = -INFINITY;
   bool nan = false;
-  for (int id = lane; id < outputs; id += warp_size) {
-    const float x = to_float(logits[id]);
+  for (int id = own.lane; id < own.outputs; id += warp_size) {
+    const float x = to_float(own.logits[id]);
     nan = nan || isnan(x);
     second = fmaxf(second, fminf(x, largest));
     largest = fmaxf(largest, x);
@@ -138,15 +152,15 @@ __global__ void __launch_bounds__(small_threads) measure_kernel(MeasureArguments
     largest = fmaxf(largest, other_largest);
   }
   if (__any_sync(all_lanes, nan) || !isfinite(largest)) {
-    if (lane == 0) {
-      a.log_probability[row] = a.margin[row] = a.entropy[row] = NAN;
+    if (own.lane == 0) {
+      a.log_probability[own.row] = a.margin[own.row] = a.entropy[own.row] = NAN;
       report_if_broken(a.broken, NAN);
     }
     return;
   }
   float total = 0, moment = 0;
-  for (int id = lane; id < outputs; id += warp_size) {
-    const float below = to_float(logits[id]) - largest;
+  for (int id = own.lane; id < own.outputs; id += warp_size) {
+    const float below = to_float(own.logits[id]) - largest;
     if (below > -INFINITY) {
       const float weight = expf(below);
       total += weight;
@@ -155,11 +169,11 @@ __global__ void __launch_bounds__(small_threads) measure_kernel(MeasureArguments
   }
   total = warp_sum(total);
   moment = warp_sum(moment);
-  if (lane == 0) {
+  if (own.lane == 0) {
     const float log_total = logf(total);
-    a.log_probability[row] = to_float(logits[a.tokens[row]]) - largest - log_total;
-    a.margin[row] = (1 - expf(second - largest)) / total;
-    a.entropy[row] = log_total - moment / total;
+    a.log_probability[own.row] = to_float(own.logits[a.tokens[own.row]]) - largest - log_total;
+    a.margin[own.row] = (1 - expf(second - largest)) / total;
+    a.entropy[own.row] = log_total - moment / total;
   }
 }
 
@@ -285,43 +299,40 @@ struct Candidates {
 // One warp a row.
 template <typename T>
 __global__ void __launch_bounds__(small_threads) trace_kernel(TraceArguments a) {
-  const int lane = threadIdx.x % warp_size;
-  const int64_t row = row_of_warp(small_rows);
-  if (row >= a.logits.rows) {
+  const WarpRow<T> own(a.logits);
+  if (!own.exists) {
     return;
   }
-  const T* logits = row_of<T>(a.logits, row);
-  const int outputs = static_cast<int>(a.logits.outputs);
   Candidates candidates;
   float largest = -INFINITY;
-  for (int id = lane; id < outputs; id += warp_size) {
-    const float x = to_float(logits[id]);
+  for (int id = own.lane; id < own.outputs; id += warp_size) {
+    const float x = to_float(own.logits[id]);
     largest = fmaxf(largest, x);
     candidates.add(id, x + a.forbidden[id]);
   }
   largest = warp_max(largest);
   float total = 0;
-  for (int id = lane; id < outputs; id += warp_size) {
-    total += expf(to_float(logits[id]) - largest);
+  for (int id = own.lane; id < own.outputs; id += warp_size) {
+    total += expf(to_float(own.logits[id]) - largest);
   }
   total = warp_sum(total);
-  const auto probability = [&](int64_t id) { return expf(to_float(logits[id]) - largest) / total; };
-  const int64_t place = *a.slot * a.logits.rows + row;
+  const auto probability = [&](int64_t id) { return expf(to_float(own.logits[id]) - largest) / total; };
+  const int64_t place = *a.slot * a.logits.rows + own.row;
   for (int64_t n = 0; n < a.likeliest_count; ++n) {
     const uint32_t id = candidates.take();
-    if (lane == n) {
+    if (own.lane == n) {
       a.likeliest[place * a.likeliest_count + n] = id;
       a.likeliest_probabilities[place * a.likeliest_count + n] = probability(id);
     }
   }
-  if (lane == 0) {
-    const int64_t token = a.tokens[row];
-    a.confidence[place] = probability(token < outputs ? token : outputs - 1);
+  if (own.lane == 0) {
+    const int64_t token = a.tokens[own.row];
+    a.confidence[place] = probability(token < own.outputs ? token : own.outputs - 1);
     if (a.traced_tokens != nullptr) {
       a.traced_tokens[place] = token;
     }
     if (a.traced_masked != nullptr) {
-      a.traced_masked[place] = a.masked[row];
+      a.traced_masked[place] = a.masked[own.row];
     }
   }
 }

@@ -17,7 +17,13 @@ bool built() {
 bool has_kernels_for(const at::Tensor& /*x*/) {
   return false;
 }
-bool has_kernels_for_model(const at::Tensor& /*parameter*/, int64_t /*width*/, int64_t /*head_width*/) {
+bool has_kernels_for_widths(const at::Tensor& /*parameter*/, const Widths& /*widths*/) {
+  return false;
+}
+bool can_read(const at::Tensor& /*x*/) {
+  return false;
+}
+bool has_row_products_for(int64_t /*rows*/, int64_t /*inner*/, const at::Tensor& /*parameter*/) {
   return false;
 }
 at::Tensor embed_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*tokens*/, const Embedding& /*embedding*/,
@@ -32,14 +38,23 @@ at::Tensor add_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*update*/, c
                         const Norm& /*norm*/) {
   absent();
 }
-void rotate(const at::Tensor& /*qkv*/, const at::Tensor& /*cosine*/, const at::Tensor& /*sine*/, int64_t /*heads*/) {
+void prepare_heads(const at::Tensor& /*qkv*/, const Heads& /*heads*/, int64_t /*first_position*/) {
   absent();
 }
-void bias_gelu(const at::Tensor& /*x*/, const at::Tensor& /*bias*/) {
+void bias_and_activation(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, ActivationForm /*activation*/) {
   absent();
 }
-at::Tensor decode_attention(const at::Tensor& /*qkv*/, const at::Tensor& /*keys*/, const at::Tensor& /*values*/,
-                            const at::Tensor& /*position*/, const at::Tensor& /*cosine*/, const at::Tensor& /*sine*/) {
+at::Tensor gate(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, ActivationForm /*activation*/) {
+  absent();
+}
+at::Tensor decode_attention(const at::Tensor& /*qkv*/, const Heads& /*heads*/, const at::Tensor& /*keys*/,
+                            const at::Tensor& /*values*/, const at::Tensor& /*position*/) {
+  absent();
+}
+at::Tensor row_product(const at::Tensor& /*x*/, const RowProduct& /*product*/) {
+  absent();
+}
+void add_row_product(const at::Tensor& /*onto*/, const at::Tensor& /*x*/, const RowProduct& /*product*/) {
   absent();
 }
 void draw(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const at::Tensor& /*uniforms*/,

@@ -1,16 +1,37 @@
 // Radix selection by a block: the key at which a running total over all items, highest key first, exceeds a limit.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda_device.cuh"
 
 namespace demask::kernels::cuda::launch {
 
-// In shared memory.
+// In shared memory. Adding floats there is a loop that fails where two lanes of a warp add to one place, and most keys
+// share their first bits, so that lanes add to different copies.
 template <typename Number>
 struct Bins {
-  Number totals[256];
+  static constexpr int copies = std::is_same_v<Number, float> ? 8 : 1;
+  static constexpr int stride = 256 + (copies > 1 ? 1 : 0);  // the copies of a bin in different banks
+  Number copied[copies * stride];
   int result;
   Number result_above;
+
+  __device__ void clear(int thread, int threads) {
+    for (int i = thread; i < copies * stride; i += threads) {
+      copied[i] = 0;
+    }
+  }
+  __device__ void add(int bin, Number amount) {
+    atomicAdd(&copied[static_cast<int>(threadIdx.x) % copies * stride + bin], amount);
+  }
+  __device__ Number total(int bin) const {
+    Number sum = copied[bin];
+    for (int copy = 1; copy < copies; ++copy) {
+      sum += copied[copy * stride + bin];
+    }
+    return sum;
+  }
 };
 
 // Bins of eight bits of a key, for keys that agree above them; returns, the same in every thread, the highest bin at
@@ -23,7 +44,7 @@ __device__ int bin_reaching(Bins<Number>& bins, Number limit, Number* above) {
     const int lane = threadIdx.x;  // lane 0 holds the highest eight bins
     Number own = 0;
     for (int i = 0; i < 8; ++i) {
-      own += bins.totals[255 - lane * 8 - i];
+      own += bins.total(255 - lane * 8 - i);
     }
     const Number through = warp_scan(own, lane);
     const unsigned crossing = __ballot_sync(all_lanes, *above + through > limit);
@@ -38,15 +59,16 @@ __device__ int bin_reaching(Bins<Number>& bins, Number limit, Number* above) {
       int found = -1;
       for (int i = 0; i < 8; ++i) {
         const int bin = 255 - lane * 8 - i;
-        if (bins.totals[bin] > 0) {
+        const Number total = bins.total(bin);
+        if (total > 0) {
           last_filled = bin;
           last_above = running;
-          if (running + bins.totals[bin] > limit) {
+          if (running + total > limit) {
             found = bin;
             break;
           }
         }
-        running += bins.totals[bin];
+        running += total;
       }
       bins.result = found < 0 ? last_filled : found;
       bins.result_above = last_above;
@@ -65,13 +87,11 @@ __device__ uint32_t key_reaching(Bins<Number>& bins, Number limit, Number* above
   uint32_t key = 0;
   *above = 0;
   for (int shift = 24; shift >= 0; shift -= 8) {
-    for (int i = threadIdx.x; i < 256; i += threads) {
-      bins.totals[i] = 0;
-    }
+    bins.clear(static_cast<int>(threadIdx.x), threads);
     __syncthreads();
     visit([&](uint32_t k, Number amount) {
       if (shift == 24 || (k ^ key) >> (shift + 8) == 0) {
-        atomicAdd(&bins.totals[k >> shift & 255], amount);
+        bins.add(static_cast<int>(k >> shift & 255), amount);
       }
     });
     key |= static_cast<uint32_t>(bin_reaching(bins, limit, above)) << shift;

@@ -6,12 +6,25 @@
 #include <cstdint>
 #include <optional>
 
+#include "kernels/forms.h"
+
 namespace demask::kernels {
 
 struct Norm {
   at::Tensor weight;  // [C]
   at::Tensor bias;    // [C], or undefined
   double epsilon = 0;
+  NormForm form = NormForm::layer;
+};
+
+// What stands in a row of queries, keys and values [(H + 2K) * D], and what happens to its queries and keys.
+struct Heads {
+  int64_t queries = 0;      // H
+  int64_t keys = 0;         // K, which divides H: each serves H / K neighbouring queries
+  at::Tensor query_weight;  // [D] of an RMSNorm of each query before rotation, or undefined: none
+  at::Tensor key_weight;    // the same for keys
+  double norm_epsilon = 0;  // of both
+  at::Tensor cosine, sine;  // [positions, D / 2] float32, half-split rotation; or undefined: none
 };
 
 struct Embedding {

@@ -17,6 +17,7 @@
 #include "config/fields.h"
 #include "core/error.h"
 #include "engine/engine.h"
+#include "engine/sample_text.h"
 
 namespace demask {
 namespace {
@@ -48,7 +49,7 @@ auto guarded(const Call& call) {
 // Whether a setting is about what the program reads, writes, shows and does itself. Progress is on by default, and
 // shown by nobody here.
 bool is_of_the_program(const Field& field) {
-  constexpr std::array<std::string_view, 5> ways_of_running = {"prompts", "on_error", "resume", "shard", "merge"};
+  constexpr std::array<std::string_view, 6> ways_of_running = {"prompts", "on_error", "resume", "shard", "merge", "export"};
   const bool runs = std::find(ways_of_running.begin(), ways_of_running.end(), field.name) != ways_of_running.end();
   return runs || (field.role == Role::shown && field.name != "show_progress");
 }
@@ -98,7 +99,7 @@ int64_t Sampler::Parts::draw(const Work& work, const OnSample& on_sample) {
   hooks.stops = [this] { return stopping.load(); };
   hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
     for (size_t k = 0; k < tasks.size(); ++k) {
-      std::string text = context.vocabulary->decode(samples[k].tokens, context.shown_mask());
+      std::string text = sample_text(context, *tasks[k].prompt, samples[k].tokens);
       waiting.emplace(tasks[k].identity.index, Sample{tasks[k].identity, std::move(text), std::move(samples[k].tokens),
                                                       samples[k].self_confidence});
     }

@@ -47,16 +47,17 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   const int64_t length = queries.size(2), width = queries.size(3), known = keys.size(2);
   const double scale = 1.0 / std::sqrt(static_cast<double>(width));
   const at::Tensor q = queries.reshape({heads, length, width});
-  const at::Tensor k = keys.reshape({heads, known, width});
-  const at::Tensor v = values.reshape({heads, known, width});
+  const at::Tensor k = keys.reshape({-1, known, width});
+  const at::Tensor v = values.reshape({-1, known, width});
+  const int64_t each = queries.size(1) / keys.size(1);  // queries that share a key
   at::Tensor out = at::empty_like(q, at::MemoryFormat::Contiguous);
   for_each_on_libtorch_threads(heads, [&](int64_t begin, int64_t end) {
     const c10::InferenceMode inference;
     for (int64_t head = begin; head < end; ++head) {
       for (int64_t start = 0; start < length; start += query_block) {
         const int64_t count = std::min(query_block, length - start);
-        attend_block(q[head].narrow(0, start, count), k[head], v[head], causal, known - length + start, scale,
-                     out[head].narrow(0, start, count));
+        attend_block(q[head].narrow(0, start, count), k[head / each], v[head / each], causal, known - length + start,
+                     scale, out[head].narrow(0, start, count));
       }
     }
   });

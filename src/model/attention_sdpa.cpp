@@ -22,13 +22,32 @@ void use_planned_attention(bool use) {
 #endif
 }
 
-constexpr int64_t planned_tokens = 4096;
+// heads [B, K, N, D] -> [B, H, N, D], each as often as queries [B, H, Q, D] share it.
+at::Tensor for_each_query(const at::Tensor& heads, const at::Tensor& queries) {
+  const int64_t each = queries.size(1) / heads.size(1);
+  return each == 1 ? heads : heads.repeat_interleave(each, 1);
+}
 
-at::Tensor planned_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool plan) {
-  use_planned_attention(plan);
-  at::Tensor mixed = at::scaled_dot_product_attention(queries, keys, values);
-  use_planned_attention(false);
-  return mixed;
+// Beyond either, planning pays: tokens, or multiplications of queries with keys.
+constexpr int64_t planned_tokens = 4096, planned_products = int64_t{1} << 31;
+
+// Shapes that stay the same through a run, where planning pays once there is enough to do.
+bool worth_a_plan(const at::Tensor& queries) {
+  const int64_t tokens = queries.size(0) * queries.size(2);
+  return queries.is_cuda() && (tokens >= planned_tokens || queries.numel() * queries.size(2) >= planned_products);
+}
+
+// Without a mask. LibTorch's kernels of half precisions share keys among queries; for float32 it would write all scores
+// to memory instead.
+at::Tensor attend_unmasked(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal) {
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 5)
+  if (queries.size(1) != keys.size(1) && queries.is_cuda() && queries.element_size() == 2) {
+    return at::scaled_dot_product_attention(queries, keys, values, /*attn_mask=*/{}, /*dropout_p=*/0.0, causal,
+                                            /*scale=*/{}, /*enable_gqa=*/true);
+  }
+#endif
+  return at::scaled_dot_product_attention(queries, for_each_query(keys, queries), for_each_query(values, queries),
+                                          /*attn_mask=*/{}, /*dropout_p=*/0.0, causal);
 }
 
 }  // namespace
@@ -36,19 +55,20 @@ at::Tensor planned_attention(const at::Tensor& queries, const at::Tensor& keys, 
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal) {
   const int64_t length = queries.size(2), known = keys.size(2);
   if (!causal && length == known) {
-    // Shapes that stay the same through a run, where planning pays once there is enough to do.
-    const bool worth_a_plan = queries.is_cuda() && queries.size(0) * length >= planned_tokens;
-    return planned_attention(queries, keys, values, worth_a_plan);
+    use_planned_attention(worth_a_plan(queries));
+    at::Tensor mixed = attend_unmasked(queries, keys, values, /*causal=*/false);
+    use_planned_attention(false);
+    return mixed;
   }
   if (!causal || length == 1) {
-    return at::scaled_dot_product_attention(queries, keys, values);  // one query, the last, sees every key
+    return attend_unmasked(queries, keys, values, /*causal=*/false);  // one query, the last, sees every key
   }
   if (length == known) {
-    return at::scaled_dot_product_attention(queries, keys, values, /*attn_mask=*/{}, /*dropout_p=*/0.0,
-                                            /*is_causal=*/true);
+    return attend_unmasked(queries, keys, values, /*causal=*/true);
   }
   const at::Tensor allowed = at::ones({length, known}, queries.options().dtype(at::kBool)).tril(known - length);
-  return at::scaled_dot_product_attention(queries, keys, values, allowed);
+  return at::scaled_dot_product_attention(queries, for_each_query(keys, queries), for_each_query(values, queries),
+                                          allowed);
 }
 
 void prefer_fast_products() {

@@ -3,22 +3,27 @@
 #include <ATen/ATen.h>
 
 #include "checkpoint/archive.h"
-#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/model_folder.h"
+#include "checkpoint/nanogpt_weights.h"
+#include "checkpoint/read_model.h"
 #include "kernels/openmp_waiting.h"
 #include "model/attention.h"
-#include "model/gpt.h"
 #include "model/torchscript_model.h"
+#include "model/transformer.h"
 
 namespace demask {
 
 namespace {
 
 std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& options) {
+  const auto convert = [&](const at::Tensor& parameter) { return parameter.to(options.device, options.dtype); };
+  if (is_model_folder(path)) {
+    return std::make_unique<Transformer>(read_model_folder(path, convert));
+  }
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return std::make_unique<Gpt>(read_nanogpt_checkpoint(
-      path, [&](const at::Tensor& parameter) { return parameter.to(options.device, options.dtype); }));
+  return std::make_unique<Transformer>(*open_nanogpt(path, at::TensorOptions(options.dtype).device(options.device)));
 }
 
 }  // namespace
@@ -26,8 +31,8 @@ std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& 
 std::unique_ptr<LanguageModel> load_model(const std::string& path, const LoadOptions& options) {
   prefer_fast_products();
   std::unique_ptr<LanguageModel> model = load(path, options);
-  const auto* const gpt = dynamic_cast<const Gpt*>(model.get());
-  if (options.device.is_cpu() && (gpt == nullptr || !gpt->has_cpu_kernels())) {
+  const auto* const native = dynamic_cast<const Transformer*>(model.get());
+  if (options.device.is_cpu() && (native == nullptr || !native->has_cpu_kernels())) {
     kernels::let_openmp_spin_while_alone();
   }
   return model;

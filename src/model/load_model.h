@@ -1,4 +1,5 @@
-// Opens a checkpoint of either kind as a LanguageModel, telling the kinds apart by content.
+// Opens a checkpoint of any kind as a LanguageModel, telling the kinds apart by content: a model's folder or a file of
+// safetensors beside its config.json, a TorchScript module, a training checkpoint.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,12 +17,11 @@ struct LoadOptions {
   at::ScalarType dtype = at::kFloat;           // of weights and activations
   std::optional<at::ScalarType> module_dtype;  // the same where a TorchScript module runs as it is, if another
   bool compile = false;                        // freeze and optimise TorchScript for inference
-  bool native = true;                          // run a TorchScript module that proves to be nanoGPT's GPT as Gpt
+  bool native = true;  // run a TorchScript module that proves to be nanoGPT's GPT as Transformer
   int64_t length = 0;  // of the texts to come, where that is known: a traced module may run at this length only
 };
 
-// Throws Error(bad_input) that names `path`: not there, a directory, empty, truncated, not a checkpoint, or one that
-// demask refuses.
+// Throws Error(bad_input) that names `path`: not there, empty, truncated, not a checkpoint, or one that demask refuses.
 std::unique_ptr<LanguageModel> load_model(const std::string& path, const LoadOptions& options);
 
 }  // namespace demask

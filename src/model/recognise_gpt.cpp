@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/nanogpt_weights.h"
 #include "core/text.h"
 
 namespace demask {
@@ -85,7 +86,7 @@ Comparison run_original(LanguageModel& original, int64_t length, const ModelArgs
   return {tokens, original.logits(tokens.clone())};
 }
 
-bool agrees(Gpt& gpt, const Comparison& with) {
+bool agrees(Transformer& gpt, const Comparison& with) {
   const at::Tensor logits = gpt.logits(with.tokens);
   const int64_t positions = with.reference.size(1);
   return with.reference.size(2) == logits.size(2) &&
@@ -127,8 +128,8 @@ std::optional<NanoGptCheckpoint> propose_gpt(const std::map<std::string, at::Ten
   return proposed;
 }
 
-std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& original, int64_t n_head_hint,
-                                   at::Device device, at::ScalarType dtype) {
+std::unique_ptr<Transformer> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& original, int64_t n_head_hint,
+                                           at::Device device, at::ScalarType dtype) {
   ModelArgs& args = proposed.args;
   for (auto& [name, parameter] : proposed.parameters) {
     // A view into a larger storage may begin anywhere, and the kernels read 16 bytes at a time.
@@ -146,7 +147,8 @@ std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& or
     for (const bool bidirectional : {true, false}) {
       args.n_head = heads;
       args.bidirectional = bidirectional;
-      Gpt gpt(proposed, {}, KernelChoice::libtorch);  // many candidates, and no packing of weights for each
+      Transformer gpt(nanogpt_weights(proposed), {},
+                      KernelChoice::libtorch);  // many candidates, and no packing of weights for each
       if (agrees(gpt, first)) {
         candidates.push_back(args);
       }
@@ -160,7 +162,7 @@ std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& or
     candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
                                     [&](const ModelArgs& candidate) {
                                       args = candidate;
-                                      Gpt gpt(proposed);
+                                      Transformer gpt(nanogpt_weights(proposed));
                                       return !agrees(gpt, comparison);
                                     }),
                      candidates.end());
@@ -172,7 +174,7 @@ std::unique_ptr<Gpt> recognise_gpt(NanoGptCheckpoint proposed, LanguageModel& or
   for (auto& [name, parameter] : proposed.parameters) {
     parameter = parameter.to(device, dtype);
   }
-  return std::make_unique<Gpt>(proposed, "TorchScript, run natively: ");
+  return std::make_unique<Transformer>(nanogpt_weights(proposed), "TorchScript, run natively: ");
 }
 
 }  // namespace demask

@@ -46,8 +46,8 @@ int64_t writes_to_tensors(const Module& module) {
 
 // Null where the module is no GPT. Uses the module up: it is converted to float32 and has run. The proposed parameters
 // are its own tensors and are converted with it.
-std::unique_ptr<Gpt> run_natively(const std::string& path, const CheckedModule& checked, NanoGptCheckpoint proposed,
-                                  const LoadOptions& options) {
+std::unique_ptr<Transformer> run_natively(const std::string& path, const CheckedModule& checked,
+                                          NanoGptCheckpoint proposed, const LoadOptions& options) {
   if (writes_attributes(checked.module)) {
     return nullptr;  // what it gave once it may not give again
   }

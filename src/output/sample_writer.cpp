@@ -21,8 +21,7 @@ namespace {
 
 class TextWriter : public SampleWriter {
  public:
-  TextWriter(std::unique_ptr<Output> output, const RunDescription& run, const Vocabulary& vocabulary)
-      : output_(std::move(output)), run_(run), vocabulary_(vocabulary) {}
+  TextWriter(std::unique_ptr<Output> output, const RunDescription& run) : output_(std::move(output)), run_(run) {}
 
   void begin() override { output_->append(header()); }
 
@@ -61,7 +60,6 @@ class TextWriter : public SampleWriter {
   }
 
   void append_form(const Record& record, std::string& out) const {
-    const std::string text = vocabulary_.decode(record.tokens, run_.mask_token_id);
     out += fmt::format("{}\nSAMPLE {}/{}", rule, record.identity.index - run_.first_sample + 1, run_.num_samples);
     if (!record.identity.prompt_id.empty()) {
       out += fmt::format(" (prompt {})", record.identity.prompt_id);
@@ -69,7 +67,7 @@ class TextWriter : public SampleWriter {
       out += fmt::format(" (index {})", record.identity.index);
     }
     out += fmt::format("\nSelf-confidence: {:.4f} (prob: {:.6f})\n{}\n{}\n", record.self_confidence,
-                       std::exp(record.self_confidence), text, statistics(text));
+                       std::exp(record.self_confidence), record.text, statistics(record.text));
   }
 
   static std::string statistics(std::string_view text) {
@@ -85,16 +83,13 @@ class TextWriter : public SampleWriter {
 
   std::unique_ptr<Output> output_;
   RunDescription run_;
-  const Vocabulary& vocabulary_;
   std::map<int64_t, Record> waiting_;
 };
 
 class JsonLinesWriter : public SampleWriter {
  public:
-  JsonLinesWriter(std::unique_ptr<RunFile> file, const RunDescription& run, const Vocabulary& vocabulary)
+  JsonLinesWriter(std::unique_ptr<RunFile> file, const RunDescription& run)
       : file_(std::move(file)),
-        run_(run),
-        vocabulary_(vocabulary),
         common_(fmt::format(R"(,"method":{},"checkpoint":{}}})", dump_json(run.method), dump_json(run.checkpoint))) {}
 
   void begin() override {}
@@ -113,35 +108,29 @@ class JsonLinesWriter : public SampleWriter {
     if (!record.identity.prompt_id.empty()) {
       line += fmt::format(R"(,"id":{},"sample":{})", record.identity.prompt_id, record.identity.number);
     }
-    line +=
-        fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.identity.seed,
-                    dump_json(vocabulary_.decode(record.tokens, run_.mask_token_id)), fmt::join(record.tokens, ","));
+    line += fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.identity.seed,
+                        dump_json(record.text), fmt::join(record.tokens, ","));
     // JSON has no infinity.
     line += std::isfinite(record.self_confidence) ? dump_json(nlohmann::json(record.self_confidence)) : "null";
     return line + common_;
   }
 
   std::unique_ptr<RunFile> file_;
-  RunDescription run_;
-  const Vocabulary& vocabulary_;
   std::string common_;  // what every line ends with
 };
 
 }  // namespace
 
-std::unique_ptr<SampleWriter> make_text_writer(int descriptor, std::string name, const RunDescription& run,
-                                               const Vocabulary& vocabulary) {
-  return std::make_unique<TextWriter>(std::make_unique<StreamOutput>(descriptor, std::move(name)), run, vocabulary);
+std::unique_ptr<SampleWriter> make_text_writer(int descriptor, std::string name, const RunDescription& run) {
+  return std::make_unique<TextWriter>(std::make_unique<StreamOutput>(descriptor, std::move(name)), run);
 }
 
-std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, const RunDescription& run,
-                                                    const Vocabulary& vocabulary) {
-  return std::make_unique<TextWriter>(open_output(path), run, vocabulary);
+std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, const RunDescription& run) {
+  return std::make_unique<TextWriter>(open_output(path), run);
 }
 
-std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> file, const RunDescription& run,
-                                                     const Vocabulary& vocabulary) {
-  return std::make_unique<JsonLinesWriter>(std::move(file), run, vocabulary);
+std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> file, const RunDescription& run) {
+  return std::make_unique<JsonLinesWriter>(std::move(file), run);
 }
 
 bool is_json_lines(const std::string& path) {

@@ -10,7 +10,6 @@
 
 #include "demask/sample.h"
 #include "output/run_file.h"
-#include "text/vocabulary.h"
 
 namespace demask {
 
@@ -29,6 +28,7 @@ struct RunDescription {
 // A finished sample and where it belongs.
 struct Record {
   SampleIdentity identity;  // prompt_id: JSON text; empty where there is no list of prompts
+  std::string text;
   std::vector<int64_t> tokens;
   double self_confidence = 0.0;
 };
@@ -52,21 +52,17 @@ class SampleWriter {
   virtual void finish(const RunTotals& totals) = 0;
 };
 
-// The text form on an open descriptor (stdout), which stays open. `name` stands for it in errors. `vocabulary` must
-// outlive the writer.
-std::unique_ptr<SampleWriter> make_text_writer(int descriptor, std::string name, const RunDescription& run,
-                                               const Vocabulary& vocabulary);
+// The text form on an open descriptor (stdout), which stays open. `name` stands for it in errors.
+std::unique_ptr<SampleWriter> make_text_writer(int descriptor, std::string name, const RunDescription& run);
 
 // The text form in a file, opened at once, so that a path that cannot be written fails before sampling: Error(failed)
-// that names path and reason. `vocabulary` must outlive the writer. The file is complete or absent (an older file of
+// that names path and reason. The file is complete or absent (an older file of
 // that name stays until finish, symbolic links are followed). Devices, pipes and whatever stdout or stderr already go
 // to are written straight.
-std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, const RunDescription& run,
-                                                    const Vocabulary& vocabulary);
+std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, const RunDescription& run);
 
-// One JSON object a line, into a run file. `vocabulary` must outlive the writer.
-std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> file, const RunDescription& run,
-                                                     const Vocabulary& vocabulary);
+// One JSON object a line, into a run file.
+std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> file, const RunDescription& run);
 
 bool is_json_lines(const std::string& path);  // by its ending, .jsonl
 

@@ -207,7 +207,7 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
     chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
   }
   if (judges_these) {
-    proposal.logits = logits;
+    proposal.logits = options_.judges_filtered ? filtered_logits(logits, draw.filters) : logits;
   }
   return proposal;
 }

@@ -50,6 +50,8 @@ struct DiffusionOptions {
   // Classifier-free guidance, l_u + (cfg_scale + 1) * (l - l_u), l_u the logits where the fixed tokens are masked too;
   // each forward is then two. 0: off. Source: LLaDA (Nie et al. 2025).
   double cfg_scale = 0;
+  // The forward that drew the tokens judges them by its distribution as `draw` filters it, not as it is.
+  bool judges_filtered = false;
   int64_t mask_token_id = 0;
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
   // Asked before each step; true: the batch is given up. May be empty.

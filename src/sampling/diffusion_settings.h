@@ -19,15 +19,17 @@ namespace demask {
 struct Strategy;
 const Strategy& default_strategy();  // the guide's loop
 
-// How the masked share falls from one iteration to the next; custom: as masking_ratios says.
-enum class ScheduleType { linear, cosine, power, custom };
+// How the masked share falls from one iteration to the next; custom: as masking_ratios says; dream: as Dream's
+// timesteps do.
+enum class ScheduleType { linear, cosine, power, custom, dream };
 template <>
-inline constexpr std::array<std::string_view, 4> names_of<ScheduleType>{"linear", "cosine", "power", "custom"};
+inline constexpr std::array<std::string_view, 5> names_of<ScheduleType>{"linear", "cosine", "power", "custom", "dream"};
 
-// What judges the tokens: a second forward on the filled text, or the forward that drew them.
-enum class ConfidenceSource { rescore, draw };
+// What judges the tokens: a second forward on the filled text, the forward that drew them, or that one's distribution
+// as temperature, top_k and top_p leave it, which the tokens were drawn from.
+enum class ConfidenceSource { rescore, draw, filtered };
 template <>
-inline constexpr std::array<std::string_view, 2> names_of<ConfidenceSource>{"rescore", "draw"};
+inline constexpr std::array<std::string_view, 3> names_of<ConfidenceSource>{"rescore", "draw", "filtered"};
 
 // What class 1 of a remasking model means.
 enum class PositiveClass { wrong, correct };

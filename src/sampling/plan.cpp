@@ -138,13 +138,15 @@ Plan scheduled_plan(const Pace& pace, int64_t free) {
     int64_t masked = size;
     for (int64_t i = 0; i < count; ++i) {
       PlannedStep step = placed(block, i, count);
-      const int64_t wanted = schedule.remask_count(i, size);
+      const int64_t before = masked, wanted = schedule.remask_count(i, size, before);
       // Where nothing comes back, one is revealed now and one is left for each step that follows.
       const bool draws_again = pace.keeps_drawing && i + 1 < count;
-      masked = pace.reveals_only ? std::clamp(wanted, count - 1 - i, masked - 1)
+      masked = pace.reveals_only ? std::clamp(wanted, count - 1 - i, before - 1)
                                  : std::max(wanted, int64_t{draws_again ? 1 : 0});
       step.masked = masked;
-      plan.push_back(step);
+      if (!pace.skips_idle || masked < before) {
+        plan.push_back(step);
+      }
     }
   });
   return plan;

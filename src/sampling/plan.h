@@ -35,6 +35,8 @@ struct Pace {
   bool reveals_only = false;
   // Each step but a block's last leaves one position masked or more, so that the next has something to draw.
   bool keeps_drawing = false;
+  // Steps that would leave as much masked as before are left out: where nothing comes back they change nothing.
+  bool skips_idle = false;
 };
 
 // Sizes of the blocks that `free` positions make, left to right; the last may be shorter.

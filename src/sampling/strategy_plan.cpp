@@ -19,6 +19,11 @@ bool follows_the_process(const DiffusionSettings& settings) {
   return settings.strategy->pacing == Pacing::follows_the_process;
 }
 
+// Whether start_ratio and end_ratio say how the masked share falls, for strategies that take them.
+bool falls_by_ratios(const DiffusionSettings& settings) {
+  return settings.schedule_type == ScheduleType::linear || settings.schedule_type == ScheduleType::power;
+}
+
 Remasking remasking_of(const DiffusionSettings& settings) {
   return settings.strategy->remasking == nullptr ? Remasking{} : settings.strategy->remasking(settings);
 }
@@ -39,6 +44,8 @@ std::function<MaskSchedule(int64_t steps)> schedule_of(const DiffusionSettings& 
       return [start, end, power = *settings.schedule_power](int64_t steps) {
         return MaskSchedule::power(steps, start, end, power);
       };
+    case ScheduleType::dream:
+      return [](int64_t steps) { return MaskSchedule::dream(steps); };
     case ScheduleType::linear:
       break;
   }
@@ -121,7 +128,11 @@ Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
   Pace pace;
   pace.schedule = schedule_of(settings);
   pace.block_length = settings.block_length;
-  pace.reveals_only = settings.strategy->pacing == Pacing::reveals;
+  const bool reveals = settings.strategy->pacing == Pacing::reveals;
+  // Dream's steps may reveal nothing; where an exact number of forwards is to be spent they are spent, too.
+  const bool may_idle = settings.schedule_type == ScheduleType::dream;
+  pace.reveals_only = reveals && !may_idle;
+  pace.skips_idle = reveals && may_idle && !settings.forwards;
   pace.keeps_drawing = settings.strategy->pacing == Pacing::remasks_some;
   // Each block follows the whole list of ratios.
   pace.steps = iterations_of(settings) * (settings.schedule_type == ScheduleType::custom ? blocks : 1);
@@ -194,6 +205,7 @@ void plan_strategy(const DiffusionSettings& settings, const RevealPolicy& policy
   options.block_length = settings.block_length;
   options.cfg_scale = settings.cfg_scale;
   options.temperature_end = settings.temperature_end;
+  options.judges_filtered = settings.confidence_source == ConfidenceSource::filtered;
   const Cost cost = cost_of(settings, policy);
   if (follows_the_process(settings)) {
     if (settings.forwards && *settings.forwards % cost.step != 0) {
@@ -222,7 +234,7 @@ std::string describe_schedule(const DiffusionSettings& settings, int64_t steps) 
     return fmt::format("{} iterations, custom ratios", steps);
   }
   const bool loops = remasking_of(settings).kind == Remasking::Kind::loop;
-  const bool ratios = settings.strategy->has_ratios && settings.schedule_type != ScheduleType::cosine;
+  const bool ratios = settings.strategy->has_ratios && falls_by_ratios(settings);
   return fmt::format("{} iterations, {}{}{}", steps, loops ? "looping" : name_of(settings.schedule_type),
                      settings.schedule_power ? fmt::format(" {}", *settings.schedule_power) : "",
                      ratios ? fmt::format(" from {} to {}", settings.start_ratio, settings.end_ratio) : "");
@@ -230,9 +242,7 @@ std::string describe_schedule(const DiffusionSettings& settings, int64_t steps) 
 
 std::vector<std::string> notices_about(const DiffusionSettings& settings, const Given& given) {
   std::vector<std::string> notices;
-  const bool by_ratios =
-      settings.schedule_type == ScheduleType::linear || settings.schedule_type == ScheduleType::power;
-  if (by_ratios && settings.start_ratio < settings.end_ratio) {
+  if (falls_by_ratios(settings) && settings.start_ratio < settings.end_ratio) {
     notices.push_back(
         fmt::format("start_ratio={} is below end_ratio={}: the masked share grows from one iteration to the next.",
                     settings.start_ratio, settings.end_ratio));

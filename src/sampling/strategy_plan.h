@@ -12,9 +12,9 @@
 
 namespace demask {
 
-// Sets plan, blocks, temperatures and guidance of `options`. The plan keeps what it has worked out, may be asked from
-// several threads, has its own copy of the settings, and throws Error(bad_usage) where iterations or forwards do not
-// fit so many positions or the strategy.
+// Sets plan, blocks, temperatures, guidance and what judges of `options`. The plan keeps what it has worked out, may be
+// asked from several threads, has its own copy of the settings, and throws Error(bad_usage) where iterations or
+// forwards do not fit so many positions or the strategy.
 void plan_strategy(const DiffusionSettings& settings, const RevealPolicy& policy, DiffusionOptions& options);
 
 // The iterations that the settings ask for.

@@ -12,6 +12,7 @@ namespace demask {
 namespace {
 
 constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+constexpr double excluded_logit = -1e30;
 
 at::Tensor penalize(const at::Tensor& logits, const at::Tensor& present, double penalty) {
   return at::where(present, at::where(logits > 0, logits / penalty, logits * penalty), logits);
@@ -20,6 +21,20 @@ at::Tensor penalize(const at::Tensor& logits, const at::Tensor& present, double 
 // 0 where drawing is greedy.
 double usable_temperature(double temperature) {
   return temperature < least_temperature ? 0 : std::min(temperature, most_temperature);
+}
+
+// float32 logits after temperature (unless that is 0), top-k and nucleus; what these exclude is -infinity.
+at::Tensor apply_filters(at::Tensor logits, const DrawFilters& filters) {
+  const double temperature = usable_temperature(filters.temperature);
+  if (filters.temperatures.defined()) {
+    logits = logits / filters.temperatures.unsqueeze(-1);
+  } else if (temperature != 0) {
+    logits = logits / temperature;
+  }
+  if (filters.top_k) {
+    logits = keep_top_k(logits, *filters.top_k);
+  }
+  return filters.top_p < 1 ? keep_nucleus(logits, filters.top_p) : logits;
 }
 
 at::Tensor probability_of(const at::Tensor& probabilities, const at::Tensor& ids) {
@@ -66,6 +81,12 @@ at::Tensor keep_nucleus(const at::Tensor& logits, double top_p) {
   return logits.masked_fill(dropped, minus_infinity);
 }
 
+at::Tensor filtered_logits(const at::Tensor& logits, const DrawFilters& filters) {
+  const at::Tensor filtered = apply_filters(logits.to(at::kFloat), filters);
+  // A maximum of NaN and a number is NaN in LibTorch, so that broken logits are still seen.
+  return filtered.clamp_min(excluded_logit);
+}
+
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
   const at::Tensor probabilities = at::softmax(logits, -1);
   // Zero where an id is excluded, so that rounding in a parallel cumulative sum can never let one be drawn.
@@ -77,20 +98,12 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
 
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
                  const DrawFilters& filters) {
-  at::Tensor filtered = logits.to(at::kFloat) + forbidden;
-  const double temperature = usable_temperature(filters.temperature);
-  if (temperature == 0 && !filters.temperatures.defined()) {
-    const at::Tensor ids = filtered.argmax(-1);
-    return {ids, probability_of(at::softmax(filtered, -1), ids)};
+  const at::Tensor allowed = logits.to(at::kFloat) + forbidden;
+  if (usable_temperature(filters.temperature) == 0 && !filters.temperatures.defined()) {
+    const at::Tensor ids = allowed.argmax(-1);
+    return {ids, probability_of(at::softmax(allowed, -1), ids)};
   }
-  filtered = filters.temperatures.defined() ? filtered / filters.temperatures.unsqueeze(-1) : filtered / temperature;
-  if (filters.top_k) {
-    filtered = keep_top_k(filtered, *filters.top_k);
-  }
-  if (filters.top_p < 1) {
-    filtered = keep_nucleus(filtered, filters.top_p);
-  }
-  return draw_from(filtered, uniforms);
+  return draw_from(apply_filters(allowed, filters), uniforms);
 }
 
 Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,

@@ -45,6 +45,10 @@ at::Tensor keep_top_k(const at::Tensor& logits, int64_t k);
 // top_p, likeliest first, the lower id first among equals, never none. Source: Holtzman et al. 2020.
 at::Tensor keep_nucleus(const at::Tensor& logits, double top_p);
 
+// Logits [..., V] of any floating dtype as temperature (unless that is 0), top-k and nucleus leave them, in float32.
+// What they exclude is far below every logit, yet finite, so that its share of an entropy is 0 and not no number.
+at::Tensor filtered_logits(const at::Tensor& logits, const DrawFilters& filters);
+
 // Draws by inverse CDF in the order of ids: the first id whose cumulative probability exceeds u times the total.
 // logits [..., V] float32, -inf excludes an id; uniforms [...] in (0, 1). An excluded id is never drawn.
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);

@@ -131,7 +131,8 @@ std::unique_ptr<Vocabulary> read_file(const std::string& path) {
 
 std::optional<std::string> vocabulary_in(const std::string& folder) {
   const std::filesystem::path place(folder);
-  const auto has = [&](const char* name) { return std::filesystem::exists(place / name); };
+  std::error_code ignored;
+  const auto has = [&](const char* name) { return std::filesystem::exists(place / name, ignored); };
   if (has("tokenizer.json")) {
     return place / "tokenizer.json";
   }
@@ -139,7 +140,6 @@ std::optional<std::string> vocabulary_in(const std::string& folder) {
     return place / "vocab.json";
   }
   std::vector<std::string> ranks;
-  std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(place, ignored)) {
     if (entry.path().extension() == ".tiktoken") {
       ranks.push_back(entry.path());
@@ -157,7 +157,8 @@ std::optional<std::string> vocabulary_in(const std::string& folder) {
 }
 
 std::unique_ptr<Vocabulary> read_vocabulary(const std::string& path) {
-  if (!std::filesystem::is_directory(path)) {
+  std::error_code unknown;
+  if (!std::filesystem::is_directory(path, unknown)) {
     return read_file(path);
   }
   const std::optional<std::string> file = vocabulary_in(path);

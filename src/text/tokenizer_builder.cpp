@@ -48,11 +48,11 @@ void TokenizerBuilder::add_piece_bytes(std::string_view bytes, int64_t id) {
   take_up(id, bytes, true);
 }
 
-std::optional<int64_t> TokenizerBuilder::find(const std::string& letters) const {
+std::optional<int64_t> TokenizerBuilder::find(std::string_view letters) const {
   if (const std::optional<std::string> bytes = bytes_of_letters(letters)) {
     return tokenizer_.pieces.find(*bytes);
   }
-  const auto found = other_texts_.find(letters);
+  const auto found = other_texts_.find(std::string(letters));
   return found == other_texts_.end() ? std::nullopt : std::optional(found->second);
 }
 
@@ -80,22 +80,26 @@ void TokenizerBuilder::add_token(AddedToken token) {
 
 void TokenizerBuilder::resolve_merges() {
   tokenizer_.merges.reserve(merge_lengths_.size());
+  std::string both;
   size_t at = 0;
   for (size_t i = 0; i < merge_lengths_.size(); ++i) {
     const auto [left_size, right_size] = merge_lengths_[i];
     const std::string_view left = std::string_view(merge_letters_).substr(at, left_size);
     const std::string_view right = std::string_view(merge_letters_).substr(at + left_size, right_size);
-    at += left_size + right_size;
-    const auto id_of = [&](const std::string& letters) {
-      const std::optional<int64_t> id = find(letters);
+    const std::string_view merged = std::string_view(merge_letters_).substr(at, left_size + right_size);
+    at += merged.size();
+    const auto checked = [&](std::optional<int64_t> id, std::string_view letters) {
       if (!id) {
         refuse(fmt::format("merge {} joins {} and {}, but {} is no piece of the vocabulary", i + 1, quote(left),
                            quote(right), quote(letters)));
       }
       return *id;
     };
-    const int64_t merged = id_of(std::string(left) + std::string(right));
-    tokenizer_.merges.add(id_of(std::string(left)), id_of(std::string(right)), static_cast<uint32_t>(i), merged);
+    const int64_t left_id = checked(find(left), left), right_id = checked(find(right), right);
+    both = tokenizer_.pieces.piece(left_id);
+    both += tokenizer_.pieces.piece(right_id);
+    const std::optional<int64_t> usual = tokenizer_.pieces.find(both);
+    tokenizer_.merges.add(left_id, right_id, static_cast<uint32_t>(i), usual ? *usual : checked(find(merged), merged));
   }
 }
 

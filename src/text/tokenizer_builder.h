@@ -36,7 +36,7 @@ class TokenizerBuilder {
   Tokenizer finish(const std::optional<std::string>& mask, const std::optional<std::string>& end_of_text);
 
  private:
-  std::optional<int64_t> find(const std::string& letters) const;
+  std::optional<int64_t> find(std::string_view letters) const;
   void resolve_merges();
   void resolve_tokens();
   void take_up(int64_t id, std::string_view bytes, bool findable);

@@ -56,15 +56,15 @@ TEST_CASE("A missing checkpoint is named, with what its folder holds") {
 TEST_CASE("A file that is no checkpoint is named and told apart") {
   const TemporaryFolder folder;
   const std::string path = folder / "model.pt";
-  check_checkpoint_refused(folder.path(), {folder.path(), "is a directory"});
+  check_checkpoint_refused(folder.path(), {folder.path(), "is no model's folder", "config.json"});
   write_file(path, "");
   check_checkpoint_refused(path, {path, "is empty"});
   for (const std::string& content : {random_bytes(), std::string("First Citizen:\nSpeak, speak.\n")}) {
     write_file(path, content);
     check_checkpoint_refused(path, {path, "is not a checkpoint", "zip"});
   }
-  for (const std::string name : {"diffusion.pt", "diffusion_nanogpt.pt"}) {
-    const std::string whole = read_file(shipped + name);
+  for (const std::string& model : {shipped + "diffusion.pt", exported_diffusion}) {
+    const std::string whole = read_file(model);
     write_file(path, whole.substr(0, whole.size() / 2));
     check_checkpoint_refused(path, {path, "truncated"});
   }
@@ -135,7 +135,7 @@ TEST_CASE("A model is refused for what it was not trained to do") {
 TEST_CASE("A vocabulary that is missing, incomplete or of another model is named") {
   const TemporaryFolder folder;
   check_refused({"--dataset=absent"}, bad_input, {"data/absent/meta.pkl", "not found", "--dataset"});
-  check_refused({"--meta_path=" + folder.path()}, bad_input, {folder.path(), "is a directory"});
+  check_refused({"--meta_path=" + folder.path()}, bad_input, {folder.path(), "tokenizer.json", "meta.pkl"});
 
   const std::string path = folder / "meta.pkl";
   write_file(path, pickled::document(pickled::object({{"vocab_size", pickled::integer(65)}})));

@@ -51,8 +51,8 @@ TEST_CASE("A key that does not exist is refused with the nearest that does") {
 }
 
 TEST_CASE("A length beyond the block size is refused with both numbers") {
-  check_refused({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=513"}, bad_usage,
-                {"sequence_length", "513", "512", "block size", "diffusion_nanogpt.pt"});
+  check_refused({"--checkpoint_name=diffusion.pt", "--sequence_length=513"}, bad_usage,
+                {"sequence_length", "513", "512", "block size", "diffusion.pt"});
   check_refused({"--infill_text=" + std::string(600, '#')}, bad_usage, {"infill_text", "600", "512", "block size"});
 }
 

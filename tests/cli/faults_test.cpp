@@ -76,7 +76,7 @@ TEST_CASE("Nothing that a run reads is overwritten by what it writes, under what
   const TemporaryFolder folder;
   const std::string model = folder / "model.pt", meta = folder / "meta.pkl", text = folder / "text.txt",
                     config = folder / "config.py", linked = folder / "linked";
-  std::filesystem::copy_file(DEMASK_SOURCE_DIR "/out/diffusion_nanogpt.pt", model);
+  std::filesystem::copy_file(DEMASK_SOURCE_DIR "/out/diffusion.pt", model);
   std::filesystem::copy_file(DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl", meta);
   write_file(text, "ab");
   write_file(config, "# nothing\n");
@@ -195,8 +195,8 @@ TEST_CASE("A batch that does not fit in memory is halved, and its samples stay t
   }
   const TemporaryFolder folder;
   const std::string output = folder / "samples.jsonl";
-  const std::vector<std::string> settings = quick({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=512",
-                                                   "--diffusion_iterations=1", "--output=" + output});
+  const std::vector<std::string> settings = quick(
+      {"--checkpoint_name=diffusion.pt", "--sequence_length=512", "--diffusion_iterations=1", "--output=" + output});
   // One thread: threads reserve address space by the number of cores, and where they cannot, OpenMP ends the process.
   ProcessOptions options;
   options.environment = {{"OMP_NUM_THREADS", "1"}, {"OPENBLAS_NUM_THREADS", "1"}};

@@ -38,10 +38,13 @@ void check_output(const ProcessResult& result, const GuideCommand& command, cons
 TEST_CASE("The guide's diffusion commands print samples, self-confidence, statistics and progress") {
   const std::vector<GuideCommand> commands = {
       {{"--sampling_method=diffusion", "--num_samples=4", "--sequence_length=512"}, 4},
+      {{"--checkpoint_name=" + exported_diffusion, "--sampling_method=diffusion", "--num_samples=4",
+        "--sequence_length=512"},
+       4},
       {{"--remasking_checkpoint_name=remasking.pt", "--randomness_strength=0.2"}, 4},
       {{"--schedule_type=custom", "--masking_ratios=[0.95,0.8,0.6,0.4,0.2,0.05]"}, 4},
       {{"--diffusion_iterations=100", "--temperature=0.6", "--intelligent_remasking=True"}, 4},
-      {{"--checkpoint_name=diffusion_nanogpt.pt", "--sampling_method=diffusion", "--sequence_length=256",
+      {{"--checkpoint_name=diffusion.pt", "--sampling_method=diffusion", "--sequence_length=256",
         "--diffusion_iterations=25", "--temperature=0.7", "--num_samples=3"},
        3},
       {{"--sampling_method=diffusion", "--sequence_length=512", "--temperature=1.0", "--top_p=0.9",

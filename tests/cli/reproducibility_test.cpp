@@ -42,8 +42,7 @@ void check_batch_independence(const std::vector<std::string>& settings) {
 }  // namespace
 
 TEST_CASE("Diffusion draws the same sample alone and in any batch, to the last bit") {
-  check_batch_independence(
-      {"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=96", "--diffusion_iterations=8"});
+  check_batch_independence({"--checkpoint_name=diffusion.pt", "--sequence_length=96", "--diffusion_iterations=8"});
 }
 
 TEST_CASE("Standard sampling draws the same sample alone and in any batch, to the last bit") {
@@ -68,9 +67,10 @@ TEST_CASE("A seed of -1 is drawn anew, printed, and reproduces its samples") {
 // anew.
 TEST_CASE("Watching a run does not change its samples") {
   for (const std::vector<std::string>& settings :
-       {std::vector<std::string>{"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=64",
-                                 "--diffusion_iterations=6", "--top_p=0.95"},
-        {"--sequence_length=64", "--diffusion_iterations=6", "--intelligent_remasking=False"},
+       {std::vector<std::string>{"--checkpoint_name=diffusion.pt", "--sequence_length=64", "--diffusion_iterations=6",
+                                 "--top_p=0.95"},
+        {"--checkpoint_name=" + exported_diffusion, "--sequence_length=64", "--diffusion_iterations=6",
+         "--intelligent_remasking=False"},
         {"--sampling_method=standard", "--max_new_tokens=40", "--repetition_penalty=1.2"}}) {
     std::vector<std::string> unwatched = settings;
     unwatched.insert(unwatched.end(), {"--num_samples=6", "--batch_size=2"});

@@ -70,11 +70,11 @@ std::vector<ProcessResult> run_side_by_side(const std::vector<Arguments>& runs) 
     ProcessOptions options;
     options.environment = {{"OMP_NUM_THREADS", "1"}};
     for (size_t run = next++; run < runs.size(); run = next++) {
-      results[run] = demask::testing::demask(
-          join({"--checkpoint_name=diffusion_nanogpt.pt", "--sequence_length=" + std::to_string(length), "--device=cpu",
-                "--dtype=float32", "--show_progress=False"},
-               runs[run]),
-          options);
+      results[run] =
+          demask::testing::demask(join({"--checkpoint_name=diffusion.pt", "--sequence_length=" + std::to_string(length),
+                                        "--device=cpu", "--dtype=float32", "--show_progress=False"},
+                                       runs[run]),
+                                  options);
     }
   };
   std::vector<std::thread> workers;

@@ -26,7 +26,7 @@ Estimate estimate_confidence(const Reference& reference, const std::string& devi
   const TemporaryFolder folder;
   const std::string output = folder / "samples.jsonl";
   const ProcessResult result = demask::testing::demask(
-      {"--checkpoint_name=diffusion_nanogpt.pt", "--num_samples=32", "--sequence_length=256", "--temperature=0.8",
+      {"--checkpoint_name=diffusion.pt", "--num_samples=32", "--sequence_length=256", "--temperature=0.8",
        "--randomness_strength=0.4", "--diffusion_iterations=" + std::to_string(reference.iterations),
        "--intelligent_remasking=" + std::string(reference.intelligent ? "True" : "False"), "--device=" + device,
        "--show_progress=False", "--output=" + output},

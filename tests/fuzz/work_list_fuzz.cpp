@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "app/work_list.h"
 #include "core/error.h"
@@ -14,8 +15,14 @@ namespace {
 bool holds(const demask::PromptList& list, bool skip_bad) {
   int64_t line = 0;
   for (const demask::Prompt& item : list.prompts) {
-    if (item.line <= line || item.id.empty() || (item.start_text && item.infill_text)) {
+    const int given = (item.start_text ? 1 : 0) + (item.infill_text ? 1 : 0) + (item.tokens ? 1 : 0);
+    if (item.line <= line || item.id.empty() || given != 1) {
       return false;
+    }
+    for (const int64_t id : item.tokens.value_or(std::vector<int64_t>{})) {
+      if (id < 0) {
+        return false;
+      }
     }
     line = item.line;
   }

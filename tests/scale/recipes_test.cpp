@@ -1,4 +1,6 @@
 // The recipes of docs/at_scale.md, run as they stand there.
+#include "tests/support/recipes.h"
+
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -19,12 +21,7 @@ const char* const prompts = R"({"id": "a", "start_text": "ROMEO:", "num_samples"
                             "\n";
 
 std::string recipe(const std::string& name) {
-  const std::string text = read_file(DEMASK_SOURCE_DIR "/docs/at_scale.md");
-  const std::string mark = "<!-- recipe: " + name + " -->\n```sh\n";
-  const size_t start = text.find(mark);
-  REQUIRE(start != std::string::npos);
-  const size_t begin = start + mark.size();
-  return text.substr(begin, text.find("```", begin) - begin);
+  return demask::testing::recipe("at_scale.md", name);
 }
 
 void write_program(const std::string& path, const std::string& body) {

@@ -146,8 +146,7 @@ void check_merged(const TemporaryFolder& folder, const std::string& expected) {
 TEST_CASE("Prompts of different lengths in one run give the samples that each gives alone, by diffusion") {
   const std::string prompts = without_blank_lines(mixed_prompts);
   check_each_as_alone(prompts, {"--sequence_length=48", "--diffusion_iterations=6", "--batch_size=5"});
-  check_each_as_alone(
-      prompts, {"--sequence_length=48", "--strategy=best", "--forwards=10", "--checkpoint_name=diffusion_nanogpt.pt"});
+  check_each_as_alone(prompts, {"--sequence_length=48", "--strategy=best", "--forwards=10"});
 }
 
 TEST_CASE("Prompts of different lengths in one run give the samples that each gives alone, by standard sampling") {
@@ -229,15 +228,15 @@ TEST_CASE("A run is not resumed with another model, vocabulary, prompt or settin
   run_done(join(small_run, {"--output=" + output}));
   const std::string before = read_file(output);
   std::filesystem::copy_file(DEMASK_SOURCE_DIR "/data/char_diffusion/meta.pkl", folder / "meta.pkl");
-  for (const auto& [argument, key] :
-       std::vector<std::pair<std::string, std::string>>{{"--checkpoint_name=diffusion_nanogpt.pt", "checkpoint_sha256"},
-                                                        {"--temperature=0.7", "temperature is 0.8"},
-                                                        {"--seed=7", "seed is 1337"},
-                                                        {"--num_samples=24", "samples is 23"},
-                                                        {"--first_sample=1", "first is 0"},
-                                                        {"--top_p=0.9", "top_p is 1.0"},
-                                                        {"--start_text=ROMEO", "start_text"},
-                                                        {"--dtype=bfloat16", "dtype is \"float32\""}}) {
+  for (const auto& [argument, key] : std::vector<std::pair<std::string, std::string>>{
+           {"--checkpoint_name=" + exported_diffusion, "checkpoint_sha256"},
+           {"--temperature=0.7", "temperature is 0.8"},
+           {"--seed=7", "seed is 1337"},
+           {"--num_samples=24", "samples is 23"},
+           {"--first_sample=1", "first is 0"},
+           {"--top_p=0.9", "top_p is 1.0"},
+           {"--start_text=ROMEO", "start_text"},
+           {"--dtype=bfloat16", "dtype is \"float32\""}}) {
     const ProcessResult result =
         demask::testing::demask(join(small_run, {"--output=" + output, "--resume=True", argument}));
     CAPTURE(argument, result.err);

@@ -11,6 +11,9 @@
 
 namespace demask::testing {
 
+// out/diffusion.pt as the export tool turns it into TorchScript.
+inline const std::string exported_diffusion = DEMASK_EXPORTED_DIFFUSION;
+
 // The working directory is the source tree unless the options name another, so that default paths find the shipped
 // files.
 inline ProcessResult demask(std::vector<std::string> arguments, ProcessOptions options = {}) {

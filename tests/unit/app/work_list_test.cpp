@@ -200,11 +200,43 @@ TEST_CASE("Blank lines between JSON lines count for nothing but their number") {
   CHECK(list.bad_lines.empty());
 }
 
+TEST_CASE("A list of ids is a prompt, an empty one too") {
+  const PromptList list = read_json(
+      "{\"id\": 1, \"tokens\": [17, 0, 1000000000], \"seed\": 3}\n"
+      "{\"tokens\":[],\"id\":2,\"sequence_length\":8}");
+  REQUIRE(list.prompts.size() == 2);
+  CHECK(list.prompts[0].tokens == std::vector<int64_t>{17, 0, 1000000000});
+  CHECK_FALSE((list.prompts[0].start_text || list.prompts[0].infill_text));
+  CHECK(list.prompts[0].seed == 3);
+  CHECK(list.prompts[1].tokens == std::vector<int64_t>{});
+  CHECK(list.prompts[1].sequence_length == 8);
+}
+
+TEST_CASE("What is no list of ids is refused with the place in it") {
+  const std::string allowed = "must be a list of ids, whole numbers from 0 to 1000000000";
+  const auto tokens = [](const std::string& value) { return json_reason(R"({"id": 1, "tokens": )" + value + "}"); };
+  for (const std::string value : {"5", "\"5\"", "null", "true", "1.5"}) {
+    CHECK(tokens(value) == "tokens = " + value + ": " + allowed);
+  }
+  CHECK(tokens("{}") == "tokens = {...}: " + allowed);
+  for (const std::string value : {"-1", "1.0", "1000000001", "99999999999999999999", "\"7\"", "null", "false"}) {
+    CHECK(tokens("[3, 4, " + value + ", 5]") == "tokens[2] = " + value + ": " + allowed);
+  }
+  CHECK(tokens("[[1]]") == "tokens[0] = [...]: " + allowed);
+  CHECK(tokens("[1, {\"id\": 2}]") == "tokens[1] = {...}: " + allowed);
+  CHECK_THAT(tokens("[1, 2"), ContainsSubstring("not valid JSON"));
+  CHECK(json_reason(R"({"id": 1, "tokens": [1], "tokens": [2]})") == "tokens is given twice");
+  CHECK_THAT(tokens(std::string(1000000, '[')), ContainsSubstring("tokens[0] = [...]: "));
+}
+
 TEST_CASE("An empty start_text is a prompt, neither text nor both is none") {
   CHECK(start_texts(read_json(R"({"id": 1, "start_text": ""})")) == Texts{""});
-  CHECK_THAT(json_reason(R"({"id": 1})"), ContainsSubstring("neither start_text, which may be empty, nor infill_text"));
+  CHECK_THAT(json_reason(R"({"id": 1})"),
+             ContainsSubstring("none of start_text, which may be empty, infill_text and tokens"));
   CHECK_THAT(json_reason(R"({"id": 1, "start_text": "", "infill_text": "#"})"),
-             ContainsSubstring("both start_text and infill_text"));
+             ContainsSubstring("start_text and infill_text: give one of them"));
+  CHECK(json_reason(R"({"id": 1, "start_text": "", "tokens": []})") == "start_text and tokens: give one of them");
+  CHECK(json_reason(R"({"id": 1, "tokens": [1], "infill_text": "#"})") == "infill_text and tokens: give one of them");
 }
 
 TEST_CASE("A template with a length of its own is refused") {
@@ -220,8 +252,8 @@ TEST_CASE("A prompt without an id is refused") {
 TEST_CASE("An unknown key is refused with the nearest and all there are") {
   const std::string message = json_reason(with("num_sample", "3"));
   CHECK_THAT(message, ContainsSubstring("unknown key \"num_sample\"; did you mean num_samples?"));
-  CHECK_THAT(message,
-             ContainsSubstring("id, start_text, infill_text, num_samples, seed, max_new_tokens, sequence_length"));
+  CHECK_THAT(message, ContainsSubstring(
+                          "id, start_text, infill_text, tokens, num_samples, seed, max_new_tokens, sequence_length"));
   CHECK_THAT(json_reason(with("starttext", "3")), ContainsSubstring("did you mean start_text?"));
   CHECK_THAT(json_reason(with("ID", "3")), ContainsSubstring("did you mean id?"));
   CHECK_THAT(json_reason(with("", "3")), ContainsSubstring("unknown key \"\""));
@@ -382,10 +414,10 @@ TEST_CASE("What follows an overlong line is read, which itself is never in memor
 
 TEST_CASE("A bad line is an error that names file, line, reason and what to do, or is left out") {
   const std::string text = "{\"id\": 1, \"start_text\": \"\"}\n{\"id\": 2}\n{\"id\": 3, \"start_text\": \"c\"}\n[\n";
-  CHECK(
-      bad_input_message([&] { read_json(text); }) ==
-      "list:2: neither start_text, which may be empty, nor infill_text: give one of them. Mend it, or leave such lines "
-      "out with --on_error=skip.");
+  CHECK(bad_input_message([&] { read_json(text); }) ==
+        "list:2: none of start_text, which may be empty, infill_text and tokens: give one of them. Mend it, or leave "
+        "such "
+        "lines out with --on_error=skip.");
   const PromptList list = read_json(text, true);
   CHECK(start_texts(list) == Texts{"", "c"});
   REQUIRE(list.bad_lines.size() == 2);
@@ -464,7 +496,7 @@ TEST_CASE("Standard input is JSON lines where it begins with a brace, else text"
 
 TEST_CASE("Every list of the fuzzers is read or refused") {
   const std::vector<std::string> paths = demask::testing::fuzz_inputs("work_list");
-  CHECK(paths.size() >= 2);
+  CHECK(paths.size() >= 3);
   for (const std::string& path : paths) {
     CAPTURE(path);
     const std::string content = demask::testing::read_file(path);  // its first byte chooses the form

@@ -5,7 +5,9 @@
 #include <fstream>
 #include <string>
 
+#include "checkpoint/export_model.h"
 #include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/read_model.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/process.h"
@@ -78,4 +80,54 @@ TEST_CASE("Reading a checkpoint takes at most 1.5 times its weights at the peak,
   CHECK(checkpoint.parameters.at("lm_head.weight")[ids - 1][width - 1].item<float>() == 0.5F);
   CHECK(taken_kib > weights_kib / 2);  // or the measure does not measure
   CHECK(taken_kib * 2 <= weights_kib * 3);
+}
+
+TEST_CASE("Reading a folder into another precision takes 1.25 times its weights in that precision at the peak") {
+  if (sanitized) {
+    return;
+  }
+  constexpr int64_t hidden = 4 * width, layers = 2;
+  const TemporaryFolder folder;
+  {
+    TransformerWeights weights;
+    weights.description.family = "gpt2";  // whose weights are turned around, too
+    weights.description.layers = layers;
+    weights.description.heads = weights.description.key_value_heads = 8;
+    weights.description.head_width = width / 8;
+    weights.description.width = width;
+    weights.description.feed_forward_width = hidden;
+    weights.description.block_size = 64;
+    weights.description.vocabulary_size = weights.description.outputs = ids;
+    weights.description.activation = Activation::gelu_tanh;
+    weights.description.tied_head = true;
+    const at::Tensor row = at::full({hidden}, 0.5, at::kFloat);
+    const auto vector = [&](int64_t size) { return row.slice(0, 0, size); };
+    const auto matrix = [&](int64_t rows, int64_t columns) { return vector(columns).expand({rows, columns}); };
+    const NormWeights norm{vector(width), vector(width)};
+    weights.token_embedding = matrix(ids, width);
+    weights.position_embedding = matrix(64, width);
+    weights.final_norm = norm;
+    for (int64_t number = 0; number < layers; ++number) {
+      weights.layers.push_back({norm,
+                                {matrix(3 * width, width), vector(3 * width)},
+                                {},
+                                {},
+                                {matrix(width, width), vector(width)},
+                                norm,
+                                {matrix(hidden, width), vector(hidden)},
+                                {matrix(width, hidden), vector(width)}});
+    }
+    export_model(weights, folder / "model");
+  }
+  const int64_t elements = (ids + 64 + layers * 12 * width) * width;
+  reset_peak();
+  const int64_t before_kib = status_kib("VmHWM:");
+  const TransformerWeights weights =
+      read_model_folder(folder / "model", [](const at::Tensor& tensor) { return tensor.to(at::kBFloat16); });
+  const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
+  const int64_t weights_kib = elements * 2 / 1024;
+  CAPTURE(weights_kib, before_kib, taken_kib);
+  CHECK(weights.layers[1].contract.weight[width - 1][hidden - 1].item<float>() == 0.5F);
+  CHECK(taken_kib > weights_kib / 2);
+  CHECK(taken_kib * 4 <= weights_kib * 5);
 }

@@ -4,10 +4,13 @@
 
 #include "checkpoint/nanogpt_checkpoint.h"
 #include "checkpoint/pickle.h"
+#include "checkpoint/read_model.h"
+#include "checkpoint/safetensors.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/fuzz_inputs.h"
 #include "tests/support/process.h"
+#include "tests/support/safetensors_files.h"
 
 // LibTorch does not free the zip directory of an archive that its reader refuses.
 extern "C" const char* __lsan_default_suppressions() {
@@ -36,5 +39,26 @@ TEST_CASE("every archive of the fuzzers is read or refused") {
   for (const std::string& path : paths) {
     CAPTURE(path);
     succeeds_or_reports([&] { demask::read_nanogpt_checkpoint(path); });
+  }
+}
+
+TEST_CASE("every file of safetensors of the fuzzers is read or refused") {
+  const std::vector<std::string> paths = fuzz_inputs("safetensors");
+  CHECK(paths.size() >= 8);
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    succeeds_or_reports([&] { demask::SafetensorsFile file(path); });
+  }
+}
+
+TEST_CASE("every configuration of the fuzzers is read or refused, and does not fit a file without its tensors") {
+  const std::vector<std::string> paths = fuzz_inputs("model_config");
+  CHECK(paths.size() >= 10);
+  const demask::testing::TemporaryFolder folder;
+  demask::testing::write_file(folder / "model.safetensors", demask::testing::safetensors_of("{}"));
+  for (const std::string& path : paths) {
+    CAPTURE(path);
+    demask::testing::write_file(folder / "config.json", demask::testing::read_file(path));
+    CHECK_THROWS_AS(demask::read_model_folder(folder.path()), demask::Error);
   }
 }

@@ -72,11 +72,16 @@ Settings with(Settings settings, const Settings& more) {
   return settings;
 }
 
-// The keys that differ from their defaults, `strategy` itself left out.
+// The keys that differ from their defaults, `strategy` itself left out, and that diffusion has no top_k unless one is
+// given.
 std::set<std::string> changed(const Config& config) {
   std::set<std::string> keys;
+  Config usual;
+  if (config.sampling_method == SamplingMethod::diffusion && !config.top_k) {
+    usual.top_k.reset();
+  }
   for (const Field& field : fields()) {
-    if (field.name != "strategy" && !(value_of(field, config) == value_of(field, Config{}))) {
+    if (field.name != "strategy" && !(value_of(field, config) == value_of(field, usual))) {
       keys.emplace(field.name);
     }
   }
@@ -211,6 +216,13 @@ TEST_CASE("no strategy named is the guide's loop, with nothing set") {
   CHECK(changes(config).empty());
 }
 
+TEST_CASE("top_k filters standard sampling by default, and diffusion where it is given") {
+  CHECK(settled({"sampling_method='standard'"}).top_k == 200);
+  CHECK(settled({}).top_k == std::nullopt);
+  CHECK(settled({"top_k=200"}).top_k == 200);
+  CHECK(settled({"sampling_method='standard'", "top_k=None"}).top_k == std::nullopt);
+}
+
 TEST_CASE("a strategy leaves what is given, the common default included") {
   CHECK(settled({"strategy='maskgit'", "schedule_type='linear'"}).diffusion.schedule_type == ScheduleType::linear);
   const DiffusionSettings linear =
@@ -338,6 +350,9 @@ TEST_CASE("settings that make no sense together are refused with both") {
       {with(remdm, {"remdm='rescale'", "alpha_on=0.8"}), {"alpha_on", "remdm='loop'", "'rescale'"}},
       {with(remdm, {"eta=1.01"}), {"eta=1.01", "'remdm'", "from 0 to 1"}},
       {with(loop, {"schedule_type='cosine'"}), {"remdm='loop'", "schedule_type", "'cosine'"}},
+      {with(loop, {"schedule_type='dream'"}), {"remdm='loop'", "schedule_type", "'dream'"}},
+      {{"strategy='threshold'", "schedule_type='dream'"}, {"schedule_type", "'threshold'", "taken by"}},
+      {with(best, {"confidence_source='filtered'", "rescored_share=0.2"}), {"confidence_source='filtered'"}},
       {with(loop, {"masking_ratios=[0.5]"}), {"remdm='loop'", "schedule_type", "'custom'"}},
       {with(loop, {"t_on=0.3", "t_off=0.3"}), {"t_on=0.3", "t_off=0.3", "0 < t_off < t_on < 1"}},
       {with(loop, {"t_on=0.04"}), {"t_on=0.04", "t_off=0.05"}},
@@ -384,6 +399,8 @@ TEST_CASE("settings that only look like a contradiction are accepted") {
       with(loop, {"t_on=0.99", "t_off=0.01", "alpha_on=0.99"}),
       {"temperature_end=2", "temperature=0.1"},
       {"confidence_source='draw'"},
+      {"strategy='margin'", "confidence_source='filtered'", "schedule_type='dream'", "top_k=5"},
+      {"strategy='ancestral'", "schedule_type='dream'"},
       {"intelligent_remasking=False"},
   };
   for (const Settings& settings : cases) {

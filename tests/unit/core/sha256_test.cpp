@@ -1,6 +1,9 @@
 #include "core/sha256.h"
 
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <ios>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -80,6 +83,42 @@ TEST_CASE("SHA-256 of files of every length around a block and a piece is what s
     expected += sha256_of_file(command[i]) + "  " + command[i] + "\n";
   }
   CHECK(testing::run_process(command).out == expected);
+}
+
+TEST_CASE("SHA-256 of several files is that of what sha256sum prints for them") {
+  const testing::TemporaryFolder folder;
+  testing::write_file(folder / "a", "abc");
+  testing::write_file(folder / "b", "");
+  CHECK(sha256_of_files({folder / "a"}) == sha256_of_file(folder / "a"));
+  // printf abc > a; : > b; sha256sum a b | sha256sum
+  CHECK(sha256_of_files({folder / "a", folder / "b"}) ==
+        "09c7e0b8a02d027d95ec0375a600ed4ad4d6b26a1c93f16d9150cab5fec761a6");
+  CHECK(sha256_of_large_files({folder / "a", folder / "b"}) == sha256_of_files({folder / "a", folder / "b"}));
+}
+
+TEST_CASE("Large files are told apart by a sample of every MiB and their length") {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder / "large";
+  testing::write_file(path, "");
+  const auto resize = [&](uint64_t bytes) { std::filesystem::resize_file(path, bytes); };  // with holes, on no disk
+  const auto put = [&](uint64_t offset) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset)).put('x');
+  };
+  resize(wholly_hashed_bytes + 1000);
+  const std::string digest = sha256_of_large_files({path});
+  CHECK(digest == sha256_of_large_files({path}));
+  resize(wholly_hashed_bytes + 1001);
+  CHECK(digest != sha256_of_large_files({path}));
+  resize(wholly_hashed_bytes + 1000);
+  REQUIRE(digest == sha256_of_large_files({path}));
+  std::string before = digest;
+  for (const uint64_t offset : {uint64_t{0}, uint64_t{500} << 20, wholly_hashed_bytes + 999}) {
+    put(offset);
+    const std::string after = sha256_of_large_files({path});
+    CHECK(after != before);
+    before = after;
+  }
 }
 
 TEST_CASE("SHA-256 of a file that cannot be read is an error that names it") {

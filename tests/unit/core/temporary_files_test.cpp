@@ -1,5 +1,6 @@
 #include "core/temporary_files.h"
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,25 @@ TEST_CASE("registered files are removed, others and unregistered ones stay") {
   CHECK(exists(folder / "kept"));
   CHECK(exists(folder / "finished"));
   CHECK_FALSE(exists(folder / "unfinished"));
+}
+
+TEST_CASE("a registered folder is removed with the registered files in it, and stays where it holds others") {
+  const testing::TemporaryFolder folder;
+  for (const char* name : {"unfinished", "shared"}) {
+    std::filesystem::create_directory(folder / name);
+    register_temporary(folder / name);
+    const std::string file = folder / name + "/file";
+    testing::write_file(file, "text");
+    register_temporary(file);
+  }
+  testing::write_file(folder / "shared/kept", "text");
+  remove_temporaries();
+  for (const char* name : {"unfinished", "shared"}) {
+    unregister_temporary(folder / name);
+    unregister_temporary(folder / name + "/file");
+  }
+  CHECK_FALSE(std::filesystem::exists(folder / "unfinished"));
+  CHECK(exists(folder / "shared/kept"));
 }
 
 TEST_CASE("a place for a temporary file can be used again, and their number is limited by an error") {

@@ -49,6 +49,23 @@ at::Tensor exact_gelu(const at::Tensor& x) {
   return x * 0.5 * (1 + at::erf(x / std::sqrt(2.0)));
 }
 
+at::Tensor exact_tanh_gelu(const at::Tensor& x) {
+  return x * 0.5 * (1 + at::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x.pow(3))));
+}
+
+at::Tensor exact_silu(const at::Tensor& x) {
+  return x / (1 + at::exp(-x));
+}
+
+struct Activation {
+  Epilogue plain, gated;
+  at::Tensor (*exact)(const at::Tensor& x);
+};
+
+const std::vector<Activation> activations = {{Epilogue::gelu, Epilogue::gated_gelu, exact_gelu},
+                                             {Epilogue::gelu_tanh, Epilogue::gated_gelu_tanh, exact_tanh_gelu},
+                                             {Epilogue::silu, Epilogue::gated_silu, exact_silu}};
+
 struct Attention {
   int64_t length, head_width;
   bool causal;
@@ -128,14 +145,40 @@ TEST_CASE("A product adds its bias and finishes as asked, whatever the shape") {
       CHECK(largest_difference(run(Epilogue::store_single, single), exact) < tolerance * 4);
       const at::Tensor elements = at::full({rows, outputs}, std::nan(""), element_type(*isa));
       CHECK(largest_difference(run(Epilogue::store, elements), exact) < rounding(*isa, exact));
-      CHECK(largest_difference(run(Epilogue::gelu, elements), exact_gelu(exact)) < rounding(*isa, exact));
+      for (const Activation& activation : activations) {
+        CHECK(largest_difference(run(activation.plain, elements), activation.exact(exact)) < rounding(*isa, exact));
+      }
       const at::Tensor before = at::randn({rows, outputs});
       CHECK(largest_difference(run(Epilogue::add, before.clone()), before.to(at::kDouble) + exact) < tolerance * 4);
     }
   }
 }
 
-TEST_CASE("GELU is the exact one over the whole range, to 1e-6") {
+TEST_CASE("Gates let through what their activation says, whatever the shape") {
+  at::manual_seed(1337);
+  for (const Isa* isa : isas_here()) {
+    for (const auto& [rows, inner, outputs] :
+         std::vector<std::tuple<int64_t, int64_t, int64_t>>{{1, 16, 1}, {5, 64, 66}, {13, 256, 768}, {37, 1024, 40}}) {
+      CAPTURE(isa->name, rows, inner, outputs);
+      const at::Tensor a = random_elements(*isa, {rows, inner}), bias = at::randn({2 * outputs});
+      const at::Tensor weight = random_elements(*isa, {2 * outputs, inner}).div(std::sqrt(static_cast<double>(inner)));
+      const at::Tensor sums = at::mm(a.to(at::kDouble), weight.to(at::kDouble).t());
+      for (const at::Tensor& shift : {bias, at::Tensor()}) {
+        const Linear linear = pack_gated(*isa, weight, shift);
+        const at::Tensor both = shift.defined() ? sums + shift.to(at::kDouble) : sums;
+        for (const Activation& activation : activations) {
+          const at::Tensor exact = activation.exact(both.narrow(1, 0, outputs)) * both.narrow(1, outputs, outputs);
+          at::Tensor out = at::full({rows, outputs + 1}, std::nan(""), element_type(*isa));
+          product(*isa, linear, {a.data_ptr(), inner, rows}, activation.gated, out.data_ptr(), outputs + 1);
+          CHECK(largest_difference(out.narrow(1, 0, outputs), exact) < 2 * rounding(*isa, exact));
+          CHECK(out.select(1, outputs).isnan().all().item<bool>());  // nothing past the outputs
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Activations are those of float64 over the whole range, to 1e-6 of their size") {
   for (const Isa* isa : isas_here()) {
     if (isa->element_bytes == 2) {
       continue;
@@ -143,9 +186,12 @@ TEST_CASE("GELU is the exact one over the whole range, to 1e-6") {
     CAPTURE(isa->name);
     const int64_t count = 4000;
     const at::Tensor x = at::linspace(-30, 30, count).unsqueeze(1), one = at::ones({1, 1});
-    at::Tensor out = at::empty({count, 1});
-    product(*isa, pack(*isa, one, {}), {x.data_ptr(), 1, count}, Epilogue::gelu, out.data_ptr(), 1);
-    CHECK(largest_difference(out, exact_gelu(x.to(at::kDouble))) < 1e-6);
+    const at::Tensor size = x.to(at::kDouble).clamp_min(1);
+    for (const Activation& activation : activations) {
+      at::Tensor out = at::empty({count, 1});
+      product(*isa, pack(*isa, one, {}), {x.data_ptr(), 1, count}, activation.plain, out.data_ptr(), 1);
+      CHECK(largest_difference(out / size, activation.exact(x.to(at::kDouble)) / size) < 1e-6);
+    }
   }
 }
 
@@ -234,6 +280,80 @@ TEST_CASE("The norm is LayerNorm, with and without a bias, at any width") {
                            shift.defined() ? shift.to(at::kDouble) : at::zeros({width}, at::kDouble), 1e-5);
         CHECK(largest_difference(out, exact) < rounding(*isa, exact));
       }
+    }
+  }
+}
+
+TEST_CASE("RMSNorm agrees with float64, of whole rows and head by head") {
+  at::manual_seed(1337);
+  for (const Isa* isa : isas_here()) {
+    for (const int64_t width : {2, 24, 256, 1001}) {
+      for (const double epsilon : {1e-6, 0.5}) {
+        CAPTURE(isa->name, width, epsilon);
+        const at::Tensor x = at::randn({5, 3 * width}), weight = at::randn({width});
+        const auto exact = [&](const at::Tensor& rows) {
+          const at::Tensor wide = rows.to(at::kDouble);
+          return wide / (wide.square().mean(-1, true) + epsilon).sqrt() * weight.to(at::kDouble);
+        };
+        const at::Tensor row = x.narrow(1, 0, width).contiguous();
+        at::Tensor out = at::full({5, width}, std::nan(""), element_type(*isa));
+        isa->rms_norm(row.data_ptr<float>(), weight.data_ptr<float>(), 5, width, static_cast<float>(epsilon),
+                      out.data_ptr(), width);
+        CHECK(largest_difference(out, exact(row)) < rounding(*isa, exact(row)));
+
+        at::Tensor heads = x.clone();  // the first two of three
+        isa->rms_norm_heads(heads.data_ptr<float>(), 3 * width, 5, 2, width, weight.data_ptr<float>(),
+                            static_cast<float>(epsilon));
+        const at::Tensor two = exact(x.narrow(1, 0, 2 * width).reshape({5, 2, width})).view({5, 2 * width});
+        CHECK(largest_difference(heads.narrow(1, 0, 2 * width), two) <
+              tolerance * std::max(1.0, two.abs().max().item<double>()));
+        CHECK(at::equal(heads.narrow(1, 2 * width, width), x.narrow(1, 2 * width, width)));
+      }
+    }
+  }
+}
+
+TEST_CASE("Query heads that share keys are attended as each would be by itself") {
+  at::manual_seed(1337);
+  for (const Isa* isa : isas_here()) {
+    for (const Attention& shape : {Attention{40, 16, true}, {200, 24, true}, {70, 64, false}}) {
+      CAPTURE(isa->name, shape.length, shape.head_width, shape.causal);
+      constexpr int64_t group = 5;
+      const int64_t length = shape.length, width = shape.head_width;
+      const at::Tensor queries = random_elements(*isa, {length, group, width}),
+                       qkv = random_elements(*isa, {length, 3 * width});
+      const PackedHead head = pack_head(*isa, qkv, width, 0, length);
+      const auto run = [&](const at::Tensor& own, int64_t heads, const std::vector<int64_t>& chosen) {
+        const int64_t rows = chosen.empty() ? length : static_cast<int64_t>(chosen.size());
+        at::Tensor out = at::full({rows, heads, width}, std::nan(""), qkv.options());
+        const at::Tensor scratch = at::zeros({isa->attend_scratch(width, head.capacity)}, at::kByte);
+        AttendArguments arguments;
+        arguments.queries = own.data_ptr();
+        arguments.query_stride = heads * width;
+        arguments.chosen = chosen.empty() ? nullptr : chosen.data();
+        arguments.keys = head.keys.data_ptr();
+        arguments.values = head.values.data_ptr();
+        arguments.rows = rows;
+        arguments.head_width = width;
+        arguments.group = heads;
+        arguments.capacity = head.capacity;
+        arguments.known = length;
+        arguments.causal = shape.causal;
+        arguments.scratch = scratch.data_ptr();
+        arguments.out = out.data_ptr();
+        arguments.out_stride = heads * width;
+        isa->attend(arguments);
+        return out;
+      };
+      const at::Tensor together = run(queries, group, {});
+      for (int64_t each = 0; each < group; ++each) {
+        const at::Tensor alone = run(queries.select(1, each).contiguous(), 1, {});
+        CHECK(at::equal(together.select(1, each), alone.squeeze(1)));
+      }
+      const std::vector<int64_t> chosen = {length - 1, 3};
+      const at::Tensor picked = run(queries, group, chosen);
+      CHECK(at::equal(picked[0], together[length - 1]));
+      CHECK(at::equal(picked[1], together[3]));
     }
   }
 }

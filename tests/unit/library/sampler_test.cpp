@@ -80,6 +80,22 @@ TEST_CASE("A list of prompts gives each prompt one sample, or as many as it asks
   CHECK(numbers == std::vector<int64_t>{0, 0, 1, 0});
 }
 
+TEST_CASE("A prompt may be ids, which draw what its text draws") {
+  Sampler sampler(settings({}));
+  std::vector<Sample> samples;
+  const auto keep = [&](const Sample& sample) { samples.push_back(sample); };
+  sampler.draw({prompt("a", "To be")}, keep);
+  Prompt ids;
+  ids.id = "a";
+  ids.tokens.emplace(samples[0].tokens.begin(), samples[0].tokens.begin() + 5);
+  sampler.draw({ids}, keep);
+  CHECK(samples.at(1).tokens == samples[0].tokens);
+  CHECK(samples[1].text == samples[0].text);
+  ids.tokens = {0, 65};
+  const std::string message = demask::testing::message_of([&] { sampler.draw({ids}, keep); });
+  CHECK(message.find("prompt 0, counted from 0: tokens[1] = 65: must be") == 0);
+}
+
 TEST_CASE("A prompt that cannot be used is an error that names it, before anything is drawn") {
   Sampler sampler(settings({}));
   int drawn = 0;

@@ -112,7 +112,7 @@ TEST_CASE("A module that is a GPT runs natively, with the logits that it gives a
     for (const std::string& name : gpts) {
       check_same_logits(fixture(name), device, vocabulary);
     }
-    check_same_logits(root + "out/diffusion.pt", device, 66);
+    check_same_logits(DEMASK_EXPORTED_DIFFUSION, device, 66);
   }
 }
 
@@ -161,10 +161,10 @@ TEST_CASE("Other architectures are at least three times further off than the tol
 TEST_CASE("A recognised module computes in the precision that was asked for") {
   for (const at::Device device : devices()) {
     const at::Tensor tokens = some_tokens(200, 66).to(device);
-    const auto model = load(root + "out/diffusion.pt", true, device, at::kBFloat16);
+    const auto model = load(DEMASK_EXPORTED_DIFFUSION, true, device, at::kBFloat16);
     CHECK(is_native(*model));
     const at::Tensor logits = model->logits(tokens);
-    const at::Tensor exact = load(root + "out/diffusion.pt", false, device)->logits(tokens);
+    const at::Tensor exact = load(DEMASK_EXPORTED_DIFFUSION, false, device)->logits(tokens);
     // float32 would be within 1e-5: bfloat16 keeps 8 bits.
     const double error = ((logits.to(at::kFloat) - exact).norm() / exact.norm()).item<double>();
     CHECK(error > 1e-4);

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "checkpoint/nanogpt_checkpoint.h"
+#include "checkpoint/nanogpt_weights.h"
 
 namespace demask::testing {
 

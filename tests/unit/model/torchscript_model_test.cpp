@@ -282,7 +282,7 @@ TEST_CASE("Files that are no TorchScript archive are refused by name") {
   const std::string root = DEMASK_SOURCE_DIR;
   CHECK(contains(refusal(root + "/no_such_file.pt"), "cannot be loaded as TorchScript"));
   CHECK(contains(refusal(root + "/LICENSE"), "cannot be loaded as TorchScript"));
-  CHECK(contains(refusal(root + "/out/diffusion_nanogpt.pt"), "constants.pkl"));
+  CHECK(contains(refusal(root + "/out/diffusion.pt"), "constants.pkl"));
 }
 
 TEST_CASE("An archive cut short at any point is refused by name") {
@@ -296,8 +296,7 @@ TEST_CASE("An archive cut short at any point is refused by name") {
   }
 }
 
-// tests/golden/infill.json holds what the original sampler made of the checkpoint that out/diffusion.pt was exported
-// from.
+// tests/golden/infill.json holds what the original sampler made of out/diffusion.pt.
 TEST_CASE(
     "The exported diffusion checkpoint, run natively or as it is, fills the golden templates with the original's "
     "text") {
@@ -315,7 +314,7 @@ TEST_CASE(
   LoadOptions options;
   options.native = GENERATE(true, false);
   CAPTURE(options.native);
-  const auto model = load_torchscript_model(root + "/out/diffusion.pt", options);
+  const auto model = load_torchscript_model(DEMASK_EXPORTED_DIFFUSION, options);
   CHECK(model->info().output_size == mask + 1);
   CHECK(model->info().block_size == 512);
   CHECK(model->info().dataset == std::string("char_diffusion"));

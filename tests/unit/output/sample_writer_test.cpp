@@ -15,6 +15,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"
+#include "tests/support/word_pieces.h"
 #include "text/character_vocabulary.h"
 
 namespace demask {
@@ -25,9 +26,10 @@ using testing::read_file;
 using testing::TemporaryFolder;
 using testing::write_file;
 
-const Vocabulary& vocabulary() {
-  static const CharacterVocabulary result({"\n", " ", "'", "a", "b", "é"});
-  return result;
+// As the engine makes the text of a sample.
+std::string text_of(const std::vector<int64_t>& tokens) {
+  static const CharacterVocabulary vocabulary({"\n", " ", "'", "a", "b", "é"});
+  return vocabulary.decode(tokens, 6);
 }
 
 RunDescription run_of(int64_t first_sample, int64_t num_samples) {
@@ -41,8 +43,8 @@ RunDescription run_of(int64_t first_sample, int64_t num_samples) {
   return run;
 }
 
-Record sample_of(int64_t index, std::vector<int64_t> tokens, double self_confidence = std::log(0.5)) {
-  return {index, 0, "", 1337, std::move(tokens), self_confidence};
+Record sample_of(int64_t index, const std::vector<int64_t>& tokens, double self_confidence = std::log(0.5)) {
+  return {{index, 0, "", 1337}, text_of(tokens), tokens, self_confidence};
 }
 
 void write_one(SampleWriter& writer) {
@@ -56,12 +58,12 @@ std::unique_ptr<SampleWriter> json_lines(const std::string& path, const RunDescr
   options.path = path;
   options.header = {{"demask", "0.1.0"}, {"first", run.first_sample}, {"samples", run.num_samples}};
   options.range = {run.first_sample, run.num_samples};
-  return make_json_lines_writer(std::make_unique<RunFile>(options), run, vocabulary());
+  return make_json_lines_writer(std::make_unique<RunFile>(options), run);
 }
 
 // By its ending.
 std::unique_ptr<SampleWriter> make_file_writer(const std::string& path, const RunDescription& run) {
-  return is_json_lines(path) ? json_lines(path, run) : make_text_file_writer(path, run, vocabulary());
+  return is_json_lines(path) ? json_lines(path, run) : make_text_file_writer(path, run);
 }
 
 std::set<std::string> names_in(const std::string& folder) {
@@ -122,7 +124,7 @@ TEST_CASE("the text form is header, samples and totals, whatever the locale") {
   const TemporaryFolder folder;
   const std::locale before = std::locale::global(std::locale(std::locale::classic(), new DecimalComma));
   const int descriptor = ::open((folder / "out").c_str(), O_WRONLY | O_CREAT, 0600);
-  const auto writer = make_text_writer(descriptor, "standard output", run_of(8, 2), vocabulary());
+  const auto writer = make_text_writer(descriptor, "standard output", run_of(8, 2));
   writer->begin();
   writer->write({sample_of(9, {4, 0})}, 8);  // waits for the one before it
   writer->write({sample_of(8, {3, 3, 1, 5, 0, 2, 6})}, 10);
@@ -130,6 +132,19 @@ TEST_CASE("the text form is header, samples and totals, whatever the locale") {
   std::locale::global(before);
   CHECK(read_file(folder / "out") == expected_text);
   CHECK(::close(descriptor) == 0);  // still open: it is the caller's
+}
+
+TEST_CASE("the characters of word pieces' texts are counted, not the pieces") {
+  const TemporaryFolder folder;
+  const demask::testing::WordPieces pieces({" the", "\xf0\x9f\x98", "\x80"});
+  const auto writer = make_file_writer(folder / "a.txt", run_of(0, 1));
+  writer->begin();
+  Record record = sample_of(0, {0, 1, 2, 1});
+  record.text = pieces.decode(record.tokens);
+  writer->write({record}, 1);
+  writer->finish({1.0, 1, 4, 1});
+  CHECK(read_file(folder / "a.txt").find("\n the😀\uFFFD\nStats: 6 chars, most common: ' ': 1, 't': 1,") !=
+        std::string::npos);
 }
 
 TEST_CASE("the index is shown only where it is not the sample's number less one") {
@@ -234,7 +249,7 @@ TEST_CASE("a full device is an error that says so") {
   CHECK(failure_of([] { write_one(*make_file_writer("/dev/full", run_of(0, 1))); }) == full("/dev/full"));
   const int descriptor = ::open("/dev/full", O_WRONLY);
   CHECK(failure_of([descriptor] {
-          write_one(*make_text_writer(descriptor, "standard output", run_of(0, 1), vocabulary()));
+          write_one(*make_text_writer(descriptor, "standard output", run_of(0, 1)));
         }) == full("standard output"));
   ::close(descriptor);
 }
@@ -250,7 +265,7 @@ TEST_CASE("an output that cannot be opened fails before sampling, naming path an
     INFO(message);
     CHECK(message.rfind("the output '" + whole + "' could not be written: ", 0) == 0);
   }
-  CHECK(failure_of([] { make_text_writer(-1, "standard output", run_of(0, 1), vocabulary()); }) ==
+  CHECK(failure_of([] { make_text_writer(-1, "standard output", run_of(0, 1)); }) ==
         "the output 'standard output' could not be written: Bad file descriptor");
 }
 

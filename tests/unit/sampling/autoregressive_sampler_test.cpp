@@ -13,7 +13,7 @@
 #include "core/error.h"
 #include "kernels/cpu.h"
 #include "model/device.h"
-#include "model/gpt.h"
+#include "model/transformer.h"
 #include "tests/support/catch.h"
 #include "tests/unit/model/small_gpt.h"
 #include "tests/unit/sampling/fake_model.h"
@@ -160,13 +160,13 @@ TEST_CASE("Prompts and lengths of every size in one batch give what each gives a
 
 TEST_CASE("Self-confidence is the mean of each token's log probability after those before it, the prompt's too") {
   const NanoGptCheckpoint checkpoint = small_gpt(/*block_size=*/64, /*vocabulary=*/50);
-  Gpt exact(with_dtype(checkpoint, at::kDouble));
+  Transformer exact(nanogpt_weights(with_dtype(checkpoint, at::kDouble)));
   const std::vector<std::vector<int64_t>> prompts = {
       some_tokens(30, 3, 50), some_tokens(30, 3, 50), {}, some_tokens(2, 9, 50), some_tokens(40, 3, 50)};
   const std::vector<int64_t> new_tokens = {30, 34, 5, 17, 1};
   for (const at::Device device : devices()) {
     for (const KernelChoice kernels : {KernelChoice::own, KernelChoice::libtorch}) {
-      Gpt gpt(on_device(checkpoint, device), {}, kernels);
+      Transformer gpt(nanogpt_weights(on_device(checkpoint, device)), {}, kernels);
       CheckedModel model(gpt, "gpt");
       AutoregressiveSampler sampler(model, options_for(gpt));
       for (int run = 0; run < 2; ++run) {  // the second may find the first one's memory
@@ -187,7 +187,7 @@ TEST_CASE("Self-confidence is the mean of each token's log probability after tho
 TEST_CASE("Past the block a token counts as it was drawn, and a prompt as far as a block stands before its tokens") {
   constexpr int64_t block = 16;
   const NanoGptCheckpoint checkpoint = small_gpt(block, /*vocabulary=*/50);
-  Gpt exact(with_dtype(checkpoint, at::kDouble));
+  Transformer exact(nanogpt_weights(with_dtype(checkpoint, at::kDouble)));
   const std::vector<std::vector<std::vector<int64_t>>> batches = {
       {some_tokens(20, 3, 50), some_tokens(20, 3, 50), some_tokens(20, 4, 50)},
       {some_tokens(16, 3, 50)},
@@ -195,7 +195,7 @@ TEST_CASE("Past the block a token counts as it was drawn, and a prompt as far as
       {some_tokens(40, 3, 50), some_tokens(5, 3, 50), {}}};
   for (const at::Device device : devices()) {
     for (const KernelChoice kernels : {KernelChoice::own, KernelChoice::libtorch}) {
-      Gpt gpt(on_device(checkpoint, device), {}, kernels);
+      Transformer gpt(nanogpt_weights(on_device(checkpoint, device)), {}, kernels);
       CheckedModel model(gpt, "gpt");
       for (const auto& prompts : batches) {
         AutoregressiveSampler sampler(model, options_for(gpt));
@@ -236,7 +236,7 @@ TEST_CASE("On the CPU a sample has the same bits whatever begins like it, beside
                                                      some_tokens(90, 3, 50), some_tokens(33, 5, 50)};
   const std::vector<int64_t> new_tokens = {20, 20, 38, 9, 1, 70};
   for (const at::ScalarType dtype : dtypes) {
-    Gpt gpt(with_dtype(small_gpt(/*block_size=*/100, /*vocabulary=*/50), dtype));
+    Transformer gpt(nanogpt_weights(with_dtype(small_gpt(/*block_size=*/100, /*vocabulary=*/50), dtype)));
     CheckedModel model(gpt, "gpt");
     const std::vector<AutoregressiveTask> all = tasks_of(prompts, new_tokens);
     std::vector<DrawnSample> alone;

@@ -42,14 +42,15 @@ TEST_CASE("The drawing kernel draws what LibTorch's operations draw, whatever th
   if (!kernels_here()) {
     return;
   }
-  for (const int64_t outputs : {2, 66, 130, 256, 1000, 50304}) {
-    const int64_t rows = outputs > 1000 ? 64 : 4096;
+  for (const int64_t outputs : {2, 66, 130, 256, 1000, 50257, 50304, 126464, 151936}) {
+    const int64_t rows = outputs > 100000 ? 16 : outputs > 1000 ? 64 : 4096;
     const at::Tensor logits = some_logits(rows, outputs), uniforms = at::rand({rows}).clamp(1e-6, 1 - 1e-6);
     at::Tensor forbidden = at::zeros({outputs});
     forbidden[outputs - 1] = -std::numeric_limits<double>::infinity();
     for (const DrawFilters& filters :
          {DrawFilters{0.8, 1.0, {}, {}}, DrawFilters{0.0, 1.0, {}, {}}, DrawFilters{1.0, 0.9, {}, {}},
-          DrawFilters{0.7, 0.5, {}, {}}, DrawFilters{1.2, 1.0, 20, {}}, DrawFilters{1.0, 0.8, 50, {}}}) {
+          DrawFilters{0.7, 0.5, {}, {}}, DrawFilters{1.2, 1.0, 20, {}}, DrawFilters{0.8, 1.0, 200, {}},
+          DrawFilters{1.0, 0.95, 700, {}}, DrawFilters{1.0, 0.8, 50, {}}}) {
       CAPTURE(outputs, filters.temperature, filters.top_p, filters.top_k.value_or(0));
       const Draw plain = draw_tokens(logits, forbidden, uniforms, filters);
       const at::Tensor broken = flag(at::kCUDA);

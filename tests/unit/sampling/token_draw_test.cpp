@@ -34,6 +34,25 @@ std::vector<bool> kept(const at::Tensor& logits) {
 
 }  // namespace
 
+TEST_CASE("Filtered logits keep what a draw keeps, and the rest finite with no probability") {
+  DrawFilters filters;
+  filters.temperature = 0.5;
+  filters.top_k = 3;
+  const at::Tensor p = at::softmax(filtered_logits(log_of({0.4, 0.1, 0.3, 0.2}), filters), -1)[0];
+  // Squares of 0.4, 0.3 and 0.2 over their sum.
+  CHECK(p[0].item<double>() == Catch::Approx(0.16 / 0.29));
+  CHECK(p[1].item<double>() == 0);
+  CHECK(p[3].item<double>() == Catch::Approx(0.04 / 0.29));
+  CHECK(filtered_logits(row({1, never, 2}), filters).isfinite().all().item<bool>());
+  filters = {};
+  filters.temperature = 0;  // greedy: what is drawn does not ask for a temperature
+  filters.top_p = 0.6;
+  const at::Tensor nucleus = at::softmax(filtered_logits(log_of({0.4, 0.1, 0.3, 0.2}), filters), -1)[0];
+  CHECK(nucleus[0].item<double>() == Catch::Approx(0.4 / 0.7));
+  CHECK(nucleus[3].item<double>() == 0);
+  CHECK(filtered_logits(row({1, std::nan(""), 2}), filters).isnan().any().item<bool>());
+}
+
 TEST_CASE("A draw takes the first id whose cumulative probability exceeds u") {
   const at::Tensor logits = log_of({0.1, 0.2, 0.3, 0.4});
   CHECK(draw_from(logits, u(0.05)).ids.item<int64_t>() == 0);

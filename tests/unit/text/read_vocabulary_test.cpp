@@ -31,7 +31,20 @@ TEST_CASE("a missing vocabulary is named, with what is there and the flags to se
   CHECK(bad_input_message([&] { read_vocabulary(folder / "meta.pkl"); }) ==
         "vocabulary not found: '" + folder / "meta.pkl" + "'. Files in '" + folder.path() +
             "': other.pkl. Set --meta_path or --dataset.");
-  CHECK_THAT(bad_input_message([&] { read_vocabulary(folder.path()); }), ContainsSubstring("is a directory"));
+  CHECK_THAT(bad_input_message([&] { read_vocabulary(folder.path()); }),
+             ContainsSubstring("the folder has none of tokenizer.json") && ContainsSubstring("other.pkl"));
+}
+
+TEST_CASE("a folder's first file counts: tokenizer.json, vocab.json with merges.txt, ranks, merges.txt, meta files") {
+  const TemporaryFolder folder;
+  for (const std::string name :
+       {"meta.json", "meta.pkl", "merges.txt", "b.tiktoken", "a.tiktoken", "vocab.json", "tokenizer.json"}) {
+    write_file(folder / name, "x");
+    CHECK(demask::vocabulary_in(folder.path()) == folder / name);
+  }
+  const TemporaryFolder without_merges;
+  write_file(without_merges / "vocab.json", "{}");
+  CHECK_FALSE(demask::vocabulary_in(without_merges.path()));
 }
 
 TEST_CASE("a file of another format is named, with what to do about it") {

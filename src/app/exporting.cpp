@@ -1,0 +1,97 @@
+#include "app/exporting.h"
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "checkpoint/archive.h"
+#include "checkpoint/export_model.h"
+#include "checkpoint/model_folder.h"
+#include "checkpoint/nanogpt_weights.h"
+#include "checkpoint/read_model.h"
+#include "core/error.h"
+#include "core/notice.h"
+#include "core/text.h"
+#include "engine/resolve.h"
+#include "engine/vocabulary_place.h"
+#include "text/read_vocabulary.h"
+
+namespace demask {
+namespace {
+
+std::optional<at::ScalarType> wanted_dtype(Precision dtype) {
+  switch (dtype) {
+    case Precision::float32:
+      return at::kFloat;
+    case Precision::bfloat16:
+      return at::kBFloat16;
+    case Precision::float16:
+      return at::kHalf;
+    case Precision::automatic:
+      break;
+  }
+  return std::nullopt;
+}
+
+TransformerWeights read_weights(const std::string& checkpoint, Precision dtype) {
+  ParameterConversion convert;
+  if (const auto wanted = wanted_dtype(dtype)) {
+    convert = [wanted](const at::Tensor& parameter) { return parameter.to(*wanted); };
+  }
+  if (is_model_folder(checkpoint)) {
+    return read_model_folder(checkpoint, convert);
+  }
+  if (Archive(checkpoint).is_torchscript()) {
+    fail(ExitCode::bad_input,
+         "'{}' is a TorchScript module, which is code: only models that demask reads natively are exported. Export the "
+         "training checkpoint that it was made from.",
+         checkpoint);
+  }
+  return nanogpt_weights(read_nanogpt_checkpoint(checkpoint, convert));
+}
+
+// What of a model decides on its vocabulary.
+ModelInfo info_of(const TransformerWeights& weights) {
+  const TransformerDescription& of = weights.description;
+  ModelInfo info;
+  info.output_size = of.outputs;
+  info.input_size = of.vocabulary_size;
+  info.mask_token_id = of.mask_token_id;
+  info.dataset = weights.dataset;
+  return info;
+}
+
+}  // namespace
+
+void export_checkpoint(const ParsedConfig& parsed) {
+  const Config& config = parsed.config;
+  const std::string checkpoint = checkpoint_path(config);
+  TransformerWeights weights = read_weights(checkpoint, config.dtype);
+  TransformerDescription& description = weights.description;
+  ExportOptions options;
+  if (is_model_folder(checkpoint)) {
+    options.config_source = ModelFolder(checkpoint).config_path();
+  }
+  if (!description.binary_classification) {  // a remasking model reads the tokens of the model that it works for
+    const ModelInfo info = info_of(weights);
+    const VocabularyPlace place = vocabulary_place(config, checkpoint, info);
+    if (!place.notice.empty()) {
+      notice("{}", place.notice);
+    }
+    const std::unique_ptr<Vocabulary> vocabulary = read_vocabulary(place.path);
+    check_vocabulary(*vocabulary, place.path, info, checkpoint);
+    if (description.bidirectional) {
+      description.mask_token_id = resolve_mask_token(config.mask_token_id, *vocabulary, info);
+    }
+    for (const std::string& file : place.files) {
+      options.files.push_back({std::filesystem::path(file).filename().string(), {}, file});
+    }
+  }
+  export_model(weights, *config.export_folder, options);
+  notice("'{}' is written to {}, read it with --checkpoint_name.", checkpoint, quote(*config.export_folder));
+}
+
+}  // namespace demask

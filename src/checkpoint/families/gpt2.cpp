@@ -1,0 +1,84 @@
+// GPT-2 (Radford et al. 2019), as transformers' GPT2LMHeadModel stores it: linear weights are [in, out].
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/families/config_reader.h"
+#include "checkpoint/families/families.h"
+#include "checkpoint/families/hugging_face.h"
+
+namespace demask {
+namespace {
+
+Architecture read_config(const ConfigReader& config) {
+  check_common_fields(config);
+  config.check(
+      {{"scale_attn_weights", {"true"}, "scores of attention that are not scaled"},
+       {"scale_attn_by_inverse_layer_idx", {"false"}, "scores of attention that are scaled by the layer's number"}});
+  Architecture architecture;
+  architecture.biases = {true, true, true, true, false};
+  TransformerDescription& description = architecture.description;
+  description.family = "gpt2";
+  description.layers = config.size("n_layer", max_layers);
+  description.heads = description.key_value_heads = config.size("n_head", max_width);
+  description.width = config.size("n_embd", max_width);
+  if (description.width % description.heads != 0) {
+    config.refuse(fmt::format("'n_embd' is {}, not a multiple of 'n_head', {}", description.width, description.heads));
+  }
+  description.head_width = description.width / description.heads;
+  description.feed_forward_width = config.optional_size("n_inner", 4 * max_width).value_or(4 * description.width);
+  description.block_size = config.size("n_positions", max_length);
+  description.vocabulary_size = description.outputs = config.size("vocab_size", max_length);
+  description.norm_epsilon = config.number("layer_norm_epsilon", 0, 1);
+  description.activation = config.activation("activation_function");
+  description.mask_token_id = read_mask_token(config, description.outputs);
+  architecture.tied_head = config.flag("tie_word_embeddings", true);
+  return architecture;
+}
+
+nlohmann::ordered_json write_config(const Architecture& architecture) {
+  const TransformerDescription& description = architecture.description;
+  nlohmann::ordered_json config{{"n_layer", description.layers},
+                                {"n_head", description.heads},
+                                {"n_embd", description.width},
+                                {"n_inner", description.feed_forward_width},
+                                {"n_positions", description.block_size},
+                                {"vocab_size", description.vocabulary_size},
+                                {"layer_norm_epsilon", description.norm_epsilon},
+                                {"activation_function", description.activation == Activation::gelu_tanh ? "gelu_new"
+                                                        : description.activation == Activation::gelu    ? "gelu"
+                                                                                                        : "silu"},
+                                {"tie_word_embeddings", description.tied_head}};
+  if (description.mask_token_id) {
+    config["mask_token_id"] = *description.mask_token_id;
+  }
+  return config;
+}
+
+TensorNames names() {
+  TensorNames names;
+  names.prefixes = {"transformer.", ""};
+  names.token_embedding = "wte.weight";
+  names.position_embedding = "wpe.weight";
+  names.layers = "h";
+  names.attention_norm = "ln_1";
+  names.query_key_value = {"attn.c_attn"};
+  names.attention_projection = "attn.c_proj";
+  names.feed_forward_norm = "ln_2";
+  names.expand = {"mlp.c_fc"};
+  names.contract = "mlp.c_proj";
+  names.final_norm = "ln_f";
+  names.head = "lm_head";
+  names.transposed = true;
+  names.buffers = {".attn.bias", ".attn.masked_bias"};  // masks
+  return names;
+}
+
+}  // namespace
+
+const Family& gpt2_family() {
+  static const Family family{"gpt2", "gpt2", {"GPT2LMHeadModel", "GPT2Model"}, names(), read_config, write_config};
+  return family;
+}
+
+}  // namespace demask

@@ -1,0 +1,39 @@
+// A file as memory that the kernel reads from the page cache when it is looked at.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "core/input_file.h"
+
+namespace demask {
+
+class MappedFile {
+ public:
+  // Throws Error(bad_input) as open_input_file does, and where the file cannot be mapped.
+  MappedFile(const std::string& path, const InputFileKind& kind);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::string& path() const { return path_; }
+
+  // Must not be written to. A file that another program cuts short while it is mapped ends the process with SIGBUS when
+  // what is gone is looked at: ask check_whole() before a large part is read, and replace files by renaming others.
+  std::string_view bytes() const { return {static_cast<const char*>(address_), size_}; }
+
+  // Throws Error(bad_input) where the file has become shorter than what is mapped.
+  void check_whole() const;
+
+  // Gives the pages that lie wholly within a part back to the kernel; a look at them reads them again.
+  void drop(std::string_view part) const noexcept;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+  void* address_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace demask

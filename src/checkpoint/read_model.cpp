@@ -1,0 +1,182 @@
+#include "checkpoint/read_model.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "checkpoint/compare_tensors.h"
+#include "checkpoint/families/config_reader.h"
+#include "checkpoint/families/families.h"
+#include "checkpoint/finite_weights.h"
+#include "checkpoint/model_folder.h"
+#include "checkpoint/weight_plan.h"
+#include "core/error.h"
+#include "core/text.h"
+
+namespace demask {
+namespace {
+
+// The one that the file uses; the usual one where none fits, so that what is missing is named as users know it.
+std::string find_prefix(const TensorNames& names, const ShapesByName& stored) {
+  for (const std::string_view prefix : names.prefixes) {
+    if (stored.count(fmt::format("{}{}", prefix, names.token_embedding)) != 0) {
+      return std::string(prefix);
+    }
+  }
+  return std::string(names.prefixes.front());
+}
+
+bool is_buffer(const Family& family, std::string_view name) {
+  return std::any_of(family.names.buffers.begin(), family.names.buffers.end(),
+                     [&](std::string_view end) { return ends_with(name, end); });
+}
+
+class ModelReader {
+ public:
+  ModelReader(const std::string& path, const ParameterConversion& convert) : folder_(path), convert_(convert) {}
+
+  TransformerWeights read() {
+    const Family& family = find_family(folder_.config(), folder_.config_path());
+    const std::string prefix = find_prefix(family.names, folder_.shapes());
+    Architecture architecture = family.read_config(ConfigReader(folder_.config(), folder_.config_path()));
+    const std::string head = head_weight_name(family, prefix);
+    TransformerDescription& description = architecture.description;
+    description.tied_head = architecture.tied_head.value_or(folder_.shapes().count(head) == 0);
+
+    TransformerWeights weights;
+    weights.description = description;
+    weights.dataset = architecture.dataset;
+    weights.layers.resize(static_cast<size_t>(description.layers));
+    const WeightPlan plan = plan_weights(family, architecture, prefix, weights,
+                                         [this](const std::string& name) { return folder_.read(name); });
+    compare(family, plan, description.tied_head ? head : "");
+    for (const PlannedTensor& planned : plan.tensors) {
+      *planned.tensor = assemble(planned);
+    }
+    if (description.tied_head) {
+      weights.head.weight = weights.token_embedding;
+    }
+    return weights;
+  }
+
+ private:
+  // `unused_head`: stored although the head is tied; empty otherwise.
+  void compare(const Family& family, const WeightPlan& plan, const std::string& unused_head) const {
+    NamedShapes expected = plan.others;
+    for (const PlannedTensor& planned : plan.tensors) {
+      for (const StoredSlice& slice : planned.slices) {
+        expected.emplace_back(slice.name, slice.shape);
+      }
+    }
+    ShapesByName found;
+    for (const auto& [name, shape] : folder_.shapes()) {
+      if (!is_buffer(family, name) && name != unused_head) {
+        found.emplace(name, shape);
+      }
+    }
+    const std::string differences = compare_tensors(expected, found);
+    if (!differences.empty()) {
+      fail(ExitCode::bad_input, "model '{}': its tensors do not fit '{}'.{}", folder_.path(), folder_.config_path(),
+           differences);
+    }
+  }
+
+  at::Tensor convert(const at::Tensor& stored) {
+    if (convert_) {
+      return convert_(stored);
+    }
+    dtype_ = dtype_.value_or(stored.scalar_type());
+    return stored.to(*dtype_);
+  }
+
+  at::Tensor assemble(const PlannedTensor& planned) {
+    if (planned.slices.empty()) {
+      return convert(planned.adjust(at::Tensor()));
+    }
+    at::Tensor whole;
+    int64_t row = 0;
+    for (const StoredSlice& slice : planned.slices) {
+      at::Tensor stored = folder_.read(slice.name);
+      if (planned.adjust) {
+        stored = planned.adjust(stored);
+      } else if (!whole.defined() && planned.slices.size() == 1 && is_kept_as_it_is(stored, planned)) {
+        whole = convert(stored);
+        check(whole, stored, slice.name);
+        folder_.drop(slice.name);
+        return whole;
+      }
+      copy_slice(planned, stored, slice.name, row, whole);
+      row += stored.size(planned.transposed && stored.dim() == 2 ? 1 : 0);
+    }
+    return whole;
+  }
+
+  bool is_kept_as_it_is(const at::Tensor& stored, const PlannedTensor& planned) {
+    const bool transposed = planned.transposed && stored.dim() == 2;
+    return !transposed && convert(stored.narrow(0, 0, 1)).data_ptr() == stored.data_ptr();
+  }
+
+  // Elements that are converted at a time. What malloc frees in larger pieces it keeps between tensors that stay;
+  // copies to a device are faster in large ones.
+  int64_t block_elements(const at::Tensor& stored) {
+    return convert(stored.narrow(0, 0, 1)).is_cpu() ? int64_t{1} << 18 : int64_t{1} << 23;
+  }
+
+  // Converts `stored` block by block and copies it into rows `row` and on of `whole`, which is made with the first of
+  // them. So neither host nor device holds two copies of a large tensor.
+  void copy_slice(const PlannedTensor& planned, const at::Tensor& stored, const std::string& name, int64_t row,
+                  at::Tensor& whole) {
+    const bool transposed = planned.transposed && stored.dim() == 2;
+    const int64_t lines = stored.size(0);
+    const int64_t block = std::max<int64_t>(1, block_elements(stored) * lines / stored.numel());
+    for (int64_t line = 0; line < lines; line += block) {
+      const int64_t count = std::min(block, lines - line);
+      const at::Tensor part = stored.narrow(0, line, count);
+      const at::Tensor converted = convert(part);
+      if (!is_finite(converted)) {
+        check(convert(stored), stored, name);  // finds its place in all of the tensor
+      }
+      if (!whole.defined()) {
+        whole = at::empty(shape_of(planned), converted.options());
+      }
+      if (transposed) {
+        whole.narrow(0, row, stored.size(1)).narrow(1, line, count).copy_(converted.t());
+      } else {
+        whole.narrow(0, row + line, count).copy_(converted);
+      }
+      folder_.drop(name);
+    }
+  }
+
+  void check(const at::Tensor& converted, const at::Tensor& stored, const std::string& name) const {
+    check_finite(converted, stored,
+                 fmt::format("model file '{}': the weight {}", folder_.file_of(name).path(), quote(name)));
+  }
+
+  static std::vector<int64_t> shape_of(const PlannedTensor& planned) {
+    std::vector<int64_t> shape = planned.slices.front().shape;
+    const bool transposed = planned.transposed && shape.size() == 2;
+    if (transposed) {
+      std::swap(shape[0], shape[1]);
+    }
+    shape[0] = 0;
+    for (const StoredSlice& slice : planned.slices) {
+      shape[0] += slice.shape[transposed ? 1 : 0];
+    }
+    return shape;
+  }
+
+  ModelFolder folder_;
+  const ParameterConversion& convert_;
+  std::optional<at::ScalarType> dtype_;  // of all, where the caller converts none
+};
+
+}  // namespace
+
+TransformerWeights read_model_folder(const std::string& path, const ParameterConversion& convert) {
+  return ModelReader(path, convert).read();
+}
+
+}  // namespace demask

@@ -1,0 +1,38 @@
+// A transformer's weights part by part, each read when it is asked for. Whoever brings them into a form of its own,
+// such as panels for the CPU kernels, then holds no more than one part twice.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "checkpoint/transformer.h"
+
+namespace demask {
+
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+
+  virtual const TransformerDescription& description() const = 0;
+  virtual at::TensorOptions options() const = 0;           // dtype and device that all weights have
+  virtual std::optional<std::string> dataset() const = 0;  // that the checkpoint names
+
+  // Each may be asked for once. They throw Error(bad_input) where the file cannot be read, or holds NaN or an infinity.
+  virtual at::Tensor token_embedding() = 0;
+  virtual at::Tensor position_embedding() = 0;  // undefined where positions are rotary
+  virtual LayerWeights layer(int64_t number) = 0;
+  virtual NormWeights final_norm() = 0;
+  virtual LinearWeights head() = 0;  // its weight undefined where it is the token embedding
+};
+
+// Weights that are in memory already. They are let go as they are asked for.
+std::unique_ptr<WeightSource> make_weight_source(TransformerWeights weights);
+
+TransformerWeights read_all(WeightSource& source);
+
+}  // namespace demask

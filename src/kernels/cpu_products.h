@@ -1,0 +1,145 @@
+// Products with packed weights; see cpu_simd.h.
+namespace demask::kernels::cpu {
+namespace {
+
+template <typename T>
+inline void store_row(Lanes first, Lanes second, T* out, int64_t valid) {
+  if (valid == panel_columns) {
+    store(out, first);
+    store(out + Lanes::width, second);
+  } else {
+    alignas(64) T all[panel_columns];
+    store(all, first);
+    store(all + Lanes::width, second);
+    for (int64_t i = 0; i < valid; ++i) {
+      out[i] = all[i];
+    }
+  }
+}
+
+// One tile's sums go to `finish(row, first, second)`.
+template <unsigned rows, typename Finish>
+inline void run_tile(const Element* a, int64_t a_stride, const Element* panel, int64_t inner, const Finish& finish) {
+  Lanes sums[rows][2];
+  Tile::multiply<rows>(a, a_stride, panel, inner, sums);
+  DEMASK_UNROLL
+  for (unsigned row = 0; row < rows; ++row) {
+    finish(row, sums[row][0], sums[row][1]);
+  }
+}
+
+// As many rows as there are, up to a full tile; finish gets the row's number from the first one on.
+template <typename Finish, unsigned rows = Tile::rows>
+inline void run_rows(int64_t count, const Element* a, int64_t a_stride, const Element* panel, int64_t inner,
+                     const Finish& finish) {
+  if constexpr (rows > 0) {
+    if (count >= rows) {
+      run_tile<rows>(a, a_stride, panel, inner, finish);
+    } else {
+      run_rows<Finish, rows - 1>(count, a, a_stride, panel, inner, finish);
+    }
+  }
+}
+
+// Calls finish(row, first, second) for every row, tile by tile.
+template <typename Finish>
+inline void run_panel(const Element* a, int64_t a_stride, int64_t rows, const Element* panel, int64_t inner,
+                      const Finish& finish) {
+  for (int64_t row = 0; row < rows; row += Tile::rows) {
+    run_rows(rows - row, a + row * a_stride, a_stride, panel, inner,
+             [&](unsigned within, Lanes first, Lanes second) { finish(row + within, first, second); });
+  }
+}
+
+// Calls finish(place in out, first, second, valid) for every row of every panel, which gives `columns` of the outputs,
+// or the `valid` ones that are left.
+template <int64_t columns = panel_columns, typename Finish>
+void for_each_panel(const ProductArguments& x, const Finish& finish) {
+  for (int64_t p = x.first_panel; p < x.last_panel; ++p) {
+    const int64_t column = p * panel_columns;
+    const int64_t left = x.outputs - p * columns, valid = left < columns ? left : columns;
+    const Lanes first_bias = load(x.bias + column), second_bias = load(x.bias + column + Lanes::width);
+    run_panel(static_cast<const Element*>(x.a), x.a_stride, x.rows,
+              static_cast<const Element*>(x.packed) + column * round_up(x.inner, Tile::pair), x.inner,
+              [&](int64_t row, Lanes first, Lanes second) {
+                finish(row * x.out_stride + p * columns, first + first_bias, second + second_bias, valid);
+              });
+  }
+}
+
+template <typename Function>
+void store_elements(const ProductArguments& x, const Function& function) {
+  for_each_panel(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
+    store_row(function(first), function(second), static_cast<Element*>(x.out) + at, valid);
+  });
+}
+
+// A panel's first vector holds gates, its second what they let through.
+template <typename Function>
+void store_gated(const ProductArguments& x, const Function& function) {
+  for_each_panel<Lanes::width>(x, [&](int64_t at, Lanes gate, Lanes up, int64_t valid) {
+    const Lanes passed = function(gate) * up;
+    Element* out = static_cast<Element*>(x.out) + at;
+    if (valid == Lanes::width) {
+      store(out, passed);
+    } else {
+      store_row(passed, passed, out, valid);
+    }
+  });
+}
+
+void product(const ProductArguments& x) {
+  switch (x.epilogue) {
+    case Epilogue::store:
+      return store_elements(x, [](Lanes sum) { return sum; });
+    case Epilogue::store_single:
+      return for_each_panel(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
+        store_row(first, second, static_cast<float*>(x.out) + at, valid);
+      });
+    case Epilogue::add:
+      return for_each_panel(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
+        float* out = static_cast<float*>(x.out) + at;
+        if (valid == panel_columns) {
+          store(out, load(out) + first);
+          store(out + Lanes::width, load(out + Lanes::width) + second);
+        } else {
+          alignas(64) float sums[panel_columns];
+          store(sums, first);
+          store(sums + Lanes::width, second);
+          for (int64_t i = 0; i < valid; ++i) {
+            out[i] += sums[i];
+          }
+        }
+      });
+    case Epilogue::gelu:
+      return store_elements(x, exact_gelu);
+    case Epilogue::gelu_tanh:
+      return store_elements(x, tanh_gelu);
+    case Epilogue::silu:
+      return store_elements(x, silu);
+    case Epilogue::gated_gelu:
+      return store_gated(x, exact_gelu);
+    case Epilogue::gated_gelu_tanh:
+      return store_gated(x, tanh_gelu);
+    case Epilogue::gated_silu:
+      return store_gated(x, silu);
+  }
+}
+
+void pack(const float* weight, int64_t outputs, int64_t inner, void* packed) {
+  Element* out = static_cast<Element*>(packed);
+  const int64_t padded = round_up(inner, Tile::pair);
+  for (int64_t column = 0; column < outputs; column += panel_columns) {
+    for (int64_t k = 0; k < padded; k += Tile::pair) {
+      for (int64_t c = 0; c < panel_columns; ++c) {
+        for (int64_t i = 0; i < Tile::pair; ++i) {
+          const bool there = column + c < outputs && k + i < inner;
+          *out++ = to_element(there ? weight[(column + c) * inner + k + i] : 0.0F);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace demask::kernels::cpu

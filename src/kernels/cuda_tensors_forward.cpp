@@ -1,0 +1,201 @@
+#include <ATen/ATen.h>
+
+#include "kernels/cuda.h"
+#include "kernels/cuda_tensors.h"
+
+namespace demask::kernels::cuda {
+namespace {
+
+using launch::DecodeArguments;
+using launch::HeadArguments;
+using launch::NormArguments;
+using launch::RowProductArguments;
+
+int64_t values_at_once(const at::Tensor& x) {
+  return launch::bytes_at_once / static_cast<int64_t>(x.element_size());
+}
+
+NormArguments norm_arguments(const at::Tensor& x, const Norm& norm, const at::Tensor& normed) {
+  TORCH_INTERNAL_ASSERT(x.is_contiguous());
+  NormArguments arguments;
+  arguments.x = x.data_ptr();
+  arguments.length = x.size(1);
+  arguments.weight = norm.weight.const_data_ptr();
+  arguments.bias = pointer_or_none(norm.bias);
+  arguments.normed = normed.data_ptr();
+  arguments.rows = x.size(0) * x.size(1);
+  arguments.width = x.size(2);
+  arguments.epsilon = static_cast<float>(norm.epsilon);
+  arguments.form = norm.form;
+  return arguments;
+}
+
+at::Tensor embed(const at::Tensor& x, const at::Tensor& tokens, const at::Tensor& position, const Embedding& embedding,
+                 const Norm& norm) {
+  TORCH_INTERNAL_ASSERT(tokens.stride(1) == 1);
+  at::Tensor normed = at::empty_like(x);
+  NormArguments arguments = norm_arguments(x, norm, normed);
+  arguments.tokens = tokens.const_data_ptr<int64_t>();
+  arguments.token_stride = tokens.stride(0);
+  arguments.first_position = position.defined() ? position.const_data_ptr<int64_t>() : nullptr;
+  arguments.token_embedding = embedding.token.const_data_ptr();
+  arguments.position_embedding = pointer_or_none(embedding.position);
+  launch::norm(precision_of(x), arguments, stream_of(x));
+  check_launch();
+  return normed;
+}
+
+HeadArguments head_arguments(const Heads& heads, int64_t head_width) {
+  TORCH_INTERNAL_ASSERT(!heads.cosine.defined() || (heads.cosine.is_contiguous() && heads.sine.is_contiguous()));
+  HeadArguments arguments;
+  arguments.queries = heads.queries;
+  arguments.keys = heads.keys;
+  arguments.head_width = head_width;
+  arguments.query_weight = pointer_or_none(heads.query_weight);
+  arguments.key_weight = pointer_or_none(heads.key_weight);
+  arguments.epsilon = static_cast<float>(heads.norm_epsilon);
+  arguments.cosine = numbers_or_none<float>(heads.cosine);
+  arguments.sine = numbers_or_none<float>(heads.sine);
+  return arguments;
+}
+
+// Of what x's rows are multiplied into `outputs` columns of `out`, which is x's own form where it is undefined.
+RowProductArguments product_arguments(const at::Tensor& x, const RowProduct& product) {
+  TORCH_INTERNAL_ASSERT(x.is_contiguous() && product.weight.is_contiguous());
+  RowProductArguments arguments;
+  arguments.x = x.const_data_ptr();
+  arguments.weight = product.weight.const_data_ptr();
+  arguments.bias = pointer_or_none(product.bias);
+  arguments.inner = product.weight.size(1);
+  arguments.rows = x.numel() / arguments.inner;
+  arguments.outputs = product.weight.size(0) / (product.gated ? 2 : 1);
+  if (product.norm) {
+    arguments.norm_weight = product.norm->weight.const_data_ptr();
+    arguments.norm_bias = pointer_or_none(product.norm->bias);
+    arguments.epsilon = static_cast<float>(product.norm->epsilon);
+    arguments.form = product.norm->form;
+  }
+  arguments.activation = product.activation;
+  arguments.gated = product.gated;
+  return arguments;
+}
+
+void run_product(RowProductArguments arguments, const at::Tensor& out) {
+  TORCH_INTERNAL_ASSERT(out.is_contiguous() && out.numel() == arguments.rows * arguments.outputs);
+  arguments.out = out.data_ptr();
+  launch::row_product(precision_of(out), arguments, stream_of(out));
+  check_launch();
+}
+
+}  // namespace
+
+bool built() {
+  return true;
+}
+
+bool has_kernels_for(const at::Tensor& x) {
+  return x.is_cuda() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16);
+}
+
+bool has_kernels_for_widths(const at::Tensor& parameter, const Widths& widths) {
+  if (!has_kernels_for(parameter)) {
+    return false;
+  }
+  constexpr int64_t threads = 32;
+  const int64_t at_once = values_at_once(parameter);
+  const int64_t lanes = widths.head / at_once;
+  const bool lanes_divide_a_warp = lanes >= 1 && lanes <= threads && (lanes & (lanes - 1)) == 0;
+  return widths.model % at_once == 0 && widths.model <= launch::max_norm_width && widths.feed_forward % at_once == 0 &&
+         widths.head % (2 * at_once) == 0 && lanes_divide_a_warp;
+}
+
+bool can_read(const at::Tensor& x) {
+  return !x.defined() ||
+         (x.is_contiguous() && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % launch::bytes_at_once == 0);
+}
+
+bool has_row_products_for(int64_t rows, int64_t inner, const at::Tensor& parameter) {
+  return has_kernels_for(parameter) && rows <= launch::max_product_rows && inner % values_at_once(parameter) == 0 &&
+         launch::product_rows(rows) * inner * static_cast<int64_t>(parameter.element_size()) <=
+             launch::max_product_bytes;
+}
+
+at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm) {
+  return embed(x, tokens, {}, embedding, norm);
+}
+
+at::Tensor embed_one_and_norm(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position,
+                              const Embedding& embedding, const Norm& norm) {
+  return embed(x, text, position, embedding, norm);
+}
+
+at::Tensor add_and_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& bias, const Norm& norm) {
+  TORCH_INTERNAL_ASSERT(update.is_contiguous() && update.numel() == x.numel());
+  at::Tensor normed = at::empty_like(x);
+  NormArguments arguments = norm_arguments(x, norm, normed);
+  arguments.update = update.const_data_ptr();
+  arguments.update_bias = pointer_or_none(bias);
+  launch::norm(precision_of(x), arguments, stream_of(x));
+  check_launch();
+  return normed;
+}
+
+void prepare_heads(const at::Tensor& qkv, const Heads& heads, int64_t first_position) {
+  TORCH_INTERNAL_ASSERT(qkv.is_contiguous());
+  const int64_t width = qkv.size(2) / (heads.queries + 2 * heads.keys);
+  launch::prepare_heads(precision_of(qkv), qkv.data_ptr(), head_arguments(heads, width), qkv.size(0) * qkv.size(1),
+                        qkv.size(1), first_position, stream_of(qkv));
+  check_launch();
+}
+
+void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation) {
+  TORCH_INTERNAL_ASSERT(x.is_contiguous());
+  const int64_t width = x.size(-1);
+  launch::bias_and_activation(precision_of(x), activation, x.data_ptr(), pointer_or_none(bias), x.numel() / width,
+                              width, stream_of(x));
+  check_launch();
+}
+
+at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation) {
+  TORCH_INTERNAL_ASSERT(x.is_contiguous());
+  const int64_t width = x.size(2) / 2;
+  at::Tensor out = at::empty({x.size(0), x.size(1), width}, x.options());
+  launch::gate(precision_of(x), activation, x.const_data_ptr(), pointer_or_none(bias), out.data_ptr(),
+               x.size(0) * x.size(1), width, stream_of(x));
+  check_launch();
+  return out;
+}
+
+at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
+                            const at::Tensor& position) {
+  TORCH_INTERNAL_ASSERT(qkv.is_contiguous() && keys.is_contiguous() && values.is_contiguous());
+  at::Tensor mixed = at::empty({qkv.size(0), 1, heads.queries * keys.size(3)}, qkv.options());
+  DecodeArguments arguments;
+  arguments.heads = head_arguments(heads, keys.size(3));
+  arguments.qkv = qkv.const_data_ptr();
+  arguments.keys = keys.data_ptr();
+  arguments.values = values.data_ptr();
+  arguments.position = position.const_data_ptr<int64_t>();
+  arguments.mixed = mixed.data_ptr();
+  arguments.batch = keys.size(0);
+  arguments.capacity = keys.size(2);
+  launch::decode_attention(precision_of(qkv), arguments, stream_of(qkv));
+  check_launch();
+  return mixed;
+}
+
+at::Tensor row_product(const at::Tensor& x, const RowProduct& product) {
+  const RowProductArguments arguments = product_arguments(x, product);
+  at::Tensor out = at::empty({x.size(0), x.size(1), arguments.outputs}, x.options());
+  run_product(arguments, out);
+  return out;
+}
+
+void add_row_product(const at::Tensor& onto, const at::Tensor& x, const RowProduct& product) {
+  RowProductArguments arguments = product_arguments(x, product);
+  arguments.adds = true;
+  run_product(arguments, onto);
+}
+
+}  // namespace demask::kernels::cuda

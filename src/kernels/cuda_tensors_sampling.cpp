@@ -1,0 +1,187 @@
+#include <ATen/ATen.h>
+
+#include "kernels/cuda.h"
+#include "kernels/cuda_tensors.h"
+
+namespace demask::kernels::cuda {
+namespace {
+
+using launch::DrawArguments;
+using launch::JudgeArguments;
+using launch::MeasureArguments;
+using launch::RevealArguments;
+using launch::StabilityArguments;
+using launch::TraceArguments;
+
+// Whether the rows of logits [..., V] lie evenly apart.
+bool even_rows(const at::Tensor& logits) {
+  return (logits.stride(-1) == 1 || logits.size(-1) == 1) &&
+         (logits.dim() < 3 || logits.size(0) == 1 || logits.stride(0) == logits.size(1) * logits.stride(1));
+}
+
+at::Tensor with_even_rows(const at::Tensor& logits) {
+  return even_rows(logits) ? logits : logits.contiguous();
+}
+
+launch::Logits logits_of(const at::Tensor& even) {
+  TORCH_INTERNAL_ASSERT(even_rows(even));
+  const int64_t outputs = even.size(-1);
+  return {even.const_data_ptr(), even.dim() == 1 ? outputs : even.stride(-2), even.numel() / outputs, outputs};
+}
+
+// Arguments of a kernel that says something about tokens [...] int64, or none, by their logits.
+template <typename Arguments>
+Arguments about_tokens(const at::Tensor& even, const at::Tensor& tokens, const at::Tensor& broken) {
+  Arguments arguments;
+  arguments.logits = logits_of(even);
+  arguments.tokens = numbers_or_none<int64_t>(tokens);
+  arguments.broken = broken.data_ptr<bool>();
+  return arguments;
+}
+
+}  // namespace
+
+void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
+          const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
+          const at::Tensor& probabilities, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits);
+  TORCH_INTERNAL_ASSERT(uniforms.is_contiguous() && tokens.is_contiguous() && probabilities.is_contiguous());
+  TORCH_INTERNAL_ASSERT(!wanted.defined() || (wanted.is_contiguous() && given.is_contiguous()));
+  DrawArguments arguments;
+  arguments.logits = logits_of(rows);
+  arguments.forbidden = forbidden.const_data_ptr<float>();
+  arguments.uniforms = uniforms.const_data_ptr<float>();
+  arguments.wanted = numbers_or_none<bool>(wanted);
+  arguments.given = wanted.defined() ? given.const_data_ptr<int64_t>() : nullptr;
+  arguments.tokens = tokens.data_ptr<int64_t>();
+  arguments.probabilities = probabilities.data_ptr<float>();
+  arguments.broken = broken.data_ptr<bool>();
+  arguments.temperature = static_cast<float>(filters.temperature);
+  if (filters.temperatures.defined()) {
+    TORCH_INTERNAL_ASSERT(filters.temperatures.is_contiguous());
+    arguments.temperatures = filters.temperatures.const_data_ptr<float>();
+    arguments.rows_per_temperature = arguments.logits.rows / filters.temperatures.numel();
+  }
+  arguments.top_k = filters.top_k.value_or(0);
+  arguments.top_p = static_cast<float>(filters.top_p);
+  launch::draw(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+}
+
+at::Tensor judge(const at::Tensor& logits, const at::Tensor& tokens, int64_t column, bool logarithm,
+                 const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits);
+  const at::Tensor chosen = tokens.defined() ? tokens.contiguous() : tokens;
+  at::Tensor out =
+      at::empty(rows.sizes().slice(0, static_cast<size_t>(rows.dim() - 1)), rows.options().dtype(at::kFloat));
+  auto arguments = about_tokens<JudgeArguments>(rows, chosen, broken);
+  arguments.column = column;
+  arguments.out = out.data_ptr<float>();
+  arguments.logarithm = logarithm;
+  launch::judge(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+  return out;
+}
+
+void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& log_probability,
+             const at::Tensor& margin, const at::Tensor& entropy, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits), chosen = tokens.contiguous();
+  TORCH_INTERNAL_ASSERT(log_probability.is_contiguous() && margin.is_contiguous() && entropy.is_contiguous());
+  auto arguments = about_tokens<MeasureArguments>(rows, chosen, broken);
+  arguments.log_probability = log_probability.data_ptr<float>();
+  arguments.margin = margin.data_ptr<float>();
+  arguments.entropy = entropy.data_ptr<float>();
+  launch::measure(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+}
+
+at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count) {
+  const at::Tensor ordered = scores.contiguous(), allowed = eligible.contiguous();
+  at::Tensor chosen = at::empty_like(allowed);
+  launch::highest(ordered.const_data_ptr<float>(), allowed.const_data_ptr<bool>(), count.const_data_ptr<int64_t>(),
+                  count.stride(0), chosen.data_ptr<bool>(), ordered.size(0), ordered.size(1), stream_of(ordered));
+  check_launch();
+  return chosen;
+}
+
+bool has_reveal_kernel_for(const at::Tensor& certainty) {
+  return has_kernels_for(certainty) && certainty.size(1) <= launch::max_reveal_length;
+}
+
+at::Tensor reveal(const at::Tensor& certainty, const at::Tensor& drawn, const at::Tensor& steps_left,
+                  const RevealRule& rule) {
+  const at::Tensor ordered = certainty.contiguous(), allowed = drawn.contiguous();
+  at::Tensor masked = at::empty_like(allowed);
+  RevealArguments arguments;
+  arguments.certainty = ordered.const_data_ptr<float>();
+  arguments.drawn = allowed.const_data_ptr<bool>();
+  if (steps_left.defined()) {
+    arguments.steps_left = steps_left.const_data_ptr<int64_t>();
+    arguments.steps_left_stride = steps_left.stride(0);
+  }
+  arguments.masked = masked.data_ptr<bool>();
+  arguments.batch = ordered.size(0);
+  arguments.length = ordered.size(1);
+  launch::reveal(rule, arguments, stream_of(ordered));
+  check_launch();
+  return masked;
+}
+
+at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens, const Stability& stability,
+                              const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits), chosen = tokens.contiguous();
+  TORCH_INTERNAL_ASSERT(previous.is_contiguous() && steady.is_contiguous());
+  at::Tensor certainty = at::empty_like(chosen, chosen.options().dtype(at::kFloat));
+  auto arguments = about_tokens<StabilityArguments>(rows, chosen, broken);
+  arguments.previous = previous.data_ptr<float>();
+  arguments.steady = steady.data_ptr<int64_t>();
+  arguments.certainty = certainty.data_ptr<float>();
+  arguments.least_probability = static_cast<float>(stability.probability);
+  arguments.divergence = static_cast<float>(stability.divergence);
+  arguments.history = stability.history;
+  launch::stable_probability(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+  return certainty;
+}
+
+static_assert(max_traced_likeliest == launch::max_traced_likeliest);
+
+void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+           const at::Tensor& forbidden, const TraceTables& tables) {
+  const at::Tensor rows = with_even_rows(logits), chosen = tokens.contiguous(),
+                   hidden = masked.defined() ? masked.contiguous() : masked;
+  TORCH_INTERNAL_ASSERT(tables.confidence.is_contiguous() && tables.likeliest.is_contiguous() &&
+                        tables.likeliest_probabilities.is_contiguous() &&
+                        tables.likeliest.size(-1) <= max_traced_likeliest);
+  TraceArguments arguments;
+  arguments.logits = logits_of(rows);
+  arguments.tokens = chosen.const_data_ptr<int64_t>();
+  arguments.forbidden = forbidden.const_data_ptr<float>();
+  arguments.slot = slot.const_data_ptr<int64_t>();
+  if (tables.tokens.defined()) {
+    arguments.traced_tokens = tables.tokens.data_ptr<int64_t>();
+  }
+  if (tables.masked.defined()) {
+    arguments.masked = hidden.const_data_ptr<bool>();
+    arguments.traced_masked = tables.masked.data_ptr<bool>();
+  }
+  arguments.confidence = tables.confidence.data_ptr<float>();
+  arguments.likeliest = tables.likeliest.data_ptr<int64_t>();
+  arguments.likeliest_probabilities = tables.likeliest_probabilities.data_ptr<float>();
+  arguments.likeliest_count = tables.likeliest.size(-1);
+  launch::trace(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+}
+
+at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                   int64_t positions, uint32_t purpose) {
+  TORCH_INTERNAL_ASSERT(seeds.is_contiguous() && sample_indices.is_contiguous() && steps.is_contiguous());
+  at::Tensor out = at::empty({sample_indices.size(0), positions}, sample_indices.options().dtype(at::kFloat));
+  launch::uniform(seeds.const_data_ptr<int64_t>(), sample_indices.const_data_ptr<int64_t>(),
+                  steps.const_data_ptr<int64_t>(), steps.size(0) > 1 ? 1 : 0, purpose, out.data_ptr<float>(),
+                  out.size(0), positions, stream_of(out));
+  check_launch();
+  return out;
+}
+
+}  // namespace demask::kernels::cuda

@@ -1,0 +1,301 @@
+#include "model/transformer.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda.h"
+#include "model/attention.h"
+
+namespace demask {
+namespace {
+
+std::string describe(const TransformerDescription& of) {
+  const std::string grouped = of.key_value_heads != of.heads ? fmt::format(" ({} of keys)", of.key_value_heads) : "";
+  return fmt::format("{}{} layers, {} heads{}, {} wide, {} positions, {}{}",
+                     of.family == "nanogpt" ? "" : of.family + ", ", of.layers, of.heads, grouped, of.width,
+                     of.rotary ? "rotary" : "absolute", of.bidirectional ? "bidirectional" : "causal",
+                     of.binary_classification ? ", two-class" : "");
+}
+
+kernels::NormForm form_of(NormKind norm) {
+  return norm == NormKind::rms ? kernels::NormForm::rms : kernels::NormForm::layer;
+}
+
+kernels::ActivationForm form_of(Activation activation) {
+  switch (activation) {
+    case Activation::gelu:
+      break;
+    case Activation::gelu_tanh:
+      return kernels::ActivationForm::gelu_tanh;
+    case Activation::silu:
+      return kernels::ActivationForm::silu;
+  }
+  return kernels::ActivationForm::gelu;
+}
+
+// Whether the CUDA kernels can read all that they read of every model, which is everything but the products' weights.
+bool kernels_can_read(const TransformerWeights& weights) {
+  std::vector<at::Tensor> read = {weights.token_embedding, weights.position_embedding, weights.final_norm.weight,
+                                  weights.final_norm.bias};
+  for (const LayerWeights& layer : weights.layers) {
+    for (const NormWeights* norm :
+         {&layer.attention_norm, &layer.query_norm, &layer.key_norm, &layer.feed_forward_norm}) {
+      read.insert(read.end(), {norm->weight, norm->bias});
+    }
+    for (const LinearWeights* linear : {&layer.attention_projection, &layer.expand, &layer.contract}) {
+      read.push_back(linear->bias);
+    }
+  }
+  return std::all_of(read.begin(), read.end(), kernels::cuda::can_read);
+}
+
+// The same of what products of a few rows read besides.
+bool row_products_can_read(const std::vector<LayerWeights>& layers, const LinearWeights& head) {
+  std::vector<at::Tensor> read = {head.weight};
+  for (const LayerWeights& layer : layers) {
+    read.insert(read.end(), {layer.query_key_value.weight, layer.attention_projection.weight, layer.expand.weight,
+                             layer.contract.weight});
+  }
+  return std::all_of(read.begin(), read.end(), kernels::cuda::can_read);
+}
+
+}  // namespace
+
+Transformer::Transformer(TransformerWeights weights, const std::string& form, KernelChoice kernels)
+    : Transformer(*make_weight_source(std::move(weights)), form, kernels) {}
+
+Transformer::Transformer(WeightSource& source, const std::string& form, KernelChoice kernels)
+    : device_(source.options().device()) {
+  prefer_fast_products();
+  const TransformerDescription& of = source.description();
+  info_.description = form + describe(of);
+  info_.dtype = c10::typeMetaToScalarType(source.options().dtype());
+  info_.output_size = of.outputs;
+  info_.input_size = of.vocabulary_size;
+  info_.block_size = of.block_size;
+  info_.causal = !of.bidirectional;
+  info_.keeps_cache = info_.causal;
+  info_.bidirectional = of.bidirectional;
+  info_.mask_token_id = of.mask_token_id;
+  info_.binary_classification = of.binary_classification;
+  info_.dataset = source.dataset();
+  if (kernels == KernelChoice::own) {
+    on_cpu_ = TransformerOnCpu::make(source);
+  }
+  if (on_cpu_) {
+    weights_.description = of;
+    return;
+  }
+  weights_ = read_all(source);
+  fused_ = kernels == KernelChoice::own &&
+           kernels::cuda::has_kernels_for_widths(weights_.token_embedding,
+                                                 {of.width, of.feed_forward_width, of.head_width}) &&
+           kernels_can_read(weights_);
+  if (of.rotary) {
+    const auto [cosine, sine] = rotary_angles(of);
+    const at::TensorOptions own = weights_.token_embedding.options();
+    const at::TensorOptions options = fused_ ? own.dtype(at::kFloat) : own;
+    cosine_ = cosine.to(options);
+    sine_ = sine.to(options);
+  }
+  head_ = {pad_rows(weights_.head.weight), pad_rows(weights_.head.bias)};
+  row_products_ = fused_ && row_products_can_read(weights_.layers, head_);
+}
+
+kernels::Norm Transformer::own_norm(const NormWeights& weights) const {
+  const TransformerDescription& of = weights_.description;
+  return {weights.weight, weights.bias, of.norm_epsilon, form_of(of.norm)};
+}
+
+kernels::Heads Transformer::own_heads(size_t layer) const {
+  const TransformerDescription& of = weights_.description;
+  const LayerWeights& weights = weights_.layers[layer];
+  return {of.heads, of.key_value_heads, weights.query_norm.weight, weights.key_norm.weight, of.norm_epsilon, cosine_,
+          sine_};
+}
+
+at::Tensor Transformer::norm(const at::Tensor& x, const NormWeights& weights) const {
+  const TransformerDescription& of = weights_.description;
+  return of.norm == NormKind::rms
+             ? rms_norm(x, weights.weight, of.norm_epsilon)
+             : at::layer_norm(x, weights.weight.sizes(), weights.weight, weights.bias, of.norm_epsilon);
+}
+
+// heads [B, H, T, D], the first of which stands at first_position.
+at::Tensor Transformer::rotate(const at::Tensor& heads, int64_t first_position) const {
+  const int64_t length = heads.size(2), half = heads.size(3) / 2;
+  const at::Tensor cosine = cosine_.narrow(0, first_position, length);
+  const at::Tensor sine = sine_.narrow(0, first_position, length);
+  const at::Tensor first = heads.narrow(3, 0, half), second = heads.narrow(3, half, half);
+  return at::cat({first * cosine - second * sine, second * cosine + first * sine}, 3);
+}
+
+// qkv [B, T, (H + 2K) * D] -> [B, T, H * D]
+at::Tensor Transformer::attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const {
+  const TransformerDescription& of = weights_.description;
+  const LayerWeights& weights = weights_.layers[layer];
+  const int64_t batch = qkv.size(0), length = qkv.size(1), past = cache != nullptr ? cache->length : 0;
+  const bool normed = weights.query_norm.weight.defined() || weights.key_norm.weight.defined();
+  if (fused_ && (of.rotary || normed)) {
+    kernels::cuda::prepare_heads(qkv, own_heads(layer), past);
+  }
+  int64_t column = 0;
+  const auto next = [&](int64_t heads) {  // [B, T, heads * D] -> [B, T, heads, D]
+    const at::Tensor part = qkv.narrow(2, column, heads * of.head_width).view({batch, length, heads, of.head_width});
+    column += heads * of.head_width;
+    return part;
+  };
+  const auto prepared = [&](const at::Tensor& heads, const NormWeights& norm) {  // [B, heads, T, D]
+    const at::Tensor own = !fused_ && norm.weight.defined() ? rms_norm(heads, norm.weight, of.norm_epsilon) : heads;
+    return !fused_ && of.rotary ? rotate(own.transpose(1, 2), past) : own.transpose(1, 2);
+  };
+  const at::Tensor queries = prepared(next(of.heads), weights.query_norm);
+  at::Tensor keys = prepared(next(of.key_value_heads), weights.key_norm);
+  at::Tensor values = next(of.key_value_heads).transpose(1, 2);
+  if (cache != nullptr) {
+    cache->keys[layer].narrow(2, past, length).copy_(keys);
+    cache->values[layer].narrow(2, past, length).copy_(values);
+    keys = cache->keys[layer].narrow(2, 0, past + length);
+    values = cache->values[layer].narrow(2, 0, past + length);
+  }
+  const at::Tensor mixed = attend(queries, keys, values, !of.bidirectional);
+  return mixed.transpose(1, 2).reshape({batch, length, of.heads * of.head_width});
+}
+
+const NormWeights& Transformer::first_norm() const {
+  return weights_.layers.empty() ? weights_.final_norm : weights_.layers.front().attention_norm;
+}
+
+at::Tensor Transformer::embed(const at::Tensor& tokens, int64_t first_position) const {
+  const at::Tensor x = at::embedding(weights_.token_embedding, tokens);
+  return weights_.description.rotary ? x : x + weights_.position_embedding.narrow(0, first_position, tokens.size(1));
+}
+
+// x += update + the bias of the product that update came from; returns the norm of the sum.
+at::Tensor Transformer::add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& from,
+                                     const NormWeights& norm) const {
+  if (fused_) {
+    return kernels::cuda::add_and_norm(x, update, from.bias, own_norm(norm));
+  }
+  x = x + (from.bias.defined() ? update + from.bias : update);
+  return this->norm(x, norm);
+}
+
+// [B, T, C] -> [B, T, C], the last bias left to the caller.
+at::Tensor Transformer::feed_forward(const LayerWeights& layer, const at::Tensor& x) const {
+  const TransformerDescription& of = weights_.description;
+  if (fused_) {
+    const at::Tensor expanded = product(x, layer.expand.weight);
+    if (of.gated) {
+      return product(kernels::cuda::gate(expanded, layer.expand.bias, form_of(of.activation)), layer.contract.weight);
+    }
+    kernels::cuda::bias_and_activation(expanded, layer.expand.bias, form_of(of.activation));
+    return product(expanded, layer.contract.weight);
+  }
+  const at::Tensor expanded = linear(x, layer.expand.weight, layer.expand.bias);
+  if (!of.gated) {
+    return product(activate(expanded, of.activation), layer.contract.weight);
+  }
+  const int64_t width = of.feed_forward_width;
+  const at::Tensor gate = activate(expanded.narrow(2, 0, width), of.activation);
+  return product(gate * expanded.narrow(2, width, width), layer.contract.weight);
+}
+
+template <typename Attend>
+at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const {
+  const std::vector<LayerWeights>& layers = weights_.layers;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    const LayerWeights& own = layers[layer];
+    const at::Tensor mixed = attend(linear(normed, own.query_key_value.weight, own.query_key_value.bias), layer);
+    normed = add_and_norm(x, product(mixed, own.attention_projection.weight), own.attention_projection,
+                          own.feed_forward_norm);
+    normed = add_and_norm(x, feed_forward(own, normed), own.contract,
+                          layer + 1 < layers.size() ? layers[layer + 1].attention_norm : weights_.final_norm);
+  }
+  return normed;
+}
+
+at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) const {
+  const int64_t past = cache != nullptr ? cache->length : 0;
+  at::Tensor x, normed;
+  if (fused_ && past == 0) {
+    x = at::empty({tokens.size(0), tokens.size(1), weights_.description.width}, weights_.token_embedding.options());
+    normed = kernels::cuda::embed_and_norm(x, tokens, {weights_.token_embedding, weights_.position_embedding},
+                                           own_norm(first_norm()));
+  } else {
+    x = embed(tokens, past);
+    normed = norm(x, first_norm());
+  }
+  return run_blocks(x, normed, [&](const at::Tensor& qkv, size_t layer) { return attention(qkv, layer, cache); });
+}
+
+at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cache) const {
+  const TransformerDescription& of = weights_.description;
+  const int64_t batch = text.tokens.size(0);
+  const at::Tensor x = at::empty({batch, 1, of.width}, weights_.token_embedding.options());
+  const at::Tensor normed = kernels::cuda::embed_one_and_norm(
+      x, text.tokens, text.position, {weights_.token_embedding, weights_.position_embedding}, own_norm(first_norm()));
+  const auto attend_last = [&](const at::Tensor& qkv, size_t layer) {
+    return kernels::cuda::decode_attention(qkv, own_heads(layer), cache.keys[layer], cache.values[layer],
+                                           text.position);
+  };
+  const int64_t widest = std::max({of.width, of.heads * of.head_width, of.feed_forward_width});
+  if (row_products_ && kernels::cuda::has_row_products_for(batch, widest, x)) {
+    return logits_by_row_products(x, attend_last).squeeze(1);
+  }
+  return head(run_blocks(x, normed, attend_last)).squeeze(1);
+}
+
+template <typename Attend>
+at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const Attend& attend) const {
+  const TransformerDescription& of = weights_.description;
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    const LayerWeights& own = weights_.layers[layer];
+    const at::Tensor qkv = kernels::cuda::row_product(
+        x, {own.query_key_value.weight, own.query_key_value.bias, own_norm(own.attention_norm)});
+    kernels::cuda::add_row_product(x, attend(qkv, layer),
+                                   {own.attention_projection.weight, own.attention_projection.bias, {}});
+    const at::Tensor expanded = kernels::cuda::row_product(
+        x, {own.expand.weight, own.expand.bias, own_norm(own.feed_forward_norm), form_of(of.activation), of.gated});
+    kernels::cuda::add_row_product(x, expanded, {own.contract.weight, own.contract.bias, {}});
+  }
+  return kernels::cuda::row_product(x, {head_.weight, head_.bias, own_norm(weights_.final_norm)})
+      .narrow(-1, 0, info_.output_size);
+}
+
+at::Tensor Transformer::head(const at::Tensor& x) const {
+  return linear(x, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
+}
+
+at::Tensor Transformer::logits(const at::Tensor& tokens) {
+  const c10::InferenceMode inference;
+  if (on_cpu_) {
+    return on_cpu_->logits(tokens, {});
+  }
+  const at::Tensor states = hidden(tokens, nullptr);
+  if (!weights_.description.shifted) {
+    return head(states);
+  }
+  return head(at::cat({states.narrow(1, 0, 1), states.narrow(1, 0, states.size(1) - 1)}, 1));
+}
+
+at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& positions) {
+  const c10::InferenceMode inference;
+  if (on_cpu_) {
+    return on_cpu_->logits(tokens, positions);
+  }
+  if (device_.is_cpu()) {
+    return LanguageModel::logits_at(tokens, positions);  // the bits of all of them
+  }
+  // The head is dear where the vocabulary is large.
+  const at::Tensor states = hidden(tokens, nullptr);
+  const at::Tensor rows = weights_.description.shifted ? (positions - 1).clamp_min(0) : positions;
+  return head(states.gather(1, rows.unsqueeze(2).expand({-1, -1, states.size(2)})));
+}
+
+}  // namespace demask

@@ -1,0 +1,87 @@
+// A transformer of the field run natively, whatever its family: what it computes is its description, see
+// checkpoint/transformer.h. This file reads as the reference; demask's own kernels compute the same.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/transformer.h"
+#include "checkpoint/weight_source.h"
+#include "kernels/operands.h"
+#include "model/language_model.h"
+#include "model/transformer_cpu.h"
+#include "model/transformer_operations.h"
+
+namespace demask {
+
+// Whose kernels a model runs on: demask's own where they suit, or LibTorch's everywhere.
+enum class KernelChoice { own, libtorch };
+
+// Sources: Radford et al. 2019; Touvron et al. 2023 (RMSNorm, SwiGLU, rotary); Ainslie et al. 2023 (grouped queries).
+class Transformer : public LanguageModel {
+ public:
+  // Weights all in one dtype on one device. `form` begins the description.
+  explicit Transformer(TransformerWeights weights, const std::string& form = {},
+                       KernelChoice kernels = KernelChoice::own);
+  // The same of weights that are read as they are needed. Throws as the source does.
+  explicit Transformer(WeightSource& source, const std::string& form = {}, KernelChoice kernels = KernelChoice::own);
+
+  const ModelInfo& info() const override { return info_; }
+  at::Device device() const override { return device_; }
+  // Whether it runs on demask's own kernels for the CPU, rather than on LibTorch's operations or another device.
+  bool has_cpu_kernels() const { return on_cpu_ != nullptr; }
+  at::Tensor logits(const at::Tensor& tokens) override;
+  at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override;
+  // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
+  // position moves with each token, so the last block is run again.
+  std::unique_ptr<DecodingSession> begin(const GrowingText& text) override;
+
+ private:
+  friend class CachedSession;
+
+  // Keys and values [B, K, max, D], one pair a layer, the first `length` positions of which are known.
+  struct Cache {
+    std::vector<at::Tensor> keys;
+    std::vector<at::Tensor> values;
+    int64_t length = 0;
+  };
+
+  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions, and their
+  // keys and values are written to it.
+  at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const;
+  // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
+  // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
+  at::Tensor logits_of_last(const GrowingText& text, const Cache& cache) const;
+  // From the embeddings x [B, 1, C], which are overwritten, of a few texts; attend as in run_blocks.
+  template <typename Attend>
+  at::Tensor logits_by_row_products(const at::Tensor& x, const Attend& attend) const;
+  // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
+  // norm; attend(qkv [B, T, (H + 2K) * D], layer) mixes the positions.
+  template <typename Attend>
+  at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const;
+  const NormWeights& first_norm() const;
+  at::Tensor embed(const at::Tensor& tokens, int64_t first_position) const;
+  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& from,
+                          const NormWeights& norm) const;
+  at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
+  kernels::Norm own_norm(const NormWeights& weights) const;
+  kernels::Heads own_heads(size_t layer) const;
+  at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x) const;
+  at::Tensor attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const;
+  at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;
+  at::Tensor head(const at::Tensor& x) const;
+
+  TransformerWeights weights_;  // empty where on_cpu_ holds them
+  ModelInfo info_;
+  at::Device device_;
+  std::unique_ptr<TransformerOnCpu> on_cpu_;
+  at::Tensor cosine_, sine_;   // [block, D / 2], rotary positions only, float32 where the kernels read them
+  LinearWeights head_;         // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
+  bool fused_ = false;         // whether demask's own CUDA kernels do what they can
+  bool row_products_ = false;  // and the products of a few rows
+};
+
+}  // namespace demask

@@ -1,0 +1,118 @@
+// demask's own CPU kernels against the plain path in float64, for every mixture that a description allows.
+#include "model/transformer_cpu.h"
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <vector>
+
+#include "model/transformer.h"
+#include "tests/support/catch.h"
+#include "tests/unit/model/random_transformer.h"
+
+using namespace demask;
+using namespace demask::testing;
+
+namespace {
+
+std::vector<at::ScalarType> dtypes_here() {
+  std::vector<at::ScalarType> dtypes;
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    if (kernels::cpu::find(dtype) != nullptr) {
+      dtypes.push_back(dtype);
+    }
+  }
+  return dtypes;
+}
+
+at::Tensor some_tokens(int64_t batch, int64_t length, int64_t ids) {
+  return at::arange(batch * length, at::kLong).mul(7919).remainder(ids).view({batch, length});
+}
+
+double relative_error(const at::Tensor& value, const at::Tensor& reference) {
+  const at::Tensor exact = reference.to(at::kDouble);
+  return ((value.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
+}
+
+double tolerance(at::ScalarType dtype) {
+  return dtype == at::kFloat ? 1e-5 : 3e-2;
+}
+
+struct Pair {
+  Transformer own, reference;
+
+  Pair(const NamedDescription& named, at::ScalarType dtype)
+      : own(random_weights(named, dtype)), reference(random_weights(named, at::kDouble)) {
+    REQUIRE(own.has_cpu_kernels());
+    REQUIRE_FALSE(reference.has_cpu_kernels());
+  }
+};
+
+// Logits [B, steps, V] of a session that reads `given` tokens and goes on with the rest.
+at::Tensor decode(Transformer& model, const at::Tensor& tokens, int64_t given, const Beginnings& beginnings) {
+  const GrowingText text{tokens, at::full({1}, given - 1, at::kLong)};
+  const std::unique_ptr<DecodingSession> session = model.begin(text);
+  session->restart(beginnings, [](const Slice& /*slice*/, const at::Tensor& /*logits*/) {});
+  std::vector<at::Tensor> steps;
+  for (int64_t length = given; length <= tokens.size(1); ++length) {
+    text.position.fill_(length - 1);
+    steps.push_back(session->next_logits().clone());
+    session->advance();
+  }
+  return at::stack(steps, 1);
+}
+
+}  // namespace
+
+TEST_CASE("The CPU kernels compute every mixture of the description, as float64 does") {
+  for (const at::ScalarType dtype : dtypes_here()) {
+    for (const NamedDescription& named : mixtures()) {
+      Pair models(named, dtype);
+      for (const int64_t length : {1, 2, 50}) {
+        CAPTURE(named.name, dtype, length);
+        const at::Tensor tokens = some_tokens(3, length, named.description.vocabulary_size);
+        const at::Tensor logits = models.own.logits(tokens);
+        CHECK(logits.sizes() == at::IntArrayRef({3, length, named.description.outputs}));
+        CHECK(relative_error(logits, models.reference.logits(tokens)) < tolerance(dtype));
+      }
+    }
+  }
+}
+
+TEST_CASE("Chosen positions have the bits of all, and a text's bits do not depend on its batch, in every mixture") {
+  for (const at::ScalarType dtype : dtypes_here()) {
+    for (const NamedDescription& named : mixtures()) {
+      CAPTURE(named.name, dtype);
+      Transformer model(random_weights(named, dtype));
+      const at::Tensor tokens = some_tokens(4, 40, named.description.vocabulary_size);
+      const at::Tensor all = model.logits(tokens);
+      const at::Tensor positions = some_tokens(4, 9, 40);
+      CHECK(at::equal(model.logits_at(tokens, positions),
+                      all.gather(1, positions.unsqueeze(2).expand({-1, -1, all.size(2)}))));
+      for (int64_t text = 0; text < 4; ++text) {
+        CHECK(at::equal(model.logits(tokens.narrow(0, text, 1))[0], all[text]));
+      }
+      const at::Tensor alike = tokens.narrow(0, 0, 1).expand({4, 40});
+      CHECK(at::equal(model.logits(alike), all.narrow(0, 0, 1).expand_as(all)));
+    }
+  }
+}
+
+TEST_CASE("Decoding with prompts gives what float64 gives for the whole text, past the block size too") {
+  for (const at::ScalarType dtype : dtypes_here()) {
+    for (const NamedDescription& named : mixtures()) {
+      if (named.description.bidirectional) {
+        continue;
+      }
+      CAPTURE(named.name, dtype);
+      Pair models(named, dtype);
+      const int64_t block = named.description.block_size, given = block - 5, ids = named.description.vocabulary_size;
+      const at::Tensor place = at::tensor({0, 1, 0}, at::kLong), different = at::tensor({0, 1}, at::kLong);
+      at::Tensor tokens = some_tokens(3, block + 3, ids);
+      tokens.narrow(1, 0, given).copy_(some_tokens(2, given, ids).index_select(0, place));
+      const at::Tensor own = decode(models.own, tokens, given, {given, different, place});
+      CHECK(relative_error(own, decode(models.reference, tokens, given, {given, {}, {}})) < tolerance(dtype));
+      CHECK(at::equal(own, decode(models.own, tokens, given, {given, {}, {}})));
+    }
+  }
+}

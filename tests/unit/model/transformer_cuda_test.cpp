@@ -1,0 +1,214 @@
+// What demask's CUDA kernels make of every mixture of a description's parts, against LibTorch's operations in float64
+// on the CPU.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench/random_weights.h"
+#include "model/device.h"
+#include "model/transformer.h"
+#include "tests/support/catch.h"
+
+using namespace demask;
+
+namespace {
+
+constexpr int64_t vocabulary = 131;  // no multiple of eight
+
+struct Mixture {
+  NormKind norm;
+  Activation activation;
+  bool gated;
+  enum class Positions { absolute, rotary, scaled } positions;
+  int64_t keys;  // of 8 heads
+  bool head_norms, bidirectional, shifted;
+};
+
+TransformerDescription describe(const Mixture& mixture, int64_t head_width) {
+  TransformerDescription of;
+  of.family = "test";
+  of.layers = 2;
+  of.heads = 8;
+  of.key_value_heads = mixture.keys;
+  of.head_width = head_width;
+  of.width = 96;  // not heads * head_width
+  of.feed_forward_width = 160;
+  of.block_size = 64;
+  of.vocabulary_size = of.outputs = vocabulary;
+  of.norm = mixture.norm;
+  of.norm_epsilon = 1e-3;  // large enough to be seen
+  of.activation = mixture.activation;
+  of.gated = mixture.gated;
+  of.rotary = mixture.positions != Mixture::Positions::absolute;
+  if (mixture.positions == Mixture::Positions::scaled) {
+    of.rotary_scaling = RotaryScaling{8, 1, 4, 32};
+  }
+  of.bidirectional = mixture.bidirectional;
+  of.shifted = mixture.shifted;
+  return of;
+}
+
+std::vector<Mixture> all_mixtures() {
+  struct FeedForward {
+    Activation activation;
+    bool gated;
+  };
+  std::vector<Mixture> mixtures;
+  for (const NormKind norm : {NormKind::layer, NormKind::rms}) {
+    for (const FeedForward& of : {FeedForward{Activation::gelu, false}, FeedForward{Activation::gelu_tanh, false},
+                                  FeedForward{Activation::silu, true}}) {
+      for (const auto positions :
+           {Mixture::Positions::absolute, Mixture::Positions::rotary, Mixture::Positions::scaled}) {
+        for (const int64_t keys : {8, 2, 1}) {
+          for (const int bits : {0, 1, 2, 3, 4, 5, 6, 7}) {
+            mixtures.push_back(
+                {norm, of.activation, of.gated, positions, keys, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0});
+          }
+        }
+      }
+    }
+  }
+  return mixtures;
+}
+
+TransformerWeights weights_of(const TransformerDescription& of, bool head_norms) {
+  at::manual_seed(1337);
+  return random_weights(of, {RandomBiases::all, head_norms}, at::TensorOptions(at::kDouble));
+}
+
+TransformerWeights moved(TransformerWeights weights, at::ScalarType dtype) {
+  const auto move = [&](at::Tensor& x) { x = x.defined() ? x.to(at::kCUDA, dtype) : x; };
+  for (at::Tensor* each : {&weights.token_embedding, &weights.position_embedding, &weights.final_norm.weight,
+                           &weights.final_norm.bias, &weights.head.weight, &weights.head.bias}) {
+    move(*each);
+  }
+  for (LayerWeights& layer : weights.layers) {
+    for (NormWeights* norm : {&layer.attention_norm, &layer.query_norm, &layer.key_norm, &layer.feed_forward_norm}) {
+      move(norm->weight);
+      move(norm->bias);
+    }
+    for (LinearWeights* linear :
+         {&layer.query_key_value, &layer.attention_projection, &layer.expand, &layer.contract}) {
+      move(linear->weight);
+      move(linear->bias);
+    }
+  }
+  return weights;
+}
+
+at::Tensor some_tokens(int64_t batch, int64_t length) {
+  return at::arange(batch * length, at::kLong).mul(7919).remainder(vocabulary).view({batch, length});
+}
+
+double relative_error(const at::Tensor& value, const at::Tensor& reference) {
+  const at::Tensor exact = reference.to(at::kCPU, at::kDouble);
+  return ((value.to(at::kCPU, at::kDouble) - exact).norm() / exact.norm()).item<double>();
+}
+
+void check_mixture(const Mixture& mixture, int64_t head_width) {
+  CAPTURE(static_cast<int>(mixture.norm), static_cast<int>(mixture.activation), mixture.gated,
+          static_cast<int>(mixture.positions), mixture.keys, mixture.head_norms, mixture.bidirectional, mixture.shifted,
+          head_width);
+  const TransformerWeights weights = weights_of(describe(mixture, head_width), mixture.head_norms);
+  const at::Tensor tokens = some_tokens(3, 37);
+  const at::Tensor exact = Transformer(weights, {}, KernelChoice::libtorch).logits(tokens);
+  const at::Tensor positions = at::tensor({0, 1, 36, 5, 5, 20, 7, 0, 35}, at::kLong).view({3, 3});
+  const at::Tensor exact_there = exact.gather(1, positions.unsqueeze(2).expand({-1, -1, vocabulary}));
+  for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-4}, std::pair{at::kBFloat16, 6e-2}}) {
+    CAPTURE(dtype);
+    Transformer model(moved(weights, dtype));
+    const at::Tensor logits = model.logits(tokens.cuda());
+    CHECK(logits.sizes() == exact.sizes());
+    CHECK(relative_error(logits, exact) < tolerance);
+    CHECK(relative_error(model.logits_at(tokens.cuda(), positions.cuda()), exact_there) < tolerance);
+  }
+}
+
+// Each new token's logits against those of the whole text in float64, by a cache of keys and values.
+void check_decoding(const Mixture& mixture, int64_t head_width, int64_t batch) {
+  CAPTURE(mixture.keys, mixture.gated, mixture.head_norms, static_cast<int>(mixture.positions), head_width, batch);
+  const TransformerDescription of = describe(mixture, head_width);
+  const TransformerWeights weights = weights_of(of, mixture.head_norms);
+  const int64_t prompt = 5, total = of.block_size + 3;  // the last ones past the block
+  const at::Tensor tokens = some_tokens(batch, total);
+  Transformer reference(weights, {}, KernelChoice::libtorch);
+  const at::Tensor exact = reference.logits(tokens.narrow(1, 0, of.block_size));
+  for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-4}, std::pair{at::kBFloat16, 6e-2}}) {
+    Transformer model(moved(weights, dtype));
+    const GrowingText text{tokens.cuda(), at::full({1}, prompt - 1, at::device(at::kCUDA).dtype(at::kLong))};
+    const std::unique_ptr<DecodingSession> session = model.begin(text);
+    for (int run = 0; run < 2; ++run) {  // a session can start again
+      text.position.fill_(prompt - 1);
+      session->restart(prompt);
+      for (int64_t length = prompt; length < total; ++length) {
+        CAPTURE(dtype, run, length);
+        const at::Tensor whole = length <= of.block_size
+                                     ? exact.select(1, length - 1)
+                                     : reference.logits(tokens.narrow(1, length - of.block_size, of.block_size))
+                                           .select(1, of.block_size - 1);
+        REQUIRE(relative_error(session->next_logits(), whole) < tolerance);
+        text.position.add_(1);
+        session->advance();
+      }
+    }
+  }
+}
+
+const std::vector<Mixture> decoded = {
+    {NormKind::layer, Activation::gelu_tanh, false, Mixture::Positions::absolute, 8, false, false, false},  // GPT-2's
+    {NormKind::rms, Activation::silu, true, Mixture::Positions::scaled, 2, false, false, false},            // Llama's
+    {NormKind::rms, Activation::silu, true, Mixture::Positions::rotary, 1, true, false, false},             // Qwen3's
+};
+
+}  // namespace
+
+TEST_CASE("CUDA gives float64's logits for every mixture of norm, activation, positions, heads and shift") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  for (const Mixture& mixture : all_mixtures()) {
+    check_mixture(mixture, 16);
+  }
+}
+
+TEST_CASE("CUDA gives float64's logits for head widths that its kernels take, and for those that they leave") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  for (const Mixture& mixture : decoded) {
+    for (const int64_t head_width : {8, 10, 24, 64, 80, 96, 128}) {
+      check_mixture(mixture, head_width);
+    }
+  }
+}
+
+TEST_CASE("CUDA decodes token by token, few texts and many, to the logits of the whole text") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  for (const Mixture& mixture : decoded) {
+    for (const int64_t head_width : {16, 64, 80, 128}) {
+      for (const int64_t batch : {1, 2, 3, 5, 8, 9}) {
+        check_decoding(mixture, head_width, batch);
+      }
+    }
+  }
+}
+
+TEST_CASE("Models whose tokens follow each other by a cache do the same work for each, so that it can be recorded") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  for (const Mixture& mixture : decoded) {
+    Transformer model(moved(weights_of(describe(mixture, 64), mixture.head_norms), at::kBFloat16));
+    const GrowingText text{some_tokens(2, 20).cuda(), at::full({1}, 4, at::device(at::kCUDA).dtype(at::kLong))};
+    const std::unique_ptr<DecodingSession> session = model.begin(text);
+    session->restart(5);
+    session->advance();
+    CHECK(session->phase() == 0);
+  }
+}
