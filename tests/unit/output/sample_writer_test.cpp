@@ -15,6 +15,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"
+#include "tests/support/word_pieces.h"
 #include "text/character_vocabulary.h"
 
 namespace demask {
@@ -131,6 +132,19 @@ TEST_CASE("the text form is header, samples and totals, whatever the locale") {
   std::locale::global(before);
   CHECK(read_file(folder / "out") == expected_text);
   CHECK(::close(descriptor) == 0);  // still open: it is the caller's
+}
+
+TEST_CASE("the characters of word pieces' texts are counted, not the pieces") {
+  const TemporaryFolder folder;
+  const demask::testing::WordPieces pieces({" the", "\xf0\x9f\x98", "\x80"});
+  const auto writer = make_file_writer(folder / "a.txt", run_of(0, 1));
+  writer->begin();
+  Record record = sample_of(0, {0, 1, 2, 1});
+  record.text = pieces.decode(record.tokens);
+  writer->write({record}, 1);
+  writer->finish({1.0, 1, 4, 1});
+  CHECK(read_file(folder / "a.txt").find("\n the😀\uFFFD\nStats: 6 chars, most common: ' ': 1, 't': 1,") !=
+        std::string::npos);
 }
 
 TEST_CASE("the index is shown only where it is not the sample's number less one") {

@@ -233,7 +233,7 @@ TEST_CASE("Products of a few rows do what stands before and after them, a row th
   at::manual_seed(1337);
   for (const auto& [dtype, tolerance] : precisions) {
     for (const auto& [inner, outputs] :
-         std::vector<std::pair<int64_t, int64_t>>{{8, 3}, {768, 2304}, {1032, 50}, {3072, 768}, {1024, 30000}}) {
+         std::vector<std::pair<int64_t, int64_t>>{{8, 3}, {768, 2304}, {1032, 50}, {3072, 768}, {1024, 5000}}) {
       for (const int64_t rows : {1, 2, 3, 4, 7, 8}) {
         for (const bool gated : {false, true}) {
           for (const int norm : {0, 1, 2}) {
