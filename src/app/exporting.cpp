@@ -37,12 +37,9 @@ std::optional<at::ScalarType> wanted_dtype(Precision dtype) {
 }
 
 TransformerWeights read_weights(const std::string& checkpoint, Precision dtype) {
-  ParameterConversion convert;
-  if (const auto wanted = wanted_dtype(dtype)) {
-    convert = [wanted](const at::Tensor& parameter) { return parameter.to(*wanted); };
-  }
+  const std::optional<at::ScalarType> wanted = wanted_dtype(dtype);
   if (is_model_folder(checkpoint)) {
-    return read_model_folder(checkpoint, convert);
+    return read_model_folder(checkpoint, wanted ? at::TensorOptions(*wanted) : at::TensorOptions());
   }
   if (Archive(checkpoint).is_torchscript()) {
     fail(ExitCode::bad_input,
@@ -50,6 +47,7 @@ TransformerWeights read_weights(const std::string& checkpoint, Precision dtype) 
          "training checkpoint that it was made from.",
          checkpoint);
   }
+  const auto convert = [&](const at::Tensor& parameter) { return wanted ? parameter.to(*wanted) : parameter; };
   return nanogpt_weights(read_nanogpt_checkpoint(checkpoint, convert));
 }
 

@@ -25,10 +25,10 @@ std::vector<std::string> checkpoint_files(const std::string& path) {
   }
   const std::filesystem::path folder = folder_of_checkpoint(path);
   std::error_code unknown;
-  const std::filesystem::path whole =
-      std::filesystem::is_directory(path, unknown) ? folder / weights_name : std::filesystem::path(path);
+  const bool is_folder = std::filesystem::is_directory(path, unknown);
+  const std::filesystem::path whole = is_folder ? folder / weights_name : std::filesystem::path(path);
   std::vector<std::string> files = {(folder / config_name).string()};
-  if (std::filesystem::exists(whole, unknown)) {
+  if (!is_folder || std::filesystem::exists(whole, unknown)) {
     files.push_back(whole.string());
     return files;
   }

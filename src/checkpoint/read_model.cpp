@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "checkpoint/compare_tensors.h"
 #include "checkpoint/families/config_reader.h"
@@ -33,35 +36,66 @@ bool is_buffer(const Family& family, std::string_view name) {
                      [&](std::string_view end) { return ends_with(name, end); });
 }
 
-class ModelReader {
+class FolderSource : public WeightSource {
  public:
-  ModelReader(const std::string& path, const ParameterConversion& convert) : folder_(path), convert_(convert) {}
-
-  TransformerWeights read() {
+  FolderSource(const std::string& path, const at::TensorOptions& options) : folder_(path), options_(options) {
     const Family& family = find_family(folder_.config(), folder_.config_path());
     const std::string prefix = find_prefix(family.names, folder_.shapes());
     Architecture architecture = family.read_config(ConfigReader(folder_.config(), folder_.config_path()));
     const std::string head = head_weight_name(family, prefix);
     TransformerDescription& description = architecture.description;
     description.tied_head = architecture.tied_head.value_or(folder_.shapes().count(head) == 0);
-
-    TransformerWeights weights;
-    weights.description = description;
-    weights.dataset = architecture.dataset;
-    weights.layers.resize(static_cast<size_t>(description.layers));
-    const WeightPlan plan = plan_weights(family, architecture, prefix, weights,
-                                         [this](const std::string& name) { return folder_.read(name); });
+    dataset_ = architecture.dataset;
+    places_.description = description;
+    places_.layers.resize(static_cast<size_t>(description.layers));
+    WeightPlan plan = plan_weights(family, architecture, prefix, places_,
+                                   [this](const std::string& name) { return folder_.read(name); });
     compare(family, plan, description.tied_head ? head : "");
-    for (const PlannedTensor& planned : plan.tensors) {
-      *planned.tensor = assemble(planned);
+    if (!options_.has_dtype()) {
+      const std::string& embedding = plan.tensors.front().slices.front().name;
+      options_ = options_.dtype(folder_.read(embedding).scalar_type());
     }
-    if (description.tied_head) {
-      weights.head.weight = weights.token_embedding;
+    for (PlannedTensor& planned : plan.tensors) {
+      plan_[planned.layer].push_back(std::move(planned));
     }
-    return weights;
   }
 
+  const TransformerDescription& description() const override { return places_.description; }
+  at::TensorOptions options() const override { return options_; }
+  std::optional<std::string> dataset() const override { return dataset_; }
+  at::Tensor token_embedding() override { return read(TensorRole::token_embedding, places_.token_embedding); }
+  at::Tensor position_embedding() override { return read(TensorRole::position_embedding, places_.position_embedding); }
+  LayerWeights layer(int64_t number) override {
+    drop_handed_over();
+    for (const PlannedTensor& planned : plan_.at(number)) {
+      *planned.tensor = assemble(planned);
+    }
+    return std::exchange(places_.layers[static_cast<size_t>(number)], {});
+  }
+  NormWeights final_norm() override { return read(TensorRole::final_norm, places_.final_norm); }
+  LinearWeights head() override { return read(TensorRole::head, places_.head); }
+
  private:
+  // A part that belongs to no layer.
+  template <typename Part>
+  Part read(TensorRole role, Part& place) {
+    drop_handed_over();
+    for (const PlannedTensor& planned : plan_.at(std::nullopt)) {
+      if (planned.role == role) {
+        *planned.tensor = assemble(planned);
+      }
+    }
+    return std::exchange(place, {});
+  }
+
+  // Whoever asks for the next part has most likely done with the one before; what is still looked at is read again.
+  void drop_handed_over() {
+    for (const std::string& name : handed_over_) {
+      folder_.drop(name);
+    }
+    handed_over_.clear();
+  }
+
   // `unused_head`: stored although the head is tied; empty otherwise.
   void compare(const Family& family, const WeightPlan& plan, const std::string& unused_head) const {
     NamedShapes expected = plan.others;
@@ -83,13 +117,8 @@ class ModelReader {
     }
   }
 
-  at::Tensor convert(const at::Tensor& stored) {
-    if (convert_) {
-      return convert_(stored);
-    }
-    dtype_ = dtype_.value_or(stored.scalar_type());
-    return stored.to(*dtype_);
-  }
+  // On the device, which may be faster at it than the host. `stored` itself where nothing is to be done.
+  at::Tensor convert(const at::Tensor& stored) const { return stored.to(options_.device()).to(dtype()); }
 
   at::Tensor assemble(const PlannedTensor& planned) {
     if (planned.slices.empty()) {
@@ -104,7 +133,7 @@ class ModelReader {
       } else if (!whole.defined() && planned.slices.size() == 1 && is_kept_as_it_is(stored, planned)) {
         whole = convert(stored);
         check(whole, stored, slice.name);
-        folder_.drop(slice.name);
+        handed_over_.push_back(slice.name);
         return whole;
       }
       copy_slice(planned, stored, slice.name, row, whole);
@@ -113,16 +142,17 @@ class ModelReader {
     return whole;
   }
 
-  bool is_kept_as_it_is(const at::Tensor& stored, const PlannedTensor& planned) {
+  bool is_kept_as_it_is(const at::Tensor& stored, const PlannedTensor& planned) const {
     const bool transposed = planned.transposed && stored.dim() == 2;
-    return !transposed && convert(stored.narrow(0, 0, 1)).data_ptr() == stored.data_ptr();
+    return !transposed && on_cpu() && stored.scalar_type() == dtype();
   }
 
   // Elements that are converted at a time. What malloc frees in larger pieces it keeps between tensors that stay;
   // copies to a device are faster in large ones.
-  int64_t block_elements(const at::Tensor& stored) {
-    return convert(stored.narrow(0, 0, 1)).is_cpu() ? int64_t{1} << 18 : int64_t{1} << 23;
-  }
+  int64_t block_elements() const { return on_cpu() ? int64_t{1} << 18 : int64_t{1} << 23; }
+
+  at::ScalarType dtype() const { return c10::typeMetaToScalarType(options_.dtype()); }
+  bool on_cpu() const { return options_.device().is_cpu(); }
 
   // Converts `stored` block by block and copies it into rows `row` and on of `whole`, which is made with the first of
   // them. So neither host nor device holds two copies of a large tensor.
@@ -130,7 +160,7 @@ class ModelReader {
                   at::Tensor& whole) {
     const bool transposed = planned.transposed && stored.dim() == 2;
     const int64_t lines = stored.size(0);
-    const int64_t block = std::max<int64_t>(1, block_elements(stored) * lines / stored.numel());
+    const int64_t block = std::max<int64_t>(1, block_elements() * lines / stored.numel());
     for (int64_t line = 0; line < lines; line += block) {
       const int64_t count = std::min(block, lines - line);
       const at::Tensor part = stored.narrow(0, line, count);
@@ -169,14 +199,21 @@ class ModelReader {
   }
 
   ModelFolder folder_;
-  const ParameterConversion& convert_;
-  std::optional<at::ScalarType> dtype_;  // of all, where the caller converts none
+  at::TensorOptions options_;
+  std::optional<std::string> dataset_;
+  TransformerWeights places_;                                          // where tensors are put together
+  std::map<std::optional<int64_t>, std::vector<PlannedTensor>> plan_;  // by layer
+  std::vector<std::string> handed_over_;  // tensors that lie in a mapped file, of the part asked for last
 };
 
 }  // namespace
 
-TransformerWeights read_model_folder(const std::string& path, const ParameterConversion& convert) {
-  return ModelReader(path, convert).read();
+std::unique_ptr<WeightSource> open_model_folder(const std::string& path, const at::TensorOptions& options) {
+  return std::make_unique<FolderSource>(path, options);
+}
+
+TransformerWeights read_model_folder(const std::string& path, const at::TensorOptions& options) {
+  return read_all(*open_model_folder(path, options));
 }
 
 }  // namespace demask

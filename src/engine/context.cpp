@@ -6,6 +6,7 @@
 
 #include "checkpoint/checkpoint_files.h"
 #include "core/error.h"
+#include "core/freed_memory.h"
 #include "core/notice.h"
 #include "engine/prompt_tokens.h"
 #include "engine/vocabulary_place.h"
@@ -35,6 +36,7 @@ void open_vocabulary(Context& context) {
     notice("{}", place.notice);
   }
   context.vocabulary = read_vocabulary(place.path);
+  return_freed_memory();  // what reading took, which with large vocabularies is several times what stays
   check_vocabulary(*context.vocabulary, place.path, info, context.checkpoint);
   context.mask_token_id = resolve_mask_token(context.config.mask_token_id, *context.vocabulary, info);
   context.allowed = allowed_tokens(*context.vocabulary, context.mask_token_id);

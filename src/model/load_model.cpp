@@ -16,14 +16,14 @@ namespace demask {
 namespace {
 
 std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& options) {
-  const auto convert = [&](const at::Tensor& parameter) { return parameter.to(options.device, options.dtype); };
+  const auto weights = at::TensorOptions(options.dtype).device(options.device);
   if (is_model_folder(path)) {
-    return std::make_unique<Transformer>(read_model_folder(path, convert));
+    return std::make_unique<Transformer>(*open_model_folder(path, weights));
   }
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return std::make_unique<Transformer>(*open_nanogpt(path, at::TensorOptions(options.dtype).device(options.device)));
+  return std::make_unique<Transformer>(*open_nanogpt(path, weights));
 }
 
 }  // namespace

@@ -122,8 +122,7 @@ TEST_CASE("Reading a folder into another precision takes 1.25 times its weights 
   const int64_t elements = (ids + 64 + layers * 12 * width) * width;
   reset_peak();
   const int64_t before_kib = status_kib("VmHWM:");
-  const TransformerWeights weights =
-      read_model_folder(folder / "model", [](const at::Tensor& tensor) { return tensor.to(at::kBFloat16); });
+  const TransformerWeights weights = read_model_folder(folder / "model", at::kBFloat16);
   const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
   const int64_t weights_kib = elements * 2 / 1024;
   CAPTURE(weights_kib, before_kib, taken_kib);

@@ -72,8 +72,7 @@ TEST_CASE("a folder, its only file and its shards give one model") {
 TEST_CASE("each tensor passes through the conversion, and a tied head is the embedding") {
   const TemporaryFolder folder;
   tiny_gpt2().write(folder / "model");
-  const TransformerWeights weights =
-      read_model_folder(folder / "model", [](const at::Tensor& tensor) { return tensor.to(at::kBFloat16); });
+  const TransformerWeights weights = read_model_folder(folder / "model", at::kBFloat16);
   CHECK(weights.final_norm.bias.scalar_type() == at::kBFloat16);
   CHECK(weights.layers[0].expand.weight.scalar_type() == at::kBFloat16);
   CHECK(weights.head.weight.is_same(weights.token_embedding));
@@ -162,9 +161,7 @@ TEST_CASE("weights that are not finite, or not in the dtype that runs, are refus
   files.tensors["ln_f.weight"] = at::full({4}, 1e6);
   const TemporaryFolder folder;
   files.write(folder / "model");
-  CHECK_THAT(bad_input_message([&] {
-               read_model_folder(folder / "model", [](const at::Tensor& tensor) { return tensor.to(at::kHalf); });
-             }),
+  CHECK_THAT(bad_input_message([&] { read_model_folder(folder / "model", at::kHalf); }),
              ContainsSubstring("'ln_f.weight'") && ContainsSubstring("infinite in"));
 }
 

@@ -43,7 +43,7 @@ std::unique_ptr<Transformer> load(const std::string& name, at::Device device, Ke
   const auto convert = [&](const at::Tensor& parameter) { return parameter.to(device, at::kFloat); };
   TransformerWeights weights = fs::exists(checkpoint)
                                    ? nanogpt_weights(read_nanogpt_checkpoint(checkpoint.string(), convert))
-                                   : read_model_folder(folder.string(), convert);
+                                   : read_model_folder(folder.string(), at::TensorOptions(at::kFloat).device(device));
   return std::make_unique<Transformer>(std::move(weights), "", kernels);
 }
 
