@@ -9,6 +9,7 @@
 #include "bench/table.h"
 #include "bench/timing.h"
 #include "core/notice.h"
+#include "engine/sample_text.h"
 #include "model/device.h"
 
 namespace demask::quality {
@@ -60,8 +61,8 @@ Draw draw_texts(const bench::Loaded& loaded) {
     const auto spent = static_cast<double>(generator.forwards() - forwards_before - 1);
     forwards_before = generator.forwards();
     draw.forwards += spent * static_cast<double>(tasks.size()) / static_cast<double>(work.samples());
-    for (const DrawnSample& sample : samples) {
-      draw.texts.push_back(context.vocabulary->decode(sample.tokens, context.shown_mask()));
+    for (size_t i = 0; i < samples.size(); ++i) {
+      draw.texts.push_back(sample_text(context, *tasks[i].prompt, samples[i].tokens));
     }
   };
   draw.seconds = loaded.engine.draw(work, work.first(), work.end(), work.samples(), hooks).elapsed_s;
@@ -73,6 +74,7 @@ std::vector<bench::Column> columns() {
   for (const Measure& measure : measures) {
     columns.push_back({measure.column, 16});
   }
+  columns.push_back({"repeating", 9});
   return columns;
 }
 
@@ -90,6 +92,7 @@ std::vector<std::string> cells(const Row& row) {
   for (const Measure& measure : measures) {
     cells.push_back(show(row.quality.*measure.estimate));
   }
+  cells.push_back(fmt::format("{}", row.quality.repeating));
   return cells;
 }
 
@@ -103,7 +106,7 @@ Row make_row(const Strategy& strategy, int64_t budget, const std::vector<std::st
 }  // namespace
 
 Quality measure_texts(const std::vector<std::string>& texts, const Yardsticks& yardsticks) {
-  return measure_quality(texts, yardsticks.judge.nats_per_character(texts), yardsticks.words);
+  return measure_quality(texts, yardsticks.judge.read(texts), yardsticks.words);
 }
 
 nlohmann::ordered_json quality_json(const Quality& quality) {
@@ -112,6 +115,7 @@ nlohmann::ordered_json quality_json(const Quality& quality) {
     const Estimate& estimate = quality.*measure.estimate;
     json[measure.key] = {{"value", estimate.value}, {"se", estimate.standard_error}};
   }
+  json["repeating_texts"] = quality.repeating;
   return json;
 }
 

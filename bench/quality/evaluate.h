@@ -22,7 +22,7 @@ struct Task {
   std::string checkpoint_name = "diffusion.pt";
   std::vector<int64_t> budgets = {16, 32, 64, 128};  // forwards
   int64_t samples = 256;
-  int64_t length = 256;  // characters of a sample
+  int64_t length = 256;  // tokens of a sample
   int64_t seed = 1337;
   std::optional<int64_t> batch_size;  // as demask's
 };
@@ -40,7 +40,7 @@ struct Results {
   std::vector<FrontierLine> lines;  // one a strategy; without the rows that failed
 };
 
-// {"judge_nats": {"value": ..., "se": ...}, ...}; null where there is no number.
+// {"judge_nats": {"value": ..., "se": ...}, ..., "repeating_texts": n}; null where there is no number.
 nlohmann::ordered_json quality_json(const Quality& quality);
 
 // Runs every strategy at every budget and prints a table that begins with `held_out`. A row that fails is reported on

@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
-#include <cstdint>
+#include <cstddef>
+#include <map>
 #include <utility>
 
 #include "config/command_line.h"
@@ -14,8 +14,6 @@
 
 namespace demask::quality {
 namespace {
-
-using Ids = std::vector<int64_t>;
 
 constexpr size_t largest_batch = 64;
 
@@ -55,24 +53,40 @@ std::vector<double> Judge::judge_batch(const std::vector<Ids>& texts) {
   return {values, values + confidence.numel()};
 }
 
-std::vector<double> Judge::nats_per_character(const std::vector<std::string>& texts) {
-  std::vector<double> nats;
+Ids Judge::encode(const std::string& text) const {
+  return encode_text("the judged text", text, *context_.vocabulary, TextReading{});
+}
+
+Readings Judge::read(const std::vector<std::string>& texts) {
+  Readings readings;
+  std::map<size_t, std::vector<size_t>> of_length;  // indices of texts: only those of one length fit into one batch
+  for (const std::string& text : texts) {
+    of_length[readings.tokens.emplace_back(encode(text)).size()].push_back(readings.tokens.size() - 1);
+  }
   std::vector<Ids> batch;
   const auto judge_what_there_is = [&] {
     const std::vector<double> more = judge_batch(std::exchange(batch, {}));
-    nats.insert(nats.end(), more.begin(), more.end());
+    readings.nats.insert(readings.nats.end(), more.begin(), more.end());
   };
-  for (const std::string& text : texts) {
-    Ids ids = encode_text("the judged text", text, *context_.vocabulary, TextReading{});
-    if (!batch.empty() && (batch.size() == largest_batch || batch.front().size() != ids.size())) {
-      judge_what_there_is();
+  for (const auto& [length, indices] : of_length) {
+    for (const size_t index : indices) {
+      if (length > 1) {
+        batch.push_back(readings.tokens[index]);
+      }
+      if (batch.size() == largest_batch || (!batch.empty() && index == indices.back())) {
+        judge_what_there_is();
+      }
     }
-    batch.push_back(std::move(ids));
   }
-  if (!batch.empty()) {
-    judge_what_there_is();
+  return readings;
+}
+
+std::vector<std::string> Judge::windows(const std::string& text, int64_t count, int64_t length) const {
+  std::vector<std::string> texts;
+  for (const Ids& window : spaced_windows(encode(text), count, length)) {
+    texts.push_back(context_.vocabulary->decode(window));
   }
-  return nats;
+  return texts;
 }
 
 }  // namespace demask::quality

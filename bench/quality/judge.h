@@ -1,10 +1,12 @@
 // A left-to-right model that says how likely texts are.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "bench/options.h"
+#include "bench/quality/metrics.h"
 #include "engine/context.h"
 #include "sampling/checked_model.h"
 
@@ -16,14 +18,18 @@ class Judge {
   // or is not a causal model.
   Judge(const std::string& checkpoint_name, const bench::Options& options);
 
-  // Of each text: the mean of -log p over its characters but the first, each given those before it, nats. Texts longer
-  // than the judge's block are judged by their end. Throws Error(bad_input) where a text has characters that the judge
-  // does not know.
-  std::vector<double> nats_per_character(const std::vector<std::string>& texts);
+  // Of each text: its tokens in the judge's own vocabulary, however another model put it together, and the mean of
+  // -log p over them but the first, each given those before it, nats. Texts longer than the judge's block are judged by
+  // their end. Throws Error(bad_input) where a text has characters that the judge does not know.
+  Readings read(const std::vector<std::string>& texts);
+
+  // `count` texts of `length` of the judge's tokens each, as spaced_windows has them. Throws Error as it and `read` do.
+  std::vector<std::string> windows(const std::string& text, int64_t count, int64_t length) const;
 
  private:
-  // Of texts [B, T], all of one length.
-  std::vector<double> judge_batch(const std::vector<std::vector<int64_t>>& texts);
+  Ids encode(const std::string& text) const;
+  // Mean nats a token of texts [B, T], all of one length T > 1.
+  std::vector<double> judge_batch(const std::vector<Ids>& texts);
 
   Context context_;
   CheckedModel model_;

@@ -25,7 +25,7 @@
 namespace demask::quality {
 namespace {
 
-constexpr int64_t fewest_characters = 4;  // that have a 4-gram
+constexpr int64_t fewest_tokens = 4;  // that have a 4-gram
 constexpr int64_t most = 1'000'000;
 
 struct Request {
@@ -50,15 +50,15 @@ void add_flags(CLI::App& app, Request& request) {
       ->check(CLI::Range(int64_t{1}, most))
       ->capture_default_str();
   app.add_option("--samples", task.samples, "texts a row")->check(CLI::Range(int64_t{1}, most))->capture_default_str();
-  app.add_option("--length", task.length, "characters of a text")
-      ->check(CLI::Range(fewest_characters, most))
+  app.add_option("--length", task.length, "tokens of a text")
+      ->check(CLI::Range(fewest_tokens, most))
       ->capture_default_str();
   app.add_option("--batch_size", task.batch_size, "as demask's")->check(CLI::Range(int64_t{1}, most));
   app.add_option("--seed", task.seed, "as demask's")->check(CLI::Range(int64_t{0}, INT64_MAX))->capture_default_str();
   app.add_option("--checkpoint_name", task.checkpoint_name, "the model that writes")->capture_default_str();
   app.add_option("--judge", request.judge, "the left-to-right model that judges")->capture_default_str();
   add_common_flags(app, task.options);
-  app.add_option("--reference-words", request.reference_words, "words that count as such, one a line")
+  app.add_option("--reference-words", request.reference_words, "a list of words, or a text, whose words count as such")
       ->capture_default_str();
   app.add_option("--held-out", request.held_out, "text that the models have not seen")->capture_default_str();
   app.add_option("--json", request.json, "write everything to this file");
@@ -102,16 +102,15 @@ nlohmann::ordered_json describe(const Request& request) {
 }
 
 std::string picture_title(const Task& task) {
-  return fmt::format("Quality against forwards: {}, {} texts of {} characters", task.checkpoint_name, task.samples,
+  return fmt::format("Quality against forwards: {}, {} texts of {} tokens", task.checkpoint_name, task.samples,
                      task.length);
 }
 
 void measure(Request& request) {
   Task& task = request.task;
   const std::vector<Strategy> strategies = select_strategies(request.strategies);
-  const WordSet words = parse_word_list(read_text(request.reference_words));
-  const std::vector<std::string> held_out_texts =
-      spaced_windows(read_text(request.held_out), task.samples, task.length);
+  const WordSet words = collect_words(read_text(request.reference_words));
+  const std::string held_out_text = read_text(request.held_out);
   bench::resolve(task.options);
   check_results(request);
   bench::ResultFile json_file(request.json), svg_file(request.svg);
@@ -122,7 +121,7 @@ void measure(Request& request) {
 
   Judge judge(request.judge, task.options);
   const Yardsticks yardsticks{judge, words};
-  const Quality held_out = measure_texts(held_out_texts, yardsticks);
+  const Quality held_out = measure_texts(judge.windows(held_out_text, task.samples, task.length), yardsticks);
   json["held_out"] = quality_json(held_out);
   const Results results = compare_strategies(strategies, task, yardsticks, held_out, stdout);
   json["rows"] = results.rows;

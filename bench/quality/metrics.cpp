@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <cstddef>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "core/error.h"
 
@@ -52,24 +54,25 @@ WordCounts count_words(std::string_view text, const WordSet& reference) {
   return counts;
 }
 
-// How often each byte stands there.
-using Histogram = std::array<int64_t, 256>;
+// How often each token stands there.
+using Histogram = std::map<int64_t, int64_t>;
 
-Histogram count_characters(std::string_view text) {
-  Histogram counts{};
-  for (const char c : text) {
-    ++counts[static_cast<unsigned char>(c)];
+void add_tokens(Histogram& counts, const Ids& text, int64_t times = 1) {
+  for (const int64_t token : text) {
+    counts[token] += times;
   }
-  return counts;
 }
 
 double entropy(const Histogram& counts) {
-  const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+  double total = 0;
+  for (const auto& [token, count] : counts) {
+    total += static_cast<double>(count);
+  }
   if (total == 0) {
     return Estimate{}.value;
   }
   double nats = 0;
-  for (const int64_t count : counts) {
+  for (const auto& [token, count] : counts) {
     if (count > 0) {
       const double share = static_cast<double>(count) / total;
       nats -= share * std::log(share);
@@ -108,16 +111,9 @@ std::vector<std::string> find_words(std::string_view text) {
   return words;
 }
 
-WordSet parse_word_list(std::string_view text) {
-  WordSet words;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    if (end > 0) {
-      words.emplace(text.substr(0, end));
-    }
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
+WordSet collect_words(std::string_view text) {
+  const std::vector<std::string> words = find_words(text);
+  return {words.begin(), words.end()};
 }
 
 Estimate word_share(const std::vector<std::string>& texts, const WordSet& reference) {
@@ -144,34 +140,35 @@ Estimate word_share(const std::vector<std::string>& texts, const WordSet& refere
   return estimate;
 }
 
-Estimate distinct_ngrams(const std::vector<std::string>& texts, size_t n) {
+Estimate distinct_ngrams(const std::vector<Ids>& texts, size_t n) {
   std::vector<double> shares;
-  for (const std::string_view text : texts) {
+  for (const Ids& text : texts) {
     if (text.size() < n) {
       continue;
     }
-    const size_t all = text.size() - n + 1;
-    std::unordered_set<std::string_view> different;
-    for (size_t i = 0; i < all; ++i) {
-      different.insert(text.substr(i, n));
+    std::set<Ids> different;
+    for (auto end = text.begin() + static_cast<std::ptrdiff_t>(n);; ++end) {
+      different.emplace(end - static_cast<std::ptrdiff_t>(n), end);
+      if (end == text.end()) {
+        break;
+      }
     }
-    shares.push_back(static_cast<double>(different.size()) / static_cast<double>(all));
+    shares.push_back(static_cast<double>(different.size()) / static_cast<double>(text.size() - n + 1));
   }
   return estimate_mean(shares);
 }
 
-Estimate character_entropy(const std::vector<std::string>& texts) {
-  Histogram total{};
-  for (const std::string& text : texts) {
-    const Histogram counts = count_characters(text);
-    std::transform(total.begin(), total.end(), counts.begin(), total.begin(), std::plus<>());
+Estimate token_entropy(const std::vector<Ids>& texts) {
+  Histogram total;
+  for (const Ids& text : texts) {
+    add_tokens(total, text);
   }
   Estimate estimate{entropy(total)};
   if (texts.size() > 1) {
     std::vector<double> without_one;
-    for (const std::string& text : texts) {
-      Histogram rest = count_characters(text);
-      std::transform(total.begin(), total.end(), rest.begin(), rest.begin(), std::minus<>());
+    for (const Ids& text : texts) {
+      Histogram rest = total;
+      add_tokens(rest, text, -1);
       without_one.push_back(entropy(rest));
     }
     const auto n = static_cast<double>(texts.size());
@@ -180,21 +177,30 @@ Estimate character_entropy(const std::vector<std::string>& texts) {
   return estimate;
 }
 
-Quality measure_quality(const std::vector<std::string>& texts, const std::vector<double>& nats,
-                        const WordSet& reference) {
-  return {estimate_mean(nats), word_share(texts, reference), distinct_ngrams(texts, 4), character_entropy(texts)};
+int64_t count_repeating(const std::vector<Ids>& texts) {
+  return std::count_if(texts.begin(), texts.end(), [](const Ids& text) {
+    Histogram counts;
+    add_tokens(counts, text);
+    return std::any_of(counts.begin(), counts.end(),
+                       [&](const auto& entry) { return 2 * entry.second > static_cast<int64_t>(text.size()); });
+  });
 }
 
-std::vector<std::string> spaced_windows(const std::string& text, int64_t count, int64_t length) {
+Quality measure_quality(const std::vector<std::string>& texts, const Readings& readings, const WordSet& reference) {
+  return {estimate_mean(readings.nats), word_share(texts, reference), distinct_ngrams(readings.tokens, 4),
+          token_entropy(readings.tokens), count_repeating(readings.tokens)};
+}
+
+std::vector<Ids> spaced_windows(const Ids& text, int64_t count, int64_t length) {
   const auto size = static_cast<int64_t>(text.size());
   if (size < length) {
-    fail(ExitCode::bad_usage, "the held-out text has {} characters, fewer than the {} of a sample. Name a longer one.",
+    fail(ExitCode::bad_usage, "the held-out text has {} tokens, fewer than the {} of a sample. Name a longer one.",
          size, length);
   }
-  std::vector<std::string> windows;
+  std::vector<Ids> windows;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t offset = count > 1 ? (size - length) * i / (count - 1) : 0;
-    windows.push_back(text.substr(static_cast<size_t>(offset), static_cast<size_t>(length)));
+    const auto window = text.begin() + (count > 1 ? (size - length) * i / (count - 1) : 0);
+    windows.emplace_back(window, window + length);
   }
   return windows;
 }

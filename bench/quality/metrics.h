@@ -1,5 +1,5 @@
 // What can be said of written texts without their author: measures of text alone, with their standard errors. Every
-// function is pure. Characters are bytes, for the texts here are ASCII.
+// function is pure. Tokens are those of the model that judges: characters, or pieces of words.
 #pragma once
 
 #include <array>
@@ -21,36 +21,45 @@ struct Estimate {
 // The mean of independent values, and their standard deviation over sqrt(n).
 Estimate estimate_mean(const std::vector<double>& values);
 
-// The maximal runs of letters and apostrophes, in lower case, those cut off at the text's ends included.
+// The maximal runs of ASCII letters and apostrophes, in lower case, those cut off at the text's ends included.
 std::vector<std::string> find_words(std::string_view text);
 
 using WordSet = std::unordered_set<std::string>;
 
-// One word a line.
-WordSet parse_word_list(std::string_view text);
+// The words of a list or of any other text, found as those of the texts that are measured.
+WordSet collect_words(std::string_view text);
 
 // The share of all words that are in `reference`. A ratio of two sums over texts, and so is its error: the words of one
 // text depend on each other (Cochran, Sampling Techniques, 1977, section 6.4).
 Estimate word_share(const std::vector<std::string>& texts, const WordSet& reference);
 
-// Different runs of n characters among all such runs of a text, a share, averaged over texts. Texts shorter than n have
+using Ids = std::vector<int64_t>;  // of the tokens of one text
+
+// Different runs of n tokens among all such runs of a text, a share, averaged over texts. Texts shorter than n have
 // none, and do not count.
-Estimate distinct_ngrams(const std::vector<std::string>& texts, size_t n);
+Estimate distinct_ngrams(const std::vector<Ids>& texts, size_t n);
 
-// Nats: the entropy of all texts' characters taken together. The error is the jackknife's, leaving out one text at a
-// time.
-Estimate character_entropy(const std::vector<std::string>& texts);
+// Nats: the entropy of all texts' tokens taken together. The error is the jackknife's, leaving out one text at a time.
+Estimate token_entropy(const std::vector<Ids>& texts);
 
-struct Quality {
-  Estimate judge_nats;  // a character
-  Estimate word_share;
-  Estimate distinct_4grams;
-  Estimate character_entropy;
+// How many texts are mostly one token: more than half of their tokens.
+int64_t count_repeating(const std::vector<Ids>& texts);
+
+// What a judge made of texts.
+struct Readings {
+  std::vector<Ids> tokens;   // of each text
+  std::vector<double> nats;  // a token, on average, of each text that has at least two
 };
 
-// nats[i] is what a judge needed for each character of texts[i], on average.
-Quality measure_quality(const std::vector<std::string>& texts, const std::vector<double>& nats,
-                        const WordSet& reference);
+struct Quality {
+  Estimate judge_nats;  // a token
+  Estimate word_share;
+  Estimate distinct_4grams;
+  Estimate token_entropy;
+  int64_t repeating = 0;  // texts that are mostly one token
+};
+
+Quality measure_quality(const std::vector<std::string>& texts, const Readings& readings, const WordSet& reference);
 
 // What tables, files and pictures say of each measure.
 struct Measure {
@@ -61,14 +70,14 @@ struct Measure {
 };
 
 inline constexpr std::array<Measure, 4> measures{{
-    {"judge_nats", "judge nats", "Judge: nats a character", &Quality::judge_nats},
-    {"word_share", "words", "Share of words that Shakespeare has", &Quality::word_share},
+    {"judge_nats", "judge nats", "Judge: nats a token", &Quality::judge_nats},
+    {"word_share", "words", "Share of words that the reference has", &Quality::word_share},
     {"distinct_4grams", "distinct4", "Share of 4-grams that differ", &Quality::distinct_4grams},
-    {"character_entropy", "entropy", "Entropy of characters, nats", &Quality::character_entropy},
+    {"token_entropy", "entropy", "Entropy of tokens, nats", &Quality::token_entropy},
 }};
 
-// `count` windows of `length` characters at evenly spaced offsets, the first at the start and the last at the end; they
+// `count` windows of `length` tokens at evenly spaced offsets, the first at the start and the last at the end; they
 // overlap where the text is short. Throws Error(bad_usage) where it is shorter than one window.
-std::vector<std::string> spaced_windows(const std::string& text, int64_t count, int64_t length);
+std::vector<Ids> spaced_windows(const Ids& text, int64_t count, int64_t length);
 
 }  // namespace demask::quality

@@ -17,7 +17,7 @@ namespace {
 
 Quality quality(double value) {
   const Estimate estimate{value, 0.01};
-  return {estimate, estimate, estimate, estimate};
+  return {estimate, estimate, estimate, estimate, 0};
 }
 
 FrontierLine line(const std::string& label, const std::vector<double>& values) {

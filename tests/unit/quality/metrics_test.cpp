@@ -18,7 +18,20 @@ namespace {
 const std::string data = std::string(DEMASK_SOURCE_DIR) + "/bench/quality/data/";
 
 WordSet shipped_words() {
-  return parse_word_list(read_file(data + "words.txt"));
+  return collect_words(read_file(data + "words.txt"));
+}
+
+// Each byte a token.
+Ids ids(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+std::vector<Ids> ids_of(const Texts& texts) {
+  std::vector<Ids> all;
+  for (const std::string& text : texts) {
+    all.push_back(ids(text));
+  }
+  return all;
 }
 
 }  // namespace
@@ -35,12 +48,12 @@ TEST_CASE("what too few texts cannot tell is not a number") {
   CHECK(std::isnan(estimate_mean({7}).standard_error));
   for (const Texts& none : {Texts{}, Texts{""}, Texts{"", ""}}) {
     CHECK(std::isnan(word_share(none, {"the"}).value));
-    CHECK(std::isnan(distinct_ngrams(none, 4).value));
-    CHECK(std::isnan(character_entropy(none).value));
-    CHECK(std::isnan(character_entropy(none).standard_error));
+    CHECK(std::isnan(distinct_ngrams(ids_of(none), 4).value));
+    CHECK(std::isnan(token_entropy(ids_of(none)).value));
+    CHECK(std::isnan(token_entropy(ids_of(none)).standard_error));
   }
   CHECK(std::isnan(word_share({"the"}, {"the"}).standard_error));
-  CHECK(std::isnan(character_entropy({"the"}).standard_error));
+  CHECK(std::isnan(token_entropy({ids("the")}).standard_error));
 }
 
 TEST_CASE("words are runs of letters and apostrophes, wherever the text begins and ends") {
@@ -52,10 +65,11 @@ TEST_CASE("words are runs of letters and apostrophes, wherever the text begins a
   CHECK(find_words("3 - \xC3\xA9!").empty());
 }
 
-TEST_CASE("a word list has one word a line, with or without an end to the last") {
-  CHECK(parse_word_list("a\n'tis\n\nb") == WordSet{"a", "'tis", "b"});
-  CHECK(parse_word_list("a\nb\n") == WordSet{"a", "b"});
-  CHECK(parse_word_list("").empty());
+TEST_CASE("a word list gives its words, with or without an end to the last, and any other text its own") {
+  CHECK(collect_words("a\n'tis\n\nb") == WordSet{"a", "'tis", "b"});
+  CHECK(collect_words("a\nb\n") == WordSet{"a", "b"});
+  CHECK(collect_words("Paris isn't far. Isn't it?") == WordSet{"paris", "isn't", "far", "it"});
+  CHECK(collect_words("").empty());
 }
 
 TEST_CASE("the share of words is that of all texts' words, its error that of a ratio") {
@@ -76,39 +90,61 @@ TEST_CASE("where texts have equally many words, the ratio's error is the mean's"
   CHECK(ratio.standard_error == Approx(mean.standard_error));
 }
 
-TEST_CASE("4-grams of one repeated character are all the same, those of a whole alphabet all different") {
-  CHECK(distinct_ngrams({"aaaaaaa"}, 4).value == Approx(0.25));
-  CHECK(distinct_ngrams({"abcdefghijklmnopqrstuvwxyz"}, 4).value == Approx(1));
-  CHECK(distinct_ngrams({"abababab"}, 4).value == Approx(0.4));  // abab and baba, five times
-  CHECK(distinct_ngrams({"abcd"}, 4).value == Approx(1));
+TEST_CASE("4-grams of one repeated token are all the same, those of a whole alphabet all different") {
+  CHECK(distinct_ngrams({ids("aaaaaaa")}, 4).value == Approx(0.25));
+  CHECK(distinct_ngrams({ids("abcdefghijklmnopqrstuvwxyz")}, 4).value == Approx(1));
+  CHECK(distinct_ngrams({ids("abababab")}, 4).value == Approx(0.4));  // abab and baba, five times
+  CHECK(distinct_ngrams({ids("abcd")}, 4).value == Approx(1));
+}
+
+TEST_CASE("4-grams of pieces are told apart by whole ids, however large") {
+  CHECK(distinct_ngrams({{1, 256, 3, 4, 1, 256, 3, 4}}, 4).value == Approx(0.8));
+  CHECK(distinct_ngrams({{1, 2, 3, 4, 257, 2, 3, 4}}, 4).value == Approx(1));  // 257 is 1 in a byte
 }
 
 TEST_CASE("texts without a 4-gram do not count in the mean of the others") {
-  CHECK(std::isnan(distinct_ngrams({"abc"}, 4).value));
-  const Estimate estimate = distinct_ngrams({"aaaaaaa", "abc", "abababab"}, 4);
+  CHECK(std::isnan(distinct_ngrams({ids("abc")}, 4).value));
+  const Estimate estimate = distinct_ngrams(ids_of({"aaaaaaa", "abc", "abababab"}), 4);
   CHECK(estimate.value == Approx(0.325));
   CHECK(estimate.standard_error == Approx(0.075));
 }
 
-TEST_CASE("entropy is that of the characters of all texts together") {
-  CHECK(character_entropy({"aaaa", "aa"}).value == 0);
-  CHECK(character_entropy({"ab", "cd"}).value == Approx(std::log(4)));
-  CHECK(character_entropy({"aaa", "b"}).value == Approx(0.25 * std::log(4) + 0.75 * std::log(4.0 / 3)));
+TEST_CASE("entropy is that of the tokens of all texts together") {
+  CHECK(token_entropy(ids_of({"aaaa", "aa"})).value == 0);
+  CHECK(token_entropy(ids_of({"ab", "cd"})).value == Approx(std::log(4)));
+  CHECK(token_entropy(ids_of({"aaa", "b"})).value == Approx(0.25 * std::log(4) + 0.75 * std::log(4.0 / 3)));
+  CHECK(token_entropy({{0, 4095, 50256}, {7}}).value == Approx(std::log(4)));
 }
 
 TEST_CASE("entropy's error is the jackknife's over texts") {
   // Without one of two texts, the other's entropy is left: ln 2 or 0, each ln 2 / 2 from their mean.
-  CHECK(character_entropy({"aa", "ab"}).standard_error == Approx(std::log(2) / 2));
+  CHECK(token_entropy(ids_of({"aa", "ab"})).standard_error == Approx(std::log(2) / 2));
   // 0 without "a", ln 2 without either "b": 2/3, 1/3 and 1/3 of ln 2 from their mean.
-  CHECK(character_entropy({"a", "b", "b"}).standard_error ==
+  CHECK(token_entropy(ids_of({"a", "b", "b"})).standard_error ==
         Approx(std::sqrt(2.0 / 3 * (4 + 1 + 1) / 9) * std::log(2)).margin(1e-12));
 }
 
+TEST_CASE("a text repeats itself where one token is more than half of it") {
+  CHECK(count_repeating({{9, 9, 9, 1, 2}, {9, 9, 1, 2}, {1, 2, 3, 4}, {}}) == 1);
+  CHECK(count_repeating({{9}, {4096, 7, 4096}}) == 2);
+  CHECK(count_repeating({}) == 0);
+}
+
+TEST_CASE("a text of one token counts in all but the judge's mean") {
+  const Quality quality = measure_quality({"a b", "a"}, {{{1, 2, 3}, {1}}, {2.5}}, {"a"});
+  CHECK(quality.judge_nats.value == 2.5);
+  CHECK(std::isnan(quality.judge_nats.standard_error));
+  CHECK(quality.word_share.value == Approx(2.0 / 3));
+  CHECK(std::isnan(quality.distinct_4grams.value));
+  CHECK(quality.token_entropy.value == Approx(0.5 * std::log(2) + 0.5 * std::log(4)));
+  CHECK(quality.repeating == 1);
+}
+
 TEST_CASE("windows lie evenly from the text's start to its end") {
-  CHECK(spaced_windows("abcdefghij", 3, 4) == Texts{"abcd", "defg", "ghij"});
-  CHECK(spaced_windows("abcdefghij", 1, 4) == Texts{"abcd"});
-  CHECK(spaced_windows("abc", 2, 3) == Texts{"abc", "abc"});
-  CHECK_THROWS_AS(spaced_windows("abc", 1, 4), demask::Error);
+  CHECK(spaced_windows(ids("abcdefghij"), 3, 4) == ids_of({"abcd", "defg", "ghij"}));
+  CHECK(spaced_windows(ids("abcdefghij"), 1, 4) == ids_of({"abcd"}));
+  CHECK(spaced_windows(ids("abc"), 2, 3) == ids_of({"abc", "abc"}));
+  CHECK_THROWS_AS(spaced_windows(ids("abc"), 1, 4), demask::Error);
 }
 
 TEST_CASE("every word of the held-out text is in the reference") {
@@ -118,14 +154,18 @@ TEST_CASE("every word of the held-out text is in the reference") {
 }
 
 TEST_CASE("held-out text has the measures that strategies are compared with") {
-  const Texts windows = spaced_windows(read_file(data + "held_out.txt"), 256, 256);
+  const std::vector<Ids> windows = spaced_windows(ids(read_file(data + "held_out.txt")), 256, 256);
+  Texts texts;
+  for (const Ids& window : windows) {
+    texts.emplace_back(window.begin(), window.end());
+  }
   const std::vector<double> nats(windows.size(), 1.5);
-  const Quality quality = measure_quality(windows, nats, shipped_words());
+  const Quality quality = measure_quality(texts, {windows, nats}, shipped_words());
   CHECK(quality.judge_nats.value == 1.5);
   CHECK(quality.judge_nats.standard_error == 0);
   CHECK(quality.word_share.value == Approx(0.981).margin(0.003));
   CHECK(quality.distinct_4grams.value == Approx(0.90).margin(0.005));
-  CHECK(quality.character_entropy.value == Approx(3.35).margin(0.01));
+  CHECK(quality.token_entropy.value == Approx(3.35).margin(0.01));
   for (const Measure& measure : measures) {
     CHECK((quality.*measure.estimate).standard_error < 0.01);
   }

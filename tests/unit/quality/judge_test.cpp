@@ -1,0 +1,74 @@
+#include "bench/quality/judge.h"
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/goldens.h"
+
+using Catch::Approx;
+using namespace demask::quality;
+using demask::testing::expected_of;
+using Texts = std::vector<std::string>;
+
+namespace {
+
+demask::bench::Options on_cpu() {
+  demask::bench::Options options;
+  options.device_name = "cpu";
+  return options;
+}
+
+Judge judge_of(const std::string& name) {
+  return Judge(demask::testing::goldens + name + "/model", on_cpu());
+}
+
+}  // namespace
+
+TEST_CASE("a judge of word pieces needs as many nats as the field's own code, text by text") {
+  Judge judge = judge_of("gpt2");
+  for (const auto& expected : expected_of("gpt2")["log_likelihood"]["texts"]) {
+    const Readings readings = judge.read({expected["text"].get<std::string>()});
+    REQUIRE(readings.tokens == std::vector<Ids>{expected["ids"].get<Ids>()});
+    const auto log_probabilities = expected["token_logprobs"].get<std::vector<double>>();
+    REQUIRE(readings.nats.size() == 1);
+    CHECK(readings.nats[0] == Approx(-estimate_mean(log_probabilities).value).margin(1e-4));
+  }
+}
+
+TEST_CASE("texts of all lengths are judged together as each by itself, and those of less than two tokens not at all") {
+  Judge judge = judge_of("gpt2");
+  const Texts texts = {"Speak, speak.", "", "First Citizen", "a", "Speak, hear.", "First Citizen"};
+  const Readings together = judge.read(texts);
+  REQUIRE(together.tokens.size() == texts.size());
+  double sum = 0, sum_together = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const Readings alone = judge.read({texts[i]});
+    CHECK(alone.tokens[0] == together.tokens[i]);
+    CHECK(alone.nats.size() == (alone.tokens[0].size() > 1 ? 1 : 0));
+    sum += alone.nats.empty() ? 0 : alone.nats[0];
+  }
+  CHECK(together.tokens[1].empty());
+  CHECK(together.tokens[3].size() == 1);
+  REQUIRE(together.nats.size() == 4);
+  for (const double nats : together.nats) {
+    sum_together += nats;
+  }
+  CHECK(sum_together == Approx(sum).epsilon(1e-5));
+}
+
+TEST_CASE("windows are as long in pieces as they are asked for, from the text's start to its end") {
+  const auto expected = expected_of("gpt2")["log_likelihood"]["texts"][0];
+  const std::string text = expected["text"];
+  const Texts windows = judge_of("gpt2").windows(text, 2, 40);
+  REQUIRE(windows.size() == 2);
+  CHECK(text.compare(0, windows[0].size(), windows[0]) == 0);
+  CHECK(text.compare(text.size() - windows[1].size(), windows[1].size(), windows[1]) == 0);
+  CHECK(judge_of("gpt2").read({windows[0]}).tokens[0].size() <= 40);  // the cut may fall where pieces would have merged
+  CHECK_THROWS_AS(judge_of("gpt2").windows("short", 1, 40), demask::Error);
+}
+
+TEST_CASE("a model that reads both ways is no judge") {
+  CHECK_THROWS_AS(judge_of("mdlm"), demask::Error);
+}
