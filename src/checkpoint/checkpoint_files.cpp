@@ -24,14 +24,15 @@ std::vector<std::string> checkpoint_files(const std::string& path) {
     return {path};
   }
   const std::filesystem::path folder = folder_of_checkpoint(path);
+  const std::string config = (folder / config_name).string(), whole = (folder / weights_name).string();
   std::error_code unknown;
-  const std::filesystem::path whole =
-      std::filesystem::is_directory(path, unknown) ? folder / weights_name : std::filesystem::path(path);
-  std::vector<std::string> files = {(folder / config_name).string()};
-  if (std::filesystem::exists(whole, unknown)) {
-    files.push_back(whole.string());
-    return files;
+  if (!std::filesystem::is_directory(path, unknown)) {
+    return {config, path};
   }
+  if (std::filesystem::exists(whole, unknown)) {
+    return {config, whole};
+  }
+  std::vector<std::string> files = {config};
   for (const auto& entry : std::filesystem::directory_iterator(folder, unknown)) {
     const std::string name = entry.path().filename().string();
     if (name == weights_index_name || ends_with(name, ".safetensors")) {
