@@ -68,6 +68,7 @@ TEST_CASE("A vocabulary that neither a flag nor the checkpoint names is told of,
   const TinyModel tiny;
   const std::string data = tiny.folder / "data", guessed = data + "/shakespeare_char/meta.json",
                     output = tiny.folder / "samples.jsonl";
+  std::filesystem::remove(tiny.folder / "meta.json");  // beside the model it would be the model's own
   std::filesystem::create_directories(data + "/shakespeare_char");
   std::filesystem::remove(tiny.folder / "meta.json");  // beside the model, where it would be the model's own
   write_file(guessed, R"({"itos": ["a", "b"]})");
