@@ -1,4 +1,8 @@
 // demask as it is installed: the program, the library, and a program that somebody else builds on it.
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -15,12 +19,62 @@ void run(const std::vector<std::string>& arguments) {
   REQUIRE(result.exit_code == 0);
 }
 
+// The prefix that this build is installed under, once for all tests.
+const std::string& installed() {
+  static const TemporaryFolder folder;
+  static const std::string prefix = [] {
+    run({"cmake", "--install", DEMASK_BUILD_DIR, "--prefix", folder / "installed"});
+    return folder / "installed";
+  }();
+  return prefix;
+}
+
+// A folder of GPT-2's tokens and next to nothing else, all zeros, without a vocabulary.
+void write_gpt2(const std::string& folder) {
+  std::filesystem::create_directory(folder);
+  const nlohmann::json config = {{"model_type", "gpt2"},
+                                 {"n_layer", 1},
+                                 {"n_head", 1},
+                                 {"n_embd", 2},
+                                 {"n_positions", 8},
+                                 {"vocab_size", 50257},
+                                 {"layer_norm_epsilon", 1e-5},
+                                 {"activation_function", "gelu_new"}};
+  write_file(folder + "/config.json", config.dump());
+  nlohmann::json tensors;
+  size_t bytes = 0;
+  const auto add = [&](const std::string& name, const std::vector<size_t>& shape) {
+    const size_t begin = bytes;
+    bytes += std::accumulate(shape.begin(), shape.end(), sizeof(float), std::multiplies<>());
+    tensors[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, bytes}}};
+  };
+  const auto add_with_bias = [&](const std::string& module, const std::vector<size_t>& shape) {
+    add(module + ".weight", shape);
+    add(module + ".bias", {shape.back()});
+  };
+  add("wte.weight", {50257, 2});
+  add("wpe.weight", {8, 2});
+  add_with_bias("h.0.ln_1", {2});
+  add_with_bias("h.0.attn.c_attn", {2, 6});
+  add_with_bias("h.0.attn.c_proj", {2, 2});
+  add_with_bias("h.0.ln_2", {2});
+  add_with_bias("h.0.mlp.c_fc", {2, 8});
+  add_with_bias("h.0.mlp.c_proj", {8, 2});
+  add_with_bias("ln_f", {2});
+  std::string header = tensors.dump();
+  header.append((8 - header.size() % 8) % 8, ' ');
+  std::string length(8, '\0');
+  for (size_t i = 0; i < length.size(); ++i) {
+    length[i] = static_cast<char>(header.size() >> 8 * i & 0xff);
+  }
+  write_file(folder + "/model.safetensors", length + header + std::string(bytes, '\0'));
+}
+
 }  // namespace
 
 TEST_CASE("The example program, built on an installed copy, draws the samples of the command line") {
   const TemporaryFolder folder;
-  const std::string prefix = folder / "installed", source = DEMASK_SOURCE_DIR;
-  run({"cmake", "--install", DEMASK_BUILD_DIR, "--prefix", prefix});
+  const std::string prefix = installed(), source = DEMASK_SOURCE_DIR;
   run({"cmake", "-G", "Ninja", "-S", source + "/examples/library", "-B", folder / "build",
        "-DCMAKE_PREFIX_PATH=" + prefix});
   run({"cmake", "--build", folder / "build"});
@@ -46,8 +100,27 @@ TEST_CASE("The example program, built on an installed copy, draws the samples of
     CHECK(drawn.exit_code == 0);
     CHECK(drawn.out == expected);
   }
+
   const ProcessResult refused = run_process({folder / "build/draw", "--temprature=1"});
   CHECK(refused.exit_code == 2);
   CHECK(refused.err.find("did you mean --temperature") != std::string::npos);
   CHECK(refused.out.empty());
+}
+
+TEST_CASE("A model of GPT-2's tokens finds their pieces among the installed files, wherever the program is called") {
+  const TemporaryFolder folder;
+  const std::string prefix = installed();
+  write_gpt2(folder / "gpt2");
+  ProcessOptions elsewhere;
+  elsewhere.directory = folder.path();
+  const ProcessResult drawn =
+      run_process({prefix + "/bin/demask", "--sampling_method=standard", "--out_dir=.", "--checkpoint_name=gpt2",
+                   "--start_text=To be", "--max_new_tokens=1", "--num_samples=1"},
+                  elsewhere);
+  std::string notices = drawn.err;  // without the line breaks that a width asks for
+  notices.erase(std::remove(notices.begin(), notices.end(), '\n'), notices.end());
+  INFO(drawn.err);
+  CHECK(drawn.exit_code == 0);
+  CHECK(notices.find(prefix + "/share/demask/data/gpt2/merges.txt") != std::string::npos);
+  CHECK(drawn.out.find("To be") != std::string::npos);
 }
