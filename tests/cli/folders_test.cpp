@@ -122,7 +122,7 @@ TEST_CASE("Exporting takes the place of sampling, and of no file that is there")
   const TemporaryFolder folder;
   const std::string target = folder / "model";
   check_refused({"--export=" + target, "--output=samples.jsonl"}, bad_usage, {"export", "output"});
-  check_refused({"--export=" + target, "--output=None", "--checkpoint_name=" + exported_diffusion}, bad_input,
+  check_refused({"--export=" + target, "--output=None", "--checkpoint_name=" + torchscript}, bad_input,
                 {"TorchScript", "natively"});
   check_refused({"--export=" + target, "--output=None", "--checkpoint_name=absent.pt"}, bad_input, {"absent.pt"});
   CHECK_FALSE(std::filesystem::exists(target));

@@ -70,7 +70,6 @@ TEST_CASE("A vocabulary that neither a flag nor the checkpoint names is told of,
                     output = tiny.folder / "samples.jsonl";
   std::filesystem::remove(tiny.folder / "meta.json");  // beside the model it would be the model's own
   std::filesystem::create_directories(data + "/shakespeare_char");
-  std::filesystem::remove(tiny.folder / "meta.json");  // beside the model, where it would be the model's own
   write_file(guessed, R"({"itos": ["a", "b"]})");
   const std::vector<std::string> arguments = quick({"--checkpoint_name=" + (tiny.folder / "tiny.pt"),
                                                     "--data_dir=" + data, "--sequence_length=5", "--output=" + output});
