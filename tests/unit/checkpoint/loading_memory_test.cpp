@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <fstream>
+#include <memory>
 #include <string>
 
 #include "checkpoint/export_model.h"
@@ -64,6 +65,42 @@ int64_t write_large_checkpoint(const std::string& path) {
   return bytes;
 }
 
+constexpr int64_t hidden = 4 * width, layers = 2;
+
+// A folder in float32 of GPT-2's family, whose weights are turned around when they are read. Returns their number.
+int64_t write_large_folder(const std::string& path) {
+  TransformerWeights weights;
+  weights.description.family = "gpt2";
+  weights.description.layers = layers;
+  weights.description.heads = weights.description.key_value_heads = 8;
+  weights.description.head_width = width / 8;
+  weights.description.width = width;
+  weights.description.feed_forward_width = hidden;
+  weights.description.block_size = 64;
+  weights.description.vocabulary_size = weights.description.outputs = ids;
+  weights.description.activation = Activation::gelu_tanh;
+  weights.description.tied_head = true;
+  const at::Tensor row = at::full({hidden}, 0.5, at::kFloat);
+  const auto vector = [&](int64_t size) { return row.slice(0, 0, size); };
+  const auto matrix = [&](int64_t rows, int64_t columns) { return vector(columns).expand({rows, columns}); };
+  const NormWeights norm{vector(width), vector(width)};
+  weights.token_embedding = matrix(ids, width);
+  weights.position_embedding = matrix(64, width);
+  weights.final_norm = norm;
+  for (int64_t number = 0; number < layers; ++number) {
+    weights.layers.push_back({norm,
+                              {matrix(3 * width, width), vector(3 * width)},
+                              {},
+                              {},
+                              {matrix(width, width), vector(width)},
+                              norm,
+                              {matrix(hidden, width), vector(hidden)},
+                              {matrix(width, hidden), vector(width)}});
+  }
+  export_model(weights, path);
+  return (ids + 64 + layers * 12 * width) * width;
+}
+
 }  // namespace
 
 TEST_CASE("Reading a checkpoint takes at most 1.5 times its weights at the peak, optimizer state or not") {
@@ -86,47 +123,37 @@ TEST_CASE("Reading a folder into another precision takes 1.25 times its weights 
   if (sanitized) {
     return;
   }
-  constexpr int64_t hidden = 4 * width, layers = 2;
   const TemporaryFolder folder;
-  {
-    TransformerWeights weights;
-    weights.description.family = "gpt2";  // whose weights are turned around, too
-    weights.description.layers = layers;
-    weights.description.heads = weights.description.key_value_heads = 8;
-    weights.description.head_width = width / 8;
-    weights.description.width = width;
-    weights.description.feed_forward_width = hidden;
-    weights.description.block_size = 64;
-    weights.description.vocabulary_size = weights.description.outputs = ids;
-    weights.description.activation = Activation::gelu_tanh;
-    weights.description.tied_head = true;
-    const at::Tensor row = at::full({hidden}, 0.5, at::kFloat);
-    const auto vector = [&](int64_t size) { return row.slice(0, 0, size); };
-    const auto matrix = [&](int64_t rows, int64_t columns) { return vector(columns).expand({rows, columns}); };
-    const NormWeights norm{vector(width), vector(width)};
-    weights.token_embedding = matrix(ids, width);
-    weights.position_embedding = matrix(64, width);
-    weights.final_norm = norm;
-    for (int64_t number = 0; number < layers; ++number) {
-      weights.layers.push_back({norm,
-                                {matrix(3 * width, width), vector(3 * width)},
-                                {},
-                                {},
-                                {matrix(width, width), vector(width)},
-                                norm,
-                                {matrix(hidden, width), vector(hidden)},
-                                {matrix(width, hidden), vector(width)}});
-    }
-    export_model(weights, folder / "model");
-  }
-  const int64_t elements = (ids + 64 + layers * 12 * width) * width;
+  const int64_t weights_kib = write_large_folder(folder / "model") * 2 / 1024;
   reset_peak();
   const int64_t before_kib = status_kib("VmHWM:");
   const TransformerWeights weights = read_model_folder(folder / "model", at::kBFloat16);
   const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
-  const int64_t weights_kib = elements * 2 / 1024;
   CAPTURE(weights_kib, before_kib, taken_kib);
   CHECK(weights.layers[1].contract.weight[width - 1][hidden - 1].item<float>() == 0.5F);
   CHECK(taken_kib > weights_kib / 2);
   CHECK(taken_kib * 4 <= weights_kib * 5);
+}
+
+TEST_CASE("Reading a folder part by part takes 1.5 times its largest part at the peak, in any precision") {
+  if (sanitized) {
+    return;
+  }
+  const TemporaryFolder folder;
+  const int64_t elements = write_large_folder(folder / "model");
+  const int64_t largest_part = 12 * width * width;  // a layer
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const int64_t bytes = static_cast<int64_t>(at::elementSize(dtype));
+    reset_peak();
+    const int64_t before_kib = status_kib("VmHWM:");
+    const std::unique_ptr<WeightSource> source = open_model_folder(folder / "model", dtype);
+    CHECK(source->token_embedding()[ids - 1][width - 1].item<float>() == 0.5F);
+    for (int64_t number = 0; number < layers; ++number) {
+      CHECK(source->layer(number).contract.weight[width - 1][hidden - 1].item<float>() == 0.5F);
+    }
+    const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
+    CAPTURE(dtype, elements * bytes / 1024, before_kib, taken_kib);
+    CHECK(taken_kib > largest_part * bytes / 1024 / 2);
+    CHECK(taken_kib * 2 <= largest_part * bytes / 1024 * 3);
+  }
 }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -76,6 +77,23 @@ TEST_CASE("each tensor passes through the conversion, and a tied head is the emb
   CHECK(weights.final_norm.bias.scalar_type() == at::kBFloat16);
   CHECK(weights.layers[0].expand.weight.scalar_type() == at::kBFloat16);
   CHECK(weights.head.weight.is_same(weights.token_embedding));
+  CHECK_FALSE(open_model_folder(folder / "model")->head().weight.defined());
+}
+
+TEST_CASE("parts of a folder come in any order, and what was handed over stays readable") {
+  const TemporaryFolder folder;
+  tiny_gpt2().write(folder / "model");
+  const TransformerWeights weights = read_model_folder(folder / "model");
+  const std::unique_ptr<WeightSource> source = open_model_folder(folder / "model");
+  CHECK(source->options().dtype() == at::kFloat);
+  const NormWeights norm = source->final_norm();
+  const LayerWeights layer = source->layer(0);
+  const at::Tensor embedding = source->token_embedding(), positions = source->position_embedding();
+  CHECK(norm.weight.equal(weights.final_norm.weight));
+  CHECK(layer.expand.weight.equal(weights.layers[0].expand.weight));
+  CHECK(layer.feed_forward_norm.bias.equal(weights.layers[0].feed_forward_norm.bias));
+  CHECK(embedding.equal(weights.token_embedding));
+  CHECK(positions.equal(weights.position_embedding));
 }
 
 TEST_CASE("tensors of several dtypes are read as that of the token embedding") {
