@@ -34,8 +34,9 @@ std::vector<int64_t> draw_one(const std::vector<std::string>& arguments, const s
 void check_all_runs(const std::string& name, const std::string& file = "") {
   const std::vector<std::string> devices =
       cuda_device_count() > 0 ? std::vector<std::string>{"cpu", "cuda"} : std::vector<std::string>{"cpu"};
+  const json runs = expected_of(name)["generate"];
   for (const std::string& device : devices) {
-    for (const json& run : expected_of(name)["generate"]) {
+    for (const json& run : runs) {
       CAPTURE(name, device, run["min_top2_margin"], flags_for(run));
       std::vector<std::string> arguments = flags_for(run);
       arguments.insert(arguments.end(), {"--checkpoint_name=" + goldens + name + "/model" + file, "--dtype=float32",

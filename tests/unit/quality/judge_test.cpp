@@ -28,7 +28,8 @@ Judge judge_of(const std::string& name) {
 
 TEST_CASE("a judge of word pieces needs as many nats as the field's own code, text by text") {
   Judge judge = judge_of("gpt2");
-  for (const auto& expected : expected_of("gpt2")["log_likelihood"]["texts"]) {
+  const auto texts = expected_of("gpt2")["log_likelihood"]["texts"];
+  for (const auto& expected : texts) {
     const Readings readings = judge.read({expected["text"].get<std::string>()});
     REQUIRE(readings.tokens == std::vector<Ids>{expected["ids"].get<Ids>()});
     const auto log_probabilities = expected["token_logprobs"].get<std::vector<double>>();
