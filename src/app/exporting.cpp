@@ -8,6 +8,7 @@
 #include <string>
 
 #include "checkpoint/archive.h"
+#include "checkpoint/checkpoint_files.h"
 #include "checkpoint/export_model.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/nanogpt_weights.h"
@@ -22,22 +23,8 @@
 namespace demask {
 namespace {
 
-std::optional<at::ScalarType> wanted_dtype(Precision dtype) {
-  switch (dtype) {
-    case Precision::float32:
-      return at::kFloat;
-    case Precision::bfloat16:
-      return at::kBFloat16;
-    case Precision::float16:
-      return at::kHalf;
-    case Precision::automatic:
-      break;
-  }
-  return std::nullopt;
-}
-
 TransformerWeights read_weights(const std::string& checkpoint, Precision dtype) {
-  const std::optional<at::ScalarType> wanted = wanted_dtype(dtype);
+  const std::optional<at::ScalarType> wanted = named_dtype(dtype);
   if (is_model_folder(checkpoint)) {
     return read_model_folder(checkpoint, wanted ? at::TensorOptions(*wanted) : at::TensorOptions());
   }
@@ -71,7 +58,7 @@ void export_checkpoint(const ParsedConfig& parsed) {
   TransformerDescription& description = weights.description;
   ExportOptions options;
   if (is_model_folder(checkpoint)) {
-    options.config_source = ModelFolder(checkpoint).config_path();
+    options.config_source = (std::filesystem::path(folder_of_checkpoint(checkpoint)) / config_name).string();
   }
   if (!description.binary_classification) {  // a remasking model reads the tokens of the model that it works for
     const ModelInfo info = info_of(weights);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "checkpoint/checkpoint_files.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -67,8 +68,7 @@ json read_config(const std::string& path) {
 ModelFolder::ModelFolder(const std::string& path) : path_(path) {
   std::error_code unknown;
   const bool is_folder = std::filesystem::is_directory(path, unknown);
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  folder_ = is_folder ? path : parent.empty() ? "." : parent.string();
+  folder_ = folder_of_checkpoint(path);
   config_path_ = join(folder_, config_name);
   const std::string weights = is_folder ? join(folder_, weights_name) : path;
   const std::string index = join(folder_, weights_index_name);

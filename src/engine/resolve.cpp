@@ -41,6 +41,20 @@ at::Device resolve_device(const std::string& device) {
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
+std::optional<at::ScalarType> named_dtype(Precision dtype) {
+  switch (dtype) {
+    case Precision::float32:
+      return at::kFloat;
+    case Precision::bfloat16:
+      return at::kBFloat16;
+    case Precision::float16:
+      return at::kHalf;
+    case Precision::automatic:
+      break;
+  }
+  return std::nullopt;
+}
+
 Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat16) {
   if (dtype == Precision::float16 && device.is_cpu()) {
     fail(ExitCode::bad_usage,
@@ -60,9 +74,7 @@ Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat1
         device.str());
     return {at::kFloat, at::kFloat};
   }
-  const at::ScalarType named = dtype == Precision::float16    ? at::kHalf
-                               : dtype == Precision::bfloat16 ? at::kBFloat16
-                                                              : at::kFloat;
+  const at::ScalarType named = *named_dtype(dtype);
   return {named, named};
 }
 

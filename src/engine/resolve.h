@@ -17,6 +17,9 @@ namespace demask {
 // Throws Error(bad_usage) where the device is not here.
 at::Device resolve_device(const std::string& device);
 
+// None where demask is to choose.
+std::optional<at::ScalarType> named_dtype(Precision dtype);
+
 // Precisions of models that demask runs natively, and of TorchScript modules that run as they are.
 struct Dtypes {
   at::ScalarType native = at::kFloat;

@@ -1,6 +1,4 @@
 // GPT-2 (Radford et al. 2019), as transformers' GPT2LMHeadModel stores it: linear weights are [in, out].
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/families/config_reader.h"
@@ -19,13 +17,7 @@ Architecture read_config(const ConfigReader& config) {
   architecture.biases = {true, true, true, true, false};
   TransformerDescription& description = architecture.description;
   description.family = "gpt2";
-  description.layers = config.size("n_layer", max_layers);
-  description.heads = description.key_value_heads = config.size("n_head", max_width);
-  description.width = config.size("n_embd", max_width);
-  if (description.width % description.heads != 0) {
-    config.refuse(fmt::format("'n_embd' is {}, not a multiple of 'n_head', {}", description.width, description.heads));
-  }
-  description.head_width = description.width / description.heads;
+  read_gpt_shape(config, description);
   description.feed_forward_width = config.optional_size("n_inner", 4 * max_width).value_or(4 * description.width);
   description.block_size = config.size("n_positions", max_length);
   description.vocabulary_size = description.outputs = config.size("vocab_size", max_length);
@@ -49,28 +41,14 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
                                                         : description.activation == Activation::gelu    ? "gelu"
                                                                                                         : "silu"},
                                 {"tie_word_embeddings", description.tied_head}};
-  if (description.mask_token_id) {
-    config["mask_token_id"] = *description.mask_token_id;
-  }
+  write_mask_token(config, description);
   return config;
 }
 
 TensorNames names() {
-  TensorNames names;
+  TensorNames names = gpt_names();
   names.prefixes = {"transformer.", ""};
-  names.token_embedding = "wte.weight";
-  names.position_embedding = "wpe.weight";
-  names.layers = "h";
-  names.attention_norm = "ln_1";
-  names.query_key_value = {"attn.c_attn"};
-  names.attention_projection = "attn.c_proj";
-  names.feed_forward_norm = "ln_2";
-  names.expand = {"mlp.c_fc"};
-  names.contract = "mlp.c_proj";
-  names.final_norm = "ln_f";
-  names.head = "lm_head";
   names.transposed = true;
-  names.buffers = {".attn.bias", ".attn.masked_bias"};  // masks
   return names;
 }
 

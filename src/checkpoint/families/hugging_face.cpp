@@ -112,9 +112,7 @@ ordered_json write_llama_config(const Architecture& architecture) {
                               {"high_freq_factor", scaling->high_frequency_factor},
                               {"original_max_position_embeddings", scaling->original_positions}};
   }
-  if (description.mask_token_id) {
-    config["mask_token_id"] = *description.mask_token_id;
-  }
+  write_mask_token(config, description);
   return config;
 }
 
@@ -133,6 +131,34 @@ TensorNames llama_names() {
   names.head = "lm_head";
   names.buffers = {"rotary_emb.inv_freq"};
   return names;
+}
+
+TensorNames gpt_names() {
+  TensorNames names;
+  names.prefixes = {"transformer."};
+  names.token_embedding = "wte.weight";
+  names.position_embedding = "wpe.weight";
+  names.layers = "h";
+  names.attention_norm = "ln_1";
+  names.query_key_value = {"attn.c_attn"};
+  names.attention_projection = "attn.c_proj";
+  names.feed_forward_norm = "ln_2";
+  names.expand = {"mlp.c_fc"};
+  names.contract = "mlp.c_proj";
+  names.final_norm = "ln_f";
+  names.head = "lm_head";
+  names.buffers = {".attn.bias", ".attn.masked_bias"};  // masks
+  return names;
+}
+
+void read_gpt_shape(const ConfigReader& config, TransformerDescription& description) {
+  description.layers = config.size("n_layer", max_layers);
+  description.heads = description.key_value_heads = config.size("n_head", max_width);
+  description.width = config.size("n_embd", max_width);
+  if (description.width % description.heads != 0) {
+    config.refuse(fmt::format("'n_embd' is {}, not a multiple of 'n_head', {}", description.width, description.heads));
+  }
+  description.head_width = description.width / description.heads;
 }
 
 void check_sliding_window(const ConfigReader& config, int64_t block_size) {
@@ -159,6 +185,12 @@ void check_common_fields(const ConfigReader& config) {
 
 std::optional<int64_t> read_mask_token(const ConfigReader& config, int64_t outputs) {
   return config.optional_size("mask_token_id", outputs - 1, 0);
+}
+
+void write_mask_token(ordered_json& config, const TransformerDescription& description) {
+  if (description.mask_token_id) {
+    config["mask_token_id"] = *description.mask_token_id;
+  }
 }
 
 }  // namespace demask

@@ -115,9 +115,7 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
                                 {"input_emb_norm", false},
                                 {"scale_logits", false},
                                 {"weight_tying", description.tied_head}};
-  if (description.mask_token_id) {
-    config["mask_token_id"] = *description.mask_token_id;
-  }
+  write_mask_token(config, description);
   return config;
 }
 

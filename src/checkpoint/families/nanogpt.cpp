@@ -16,13 +16,7 @@ Architecture read_config(const ConfigReader& config) {
   Architecture architecture;
   TransformerDescription& description = architecture.description;
   description.family = "nanogpt";
-  description.layers = config.size("n_layer", max_layers);
-  description.heads = description.key_value_heads = config.size("n_head", max_width);
-  description.width = config.size("n_embd", max_width);
-  if (description.width % description.heads != 0) {
-    config.refuse(fmt::format("'n_embd' is {}, not a multiple of 'n_head', {}", description.width, description.heads));
-  }
-  description.head_width = description.width / description.heads;
+  read_gpt_shape(config, description);
   description.feed_forward_width = 4 * description.width;
   description.block_size = config.size("block_size", max_length);
   description.vocabulary_size = config.size("vocab_size", max_length);
@@ -54,37 +48,17 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
                                 {"position_encoding", description.rotary ? "rotary" : "absolute"},
                                 {"binary_classification", description.binary_classification},
                                 {"tie_word_embeddings", description.tied_head}};
-  if (description.mask_token_id) {
-    config["mask_token_id"] = *description.mask_token_id;
-  }
+  write_mask_token(config, description);
   if (architecture.dataset) {
     config["dataset"] = *architecture.dataset;
   }
   return config;
 }
 
-TensorNames names() {
-  TensorNames names;
-  names.prefixes = {"transformer."};
-  names.token_embedding = "wte.weight";
-  names.position_embedding = "wpe.weight";
-  names.layers = "h";
-  names.attention_norm = "ln_1";
-  names.query_key_value = {"attn.c_attn"};
-  names.attention_projection = "attn.c_proj";
-  names.feed_forward_norm = "ln_2";
-  names.expand = {"mlp.c_fc"};
-  names.contract = "mlp.c_proj";
-  names.final_norm = "ln_f";
-  names.head = "lm_head";
-  names.buffers = {".attn.bias", ".attn.masked_bias"};  // masks
-  return names;
-}
-
 }  // namespace
 
 const Family& nanogpt_family() {
-  static const Family family{"nanogpt", "nanogpt", {"GPT"}, names(), read_config, write_config};
+  static const Family family{"nanogpt", "nanogpt", {"GPT"}, gpt_names(), read_config, write_config};
   return family;
 }
 
