@@ -176,8 +176,10 @@ DrawOptions DiffusionSampler::draw_of_step(const at::Tensor& numbers) const {
           ? 1 - chain.masked.sum(1, /*keepdim=*/true) / chain.eligible.sum(1, /*keepdim=*/true).to(at::kFloat)
           : column_of(numbers, start_column);
   const double begin = draw.filters.temperature, end = *options_.temperature_end;
-  draw.filters.temperatures =
-      (progress * (end - begin) + begin).clamp(least_temperature, most_temperature).contiguous();
+  const at::Tensor temperatures = options_.temperature_power == 1
+                                      ? progress * (end - begin) + begin
+                                      : (1 - progress).pow(options_.temperature_power) * (begin - end) + end;
+  draw.filters.temperatures = temperatures.clamp(least_temperature, most_temperature).contiguous();
   return draw;
 }
 
@@ -191,7 +193,7 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
   if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
-      options_.cfg_scale == 0 && !penalizes(draw)) {
+      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits()) {
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
     return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, drawn, uniforms, draw.filters,
                       options_.forbidden, model_.broken());
@@ -203,12 +205,13 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
   if (view != nullptr) {
     view->logits = logits;
   }
-  Proposal proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  const at::Tensor weighed = policy_.weigh(logits, chain.tokens, chain.masked.logical_not());
+  Proposal proposal = predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
   if (chain.tracer) {
     chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
   }
   if (judges_these) {
-    proposal.logits = options_.judges_filtered ? filtered_logits(logits, draw.filters) : logits;
+    proposal.logits = options_.judges_filtered ? filtered_logits(weighed, draw.filters) : weighed;
   }
   return proposal;
 }
@@ -218,9 +221,16 @@ at::Tensor DiffusionSampler::column_of(const at::Tensor& row, int64_t column) co
   return row.select(2, column).expand({chain_->tokens.size(0), 1});
 }
 
+// Of the masked positions [B, T] those that the step draws.
+at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const {
+  const at::Tensor offset = uniform(chain_->streams, chain_->step, 1, Purpose::part);
+  return spread(masked, column_of(numbers, share_column).to(at::kDouble), offset.to(at::kDouble));
+}
+
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
 at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
-                                           const at::Tensor& counts, const at::Tensor& numbers) {
+                                           const at::Tensor& waiting, const at::Tensor& counts,
+                                           const at::Tensor& numbers) {
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
   Turn turn;
@@ -234,6 +244,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   at::Tensor right;
   turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
   turn.budget.eligible = eligible;
+  turn.waiting = waiting;
   turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
   turn.progress = column_of(numbers, progress_column);
   turn.reveal_chance = column_of(numbers, reveal_column);
@@ -256,7 +267,7 @@ void DiffusionSampler::step(StepKind kind, StepView* view, bool first) {
   const int64_t length = chain.tokens.size(1);
   const at::Tensor counts = chain.counts.index_select(1, chain.step),
                    numbers = chain.numbers.index_select(1, chain.step);
-  at::Tensor drawn = chain.masked, eligible = chain.eligible, later;
+  at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
   if (chain.block.defined() && kind != StepKind::filling) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
@@ -268,6 +279,11 @@ void DiffusionSampler::step(StepKind kind, StepView* view, bool first) {
     eligible = eligible.logical_and(inside);
     later = chain.masked.logical_and(chain.block > active);
   }
+  if (options_.draws_in_parts && kind != StepKind::filling) {
+    const at::Tensor all = drawn;
+    drawn = choose_drawn(all, numbers);
+    waiting = all.logical_and(drawn.logical_not());
+  }
   Proposal proposal = propose(kind, drawn, draw_of_step(numbers), view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
@@ -276,7 +292,7 @@ void DiffusionSampler::step(StepKind kind, StepView* view, bool first) {
     view->probabilities = proposal.probabilities;
   }
   if (kind != StepKind::filling) {
-    at::Tensor next_masked = choose_masked(kind, proposal, eligible, counts, numbers);
+    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers);
     if (later.defined()) {
       next_masked = next_masked.logical_or(later);
     }

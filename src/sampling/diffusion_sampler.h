@@ -46,7 +46,9 @@ struct DiffusionOptions {
   bool spends_all = false;       // a policy that decides paces itself, so that it takes every step of the plan
   std::optional<int64_t> block_length;
   DrawOptions draw;
-  std::optional<double> temperature_end;  // the last step's, above 0; those between change linearly
+  std::optional<double> temperature_end;  // the last step's, above 0
+  double temperature_power = 1;           // those between fall as (1 - progress) to this power
+  bool draws_in_parts = false;            // whether plans have steps with a draw_share below 1
   // Classifier-free guidance, l_u + (cfg_scale + 1) * (l - l_u), l_u the logits where the fixed tokens are masked too;
   // each forward is then two. 0: off. Source: LLaDA (Nie et al. 2025).
   double cfg_scale = 0;
@@ -105,8 +107,9 @@ class DiffusionSampler {
   // is null, with tensors. `first`: no other step of this batch came before.
   void step(StepKind kind, StepView* view, bool first);
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
-  at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& counts,
-                           const at::Tensor& numbers);
+  at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
+  at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
+                           const at::Tensor& counts, const at::Tensor& numbers);
   Proposal propose(StepKind kind, const at::Tensor& drawn, const DrawOptions& draw, StepView* view, bool first);
   at::Tensor guided_logits(const at::Tensor& tokens);
   DrawOptions draw_of_step(const at::Tensor& numbers) const;

@@ -165,6 +165,30 @@ Plan open_plan(const Pace& pace, int64_t free) {
   return plan;
 }
 
+Plan draw_in_parts(Plan plan, const std::vector<int64_t>& sizes, const std::function<double(int64_t steps)>& redraws) {
+  // A sampler rounds a share of so many positions down or up: this much more, and down is enough.
+  constexpr double rounding = 0.01;
+  for (auto first = plan.begin(); first != plan.end();) {
+    const auto end =
+        std::find_if(first, plan.end(), [&](const PlannedStep& step) { return step.block != first->block; });
+    const int64_t size = sizes[static_cast<size_t>(first->block)];
+    int64_t masked = size, draws = 0;  // before a step; of all steps, where each draws all
+    for (auto step = first; step != end; masked = step->masked, ++step) {
+      draws += masked;
+    }
+    const double even = redraws(end - first) * share(size, draws);
+    masked = size;
+    for (auto step = first; step != end; masked = step->masked, ++step) {
+      const int64_t revealed = masked - step->masked;
+      const double least =
+          (static_cast<double>(revealed) + rounding) / static_cast<double>(std::max<int64_t>(masked, 1));
+      step->draw_share = step->masked == 0 ? 1 : std::min(1.0, std::max(even, least));
+    }
+    first = end;
+  }
+  return plan;
+}
+
 std::function<Plan(const Stream& stream, int64_t free)> plan_by(MaskSchedule schedule, bool judged) {
   return [schedule = std::move(schedule), judged](const Stream& /*stream*/, int64_t free) {
     Pace pace;

@@ -20,6 +20,7 @@ struct PlannedStep {
   int64_t remasked = 0;      // of them visible before it, where the plan and not the policy settles that
   double reveal_chance = 1;  // of a masked position, where each is decided on its own
   double remask_chance = 0;  // of a visible one
+  double draw_share = 1;     // of the positions masked before it, those that it draws; the others wait
   double start = 0;          // share of its block's steps done before it, of those that have a successor: 0 .. 1
   double progress = 1;       // share of its block's steps done after it: 1 after the last
   bool judged = false;       // a second forward judges what it drew
@@ -52,6 +53,11 @@ Plan scheduled_plan(const Pace& pace, int64_t free);
 
 // For a policy that decides how many to reveal: at most so many steps, `masked` being those left in the block.
 Plan open_plan(const Pace& pace, int64_t free);
+
+// The steps of `plan`, whose blocks have these sizes, drawing only so many of the masked positions that each position
+// of a block is drawn `redraws` times on average; all where there are too few steps for that, and in a block's last
+// step. What waits never exceeds what the step leaves masked.
+Plan draw_in_parts(Plan plan, const std::vector<int64_t>& sizes, const std::function<double(int64_t steps)>& redraws);
 
 // A plan for DiffusionOptions: this schedule over the whole text, for every sample, with or without a second forward to
 // judge each step.

@@ -21,6 +21,12 @@ at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   return chosen.logical_and(budget.eligible);
 }
 
+at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
+  // Doubles, so that every device rounds alike.
+  const at::Tensor steps = from.cumsum(1, at::kLong).to(at::kDouble).mul_(share).add_(offset);
+  return from.logical_and(steps.floor() > (steps - share).floor());
+}
+
 at::Tensor gumbel(const at::Tensor& uniforms) {
   return uniforms.log().neg_().log_().neg_();
 }

@@ -11,7 +11,7 @@ namespace demask {
 
 // The text after drawing, before anything is masked again. All [B, T] but for the logits.
 struct Proposal {
-  at::Tensor tokens;         // int64; masks only in blocks that are still to come
+  at::Tensor tokens;         // int64; masks only in blocks that are still to come, and where positions wait
   at::Tensor drawn;          // bool, drawn in this step
   at::Tensor probabilities;  // float32, under which each token was drawn; 1 where none was
   at::Tensor logits;  // [B, T, V] by which the tokens are judged, untempered: those that they were drawn from, or a
@@ -36,6 +36,8 @@ struct Turn {
   // [B, 1] int64: steps that follow in the block, for each of which a policy that decides leaves a position masked,
   // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
   at::Tensor steps_left;
+  at::Tensor
+      waiting;  // [B, T] bool: eligible positions that this step did not draw, to be masked again. Undefined: none
   bool judged = false;  // a second forward is to judge: proposal.logits are its, or it is the policy's own model's
   // Where somebody wants it, a policy whose own model judges leaves here the probability [B, T] that each token is
   // right.
@@ -64,12 +66,25 @@ class RevealPolicy {
   // Whether it wants to see the logits [B, T, V] of the first forward, before anything is drawn.
   virtual bool looks_at_start() const { return false; }
   virtual void look_at_start(const at::Tensor& /*logits*/, const at::Tensor& /*eligible*/) {}
+  // Whether it changes the logits that tokens are drawn from.
+  virtual bool weighs_logits() const { return false; }
+  // The logits [B, T, V] to draw from in place of the model's, given the text tokens [B, T] and what of it is visible.
+  // Runs as part of a recorded step.
+  virtual at::Tensor weigh(const at::Tensor& logits, const at::Tensor& /*tokens*/,
+                           const at::Tensor& /*visible*/) const {
+    return logits;
+  }
   // How often it must run before it does the same work each time, so that it can be recorded.
   virtual int64_t runs_before_recording() const { return 1; }
 };
 
 // The `count` eligible positions with the highest scores [B, T], the lower position first among equals, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget);
+
+// Of the positions `from` [B, T] bool about a share [B, 1] of each text, spread evenly over them as far as they go:
+// those whose rank r among them has floor((r + 1) share + offset) > floor(r share + offset). offset [B, 1] in (0, 1).
+// Systematic sampling: each is taken with probability `share`, and of n positions n * share, rounded down or up, are.
+at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
 
 // Standard Gumbel noise from uniform: -log(-log u). Adding it to log weights and taking the highest k draws k without
 // replacement in proportion to the weights (Kool et al. 2019).

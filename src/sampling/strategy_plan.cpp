@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <memory>
@@ -142,8 +143,18 @@ Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
   return pace;
 }
 
-// The plan that is the same for every sample with so many free positions.
-Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
+// Steps at which a position is drawn `redraws` times.
+constexpr double usual_steps = 32;
+// How fast that falls with more steps. A drawing by more steps sees a text that is nearer its end, and needs less of a
+// second look, while each look lets the likeliest win once more (docs/strategies.md).
+constexpr double redraws_power = 0.4;
+
+bool draws_in_parts(const DiffusionSettings& settings) {
+  return settings.parameters.has("redraws") && settings.parameters.number("redraws") > 0;
+}
+
+// The plan that is the same for every sample with so many free positions, each step drawing all that is masked.
+Plan whole_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
   const Pacing pacing = settings.strategy->pacing;
   const int64_t blocks = count_blocks(settings, free);
   const Pace pace = pace_of(settings, blocks);
@@ -172,6 +183,16 @@ Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fr
     plan = judge_last(std::move(plan), static_cast<int64_t>(judged));
   }
   return plan;
+}
+
+Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
+  Plan plan = whole_plan(settings, cost, free);
+  if (!draws_in_parts(settings)) {
+    return plan;
+  }
+  return draw_in_parts(std::move(plan), block_sizes(free, settings.block_length), [&](int64_t steps) {
+    return settings.parameters.number("redraws") * std::pow(usual_steps / static_cast<double>(steps), redraws_power);
+  });
 }
 
 // What was worked out for each number of free positions; prompts are made ready while others are drawn.
@@ -205,6 +226,10 @@ void plan_strategy(const DiffusionSettings& settings, const RevealPolicy& policy
   options.block_length = settings.block_length;
   options.cfg_scale = settings.cfg_scale;
   options.temperature_end = settings.temperature_end;
+  if (settings.parameters.has("temperature_power")) {
+    options.temperature_power = settings.parameters.number("temperature_power");
+  }
+  options.draws_in_parts = draws_in_parts(settings);
   options.judges_filtered = settings.confidence_source == ConfidenceSource::filtered;
   const Cost cost = cost_of(settings, policy);
   if (follows_the_process(settings)) {

@@ -15,36 +15,59 @@ constexpr double least_share = 0.01;
 // Nor does what is all but certain from the start count for more than so many times its doubt.
 constexpr double most_weight = 4;
 
+// The noise that chooses falls as this power of what is left: early choices, made by little, are all but random.
+constexpr double noise_power = 2;
+// Standard deviations by which a token may be more frequent than expected before that counts as excess.
+constexpr double usual_deviation = 2;
+constexpr double last_masked = 1e9;  // a doubt above all others
+
 struct Options {
   double prior_weight = 0;        // w
   double new_token_bonus = 0;     // n, nats
   double choice_temperature = 0;  // c
+  double count_penalty = 0;       // a
+  double excess_penalty = 0;      // b
 };
 
 // Masks again the most doubtful of all free positions:
-//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * (1 - progress) * Gumbel noise,
+//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * (1 - progress)^2 * Gumbel noise,
 // where p is the model's untempered probability of the token in place, p0 that of this token before there is any text
 // (the mean over the free positions of the first forward), and H0 the entropy of p0. A common character is probable
 // anywhere, so that plain confidence keeps it and the text drifts towards the commonest; here, surprise is measured
 // against that which the token has of its own.
+//
+// Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
+//   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
+// where k of the visible tokens are this one and e = (visible tokens) * p0 are expected. A token that confirms itself
+// all over the text would be likely everywhere; its own frequency speaks against it.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
 
   bool reads_logits(bool /*judged*/) const override { return true; }
-  bool looks_at_start() const override { return options_.prior_weight != 0; }
+  bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits(); }
+  bool weighs_logits() const override { return options_.count_penalty != 0 || options_.excess_penalty != 0; }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
     const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
     const at::Tensor prior = (at::softmax(logits.to(at::kFloat), -1) * counted).sum(1) / counted.sum(1).clamp_min(1);
     const at::Tensor surprise = prior.clamp_min(least_share / static_cast<double>(logits.size(2))).log().neg_();
     const at::Tensor entropy = (prior * surprise).sum(1, /*keepdim=*/true);
-    const at::Tensor weight = (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight);
-    if (weight_.defined() && weight_.sizes() == weight.sizes()) {
-      weight_.copy_(weight);  // where a recorded step finds it
-    } else {
-      weight_ = weight;
+    keep(weight_, (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight));
+    keep(prior_, prior);
+  }
+
+  at::Tensor weigh(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& visible) const override {
+    if (!weighs_logits()) {
+      return logits;
     }
+    const at::Tensor shown = visible.to(at::kFloat);
+    const at::Tensor counts = at::zeros_like(prior_).scatter_add_(1, tokens, shown);
+    const at::Tensor expected = prior_ * shown.sum(1, /*keepdim=*/true);
+    at::Tensor penalty = (counts.log1p() - expected.log1p()).clamp_min_(0).mul_(options_.count_penalty);
+    penalty.add_(((counts - expected) * (expected + 1).rsqrt_() - usual_deviation).clamp_min_(0),
+                 options_.excess_penalty);
+    return logits - penalty.to(logits.scalar_type()).unsqueeze(1);
   }
 
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
@@ -56,14 +79,27 @@ class InformativeRemasking : public RevealPolicy {
       doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
     }
     if (options_.choice_temperature != 0) {
-      doubt = doubt.sub(gumbel(turn.noise) * (1 - turn.progress), options_.choice_temperature);
+      doubt = doubt.sub(gumbel(turn.noise) * (1 - turn.progress).pow(noise_power), options_.choice_temperature);
+    }
+    if (turn.waiting.defined()) {
+      doubt = doubt.masked_fill(turn.waiting, last_masked);
     }
     return highest(doubt, turn.budget);
   }
 
  private:
+  // At the same address from batch to batch, where a recorded step finds it.
+  static void keep(at::Tensor& kept, const at::Tensor& value) {
+    if (kept.defined() && kept.sizes() == value.sizes()) {
+      kept.copy_(value);
+    } else {
+      kept = value;
+    }
+  }
+
   Options options_;
   at::Tensor weight_;  // [B, V] float32: (H0 / -log p0)^w
+  at::Tensor prior_;   // [B, V] float32: p0
 };
 
 std::optional<ParameterValue> without_source(const DiffusionSettings& settings, const ParameterValue& usual) {
@@ -71,10 +107,13 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
 }
 
 void set_shared(DiffusionSettings& settings, const Given& given) {
-  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.08;
-  settings.temperature = given("temperature") ? settings.temperature : 1.2;
+  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.04;
+  settings.temperature = given("temperature") ? settings.temperature : 1.0;
   if (settings.temperature > 0 && !settings.temperature_end) {
-    settings.temperature_end = settings.temperature / 4;
+    settings.temperature_end = 0.3 * settings.temperature;
+  }
+  if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
+    settings.schedule_power = 2.6;
   }
 }
 
@@ -88,7 +127,8 @@ void check(const DiffusionSettings& settings) {
 std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
   const ParameterValues& values = settings.parameters;
   return std::make_unique<InformativeRemasking>(
-      Options{values.number("prior_weight"), values.number("new_token_bonus"), values.number("choice_temperature")});
+      Options{values.number("prior_weight"), values.number("new_token_bonus"), values.number("choice_temperature"),
+              values.number("count_penalty"), values.number("excess_penalty")});
 }
 
 }  // namespace
@@ -97,8 +137,8 @@ Strategy best_strategy() {
   Strategy strategy;
   strategy.name = "best";
   strategy.summary =
-      "masks again the least probable tokens, kept ones included, common characters counting for less, with noise that "
-      "fades out";
+      "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
+      "the text has too much of; more forwards draw fewer positions each";
   strategy.forwards = "1.06 N";
   strategy.source =
       "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
@@ -108,15 +148,20 @@ Strategy best_strategy() {
   strategy.ranks_by_confidence = true;
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
-      choice_temperature_parameter(2.4),
-      {"prior_weight", 0.8, Range{0.0}, "how much a token's commonness counts against its confidence"},
-      {"rescored_share", 0.06, share, "share of the forwards, at the end, that judge what another drew",
+      choice_temperature_parameter(1.1),
+      {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
+      {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
-      {"new_token_bonus", 0.6, {}, "nats in favour of tokens just drawn"}};
+      {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
+      {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
+      {"count_penalty", 1.6, Range{0.0}, "nats against a token that the text has e times as often as expected"},
+      {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
+      {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
   strategy.variants = {{"best", {}},
                        {"remask-draw-log",
                         {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
-                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3"}}};
+                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--redraws=0",
+                         "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
   strategy.make_policy = make_policy;
   strategy.set_shared = set_shared;
   strategy.check = check;

@@ -84,6 +84,31 @@ TEST_CASE("A pace that keeps drawing leaves something masked until a block's las
   CHECK(masked(scheduled_plan(pace, 16)) == std::vector<int64_t>{1, 0, 1, 0});
 }
 
+TEST_CASE("A plan drawn in parts draws each position so often, and lets no more wait than stays masked") {
+  for (const int64_t steps : {4, 32, 200}) {
+    Pace pace;
+    pace.steps = steps;
+    pace.schedule = [](int64_t count) { return MaskSchedule::power(count, 0.95, 0.04, 2.6); };
+    pace.keeps_drawing = true;
+    const Plan whole = scheduled_plan(pace, 256);
+    const Plan parts = draw_in_parts(whole, {256}, [](int64_t) { return 5.0; });
+    CAPTURE(steps);
+    REQUIRE(parts.size() == whole.size());
+    double drawn = 0;
+    int64_t masked = 256;
+    for (const PlannedStep& step : parts) {
+      const auto part = static_cast<int64_t>(std::floor(static_cast<double>(masked) * step.draw_share));
+      CHECK(masked - part <= step.masked);
+      drawn += static_cast<double>(masked) * step.draw_share;
+      masked = step.masked;
+    }
+    CHECK(parts.back().draw_share == 1);
+    // The last step draws all 10 that are left, and a few steps need a little more than their even share.
+    CHECK(drawn / 256 <= 5.3);
+    CHECK(drawn / 256 >= (steps == 4 ? 1.0 : 4.9));
+  }
+}
+
 TEST_CASE("An open plan counts the steps that a block has left") {
   CHECK(masked(open_plan(even_pace(5, 4), 10)) == std::vector<int64_t>{1, 0, 1, 0, 0});
   CHECK(masked(open_plan(even_pace(50), 3)) == std::vector<int64_t>{2, 1, 0});

@@ -321,6 +321,34 @@ TEST_CASE("best favours new tokens by its bonus, and adds Gumbel noise until the
   CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
 }
 
+TEST_CASE("best speaks against tokens that the text has more often than expected, by how often") {
+  // Expected before any text: half zeros, half ones. Of four visible tokens all are 0: k = 4, e = 2.
+  const auto weighed = [](double count_penalty, double excess_penalty) {
+    const auto policy =
+        testing::policy_of("best", {{"count_penalty", count_penalty}, {"excess_penalty", excess_penalty}});
+    policy->look_at_start(logits_of(std::vector<std::vector<double>>(16, {0.5, 0.5})), at::ones({1, 16}, at::kBool));
+    at::Tensor visible = at::zeros({1, 16}, at::kBool);
+    visible.narrow(1, 0, 4).fill_(true);
+    const at::Tensor logits = at::zeros({1, 16, 2});
+    return policy->weigh(logits, at::zeros({1, 16}, at::kLong), visible);
+  };
+  const double ratio = std::log(5.0 / 3.0);
+  const at::Tensor by_count = weighed(1.5, 0);
+  CHECK(by_count[0][0][0].item<double>() == Approx(-1.5 * ratio).epsilon(1e-6));
+  CHECK(by_count[0][15][0].item<double>() == Approx(-1.5 * ratio).epsilon(1e-6));  // at every position alike
+  CHECK(by_count[0][0][1].item<double>() == 0);                                    // rarer than expected: nothing
+  // (4 - 2) / sqrt(3) is within two standard deviations.
+  CHECK(weighed(0, 1)[0][0][0].item<double>() == 0);
+  CHECK(weighed(0, 0)[0][0][0].item<double>() == 0);
+}
+
+TEST_CASE("best masks again what a step did not draw, before anything else") {
+  const Proposal proposal = proposal_of({sure(0.5), sure(0.6), sure(0.9)}, {1, 0, 0});
+  Turn turn = turn_of(2, {0.5, 0.5, 0.5});
+  turn.waiting = at::tensor({0, 0, 1}, at::kLong).to(at::kBool).unsqueeze(0);
+  CHECK(positions(testing::best(0, 0, 0)->next_masked(proposal, turn)) == Positions{0, 2});
+}
+
 TEST_CASE("Remasking by the model's own confidence with randomness 1 is random remasking") {
   const Proposal proposal = proposal_of({sure(0.5), sure(0.6), sure(0.9), sure(0.1)}, {1, 0, 0, 1});
   const Turn turn = turn_of(2, {0.2, 0.9, 0.8, 0.1});
