@@ -11,8 +11,6 @@
 #include "tests/support/catch.h"
 
 using namespace demask;
-using kernels::ActivationForm;
-using kernels::NormForm;
 
 namespace {
 
@@ -37,20 +35,18 @@ double relative_error(const at::Tensor& value, const at::Tensor& reference) {
 }
 
 at::Tensor norm_of(const at::Tensor& x, const kernels::Norm& norm) {
-  const at::Tensor centred = norm.form == NormForm::rms ? x : x - x.mean(-1, /*keepdim=*/true);
+  const at::Tensor centred = norm.form == NormKind::rms ? x : x - x.mean(-1, /*keepdim=*/true);
   const at::Tensor scaled = centred * at::rsqrt(centred.square().mean(-1, /*keepdim=*/true) + norm.epsilon);
   return scaled * exact(norm.weight) + (norm.bias.defined() ? exact(norm.bias) : at::zeros({1}, at::kDouble));
 }
 
-at::Tensor activation_of(const at::Tensor& x, ActivationForm form) {
+at::Tensor activation_of(const at::Tensor& x, Activation form) {
   switch (form) {
-    case ActivationForm::none:
-      break;
-    case ActivationForm::gelu:
+    case Activation::gelu:
       return x * 0.5 * (1 + at::erf(x / std::sqrt(2.0)));
-    case ActivationForm::gelu_tanh:
+    case Activation::gelu_tanh:
       return x * 0.5 * (1 + at::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x.pow(3))));
-    case ActivationForm::silu:
+    case Activation::silu:
       return x * at::sigmoid(x);
   }
   return x;
@@ -76,7 +72,7 @@ Parts prepared(const at::Tensor& qkv, const kernels::Heads& of, int64_t first) {
   const int64_t width = qkv.size(2) / (of.queries + 2 * of.keys);
   const at::Tensor heads = exact(qkv).view({qkv.size(0), qkv.size(1), -1, width}).transpose(1, 2);
   const auto prepare = [&](const at::Tensor& x, const at::Tensor& weight) {
-    return rotated(weight.defined() ? norm_of(x, {weight, {}, of.norm_epsilon, NormForm::rms}) : x, of, first);
+    return rotated(weight.defined() ? norm_of(x, {weight, {}, of.norm_epsilon, NormKind::rms}) : x, of, first);
   };
   return {prepare(heads.narrow(1, 0, of.queries), of.query_weight),
           prepare(heads.narrow(1, of.queries, of.keys), of.key_weight), heads.narrow(1, of.queries + of.keys, of.keys)};
@@ -108,10 +104,10 @@ TEST_CASE("The norm kernels add and norm rows of every width") {
   at::manual_seed(1337);
   for (const auto& [dtype, tolerance] : precisions) {
     for (const int64_t width : {8, 96, 768, 1024, 2048, 2056, 3584, 4096, 8192}) {
-      for (const NormForm form : {NormForm::layer, NormForm::rms}) {
+      for (const NormKind form : {NormKind::layer, NormKind::rms}) {
         CAPTURE(dtype, width, static_cast<int>(form));
         const kernels::Norm norm{numbers({width}, dtype, 1),
-                                 form == NormForm::layer ? numbers({width}, dtype) : at::Tensor(), 1e-5, form};
+                                 form == NormKind::layer ? numbers({width}, dtype) : at::Tensor(), 1e-5, form};
         const at::Tensor x = numbers({3, 7, width}, dtype, 0.5), update = numbers({3, 7, width}, dtype),
                          bias = numbers({width}, dtype);
         const at::Tensor sum = exact(x) + exact(update) + exact(bias);
@@ -163,7 +159,7 @@ TEST_CASE("The activation kernels compute every activation, with bias or without
   }
   at::manual_seed(1337);
   for (const auto& [dtype, tolerance] : precisions) {
-    for (const ActivationForm form : {ActivationForm::gelu, ActivationForm::gelu_tanh, ActivationForm::silu}) {
+    for (const Activation form : {Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
       for (const int64_t width : {8, 1032, 3072}) {
         for (const bool biased : {false, true}) {
           CAPTURE(dtype, static_cast<int>(form), width, biased);
@@ -250,10 +246,10 @@ TEST_CASE("Products of a few rows do what stands before and after them, a row th
             if (norm > 0) {
               product.norm =
                   kernels::Norm{numbers({inner}, dtype, 1), norm == 1 ? numbers({inner}, dtype) : at::Tensor(), 1e-5,
-                                norm == 1 ? NormForm::layer : NormForm::rms};
+                                norm == 1 ? NormKind::layer : NormKind::rms};
             }
             product.gated = gated;
-            product.activation = gated ? ActivationForm::silu : ActivationForm::gelu_tanh;
+            product.activation = gated ? Activation::silu : Activation::gelu_tanh;
             at::Tensor sums =
                 at::matmul(norm > 0 ? norm_of(exact(x), *product.norm) : exact(x), exact(product.weight).t());
             sums = product.bias.defined() ? sums + exact(product.bias) : sums;
