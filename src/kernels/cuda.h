@@ -77,7 +77,7 @@ struct RowProduct {
   at::Tensor weight;         // [out, in] or [2 * out, in]
   at::Tensor bias;           // one for each row of the weight, or undefined
   std::optional<Norm> norm;  // of the input
-  std::optional<Activation> activation;
+  std::optional<Activation> activation = std::nullopt;
   bool gated = false;
 };
 
