@@ -7,14 +7,6 @@ namespace {
 constexpr int step_threads = 256;
 
 template <typename T, int size>
-__device__ void to_floats(const Chunk<T>& chunk, float (&values)[size]) {
-#pragma unroll
-  for (int i = 0; i < size; ++i) {
-    values[i] = to_float(chunk.values[i]);
-  }
-}
-
-template <typename T, int size>
 __device__ Chunk<T> from_floats(const float (&values)[size]) {
   Chunk<T> chunk;
 #pragma unroll

@@ -44,12 +44,8 @@ __device__ void add_row(Softmax& softmax, const T* logits, int outputs) {
     const int whole = outputs / size;
 #pragma unroll 4
     for (int i = threadIdx.x; i < whole; i += blockDim.x) {
-      const Chunk<T> chunk = load(logits + i * size);
       float values[size];
-#pragma unroll
-      for (int k = 0; k < size; ++k) {
-        values[k] = to_float(chunk.values[k]);
-      }
+      to_floats(load(logits + i * size), values);
       softmax.add(values);
     }
     start = whole * size;
