@@ -1,6 +1,7 @@
 // demask's CUDA kernels of decoding, each against its formula in float64. They may begin before what is queued right
 // before them has ended (kernels/cuda.h), so each test reads all that it gives them, for the reference, before it calls
 // them.
+#include <algorithm>
 #include <optional>
 
 #include "tests/support/catch.h"
