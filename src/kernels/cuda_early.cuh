@@ -33,7 +33,8 @@ bool waits_by_itself(void (*kernel)(Parameters...)) {
 template <typename... Parameters>
 void launch_early(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, size_t shared_bytes,
                   cudaStream_t stream, Parameters... arguments) {
-  // Kernels that divide a multiprocessor's memory between cache and shared memory in different ways do not overlap there.
+  // Kernels that divide a multiprocessor's memory between cache and shared memory in different ways do not overlap
+  // there.
   cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
