@@ -10,6 +10,7 @@
 #include "bench/cases.h"
 #include "bench/ceilings.h"
 #include "bench/cold.h"
+#include "bench/decode_kernels.h"
 #include "bench/environment.h"
 #include "bench/options.h"
 #include "bench/program.h"
@@ -35,7 +36,8 @@ struct Request {
   bool anchors = true;
   bool scaling = false;
   bool synthetic = false;
-  std::string shapes;  // names, or empty for none
+  std::string shapes;          // names, or empty for none
+  int64_t decode_kernels = 0;  // texts, or 0 for none
 };
 
 void add_flags(CLI::App& app, Request& request) {
@@ -59,6 +61,9 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_option("--shapes", request.shapes,
                  "also time forwards and decoding of released models' shapes with random weights: llada-8b, dream-7b, "
                  "gpt2-124m, qwen3-0.6b, llama-8b, separated by commas, or all");
+  app.add_option("--decode_kernels", request.decode_kernels,
+                 "also time the CUDA kernels of decoding so many texts one by one, at GPT-2's shape")
+      ->check(CLI::Range(int64_t{1}, int64_t{8}));
 }
 
 nlohmann::ordered_json describe(const Options& options) {
@@ -102,6 +107,9 @@ void measure(Request& request) {
   }
   if (!request.shapes.empty()) {
     json["shapes"] = run_shapes(request.shapes, options, ceilings, file);
+  }
+  if (request.decode_kernels > 0) {
+    json["decode_kernels"] = run_decode_kernels(request.decode_kernels, options, file);
   }
 
   json_file.write(dump_json(json, 2) + "\n");

@@ -9,18 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "core/transformer_forms.h"
+
 namespace demask {
-
-enum class NormKind {
-  layer,  // LayerNorm (Ba et al. 2016)
-  rms,    // x / sqrt(mean(x^2) + epsilon) (Zhang and Sennrich 2019)
-};
-
-enum class Activation {
-  gelu,       // exact, by the error function (Hendrycks and Gimpel 2016)
-  gelu_tanh,  // its approximation by tanh, from the same paper
-  silu,       // x * sigmoid(x) (Elfwing et al. 2017)
-};
 
 // Rotary frequencies for texts longer than those of training, as in Llama 3.1 (Dubey et al. 2024): wavelengths above
 // original_positions / low_frequency_factor are stretched by `factor`, those below original_positions /

@@ -47,15 +47,29 @@ at::Tensor add_and_norm(const at::Tensor& x, const at::Tensor& update, const at:
 void prepare_heads(const at::Tensor& qkv, const Heads& heads, int64_t first_position);
 
 // The activation of x + bias (bias [C] or undefined), in place. x [B, T, C].
-void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation);
+void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, Activation activation);
 
 // activation(gate) * up [B, T, F], where x + bias (bias [2F] or undefined) are the gate and then up; x [B, T, 2F].
-at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation);
+at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, Activation activation);
+
+// decode_attention and the row products below may begin while what is queued right before them still runs. Until that
+// has ended they read only what stays as it is throughout a forward: weights, biases, `position`, and the keys and
+// values before it. Something else (a forward's first kernel) must stand in the queue between these and what writes
+// them.
+
+// What decode_attention works in, for one call at a time. Its content is nobody's.
+struct DecodeWorkspace {
+  at::Tensor found;  // float32
+  at::Tensor ended;  // int32
+};
+// For keys [B, K, capacity, D] and so many heads of queries; on the device of the keys.
+DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 
 // One new token a sequence: its normed and rotated key and its value go into keys and values [B, K, capacity, D] at
-// `position` [1] int64, and its queries see 0 .. position. qkv [B, 1, (H + 2K) * D] -> [B, 1, H * D].
+// `position` [1] int64, and its queries see 0 .. position. qkv [B, 1, (H + 2K) * D] -> [B, 1, H * D]. A sequence's
+// result depends on neither the others nor the capacity.
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
-                            const at::Tensor& position);
+                            const at::Tensor& position, const DecodeWorkspace& workspace);
 
 // A linear layer with what stands before and after it. Gated: the weight's first half of rows makes the gate, the
 // second makes up, and activation(gate) * up is the result.
@@ -63,7 +77,7 @@ struct RowProduct {
   at::Tensor weight;         // [out, in] or [2 * out, in]
   at::Tensor bias;           // one for each row of the weight, or undefined
   std::optional<Norm> norm;  // of the input
-  ActivationForm activation = ActivationForm::none;
+  std::optional<Activation> activation = std::nullopt;
   bool gated = false;
 };
 

@@ -1,7 +1,10 @@
 // Attention of one new token a sequence to its own past, which also takes the token's key and value into the cache.
+// The past is split among blocks, each of which asks for all its keys and values at once, before the queries are even
+// there; the last block of a head to end merges what all of them found.
 #include <cfloat>
 
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_decode.cuh"
+#include "kernels/cuda_early.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -9,158 +12,154 @@ namespace {
 constexpr int decode_threads = 256;
 constexpr int decode_warps = decode_threads / warp_size;
 
-// Queries that a block takes at a time times their width: what its shared memory holds of them.
-constexpr int64_t max_block_queries = 8, max_block_query_values = 1024;
+// Keys that a thread takes, on their way at once.
+constexpr int keys_ahead = 4;
 
-// Where a block finds what it mixes: the queries first_query .. first_query + count - 1 of one key head of one
-// sequence.
-template <typename T>
-struct DecodeGroup {
-  int first_query, count;  // among all heads of the sequence
-  const T* queries;        // [count, width]
-  const T* key;
-  const T* value;
-  T* keys;  // [capacity, width]
-  T* values;
+// Queries that a block takes at a time, and these times their width: what its registers and shared memory hold of them.
+constexpr int64_t max_block_queries = 4, max_block_query_values = 1024;
+
+// `lanes` neighbouring threads share a key, a chunk each.
+struct Share {
+  int lanes, part, group, groups;  // part: where the thread's chunk begins in a head
+
+  __device__ Share(int width, int size) : lanes(width / size) {
+    part = static_cast<int>(threadIdx.x) % lanes * size;
+    group = static_cast<int>(threadIdx.x) / lanes;
+    groups = decode_threads / lanes;
+  }
+  __device__ int64_t key(int split, int k) const { return (int64_t{split} * keys_ahead + k) * groups + group; }
 };
 
-// Blocks are numbered by sequence, key head and part of its queries.
-template <typename T, int queries>
-__device__ DecodeGroup<T> find_group(const DecodeArguments& a, int64_t block, int width) {
-  const int each = static_cast<int>(a.heads.queries / a.heads.keys), parts = (each + queries - 1) / queries;
-  const int part = static_cast<int>(block % parts);
-  const int64_t key_head = block / parts % a.heads.keys, sequence = block / parts / a.heads.keys;
-  const T* row = static_cast<const T*>(a.qkv) + sequence * (a.heads.queries + 2 * a.heads.keys) * width;
-  DecodeGroup<T> found;
-  found.first_query = static_cast<int>(key_head) * each + part * queries;
-  found.count = min(queries, each - part * queries);
-  found.queries = row + found.first_query * width;
-  found.key = row + (a.heads.queries + key_head) * width;
-  found.value = found.key + a.heads.keys * width;
-  found.keys = static_cast<T*>(a.keys) + (sequence * a.heads.keys + key_head) * a.capacity * width;
-  found.values = static_cast<T*>(a.values) + (sequence * a.heads.keys + key_head) * a.capacity * width;
-  return found;
-}
+// A thread's chunks of its keys and values, as they lie in memory.
+struct PastPart {
+  int4 keys[keys_ahead], values[keys_ahead];
 
-// A warp's copy of a head [width], divided by its root mean square where there is a weight, into shared memory.
-template <typename T>
-__device__ void read_head(const T* source, const T* weight, float epsilon, int width, int lane, float* out) {
-  float scale = 1;
-  if (weight != nullptr) {
-    float squares = 0;
-    for (int i = lane; i < width; i += warp_size) {
-      const float x = to_float(source[i]);
-      squares += x * x;
+  template <typename T>
+  __device__ void read(const DecodeGroup<T>& group, const Share& share, int64_t position, int width) {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      const int64_t index = share.key(group.split, k);
+      const bool past = index < position;
+      keys[k] = past ? *reinterpret_cast<const int4*>(group.keys + index * width + share.part) : int4{};
+      values[k] = past ? *reinterpret_cast<const int4*>(group.values + index * width + share.part) : int4{};
     }
-    scale = rsqrtf(warp_sum(squares) / static_cast<float>(width) + epsilon);
   }
-  for (int i = lane; i < width; i += warp_size) {
-    out[i] = to_float(source[i]) * scale * (weight == nullptr ? 1.0F : to_float(weight[i]));
-  }
-}
 
-// Component i of a head [width] at a position.
-__device__ float rotated(const HeadArguments& heads, const float* head, int64_t position, int width, int i) {
-  if (heads.cosine == nullptr) {
-    return head[i];
+  // The new token's chunks, where this thread has it.
+  template <typename T>
+  __device__ void take_new(const T* key, const T* value, const DecodeGroup<T>& group, const Share& share,
+                           int64_t position) {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      if (share.key(group.split, k) == position) {
+        keys[k] = *reinterpret_cast<const int4*>(key + share.part);
+        values[k] = *reinterpret_cast<const int4*>(value + share.part);
+      }
+    }
   }
-  const int half = width / 2, at = i < half ? i : i - half;
-  const float c = heads.cosine[position * half + at], s = heads.sine[position * half + at];
-  return i < half ? head[i] * c - head[i + half] * s : head[i] * c + head[i - half] * s;
-}
+};
 
-// Writes the new token's key and value to the cache, and the queries [queries, width] to shared memory, those past the
-// group's count as zeros. Blocks that share a key head write the same bits. raw [queries + 1, width] is shared memory
-// too.
+// A block's shared memory.
 template <typename T, int queries>
-__device__ void take_new_token(const DecodeArguments& a, const DecodeGroup<T>& group, int64_t position, int width,
-                               float* raw, float* rotated_queries) {
+struct DecodeShared {
+  T *key, *value;          // [width], the new token's
+  float *raw, *query;      // [queries + 1, width], [queries, width]
+  float *largest, *total;  // [queries, warps]: the mixture of each warp for each query
+  float* mixed;            // [queries, warps, width]
+
+  static size_t bytes(int64_t width) {
+    return static_cast<size_t>(2 * width) * sizeof(T) +
+           sizeof(float) * static_cast<size_t>((2 * queries + 1) * width + queries * decode_warps * (width + 2));
+  }
+  __device__ DecodeShared(unsigned char* shared, int width) {
+    key = reinterpret_cast<T*>(shared);
+    value = key + width;
+    raw = reinterpret_cast<float*>(value + width);
+    query = raw + (queries + 1) * width;
+    mixed = query + queries * width;
+    largest = mixed + queries * decode_warps * width;
+    total = largest + queries * decode_warps;
+  }
+};
+
+// Puts the queries into shared memory, those past the group's count as zeros, and where the new token is in this split
+// its key and value too, and into the cache.
+template <typename T, int queries>
+__device__ void take_new_token(const DecodeArguments& a, const DecodeGroup<T>& group, int64_t position, bool has_new,
+                               int width, const DecodeShared<T, queries>& shared) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  for (int n = warp; n <= group.count; n += decode_warps) {
+  for (int n = warp; n < group.count + (has_new ? 1 : 0); n += decode_warps) {
     const bool is_key = n == group.count;
     read_head(is_key ? group.key : group.queries + n * width,
               static_cast<const T*>(is_key ? a.heads.key_weight : a.heads.query_weight), a.heads.epsilon, width, lane,
-              raw + n * width);
+              shared.raw + n * width);
   }
   __syncthreads();
   for (int n = warp; n < queries; n += decode_warps) {
     for (int i = lane; i < width; i += warp_size) {
-      const float q = n < group.count ? rotated(a.heads, raw + n * width, position, width, i) : 0.0F;
-      rotated_queries[n * width + i] = to_float(from_float<T>(q));
+      const float q = n < group.count ? rotated(a.heads, shared.raw + n * width, position, width, i) : 0.0F;
+      shared.query[n * width + i] = to_float(from_float<T>(q));
     }
   }
-  for (int i = threadIdx.x; i < width; i += decode_threads) {
-    group.keys[position * width + i] = from_float<T>(rotated(a.heads, raw + group.count * width, position, width, i));
-    group.values[position * width + i] = group.value[i];
+  for (int i = threadIdx.x; has_new && i < width; i += decode_threads) {
+    const T key = from_float<T>(rotated(a.heads, shared.raw + group.count * width, position, width, i));
+    const T value = group.value[i];
+    shared.key[i] = key;
+    shared.value[i] = value;
+    if (group.part == 0) {
+      group.keys[position * width + i] = key;
+      group.values[position * width + i] = value;
+    }
   }
-  __syncthreads();  // makes this block's own writes to the cache visible to it as well
+  __syncthreads();
 }
 
-// A softmax over keys seen so far, and the values mixed by it: both still to be divided by `total`.
+// A softmax over some keys, and their values mixed by it: both still to be divided by `total`.
 template <int size>
 struct Mixture {
   float largest = -FLT_MAX;
   float total = 0;
-  float mixed[size];
-
-  __device__ void add(const float& score, const float (&value)[size]) {
-    const float previous = largest;
-    largest = fmaxf(largest, score);
-    const float shrink = __expf(previous - largest), weight = __expf(score - largest);
-    total = total * shrink + weight;
-#pragma unroll
-    for (int i = 0; i < size; ++i) {
-      mixed[i] = mixed[i] * shrink + weight * value[i];
-    }
-  }
+  float mixed[size] = {};
 };
 
-// Keys and values that a thread has on their way at a time: without several, each waits for memory by itself.
-template <int queries>
-constexpr int keys_ahead = queries > 4 ? 2 : 4;
-
-// Adds to this thread's mixtures every key that its group of `lanes` threads takes; `part` is its chunk of a head.
-template <typename T, int queries, int size>
-__device__ void mix_keys(const DecodeGroup<T>& group, int64_t position, int width, int lanes, int part,
-                         const float (&q)[queries][size], Mixture<size> (&mixtures)[queries]) {
-  constexpr int ahead = keys_ahead<queries>;
-  const int own = threadIdx.x / lanes, groups = decode_threads / lanes;
-  // Every thread of a warp runs the same number of rounds: shuffles need all of them.
-  for (int64_t start = 0; start <= position; start += ahead * groups) {
-    Chunk<T> keys[ahead], values[ahead];
+// This thread's chunk of the mixture of its own keys, for one query; the lanes that share a key score it together.
+template <typename T, int size>
+__device__ Mixture<size> mix_own(const PastPart& past, const float (&q)[size], const DecodeGroup<T>& group,
+                                 const Share& share, int64_t position) {
+  float scores[keys_ahead];
 #pragma unroll
-    for (int k = 0; k < ahead; ++k) {
-      const int64_t index = start + k * groups + own;
-      keys[k] = values[k] = Chunk<T>{};
-      if (index <= position) {
-        keys[k] = load(group.keys + index * width + part);
-        values[k] = load(group.values + index * width + part);
-      }
-    }
+  for (int k = 0; k < keys_ahead; ++k) {
+    const Chunk<T> key = *reinterpret_cast<const Chunk<T>*>(&past.keys[k]);
+    scores[k] = 0;
 #pragma unroll
-    for (int k = 0; k < ahead; ++k) {
-      const bool valid = start + k * groups + own <= position;
-      float value[size];
-#pragma unroll
-      for (int i = 0; i < size; ++i) {
-        value[i] = to_float(values[k].values[i]);
-      }
-#pragma unroll
-      for (int n = 0; n < queries; ++n) {
-        float score = 0;
-#pragma unroll
-        for (int i = 0; i < size; ++i) {
-          score += q[n][i] * to_float(keys[k].values[i]);
-        }
-        for (int offset = lanes / 2; offset > 0; offset /= 2) {
-          score += __shfl_xor_sync(all_lanes, score, offset);
-        }
-        if (valid) {
-          mixtures[n].add(score, value);
-        }
-      }
+    for (int i = 0; i < size; ++i) {
+      scores[k] = fmaf(q[i], to_float(key.values[i]), scores[k]);
     }
   }
+  for (int offset = share.lanes / 2; offset > 0; offset /= 2) {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      scores[k] += __shfl_xor_sync(all_lanes, scores[k], offset);
+    }
+  }
+  Mixture<size> own;
+#pragma unroll
+  for (int k = 0; k < keys_ahead; ++k) {
+    if (share.key(group.split, k) <= position) {
+      own.largest = fmaxf(own.largest, scores[k]);
+    }
+  }
+#pragma unroll
+  for (int k = 0; k < keys_ahead; ++k) {
+    const float weight = share.key(group.split, k) <= position ? __expf(scores[k] - own.largest) : 0.0F;
+    const Chunk<T> value = *reinterpret_cast<const Chunk<T>*>(&past.values[k]);
+    own.total += weight;
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      own.mixed[i] = fmaf(weight, to_float(value.values[i]), own.mixed[i]);
+    }
+  }
+  return own;
 }
 
 // Gives every group of the warp the mixture of all of them.
@@ -180,96 +179,143 @@ __device__ void merge_groups(Mixture<size>& m, int lanes) {
   }
 }
 
-// The mixture of each warp for each query, in shared memory.
-struct WarpMixtures {
-  float* largest;  // [queries, warps]
-  float* total;    // [queries, warps]
-  float* mixed;    // [queries, warps, width]
+// The mixtures that `count` parts found of one head [width], component i of it; those of part p stand `stride` and
+// `apart` values further on.
+struct Merged {
+  float largest = -FLT_MAX, total = 0, mixed = 0;
 };
-
-// For each query the mixture of all warps, divided by its total, into out [count, width].
-template <typename T>
-__device__ void write_merged_warps(const WarpMixtures& of, int count, int width, T* out) {
-  for (int index = threadIdx.x; index < count * width; index += decode_threads) {
-    const int n = index / width, i = index - n * width;
-    const float* largest = of.largest + n * decode_warps;
-    float most = -FLT_MAX;
-    for (int w = 0; w < decode_warps; ++w) {
-      most = fmaxf(most, largest[w]);
-    }
-    float sum = 0, all = 0;
-    for (int w = 0; w < decode_warps; ++w) {
-      const float share = __expf(largest[w] - most);
-      sum += of.mixed[(n * decode_warps + w) * width + i] * share;
-      all += of.total[n * decode_warps + w] * share;
-    }
-    out[index] = from_float<T>(sum / all);
+__device__ Merged merge_parts(const float* largest, const float* total, const float* mixed, int count, int stride,
+                              int apart) {
+  Merged all;
+  for (int p = 0; p < count; ++p) {
+    all.largest = fmaxf(all.largest, largest[p * stride]);
   }
+#pragma unroll 4
+  for (int p = 0; p < count; ++p) {
+    const float share = __expf(largest[p * stride] - all.largest);
+    all.mixed = fmaf(mixed[p * apart], share, all.mixed);
+    all.total = fmaf(total[p * stride], share, all.total);
+  }
+  return all;
 }
 
-template <int queries>
-size_t decode_bytes(int64_t width) {
-  return sizeof(float) * static_cast<size_t>((2 * queries + 1) * width + queries * decode_warps * (width + 2));
-}
-
-// One block takes up to `queries` heads of one sequence that share a key head; `lanes` neighbouring threads share a
-// key, a chunk each. Softmax is taken on the fly (Milakov and Gimelshein 2018), so that keys and values are read once.
-template <typename T, int queries>
-__global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments a) {
-  extern __shared__ float shared[];
-  constexpr int size = Chunk<T>::size;
-  const int width = static_cast<int>(a.heads.head_width);
-  const int lanes = width / size;  // a power of two, at most 32
-  const int64_t position = *a.position;
-  const DecodeGroup<T> group = find_group<T, queries>(a, blockIdx.x, width);
-  float* const query = shared;  // [queries, width]
-  WarpMixtures warps;
-  warps.mixed = query + queries * width;
-  warps.largest = warps.mixed + queries * decode_warps * width;
-  warps.total = warps.largest + queries * decode_warps;
-  float* const raw = warps.total + queries * decode_warps;  // [queries + 1, width]
-  take_new_token<T, queries>(a, group, position, width, raw, query);
-
+// Puts the mixture of each warp for each query into shared memory.
+template <typename T, int queries, int size>
+__device__ void mix_past(const PastPart& past, const DecodeGroup<T>& group, const Share& share, int64_t position,
+                         int width, const DecodeShared<T, queries>& shared) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int part = lane % lanes * size;
   const float scale = rsqrtf(static_cast<float>(width));
-  float q[queries][size];
-  Mixture<size> mixtures[queries];
 #pragma unroll
   for (int n = 0; n < queries; ++n) {
+    float q[size];
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      q[n][i] = query[n * width + part + i] * scale;
-      mixtures[n].mixed[i] = 0;
+      q[i] = shared.query[n * width + share.part + i] * scale;
     }
-  }
-  mix_keys(group, position, width, lanes, part, q, mixtures);
-#pragma unroll
-  for (int n = 0; n < queries; ++n) {
-    Mixture<size>& m = mixtures[n];
-    merge_groups(m, lanes);
-    if (lane < lanes) {
+    Mixture<size> m = mix_own<T>(past, q, group, share, position);
+    merge_groups(m, share.lanes);
+    if (lane < share.lanes) {
 #pragma unroll
       for (int i = 0; i < size; ++i) {
-        warps.mixed[(n * decode_warps + warp) * width + part + i] = m.mixed[i];
+        shared.mixed[(n * decode_warps + warp) * width + share.part + i] = m.mixed[i];
       }
     }
     if (lane == 0) {
-      warps.largest[n * decode_warps + warp] = m.largest;
-      warps.total[n * decode_warps + warp] = m.total;
+      shared.largest[n * decode_warps + warp] = m.largest;
+      shared.total[n * decode_warps + warp] = m.total;
     }
   }
   __syncthreads();
-  const int64_t sequence = blockIdx.x / (gridDim.x / a.batch);
-  write_merged_warps(warps, group.count, width,
-                     static_cast<T*>(a.mixed) + (sequence * a.heads.queries + group.first_query) * width);
+}
+
+// What a split found of a head, in global memory: width values, their largest score and their total.
+__device__ float* found_by(const DecodeArguments& a, int64_t head, int64_t split, int width) {
+  return a.found + (head * a.splits + split) * (width + decode_found_extra);
+}
+
+// Whether this block is the last to end of the `active` that share the group. All their writes can then be read.
+template <typename T>
+__device__ bool ends_last(const DecodeArguments& a, const DecodeGroup<T>& group, int active) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(a.ended + group.number, 1) == active - 1;
+    if (last) {
+      a.ended[group.number] = 0;  // for the next launch
+    }
+  }
+  __syncthreads();
+  __threadfence();
+  return last;
+}
+
+// Merges the warps' mixtures of a group, and where others share it, all of theirs.
+template <typename T, int queries>
+__device__ void write_mixed(const DecodeArguments& a, const DecodeGroup<T>& group, int active, int width,
+                            const DecodeShared<T, queries>& shared) {
+  const int64_t first_head = group.sequence * a.heads.queries + group.first_query;
+  T* out = static_cast<T*>(a.mixed) + first_head * width;
+  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
+    const int n = index / width, i = index - n * width;
+    const Merged own = merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
+                                   shared.mixed + n * decode_warps * width + i, decode_warps, 1, width);
+    if (active == 1) {
+      out[index] = from_float<T>(own.mixed / own.total);
+    } else {
+      float* found = found_by(a, first_head + n, group.split, width);
+      found[i] = own.mixed;
+      if (i == 0) {
+        found[width] = own.largest;
+        found[width + 1] = own.total;
+      }
+    }
+  }
+  if (active == 1 || !ends_last(a, group, active)) {
+    return;
+  }
+  const int apart = width + decode_found_extra;
+  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
+    const int n = index / width, i = index - n * width;
+    const float* found = found_by(a, first_head + n, 0, width);
+    const Merged all = merge_parts(found + width, found + width + 1, found + i, active, apart, apart);
+    out[index] = from_float<T>(all.mixed / all.total);
+  }
+}
+
+// One block takes up to `queries` heads of one sequence that share a key head, over one split of the keys. Softmax is
+// taken on the fly (Milakov and Gimelshein 2018), so that keys and values are read once.
+template <typename T, int queries>
+__global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments a) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  constexpr int size = Chunk<T>::size;
+  const int width = static_cast<int>(a.heads.head_width);
+  const int64_t position = *a.position;
+  const DecodeGroup<T> group = find_group<T, queries>(a, width);
+  const Share share(width, size);
+  const int keys_each = keys_ahead * share.groups, active = static_cast<int>(position / keys_each) + 1;
+  if (group.split >= active) {
+    return;
+  }
+  PastPart past;
+  past.read(group, share, position, width);
+  let_next_begin();
+  wait_for_kernels_before();
+  const DecodeShared<T, queries> shared(memory, width);
+  const bool has_new = group.split == active - 1;
+  take_new_token(a, group, position, has_new, width, shared);
+  if (has_new) {
+    past.take_new(shared.key, shared.value, group, share, position);
+  }
+  mix_past<T, queries, size>(past, group, share, position, width, shared);
+  write_mixed(a, group, active, width, shared);
 }
 
 template <typename T, int queries>
 void launch_decode(const DecodeArguments& a, cudaStream_t stream) {
   const int64_t each = a.heads.queries / a.heads.keys, parts = (each + queries - 1) / queries;
-  decode_kernel<T, queries><<<static_cast<unsigned>(a.batch * a.heads.keys * parts), decode_threads,
-                              decode_bytes<queries>(a.heads.head_width), stream>>>(a);
+  launch_early(decode_kernel<T, queries>, static_cast<unsigned>(a.batch * a.heads.keys * parts * a.splits),
+               static_cast<unsigned>(decode_threads), DecodeShared<T, queries>::bytes(a.heads.head_width), stream, a);
 }
 
 // How many queries of a key head a block takes: all, so that keys are read once, but fewer where multiprocessors would
@@ -281,7 +327,7 @@ int64_t queries_per_block(const DecodeArguments& a) {
     most /= 2;
   }
   while (most > 1 && (most * a.heads.head_width > max_block_query_values ||
-                      a.batch * a.heads.keys * ((each + most - 1) / most) < multiprocessors())) {
+                      a.batch * a.heads.keys * a.splits * ((each + most - 1) / most) < multiprocessors())) {
     most /= 2;
   }
   return most;
@@ -294,14 +340,17 @@ void launch_decode(const DecodeArguments& a, cudaStream_t stream) {
       return launch_decode<T, 1>(a, stream);
     case 2:
       return launch_decode<T, 2>(a, stream);
-    case 4:
-      return launch_decode<T, 4>(a, stream);
     default:
       return launch_decode<T, max_block_queries>(a, stream);
   }
 }
 
 }  // namespace
+
+int64_t decode_splits(int64_t capacity, int64_t head_bytes) {
+  const int64_t keys_each = keys_ahead * decode_threads * bytes_at_once / head_bytes;
+  return (capacity + keys_each - 1) / keys_each;
+}
 
 void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream) {
   with_type(precision, [&](auto type) { launch_decode<decltype(type)>(arguments, stream); });

@@ -50,6 +50,14 @@ inline __device__ float to_float(__nv_bfloat16 x) {
   return __bfloat162float(x);
 }
 
+template <typename T, int size>
+__device__ void to_floats(const Chunk<T>& chunk, float (&values)[size]) {
+#pragma unroll
+  for (int i = 0; i < size; ++i) {
+    values[i] = to_float(chunk.values[i]);
+  }
+}
+
 template <typename T>
 __device__ T from_float(float x);
 template <>

@@ -1,11 +1,13 @@
-// Drawing from large vocabularies: one block a row, which is held in shared memory where it fits there.
-#include "kernels/cuda_draw.cuh"
+// Drawing from large vocabularies: one block a row, which is held in shared memory where it fits there, tempered if
+// that fits as well.
+#include "kernels/cuda_draw_row.cuh"
 #include "kernels/cuda_radix.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
 
-constexpr int max_rounds = 128;  // of find_crossing
+constexpr int max_rounds = 128;       // of find_crossing
+constexpr int max_candidates = 1024;  // of top_k_key
 
 struct Crossing {
   int id = -1;
@@ -20,109 +22,19 @@ struct Shared {
     Bins<int> counts;
     float sums[max_rounds * wide_warps];
   };
+  uint32_t candidates[max_candidates];
+  int candidate_count;
   Crossing crossing;
   float total;
   unsigned long long lowest_id;
 };
 
-template <typename T>
-__device__ const T* stage_row(const T* source, int outputs, unsigned char* stage) {
-  T* copy = reinterpret_cast<T*>(stage);
-  if (starts_chunk(source)) {
-    constexpr int size = Chunk<T>::size;
-    const int whole = outputs / size;
-    for (int i = threadIdx.x; i < whole; i += wide_threads) {
-      store(copy + i * size, load(source + i * size));
-    }
-    for (int i = whole * size + threadIdx.x; i < outputs; i += wide_threads) {
-      copy[i] = source[i];
-    }
-  } else {
-    for (int i = threadIdx.x; i < outputs; i += wide_threads) {
-      copy[i] = source[i];
-    }
-  }
-  __syncthreads();
-  return copy;
-}
-
-// Tempered logits, computed again in each pass.
-template <typename T>
-struct Row {
-  static constexpr int size = Chunk<T>::size;
-  const T* source;
-  const float* forbidden;
-  int outputs;
-  float temperature;
-  bool greedy;
-  float largest;
-
-  __device__ float tempered(float logit, float forbids) const {
-    return greedy ? logit + forbids : (logit + forbids) / temperature;
-  }
-  __device__ float value(int id) const { return tempered(to_float(source[id]), __ldg(forbidden + id)); }
-  __device__ bool starts_chunks() const { return starts_chunk(source) && starts_chunk(forbidden); }
-
-  // Calls f(id, value) for the ids first .. first + size - 1, where first is a multiple of size.
-  template <typename F>
-  __device__ void for_chunk(int first, F f) const {
-    const Chunk<T> logits = load(source + first);
-#pragma unroll
-    for (int k = 0; k < size; k += Chunk<float>::size) {
-      const Chunk<float> forbids = load(forbidden + first + k);
-#pragma unroll
-      for (int i = 0; i < Chunk<float>::size; ++i) {
-        f(first + k + i, tempered(to_float(logits.values[k + i]), forbids.values[i]));
-      }
-    }
-  }
-
-  // Calls f(id, value) for this thread's ids; those of all threads are all.
-  template <typename F>
-  __device__ void for_each(F f) const {
-    const int whole = starts_chunks() ? outputs / size * size : 0;
-    for (int first = static_cast<int>(threadIdx.x) * size; first < whole; first += wide_threads * size) {
-      for_chunk(first, f);
-    }
-    for (int id = whole + static_cast<int>(threadIdx.x); id < outputs; id += wide_threads) {
-      f(id, value(id));
-    }
-  }
-
-  // Calls f(id, value) for the ids first .. end - 1 in their order; first is a multiple of size.
-  template <typename F>
-  __device__ void for_range(int first, int end, F f) const {
-    const bool chunks = starts_chunks();
-    for (int start = first; start < end; start += size) {
-      if (chunks && start + size <= end) {
-        for_chunk(start, f);
-      } else {
-        for (int id = start; id < min(start + size, end); ++id) {
-          f(id, value(id));
-        }
-      }
-    }
-  }
-};
-
-// Infinity where one is NaN.
-template <typename T>
-__device__ float find_largest(const Row<T>& row, float* scratch) {
-  float largest = -INFINITY;
-  bool nan = false;
-  row.for_each([&](int, float x) {
-    nan = nan || isnan(x);
-    largest = fmaxf(largest, x);
-  });
-  return block_max<wide_warps>(nan ? INFINITY : largest, scratch);
-}
-
 // The first id at which the weights up to it, in the order of ids, exceed threshold(all weights' total), the same in
 // every thread; where rounding keeps them below it, the last id with a weight; -1 where none has one. weight_of(id,
 // value) is 0 or above. Each warp sums stretches of ids, and the one in which the threshold falls is looked at again.
-template <typename T, typename WeightOf, typename Threshold>
-__device__ Crossing find_crossing(const Row<T>& row, Shared& shared, WeightOf weight_of, Threshold threshold) {
-  constexpr int size = Row<T>::size, round_of_chunks = wide_threads * size;
+template <typename Row, typename WeightOf, typename Threshold>
+__device__ Crossing find_crossing(const Row& row, Shared& shared, WeightOf weight_of, Threshold threshold) {
+  constexpr int size = Row::size, round_of_chunks = wide_threads * size;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int rounds_of_chunks = (row.outputs + round_of_chunks - 1) / round_of_chunks;
   const int per_lane = (rounds_of_chunks + max_rounds - 1) / max_rounds * size, per_warp = per_lane * warp_size;
@@ -185,19 +97,46 @@ struct Kept {
   int end_of_equals;
 };
 
-template <typename T>
-__device__ uint32_t top_k_key(const Row<T>& row, int64_t top_k, Bins<int>& bins) {
+// The keys that are at least `least`, in shared memory in any order; false where they are too many.
+template <typename Row>
+__device__ bool collect_candidates(const Row& row, uint32_t least, Shared& shared) {
+  if (threadIdx.x == 0) {
+    shared.candidate_count = 0;
+  }
+  __syncthreads();
+  row.for_each([&](int, float x) {
+    const uint32_t key = ordered_key(x);
+    if (key >= least) {
+      const int place = atomicAdd(&shared.candidate_count, 1);
+      if (place < max_candidates) {
+        shared.candidates[place] = key;
+      }
+    }
+  });
+  __syncthreads();
+  return shared.candidate_count <= max_candidates;
+}
+
+template <typename Row>
+__device__ uint32_t top_k_key(const Row& row, int64_t top_k, Shared& shared) {
   const int limit = static_cast<int>(top_k) - 1;
   int above;
   uint32_t least = 0;
   if (top_k <= wide_threads) {
     // So many threads have an id that is no less likely than the top_k-th of the threads' likeliest: no need to count
-    // those below.
+    // those below, and few are left.
     uint32_t own = 0;
     row.for_each([&](int, float x) { own = max(own, ordered_key(x)); });
-    least = key_reaching<wide_threads>(bins, limit, &above, [&](auto add) { add(own, 1); });
+    least = key_reaching<wide_threads>(shared.counts, limit, &above, [&](auto add) { add(own, 1); });
+    if (collect_candidates(row, least, shared)) {
+      return key_reaching<wide_threads>(shared.counts, limit, &above, [&](auto add) {
+        for (int i = static_cast<int>(threadIdx.x); i < shared.candidate_count; i += wide_threads) {
+          add(shared.candidates[i], 1);
+        }
+      });
+    }
   }
-  return key_reaching<wide_threads>(bins, limit, &above, [&](auto add) {
+  return key_reaching<wide_threads>(shared.counts, limit, &above, [&](auto add) {
     row.for_each([&](int, float x) {
       if (ordered_key(x) >= least) {
         add(ordered_key(x), 1);
@@ -208,8 +147,8 @@ __device__ uint32_t top_k_key(const Row<T>& row, int64_t top_k, Bins<int>& bins)
 
 // Ids with one key stay, the lower first, while the weights before them do not exceed the limit: where that ends.
 // `above`: the weights of all higher keys.
-template <typename T>
-__device__ int find_end_of_equals(const Row<T>& row, uint32_t key, float above, float limit, Shared& shared) {
+template <typename Row>
+__device__ int find_end_of_equals(const Row& row, uint32_t key, float above, float limit, Shared& shared) {
   // The inverse of ordered_key.
   const float value = __uint_as_float(key & 0x80000000U ? key & 0x7FFFFFFFU : ~key);
   const float weight = expf(value - row.largest);
@@ -224,8 +163,8 @@ __device__ int find_end_of_equals(const Row<T>& row, uint32_t key, float above, 
 }
 
 // Of the ids whose key is at least `least`.
-template <typename T>
-__device__ Kept find_nucleus(const Row<T>& row, uint32_t least, float top_p, Shared& shared) {
+template <typename Row>
+__device__ Kept find_nucleus(const Row& row, uint32_t least, float top_p, Shared& shared) {
   const auto weight_of = [&](float x) { return ordered_key(x) >= least ? expf(x - row.largest) : 0.0F; };
   float mass = 0;
   row.for_each([&](int, float x) { mass += weight_of(x); });
@@ -245,8 +184,8 @@ __device__ Kept find_nucleus(const Row<T>& row, uint32_t least, float top_p, Sha
   return {key, find_end_of_equals(row, key, above, limit, shared)};
 }
 
-template <typename T>
-__device__ void draw_likeliest(const DrawArguments& a, const Row<T>& row, Shared& shared) {
+template <typename Row>
+__device__ void draw_likeliest(const DrawArguments& a, const Row& row, Shared& shared) {
   if (threadIdx.x == 0) {
     shared.lowest_id = ~0ULL;
   }
@@ -265,8 +204,8 @@ __device__ void draw_likeliest(const DrawArguments& a, const Row<T>& row, Shared
   }
 }
 
-template <typename T>
-__device__ void draw_by_threshold(const DrawArguments& a, const Row<T>& row, const Kept& kept, Shared& shared) {
+template <typename Row>
+__device__ void draw_by_threshold(const DrawArguments& a, const Row& row, const Kept& kept, Shared& shared) {
   const auto weight_of = [&](int id, float x) {
     const uint32_t key = ordered_key(x);
     return key > kept.key || (key == kept.key && id < kept.end_of_equals) ? expf(x - row.largest) : 0.0F;
@@ -279,36 +218,18 @@ __device__ void draw_by_threshold(const DrawArguments& a, const Row<T>& row, con
   }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a, bool staged) {
-  extern __shared__ __align__(16) unsigned char stage[];
-  __shared__ Shared shared;
-  const int64_t index = blockIdx.x;
-  if (!wanted(a, index)) {
-    if (threadIdx.x == 0) {
-      keep_given(a, index);
-    }
-    return;
-  }
-  Row<T> row;
-  row.source = row_of<T>(a.logits, index);
-  row.forbidden = a.forbidden;
-  row.outputs = static_cast<int>(a.logits.outputs);
-  row.temperature = temperature_of(a, index);
-  row.greedy = row.temperature == 0;
-  if (staged) {
-    row.source = stage_row(row.source, row.outputs, stage);
-  }
+template <typename Row>
+__device__ void draw_row(const DrawArguments& a, Row row, Shared& shared) {
   row.largest = find_largest(row, shared.scratch);
   if (!isfinite(row.largest)) {
     if (threadIdx.x == 0) {
-      report_broken_row(a, index);
+      report_broken_row(a, blockIdx.x);
     }
     return;
   }
   Kept kept{0, row.outputs};
   if (filters_top_k(a, row.greedy)) {
-    kept.key = top_k_key(row, a.top_k, shared.counts);
+    kept.key = top_k_key(row, a.top_k, shared);
   }
   if (filters_top_p(a, row.greedy)) {
     kept = find_nucleus(row, kept.key, a.top_p, shared);
@@ -320,18 +241,61 @@ __global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a
   }
 }
 
+// What of a row a block holds in shared memory.
+enum class Stage { none, logits, tempered };
+
+template <typename T, Stage stage>
+__global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a) {
+  extern __shared__ __align__(16) unsigned char room[];
+  __shared__ Shared shared;
+  const int64_t index = blockIdx.x;
+  if (!wanted(a, index)) {
+    if (threadIdx.x == 0) {
+      keep_given(a, index);
+    }
+    return;
+  }
+  const int outputs = static_cast<int>(a.logits.outputs);
+  const float temperature = temperature_of(a, index);
+  Row<T, false> row{row_of<T>(a.logits, index), a.forbidden, outputs, temperature, temperature == 0, 0};
+  if constexpr (stage == Stage::tempered) {
+    float* values = reinterpret_cast<float*>(room);
+    row.for_each([&](int id, float x) { values[id] = x; });
+    __syncthreads();
+    draw_row(a, Row<float, true>{values, nullptr, outputs, temperature, row.greedy, 0}, shared);
+  } else {
+    if constexpr (stage == Stage::logits) {
+      row.source = stage_row(row.source, outputs, room);
+    }
+    draw_row(a, row, shared);
+  }
+}
+
+template <typename T, Stage stage>
+void launch_draw(const DrawArguments& a, int64_t bytes, cudaStream_t stream) {
+  const auto kernel = draw_wide_kernel<T, stage>;
+  if (bytes > 0) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  }
+  kernel<<<static_cast<unsigned>(a.logits.rows), wide_threads, static_cast<size_t>(bytes), stream>>>(a);
+}
+
 template <typename T>
 void launch_draw(const DrawArguments& a, cudaStream_t stream) {
-  const int64_t bytes = a.logits.outputs * static_cast<int64_t>(sizeof(T));
   int device = 0, most = 0;
   cudaGetDevice(&device);
   cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  const bool staged = bytes + static_cast<int64_t>(sizeof(Shared)) + 1024 <= most;  // 1024: the system's own
-  if (staged) {
-    cudaFuncSetAttribute(draw_wide_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  const int64_t room = most - static_cast<int64_t>(sizeof(Shared)) - 1024;  // 1024: the system's own
+  const int64_t outputs = a.logits.outputs, bytes = outputs * static_cast<int64_t>(sizeof(T));
+  const int64_t tempered_bytes = outputs * static_cast<int64_t>(sizeof(float));
+  // Of many rows a multiprocessor had better hold several, for which tempered ones leave no room.
+  if (tempered_bytes <= room && a.logits.rows <= multiprocessors()) {
+    launch_draw<T, Stage::tempered>(a, tempered_bytes, stream);
+  } else if (bytes <= room) {
+    launch_draw<T, Stage::logits>(a, bytes, stream);
+  } else {
+    launch_draw<T, Stage::none>(a, 0, stream);
   }
-  const size_t stage = staged ? static_cast<size_t>(bytes) : 0;
-  draw_wide_kernel<T><<<static_cast<unsigned>(a.logits.rows), wide_threads, stage, stream>>>(a, staged);
 }
 
 }  // namespace

@@ -7,14 +7,6 @@ namespace {
 constexpr int step_threads = 256;
 
 template <typename T, int size>
-__device__ void to_floats(const Chunk<T>& chunk, float (&values)[size]) {
-#pragma unroll
-  for (int i = 0; i < size; ++i) {
-    values[i] = to_float(chunk.values[i]);
-  }
-}
-
-template <typename T, int size>
 __device__ Chunk<T> from_floats(const float (&values)[size]) {
   Chunk<T> chunk;
 #pragma unroll
@@ -115,7 +107,7 @@ __device__ void add_bias(const T* bias, float (&values)[size]) {
   }
 }
 
-template <typename T, ActivationForm form>
+template <typename T, Activation form>
 __global__ void __launch_bounds__(step_threads)
     bias_and_activation_kernel(T* x, const T* bias, int64_t chunks, int chunks_per_row) {
   constexpr int size = Chunk<T>::size;
@@ -136,7 +128,7 @@ __global__ void __launch_bounds__(step_threads)
 constexpr int gate_threads = 128;
 
 // Blocks [rows, parts of a row].
-template <typename T, ActivationForm form>
+template <typename T, Activation form>
 __global__ void __launch_bounds__(gate_threads) gate_kernel(const T* x, const T* bias, T* out, int width) {
   constexpr int size = Chunk<T>::size;
   const int column = (static_cast<int>(blockIdx.y) * gate_threads + static_cast<int>(threadIdx.x)) * size;
@@ -158,21 +150,19 @@ __global__ void __launch_bounds__(gate_threads) gate_kernel(const T* x, const T*
 }
 
 // Calls f with a value whose `form` is the activation.
-template <ActivationForm given>
+template <Activation given>
 struct FormConstant {
-  static constexpr ActivationForm form = given;
+  static constexpr Activation form = given;
 };
 template <typename F>
-void with_activation(ActivationForm activation, F f) {
+void with_activation(Activation activation, F f) {
   switch (activation) {
-    case ActivationForm::none:
-      return f(FormConstant<ActivationForm::none>{});
-    case ActivationForm::gelu:
-      return f(FormConstant<ActivationForm::gelu>{});
-    case ActivationForm::gelu_tanh:
-      return f(FormConstant<ActivationForm::gelu_tanh>{});
-    case ActivationForm::silu:
-      return f(FormConstant<ActivationForm::silu>{});
+    case Activation::gelu:
+      return f(FormConstant<Activation::gelu>{});
+    case Activation::gelu_tanh:
+      return f(FormConstant<Activation::gelu_tanh>{});
+    case Activation::silu:
+      return f(FormConstant<Activation::silu>{});
   }
 }
 
@@ -188,7 +178,7 @@ void prepare_heads(Precision precision, void* qkv, const HeadArguments& heads, i
   });
 }
 
-void bias_and_activation(Precision precision, ActivationForm activation, void* x, const void* bias, int64_t rows,
+void bias_and_activation(Precision precision, Activation activation, void* x, const void* bias, int64_t rows,
                          int64_t width, cudaStream_t stream) {
   with_type(precision, [&](auto type) {
     using T = decltype(type);
@@ -201,7 +191,7 @@ void bias_and_activation(Precision precision, ActivationForm activation, void* x
   });
 }
 
-void gate(Precision precision, ActivationForm activation, const void* x, const void* bias, void* out, int64_t rows,
+void gate(Precision precision, Activation activation, const void* x, const void* bias, void* out, int64_t rows,
           int64_t width, cudaStream_t stream) {
   with_type(precision, [&](auto type) {
     using T = decltype(type);

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "kernels/forms.h"
+#include "core/transformer_forms.h"
 #include "kernels/reveal_rule.h"
 
 namespace demask::kernels::cuda::launch {
@@ -34,7 +34,7 @@ struct NormArguments {
   int64_t rows = 0;
   int64_t width = 0;  // at most max_norm_width
   float epsilon = 0;
-  NormForm form = NormForm::layer;
+  NormKind form = NormKind::layer;
 };
 inline constexpr int64_t max_norm_width = 8192;
 void norm(Precision precision, const NormArguments& arguments, cudaStream_t stream);
@@ -54,12 +54,12 @@ void prepare_heads(Precision precision, void* qkv, const HeadArguments& heads, i
                    int64_t first_position, cudaStream_t stream);
 
 // x = activation(x + bias) in place; x [rows, width], bias [width] or none.
-void bias_and_activation(Precision precision, ActivationForm activation, void* x, const void* bias, int64_t rows,
+void bias_and_activation(Precision precision, Activation activation, void* x, const void* bias, int64_t rows,
                          int64_t width, cudaStream_t stream);
 
 // out = activation(gate) * up; a row of x [rows, 2 * width] is the gate and then up, bias [2 * width] or none is added
 // to it, out [rows, width].
-void gate(Precision precision, ActivationForm activation, const void* x, const void* bias, void* out, int64_t rows,
+void gate(Precision precision, Activation activation, const void* x, const void* bias, void* out, int64_t rows,
           int64_t width, cudaStream_t stream);
 
 struct DecodeArguments {
@@ -70,7 +70,14 @@ struct DecodeArguments {
   const int64_t* position = nullptr;  // scalar: where the new token stands; it sees positions 0 .. position
   void* mixed = nullptr;              // [batch, queries * head_width]
   int64_t batch = 0, capacity = 0;
+  int64_t splits = 1;      // decode_splits' of the capacity
+  float* found = nullptr;  // [batch * queries, splits, head_width + decode_found_extra], of any content
+  int* ended = nullptr;    // [batch * queries], zeros, which the kernel leaves as zeros
 };
+inline constexpr int64_t decode_found_extra = 2;
+// How many blocks share the keys of a head. How many keys each takes depends on nothing but a head's bytes, so that a
+// result depends on neither the batch nor the capacity.
+int64_t decode_splits(int64_t capacity, int64_t head_bytes);
 void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream);
 
 struct RowProductArguments {
@@ -82,14 +89,15 @@ struct RowProductArguments {
   const void* norm_weight = nullptr;  // [inner]: x is normed first; or none
   const void* norm_bias = nullptr;    // [inner], or none
   float epsilon = 0;
-  NormForm form = NormForm::layer;
-  ActivationForm activation = ActivationForm::none;
+  NormKind form = NormKind::layer;
+  bool activates = false;
+  Activation activation = Activation::gelu;
   bool gated = false;
   bool adds = false;  // onto what stands in out
 };
 inline constexpr int64_t max_product_rows = 8;
-// Of x, which every block holds in shared memory: what every device gives without being asked for more.
-inline constexpr int64_t max_product_bytes = 48 * 1024;
+// Of x, which every block holds in shared memory, and of one of its rows.
+inline constexpr int64_t max_product_bytes = 48 * 1024, max_product_row_bytes = 32 * 1024;
 // The rows that x takes in shared memory, where it has so many.
 int64_t product_rows(int64_t rows);
 void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);

@@ -11,12 +11,26 @@ struct Softmax {
   bool nan = false;
 
   __device__ void add(float x) {
-    nan = nan || isnan(x) || x == INFINITY;
-    if (x > largest) {
-      total = total * expf(largest - x) + 1;
-      largest = x;
-    } else if (x > -INFINITY) {
-      total += expf(x - largest);
+    const float one[1] = {x};
+    add(one);
+  }
+
+  // Several at once, whose exponentials do not wait for each other.
+  template <int size>
+  __device__ void add(const float (&x)[size]) {
+    float most = largest;
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      nan = nan || isnan(x[i]) || x[i] == INFINITY;
+      most = fmaxf(most, x[i]);
+    }
+    if (most > -INFINITY) {
+      total *= expf(largest - most);
+#pragma unroll
+      for (int i = 0; i < size; ++i) {
+        total += expf(x[i] - most);
+      }
+      largest = most;
     }
   }
 };
@@ -28,12 +42,11 @@ __device__ void add_row(Softmax& softmax, const T* logits, int outputs) {
   int start = 0;
   if (starts_chunk(logits)) {
     const int whole = outputs / size;
+#pragma unroll 4
     for (int i = threadIdx.x; i < whole; i += blockDim.x) {
-      const Chunk<T> chunk = load(logits + i * size);
-#pragma unroll
-      for (int k = 0; k < size; ++k) {
-        softmax.add(to_float(chunk.values[k]));
-      }
+      float values[size];
+      to_floats(load(logits + i * size), values);
+      softmax.add(values);
     }
     start = whole * size;
   }

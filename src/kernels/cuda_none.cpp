@@ -41,14 +41,18 @@ at::Tensor add_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*update*/, c
 void prepare_heads(const at::Tensor& /*qkv*/, const Heads& /*heads*/, int64_t /*first_position*/) {
   absent();
 }
-void bias_and_activation(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, ActivationForm /*activation*/) {
+void bias_and_activation(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, Activation /*activation*/) {
   absent();
 }
-at::Tensor gate(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, ActivationForm /*activation*/) {
+at::Tensor gate(const at::Tensor& /*x*/, const at::Tensor& /*bias*/, Activation /*activation*/) {
+  absent();
+}
+DecodeWorkspace make_decode_workspace(const at::Tensor& /*keys*/, int64_t /*queries*/) {
   absent();
 }
 at::Tensor decode_attention(const at::Tensor& /*qkv*/, const Heads& /*heads*/, const at::Tensor& /*keys*/,
-                            const at::Tensor& /*values*/, const at::Tensor& /*position*/) {
+                            const at::Tensor& /*values*/, const at::Tensor& /*position*/,
+                            const DecodeWorkspace& /*workspace*/) {
   absent();
 }
 at::Tensor row_product(const at::Tensor& /*x*/, const RowProduct& /*product*/) {

@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) no
   const int width = static_cast<int>(a.width);
   float values[chunks][Chunk<T>::size];
   const float sum = read_norm_row<lanes>(find_norm_row<T>(a, row, width), lane, width, values);
-  const float mean = a.form == NormForm::rms ? 0.0F : sum_over_lanes<lanes>(sum) / static_cast<float>(width);
+  const float mean = a.form == NormKind::rms ? 0.0F : sum_over_lanes<lanes>(sum) / static_cast<float>(width);
   const float squares = centre<lanes>(values, mean, lane, width);
   const float scale = rsqrtf(sum_over_lanes<lanes>(squares) / static_cast<float>(width) + a.epsilon);
   write_normed<T, lanes>(a, row, lane, scale, values);

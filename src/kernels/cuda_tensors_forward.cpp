@@ -59,6 +59,11 @@ HeadArguments head_arguments(const Heads& heads, int64_t head_width) {
   return arguments;
 }
 
+// Of keys [B, K, capacity, D].
+int64_t decode_splits(const at::Tensor& keys) {
+  return launch::decode_splits(keys.size(2), keys.size(3) * static_cast<int64_t>(keys.element_size()));
+}
+
 // Of what x's rows are multiplied into `outputs` columns of `out`, which is x's own form where it is undefined.
 RowProductArguments product_arguments(const at::Tensor& x, const RowProduct& product) {
   TORCH_INTERNAL_ASSERT(x.is_contiguous() && product.weight.is_contiguous());
@@ -75,7 +80,8 @@ RowProductArguments product_arguments(const at::Tensor& x, const RowProduct& pro
     arguments.epsilon = static_cast<float>(product.norm->epsilon);
     arguments.form = product.norm->form;
   }
-  arguments.activation = product.activation;
+  arguments.activates = product.activation.has_value();
+  arguments.activation = product.activation.value_or(Activation::gelu);
   arguments.gated = product.gated;
   return arguments;
 }
@@ -116,9 +122,10 @@ bool can_read(const at::Tensor& x) {
 }
 
 bool has_row_products_for(int64_t rows, int64_t inner, const at::Tensor& parameter) {
+  const int64_t row_bytes = inner * static_cast<int64_t>(parameter.element_size());
   return has_kernels_for(parameter) && rows <= launch::max_product_rows && inner % values_at_once(parameter) == 0 &&
-         launch::product_rows(rows) * inner * static_cast<int64_t>(parameter.element_size()) <=
-             launch::max_product_bytes;
+         row_bytes <= launch::max_product_row_bytes &&
+         launch::product_rows(rows) * row_bytes <= launch::max_product_bytes;
 }
 
 at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm) {
@@ -149,7 +156,7 @@ void prepare_heads(const at::Tensor& qkv, const Heads& heads, int64_t first_posi
   check_launch();
 }
 
-void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation) {
+void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, Activation activation) {
   TORCH_INTERNAL_ASSERT(x.is_contiguous());
   const int64_t width = x.size(-1);
   launch::bias_and_activation(precision_of(x), activation, x.data_ptr(), pointer_or_none(bias), x.numel() / width,
@@ -157,7 +164,7 @@ void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, Activation
   check_launch();
 }
 
-at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, ActivationForm activation) {
+at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, Activation activation) {
   TORCH_INTERNAL_ASSERT(x.is_contiguous());
   const int64_t width = x.size(2) / 2;
   at::Tensor out = at::empty({x.size(0), x.size(1), width}, x.options());
@@ -167,9 +174,17 @@ at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, ActivationForm acti
   return out;
 }
 
+DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries) {
+  const int64_t heads = keys.size(0) * queries, width = keys.size(3);
+  return {at::empty({heads, decode_splits(keys), width + launch::decode_found_extra}, keys.options().dtype(at::kFloat)),
+          at::zeros({heads}, keys.options().dtype(at::kInt))};
+}
+
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
-                            const at::Tensor& position) {
+                            const at::Tensor& position, const DecodeWorkspace& workspace) {
   TORCH_INTERNAL_ASSERT(qkv.is_contiguous() && keys.is_contiguous() && values.is_contiguous());
+  TORCH_INTERNAL_ASSERT(workspace.ended.numel() == keys.size(0) * heads.queries &&
+                        workspace.found.size(1) == decode_splits(keys));
   at::Tensor mixed = at::empty({qkv.size(0), 1, heads.queries * keys.size(3)}, qkv.options());
   DecodeArguments arguments;
   arguments.heads = head_arguments(heads, keys.size(3));
@@ -180,6 +195,9 @@ at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at:
   arguments.mixed = mixed.data_ptr();
   arguments.batch = keys.size(0);
   arguments.capacity = keys.size(2);
+  arguments.splits = decode_splits(keys);
+  arguments.found = workspace.found.data_ptr<float>();
+  arguments.ended = workspace.ended.data_ptr<int>();
   launch::decode_attention(precision_of(qkv), arguments, stream_of(qkv));
   check_launch();
   return mixed;

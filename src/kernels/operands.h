@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "kernels/forms.h"
+#include "core/transformer_forms.h"
 
 namespace demask::kernels {
 
@@ -14,7 +14,7 @@ struct Norm {
   at::Tensor weight;  // [C]
   at::Tensor bias;    // [C], or undefined
   double epsilon = 0;
-  NormForm form = NormForm::layer;
+  NormKind form = NormKind::layer;
 };
 
 // What stands in a row of queries, keys and values [(H + 2K) * D], and what happens to its queries and keys.

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda.h"
 #include "model/attention.h"
 
 namespace demask {
@@ -20,22 +19,6 @@ std::string describe(const TransformerDescription& of) {
                      of.family == "nanogpt" ? "" : of.family + ", ", of.layers, of.heads, grouped, of.width,
                      of.rotary ? "rotary" : "absolute", of.bidirectional ? "bidirectional" : "causal",
                      of.binary_classification ? ", two-class" : "");
-}
-
-kernels::NormForm form_of(NormKind norm) {
-  return norm == NormKind::rms ? kernels::NormForm::rms : kernels::NormForm::layer;
-}
-
-kernels::ActivationForm form_of(Activation activation) {
-  switch (activation) {
-    case Activation::gelu:
-      break;
-    case Activation::gelu_tanh:
-      return kernels::ActivationForm::gelu_tanh;
-    case Activation::silu:
-      return kernels::ActivationForm::silu;
-  }
-  return kernels::ActivationForm::gelu;
 }
 
 // Whether the CUDA kernels can read all that they read of every model, which is everything but the products' weights.
@@ -109,7 +92,7 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
 
 kernels::Norm Transformer::own_norm(const NormWeights& weights) const {
   const TransformerDescription& of = weights_.description;
-  return {weights.weight, weights.bias, of.norm_epsilon, form_of(of.norm)};
+  return {weights.weight, weights.bias, of.norm_epsilon, of.norm};
 }
 
 kernels::Heads Transformer::own_heads(size_t layer) const {
@@ -192,9 +175,9 @@ at::Tensor Transformer::feed_forward(const LayerWeights& layer, const at::Tensor
   if (fused_) {
     const at::Tensor expanded = product(x, layer.expand.weight);
     if (of.gated) {
-      return product(kernels::cuda::gate(expanded, layer.expand.bias, form_of(of.activation)), layer.contract.weight);
+      return product(kernels::cuda::gate(expanded, layer.expand.bias, of.activation), layer.contract.weight);
     }
-    kernels::cuda::bias_and_activation(expanded, layer.expand.bias, form_of(of.activation));
+    kernels::cuda::bias_and_activation(expanded, layer.expand.bias, of.activation);
     return product(expanded, layer.contract.weight);
   }
   const at::Tensor expanded = linear(x, layer.expand.weight, layer.expand.bias);
@@ -241,8 +224,8 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
   const at::Tensor normed = kernels::cuda::embed_one_and_norm(
       x, text.tokens, text.position, {weights_.token_embedding, weights_.position_embedding}, own_norm(first_norm()));
   const auto attend_last = [&](const at::Tensor& qkv, size_t layer) {
-    return kernels::cuda::decode_attention(qkv, own_heads(layer), cache.keys[layer], cache.values[layer],
-                                           text.position);
+    return kernels::cuda::decode_attention(qkv, own_heads(layer), cache.keys[layer], cache.values[layer], text.position,
+                                           cache.workspace);
   };
   const int64_t widest = std::max({of.width, of.heads * of.head_width, of.feed_forward_width});
   if (row_products_ && kernels::cuda::has_row_products_for(batch, widest, x)) {
@@ -261,7 +244,7 @@ at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const Attend
     kernels::cuda::add_row_product(x, attend(qkv, layer),
                                    {own.attention_projection.weight, own.attention_projection.bias, {}});
     const at::Tensor expanded = kernels::cuda::row_product(
-        x, {own.expand.weight, own.expand.bias, own_norm(own.feed_forward_norm), form_of(of.activation), of.gated});
+        x, {own.expand.weight, own.expand.bias, own_norm(own.feed_forward_norm), of.activation, of.gated});
     kernels::cuda::add_row_product(x, expanded, {own.contract.weight, own.contract.bias, {}});
   }
   return kernels::cuda::row_product(x, {head_.weight, head_.bias, own_norm(weights_.final_norm)})

@@ -10,6 +10,7 @@
 
 #include "checkpoint/transformer.h"
 #include "checkpoint/weight_source.h"
+#include "kernels/cuda.h"
 #include "kernels/operands.h"
 #include "model/language_model.h"
 #include "model/transformer_cpu.h"
@@ -46,6 +47,7 @@ class Transformer : public LanguageModel {
   struct Cache {
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> values;
+    kernels::cuda::DecodeWorkspace workspace;  // where the kernels decode
     int64_t length = 0;
   };
 

@@ -28,6 +28,9 @@ class CachedSession : public DecodingSession {
       cache_.keys.push_back(at::empty(shape, model.weights_.token_embedding.options()));
       cache_.values.push_back(at::empty(shape, model.weights_.token_embedding.options()));
     }
+    if (model_.fused_ && !cache_.keys.empty()) {
+      cache_.workspace = kernels::cuda::make_decode_workspace(cache_.keys.front(), of.heads);
+    }
   }
 
   void restart(const Beginnings& beginnings, const OnLogits& on_logits) override {
