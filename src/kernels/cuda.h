@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "kernels/excess_rule.h"
 #include "kernels/operands.h"
 #include "kernels/reveal_rule.h"
 
@@ -111,6 +112,13 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
+
+// As spread() of sampling/reveal_policy.h: from [B, T] bool, share and offset [B, 1] float32.
+at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
+
+// The rule's penalty of each token, float32 [B, V]: tokens [B, T] int64 below V, visible [B, T] bool, prior [B, V]
+// float32.
+at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at::Tensor& prior, const ExcessRule& rule);
 
 // Whether reveal() takes certainty [B, T]: has_kernels_for(certainty), and the texts are not too long.
 bool has_reveal_kernel_for(const at::Tensor& certainty);

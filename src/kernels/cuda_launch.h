@@ -151,6 +151,20 @@ void measure(Precision precision, const MeasureArguments& arguments, cudaStream_
 void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
              int64_t batch, int64_t length, cudaStream_t stream);
 
+// chosen[b, t]: whether t is of the share of from[b] that spread() of sampling/reveal_policy.h takes.
+void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
+            int64_t batch, int64_t length, cudaStream_t stream);
+
+struct ExcessArguments {
+  const int64_t* tokens = nullptr;  // [batch, length]
+  const bool* visible = nullptr;    // [batch, length]
+  const float* prior = nullptr;     // [batch, outputs]
+  float* penalty = nullptr;         // [batch, outputs]
+  int64_t length = 0, outputs = 0;
+  float by_count = 0, by_deviation = 0, usual_deviation = 0;
+};
+void excess(const ExcessArguments& arguments, int64_t batch, cudaStream_t stream);
+
 struct RevealArguments {
   const float* certainty = nullptr;     // [batch, length]
   const bool* drawn = nullptr;          // [batch, length]

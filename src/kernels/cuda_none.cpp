@@ -77,6 +77,13 @@ void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const a
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }
+at::Tensor spread(const at::Tensor& /*from*/, const at::Tensor& /*share*/, const at::Tensor& /*offset*/) {
+  absent();
+}
+at::Tensor excess(const at::Tensor& /*tokens*/, const at::Tensor& /*visible*/, const at::Tensor& /*prior*/,
+                  const ExcessRule& /*rule*/) {
+  absent();
+}
 bool has_reveal_kernel_for(const at::Tensor& /*certainty*/) {
   return false;
 }

@@ -73,6 +73,28 @@ __global__ void __launch_bounds__(select_threads)
   }
 }
 
+// Systematic sampling of the marked positions, see spread() of sampling/reveal_policy.h.
+__global__ void __launch_bounds__(select_threads)
+    spread_kernel(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
+                  int64_t length) {
+  __shared__ int warp_counts[select_threads / warp_size];
+  const int64_t row = blockIdx.x;
+  const double share = shares[row * share_stride], offset = offsets[row];
+  int before = 0;
+  for (int64_t start = 0; start < length; start += select_threads) {
+    const int64_t t = start + threadIdx.x;
+    const bool candidate = t < length && from[row * length + t];
+    const Count count = count_marked<select_threads>(candidate, warp_counts);
+    if (t < length) {
+      // In the order of the tensor operations, without a fused multiplication, so that both round alike.
+      const double end = __dadd_rn(__dmul_rn(before + count.before + 1, share), offset);
+      chosen[row * length + t] = candidate && floor(end) > floor(__dsub_rn(end, share));
+    }
+    before += count.all;
+    __syncthreads();
+  }
+}
+
 constexpr int at_once = 4;  // values that a thread reads, 16 bytes
 
 // What reveal_kernel holds of a text in shared memory.
@@ -184,6 +206,12 @@ void highest(const float* scores, const bool* eligible, const int64_t* counts, i
              int64_t batch, int64_t length, cudaStream_t stream) {
   highest_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(scores, eligible, counts, count_stride,
                                                                               chosen, length);
+}
+
+void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
+            int64_t batch, int64_t length, cudaStream_t stream) {
+  spread_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(from, shares, share_stride, offsets,
+                                                                             chosen, length);
 }
 
 void reveal(const RevealRule& rule, const RevealArguments& arguments, cudaStream_t stream) {

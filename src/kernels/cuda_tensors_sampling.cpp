@@ -104,6 +104,35 @@ at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const a
   return chosen;
 }
 
+at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
+  const at::Tensor marked = from.contiguous(), offsets = offset.contiguous();
+  at::Tensor chosen = at::empty_like(marked);
+  launch::spread(marked.const_data_ptr<bool>(), share.const_data_ptr<float>(), share.stride(0),
+                 offsets.const_data_ptr<float>(), chosen.data_ptr<bool>(), marked.size(0), marked.size(1),
+                 stream_of(offsets));
+  check_launch();
+  return chosen;
+}
+
+at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at::Tensor& prior,
+                  const ExcessRule& rule) {
+  const at::Tensor text = tokens.contiguous(), shown = visible.contiguous(), expected = prior.contiguous();
+  at::Tensor penalty = at::empty_like(expected);
+  ExcessArguments arguments;
+  arguments.tokens = text.const_data_ptr<int64_t>();
+  arguments.visible = shown.const_data_ptr<bool>();
+  arguments.prior = expected.const_data_ptr<float>();
+  arguments.penalty = penalty.data_ptr<float>();
+  arguments.length = text.size(1);
+  arguments.outputs = expected.size(1);
+  arguments.by_count = static_cast<float>(rule.by_count);
+  arguments.by_deviation = static_cast<float>(rule.by_deviation);
+  arguments.usual_deviation = static_cast<float>(rule.usual_deviation);
+  launch::excess(arguments, text.size(0), stream_of(expected));
+  check_launch();
+  return penalty;
+}
+
 bool has_reveal_kernel_for(const at::Tensor& certainty) {
   return has_kernels_for(certainty) && certainty.size(1) <= launch::max_reveal_length;
 }

@@ -224,7 +224,7 @@ at::Tensor DiffusionSampler::column_of(const at::Tensor& row, int64_t column) co
 // Of the masked positions [B, T] those that the step draws.
 at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const {
   const at::Tensor offset = uniform(chain_->streams, chain_->step, 1, Purpose::part);
-  return spread(masked, column_of(numbers, share_column).to(at::kDouble), offset.to(at::kDouble));
+  return spread(masked, column_of(numbers, share_column), offset);
 }
 
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.

@@ -22,9 +22,12 @@ at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
 }
 
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
-  // Doubles, so that every device rounds alike.
-  const at::Tensor steps = from.cumsum(1, at::kLong).to(at::kDouble).mul_(share).add_(offset);
-  return from.logical_and(steps.floor() > (steps - share).floor());
+  if (kernels::cuda::has_kernels_for(share)) {
+    return kernels::cuda::spread(from, share, offset);
+  }
+  const at::Tensor wide = share.to(at::kDouble);  // doubles, so that every device rounds alike
+  const at::Tensor ends = from.cumsum(1, at::kLong).to(at::kDouble).mul_(wide).add_(offset.to(at::kDouble));
+  return from.logical_and(ends.floor() > (ends - wide).floor());
 }
 
 at::Tensor gumbel(const at::Tensor& uniforms) {

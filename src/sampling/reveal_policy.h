@@ -82,8 +82,9 @@ class RevealPolicy {
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget);
 
 // Of the positions `from` [B, T] bool about a share [B, 1] of each text, spread evenly over them as far as they go:
-// those whose rank r among them has floor((r + 1) share + offset) > floor(r share + offset). offset [B, 1] in (0, 1).
-// Systematic sampling: each is taken with probability `share`, and of n positions n * share, rounded down or up, are.
+// those whose rank r among them has floor((r + 1) share + offset) > floor(r share + offset). offset [B, 1] in (0, 1);
+// both float32. Systematic sampling: each is taken with probability `share`, and of n positions n * share, rounded down
+// or up, are.
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
 
 // Standard Gumbel noise from uniform: -log(-log u). Adding it to log weights and taking the highest k draws k without

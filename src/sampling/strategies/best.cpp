@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "core/error.h"
+#include "kernels/cuda.h"
 #include "sampling/confidence.h"
 #include "sampling/reveal_policy.h"
 #include "sampling/strategies/ranked.h"
@@ -17,16 +18,13 @@ constexpr double most_weight = 4;
 
 // The noise that chooses falls as this power of what is left: early choices, made by little, are all but random.
 constexpr double noise_power = 2;
-// Standard deviations by which a token may be more frequent than expected before that counts as excess.
-constexpr double usual_deviation = 2;
 constexpr double last_masked = 1e9;  // a doubt above all others
 
 struct Options {
   double prior_weight = 0;        // w
   double new_token_bonus = 0;     // n, nats
   double choice_temperature = 0;  // c
-  double count_penalty = 0;       // a
-  double excess_penalty = 0;      // b
+  kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
 
 // Masks again the most doubtful of all free positions:
@@ -46,7 +44,7 @@ class InformativeRemasking : public RevealPolicy {
 
   bool reads_logits(bool /*judged*/) const override { return true; }
   bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits(); }
-  bool weighs_logits() const override { return options_.count_penalty != 0 || options_.excess_penalty != 0; }
+  bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
     const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
@@ -61,12 +59,7 @@ class InformativeRemasking : public RevealPolicy {
     if (!weighs_logits()) {
       return logits;
     }
-    const at::Tensor shown = visible.to(at::kFloat);
-    const at::Tensor counts = at::zeros_like(prior_).scatter_add_(1, tokens, shown);
-    const at::Tensor expected = prior_ * shown.sum(1, /*keepdim=*/true);
-    at::Tensor penalty = (counts.log1p() - expected.log1p()).clamp_min_(0).mul_(options_.count_penalty);
-    penalty.add_(((counts - expected) * (expected + 1).rsqrt_() - usual_deviation).clamp_min_(0),
-                 options_.excess_penalty);
+    const at::Tensor penalty = excess(tokens, visible);
     return logits - penalty.to(logits.scalar_type()).unsqueeze(1);
   }
 
@@ -88,6 +81,20 @@ class InformativeRemasking : public RevealPolicy {
   }
 
  private:
+  // [B, V] float32
+  at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible) const {
+    const kernels::ExcessRule& rule = options_.excess;
+    if (kernels::cuda::has_kernels_for(prior_)) {
+      return kernels::cuda::excess(tokens, visible, prior_, rule);
+    }
+    const at::Tensor shown = visible.to(at::kFloat);
+    const at::Tensor counts = at::zeros_like(prior_).scatter_add_(1, tokens, shown);
+    const at::Tensor expected = prior_ * shown.sum(1, /*keepdim=*/true);
+    const at::Tensor ratio = (counts.log1p() - expected.log1p()).clamp_min_(0);
+    const at::Tensor deviations = ((counts - expected) * (expected + 1).rsqrt_() - rule.usual_deviation).clamp_min_(0);
+    return ratio.mul_(rule.by_count).add_(deviations, rule.by_deviation);
+  }
+
   // At the same address from batch to batch, where a recorded step finds it.
   static void keep(at::Tensor& kept, const at::Tensor& value) {
     if (kept.defined() && kept.sizes() == value.sizes()) {
@@ -126,9 +133,13 @@ void check(const DiffusionSettings& settings) {
 
 std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
   const ParameterValues& values = settings.parameters;
-  return std::make_unique<InformativeRemasking>(
-      Options{values.number("prior_weight"), values.number("new_token_bonus"), values.number("choice_temperature"),
-              values.number("count_penalty"), values.number("excess_penalty")});
+  Options options;
+  options.prior_weight = values.number("prior_weight");
+  options.new_token_bonus = values.number("new_token_bonus");
+  options.choice_temperature = values.number("choice_temperature");
+  options.excess.by_count = values.number("count_penalty");
+  options.excess.by_deviation = values.number("excess_penalty");
+  return std::make_unique<InformativeRemasking>(options);
 }
 
 }  // namespace
@@ -148,13 +159,13 @@ Strategy best_strategy() {
   strategy.ranks_by_confidence = true;
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
-      choice_temperature_parameter(1.1),
+      choice_temperature_parameter(1.05),
       {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
       {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
       {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
-      {"count_penalty", 1.6, Range{0.0}, "nats against a token that the text has e times as often as expected"},
+      {"count_penalty", 1.3, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
   strategy.variants = {{"best", {}},

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "sampling/strategies/adaptive.h"
 #include "sampling/token_draw.h"
 #include "tests/support/catch.h"
+#include "tests/unit/sampling/policies.h"
 
 using namespace demask;
 
@@ -261,5 +263,32 @@ TEST_CASE("The stability kernel counts the steps with a small divergence and mar
     logits[1][7][0] = std::nanf("");
     stability_certainty(logits.cuda(), tokens.cuda(), stability, previous_there, steady_there, there);
     CHECK(there.item<bool>());
+  }
+}
+
+TEST_CASE("Spreading a share and weighing what a text has too much of come out alike on both devices") {
+  if (!kernels_here()) {
+    SUCCEED("no CUDA device");
+    return;
+  }
+  at::manual_seed(7);
+  const at::Device device(at::kCUDA);
+  for (const auto& [batch, length, outputs] :
+       std::vector<std::array<int64_t, 3>>{{1, 1, 3}, {3, 257, 66}, {2, 1000, 4097}}) {
+    CAPTURE(batch, length, outputs);
+    const at::Tensor from = at::rand({batch, length}) < 0.7;
+    const at::Tensor share = at::rand({batch, 1}), offset = at::rand({batch, 1});
+    CHECK(spread(from.to(device), share.to(device), offset.to(device)).cpu().equal(spread(from, share, offset)));
+
+    const auto policy = testing::policy_of("best"), same = testing::policy_of("best");
+    const at::Tensor start = at::randn({batch, length, outputs}), logits = at::randn({batch, length, outputs});
+    const at::Tensor eligible = at::ones({batch, length}, at::kBool);
+    policy->look_at_start(start, eligible);
+    same->look_at_start(start.to(device), eligible.to(device));
+    const at::Tensor tokens = at::randint(std::min<int64_t>(outputs, 5), {batch, length}, at::kLong);
+    const at::Tensor expected = policy->weigh(logits, tokens, from);
+    const at::Tensor found = same->weigh(logits.to(device), tokens.to(device), from.to(device)).cpu();
+    CHECK((expected - logits).abs().max().item<double>() > (length > 1 ? 0.1 : -1));
+    CHECK((expected - found).abs().max().item<double>() < 1e-4);
   }
 }

@@ -54,12 +54,12 @@ TEST_CASE("The highest scores are chosen, the lower position first among equals,
 
 TEST_CASE("A share of positions is spread over them, each with that probability") {
   const at::Tensor from = at::tensor({1, 0, 1, 1, 1, 0, 1, 1}, at::kLong).to(at::kBool).unsqueeze(0);  // six of eight
-  const at::Tensor share = at::full({1, 1}, 0.4, at::kDouble);
+  const at::Tensor share = at::full({1, 1}, 0.4, at::kFloat);
   at::Tensor total = at::zeros({1, 8}, at::kLong);
   const int64_t offsets = 1000;
   for (int64_t k = 0; k < offsets; ++k) {
     const double offset = (static_cast<double>(k) + 0.5) / static_cast<double>(offsets);
-    const at::Tensor taken = spread(from, share, at::full({1, 1}, offset, at::kDouble));
+    const at::Tensor taken = spread(from, share, at::full({1, 1}, offset, at::kFloat));
     const auto count = taken.sum().item<int64_t>();
     CHECK((count == 2 || count == 3));  // 6 * 0.4, rounded
     CHECK_FALSE(taken.logical_and(from.logical_not()).any().item<bool>());
@@ -68,7 +68,7 @@ TEST_CASE("A share of positions is spread over them, each with that probability"
   for (const int64_t position : {0, 2, 3, 4, 6, 7}) {
     CHECK(std::abs(total[0][position].item<int64_t>() - 400) <= 1);  // over a grid of offsets the share is exact
   }
-  CHECK(spread(from, at::ones({1, 1}, at::kDouble), at::full({1, 1}, 0.3, at::kDouble)).equal(from));
+  CHECK(spread(from, at::ones({1, 1}), at::full({1, 1}, 0.3, at::kFloat)).equal(from));
 }
 
 TEST_CASE("Each sample of a batch has its own budget") {

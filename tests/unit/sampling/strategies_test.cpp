@@ -334,9 +334,9 @@ TEST_CASE("best speaks against tokens that the text has more often than expected
   };
   const double ratio = std::log(5.0 / 3.0);
   const at::Tensor by_count = weighed(1.5, 0);
-  CHECK(by_count[0][0][0].item<double>() == Approx(-1.5 * ratio).epsilon(1e-6));
-  CHECK(by_count[0][15][0].item<double>() == Approx(-1.5 * ratio).epsilon(1e-6));  // at every position alike
-  CHECK(by_count[0][0][1].item<double>() == 0);                                    // rarer than expected: nothing
+  CHECK(by_count[0][0][0].item<double>() == Catch::Approx(-1.5 * ratio).epsilon(1e-6));
+  CHECK(by_count[0][15][0].item<double>() == Catch::Approx(-1.5 * ratio).epsilon(1e-6));  // at every position alike
+  CHECK(by_count[0][0][1].item<double>() == 0);  // rarer than expected: nothing
   // (4 - 2) / sqrt(3) is within two standard deviations.
   CHECK(weighed(0, 1)[0][0][0].item<double>() == 0);
   CHECK(weighed(0, 0)[0][0][0].item<double>() == 0);
