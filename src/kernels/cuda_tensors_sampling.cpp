@@ -118,7 +118,7 @@ at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at:
                   const ExcessRule& rule) {
   const at::Tensor text = tokens.contiguous(), shown = visible.contiguous(), expected = prior.contiguous();
   at::Tensor penalty = at::empty_like(expected);
-  ExcessArguments arguments;
+  launch::ExcessArguments arguments;
   arguments.tokens = text.const_data_ptr<int64_t>();
   arguments.visible = shown.const_data_ptr<bool>();
   arguments.prior = expected.const_data_ptr<float>();
