@@ -2,16 +2,19 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bench/environment.h"
 #include "bench/program.h"
+#include "bench/quality/distances.h"
 #include "bench/quality/evaluate.h"
 #include "bench/quality/frontier_svg.h"
 #include "bench/quality/judge.h"
@@ -32,6 +35,7 @@ struct Request {
   Task task;
   std::vector<std::string> strategies;  // as the user wrote them; none: all built-in ones
   std::string judge = "standard.pt";
+  std::string autoregressive;  // empty: the judge; "none"
   std::string reference_words = DEMASK_QUALITY_DATA "/words.txt";
   std::string held_out = DEMASK_QUALITY_DATA "/held_out.txt";
   std::string json;  // paths, or empty for none
@@ -49,14 +53,26 @@ void add_flags(CLI::App& app, Request& request) {
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, most))
       ->capture_default_str();
-  app.add_option("--samples", task.samples, "texts a row")->check(CLI::Range(int64_t{1}, most))->capture_default_str();
+  app.add_option("--temperatures", task.temperatures,
+                 "every row at each of these, separated by commas; otherwise at the strategy's own")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 100.0));
+  app.add_option("--samples", task.samples, "texts of each seed in a row")
+      ->check(CLI::Range(int64_t{1}, most))
+      ->capture_default_str();
   app.add_option("--length", task.length, "tokens of a text")
       ->check(CLI::Range(fewest_tokens, most))
       ->capture_default_str();
   app.add_option("--batch_size", task.batch_size, "as demask's")->check(CLI::Range(int64_t{1}, most));
-  app.add_option("--seed", task.seed, "as demask's")->check(CLI::Range(int64_t{0}, INT64_MAX))->capture_default_str();
+  app.add_option("--seeds,--seed", task.seeds, "one or more, separated by commas")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{0}, INT64_MAX))
+      ->capture_default_str();
   app.add_option("--checkpoint_name", task.checkpoint_name, "the model that writes")->capture_default_str();
   app.add_option("--judge", request.judge, "the left-to-right model that judges")->capture_default_str();
+  app.add_option(
+      "--autoregressive", request.autoregressive,
+      "the left-to-right model whose texts are a row of the table, otherwise the judge; none for no such row");
   add_common_flags(app, task.options);
   app.add_option("--reference-words", request.reference_words, "a list of words, or a text, whose words count as such")
       ->capture_default_str();
@@ -86,23 +102,40 @@ void check_results(const Request& request) {
   }
 }
 
+std::optional<std::string> autoregressive_model(const Request& request) {
+  if (request.autoregressive == "none") {
+    return {};
+  }
+  return request.autoregressive.empty() ? request.judge : request.autoregressive;
+}
+
 nlohmann::ordered_json describe(const Request& request) {
   const Task& task = request.task;
   nlohmann::ordered_json json = bench::describe_environment(task.options);
   json["settings"] = {{"checkpoint_name", task.checkpoint_name},
                       {"judge", request.judge},
+                      {"autoregressive", autoregressive_model(request).value_or("none")},
                       {"samples", task.samples},
                       {"length", task.length},
-                      {"seed", task.seed},
+                      {"seeds", task.seeds},
                       {"budgets", task.budgets},
+                      {"temperatures", task.temperatures},
                       {"batch_size", task.batch_size ? nlohmann::ordered_json(*task.batch_size) : nullptr},
                       {"reference_words", request.reference_words},
                       {"held_out", request.held_out}};
   return json;
 }
 
+nlohmann::ordered_json units_json(const Reference& reference) {
+  nlohmann::ordered_json json;
+  for (size_t i = 0; i < distance_terms.size(); ++i) {
+    json[distance_terms[i]] = reference.units()[i];
+  }
+  return json;
+}
+
 std::string picture_title(const Task& task) {
-  return fmt::format("Quality against forwards: {}, {} texts of {} tokens", task.checkpoint_name, task.samples,
+  return fmt::format("Quality against forwards: {}, {} texts of {} tokens", task.checkpoint_name, task.texts(),
                      task.length);
 }
 
@@ -120,14 +153,18 @@ void measure(Request& request) {
   fmt::print("{}\n\n", bench::environment_line(task.options));
 
   Judge judge(request.judge, task.options);
-  const Yardsticks yardsticks{judge, words};
-  const Quality held_out = measure_texts(judge.windows(held_out_text, task.samples, task.length), yardsticks);
-  json["held_out"] = quality_json(held_out);
-  const Results results = compare_strategies(strategies, task, yardsticks, held_out, stdout);
+  const HeldOutTexts held_out_texts = judge.held_out(held_out_text, task.length, task.texts());
+  const Reference reference(held_out_texts.reference, judge.read(held_out_texts.reference), words);
+  const Yardsticks yardsticks{judge, words, reference};
+  const Measured held_out = measure_texts(held_out_texts.measured, 1, yardsticks);
+  json["held_out"] = measured_json(held_out);
+  json["distance_units"] = units_json(reference);
+  const Results results =
+      compare_strategies(strategies, autoregressive_model(request), task, yardsticks, held_out, stdout);
   json["rows"] = results.rows;
 
   json_file.write(dump_json(json, 2) + "\n");
-  svg_file.write(frontier_svg(picture_title(task), results.lines, held_out));
+  svg_file.write(frontier_svg(picture_title(task), results.lines, held_out.quality));
   if (bench::any_failed(results.rows)) {
     fail(ExitCode::failed, "some rows failed; see above.");
   }
