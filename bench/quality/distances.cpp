@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/repetition.h"
+
 namespace demask::quality {
 namespace {
 
@@ -58,7 +60,7 @@ Reference::Profile Reference::profile(const std::vector<std::string>& texts, con
     const Ids& tokens = readings.tokens[i];
     take(profile.values[0], readings.nats[i]);
     take(profile.values[1], word_share({texts[i]}, words_).value);
-    take(profile.values[2], distinct_share(tokens, 4));
+    take(profile.values[2], distinct_4grams(tokens));
     take(profile.values[3], token_entropy({tokens}).value);
     for (size_t n = 1; n <= profile.ngrams.size(); ++n) {
       profile.ngrams[n - 1].add(tokens, n);

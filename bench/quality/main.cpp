@@ -1,5 +1,6 @@
 // demask_quality: how good the texts are that strategies write, against the forwards they spend.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstddef>
@@ -19,6 +20,7 @@
 #include "bench/quality/frontier_svg.h"
 #include "bench/quality/judge.h"
 #include "bench/quality/metrics.h"
+#include "bench/quality/oracle.h"
 #include "bench/quality/strategies.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -33,7 +35,9 @@ constexpr int64_t most = 1'000'000;
 
 struct Request {
   Task task;
+  bool oracle = false;
   std::vector<std::string> strategies;  // as the user wrote them; none: all built-in ones
+  std::vector<int64_t> budgets;         // none: the task's
   std::string judge = "standard.pt";
   std::string autoregressive;  // empty: the judge; "none"
   std::string reference_words = DEMASK_QUALITY_DATA "/words.txt";
@@ -42,43 +46,61 @@ struct Request {
   std::string svg;
 };
 
-void add_flags(CLI::App& app, Request& request) {
+// Flags for what is drawn; with --oracle too.
+void add_drawing_flags(CLI::App& app, Request& request) {
   Task& task = request.task;
   app.add_option("--strategy", request.strategies,
                  "a built-in strategy's label, or \"LABEL: --key=value ...\" with arguments of demask, where {N} and "
                  "{N/2} stand for the forwards if they are not to be added as --forwards=N; repeatable; otherwise "
                  "all built-in ones")
       ->allow_extra_args(false);
-  app.add_option("--budgets", task.budgets, "forwards for each strategy, separated by commas")
+  app.add_option("--budgets", request.budgets,
+                 fmt::format("forwards for each strategy, separated by commas; otherwise {}, with --oracle {}",
+                             fmt::join(task.budgets, ","), fmt::join(OracleTask{}.budgets, ",")))
       ->delimiter(',')
-      ->check(CLI::Range(int64_t{1}, most))
-      ->capture_default_str();
+      ->check(CLI::Range(int64_t{1}, most));
   app.add_option("--temperatures", task.temperatures,
                  "every row at each of these, separated by commas; otherwise at the strategy's own")
       ->delimiter(',')
       ->check(CLI::Range(0.0, 100.0));
-  app.add_option("--samples", task.samples, "texts of each seed in a row")
-      ->check(CLI::Range(int64_t{1}, most))
-      ->capture_default_str();
-  app.add_option("--length", task.length, "tokens of a text")
-      ->check(CLI::Range(fewest_tokens, most))
-      ->capture_default_str();
-  app.add_option("--batch_size", task.batch_size, "as demask's")->check(CLI::Range(int64_t{1}, most));
   app.add_option("--seeds,--seed", task.seeds, "one or more, separated by commas")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{0}, INT64_MAX))
       ->capture_default_str();
-  app.add_option("--checkpoint_name", task.checkpoint_name, "the model that writes")->capture_default_str();
-  app.add_option("--judge", request.judge, "the left-to-right model that judges")->capture_default_str();
-  app.add_option(
-      "--autoregressive", request.autoregressive,
-      "the left-to-right model whose texts are a row of the table, otherwise the judge; none for no such row");
   add_common_flags(app, task.options);
-  app.add_option("--reference-words", request.reference_words, "a list of words, or a text, whose words count as such")
-      ->capture_default_str();
-  app.add_option("--held-out", request.held_out, "text that the models have not seen")->capture_default_str();
   app.add_option("--json", request.json, "write everything to this file");
-  app.add_option("--svg", request.svg, "draw the measures against forwards into this file");
+}
+
+// Flags for models and texts that a chain of known conditionals does without.
+std::vector<CLI::Option*> add_model_flags(CLI::App& app, Request& request) {
+  Task& task = request.task;
+  return {app.add_option("--samples", task.samples, "texts of each seed in a row")
+              ->check(CLI::Range(int64_t{1}, most))
+              ->capture_default_str(),
+          app.add_option("--length", task.length, "tokens of a text")
+              ->check(CLI::Range(fewest_tokens, most))
+              ->capture_default_str(),
+          app.add_option("--batch_size", task.batch_size, "as demask's")->check(CLI::Range(int64_t{1}, most)),
+          app.add_option("--checkpoint_name", task.checkpoint_name, "the model that writes")->capture_default_str(),
+          app.add_option("--judge", request.judge, "the left-to-right model that judges")->capture_default_str(),
+          app.add_option(
+              "--autoregressive", request.autoregressive,
+              "the left-to-right model whose texts are a row of the table; otherwise the judge; none for no row"),
+          app.add_option("--reference-words", request.reference_words,
+                         "a list of words, or a text, whose words count as such")
+              ->capture_default_str(),
+          app.add_option("--held-out", request.held_out, "text that the models have not seen")->capture_default_str(),
+          app.add_option("--svg", request.svg, "draw the measures against forwards into this file")};
+}
+
+void add_flags(CLI::App& app, Request& request) {
+  add_drawing_flags(app, request);
+  CLI::Option* oracle = app.add_flag(
+      "--oracle", request.oracle,
+      "measure instead how far each strategy's distribution lies from the model's, on a hidden Markov chain");
+  for (CLI::Option* option : add_model_flags(app, request)) {
+    oracle->excludes(option);
+  }
 }
 
 std::string read_text(const std::string& path) {
@@ -139,9 +161,14 @@ std::string picture_title(const Task& task) {
                      task.length);
 }
 
-void measure(Request& request) {
+void check_rows(const nlohmann::ordered_json& rows) {
+  if (bench::any_failed(rows)) {
+    fail(ExitCode::failed, "some rows failed; see above.");
+  }
+}
+
+void measure_texts_of(Request& request, const std::vector<Strategy>& strategies) {
   Task& task = request.task;
-  const std::vector<Strategy> strategies = select_strategies(request.strategies);
   const WordSet words = collect_words(read_text(request.reference_words));
   const std::string held_out_text = read_text(request.held_out);
   bench::resolve(task.options);
@@ -165,9 +192,37 @@ void measure(Request& request) {
 
   json_file.write(dump_json(json, 2) + "\n");
   svg_file.write(frontier_svg(picture_title(task), results.lines, held_out.quality));
-  if (bench::any_failed(results.rows)) {
-    fail(ExitCode::failed, "some rows failed; see above.");
+  check_rows(results.rows);
+}
+
+void measure_with_oracle(Request& request, const std::vector<Strategy>& strategies) {
+  OracleTask task;
+  task.temperatures = request.task.temperatures;
+  task.seeds = request.task.seeds;
+  if (!request.budgets.empty()) {
+    task.budgets = request.budgets;
   }
+  bench::resolve(request.task.options);
+  bench::ResultFile json_file(request.json);
+  kernels::settle_threads();
+  nlohmann::ordered_json json = bench::describe_environment(request.task.options);
+  json["settings"] = {
+      {"oracle", true}, {"seeds", task.seeds}, {"budgets", task.budgets}, {"temperatures", task.temperatures}};
+  json["rows"] = compare_with_oracle(strategies, task, stdout);
+  json_file.write(dump_json(json, 2) + "\n");
+  check_rows(json["rows"]);
+}
+
+void measure(Request& request) {
+  const std::vector<Strategy> strategies = select_strategies(request.strategies);
+  if (request.oracle) {
+    measure_with_oracle(request, strategies);
+    return;
+  }
+  if (!request.budgets.empty()) {
+    request.task.budgets = request.budgets;
+  }
+  measure_texts_of(request, strategies);
 }
 
 }  // namespace

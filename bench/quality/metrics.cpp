@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <map>
 #include <numeric>
-#include <set>
 
 #include "core/error.h"
+#include "engine/repetition.h"
 
 namespace demask::quality {
 namespace {
@@ -150,25 +150,11 @@ Estimate word_share(const std::vector<std::string>& texts, const WordSet& refere
   return estimate;
 }
 
-double distinct_share(const Ids& text, size_t n) {
-  if (text.size() < n) {
-    return Estimate{}.value;
-  }
-  std::set<Ids> different;
-  for (auto end = text.begin() + static_cast<std::ptrdiff_t>(n);; ++end) {
-    different.emplace(end - static_cast<std::ptrdiff_t>(n), end);
-    if (end == text.end()) {
-      break;
-    }
-  }
-  return static_cast<double>(different.size()) / static_cast<double>(text.size() - n + 1);
-}
-
-std::vector<double> distinct_shares(const std::vector<Ids>& texts, size_t n) {
+std::vector<double> distinct_shares(const std::vector<Ids>& texts) {
   std::vector<double> shares;
   shares.reserve(texts.size());
   for (const Ids& text : texts) {
-    shares.push_back(distinct_share(text, n));
+    shares.push_back(distinct_4grams(text));
   }
   return shares;
 }
@@ -220,7 +206,7 @@ int64_t count_repeating(const std::vector<Ids>& texts) {
 
 Quality measure_quality(const std::vector<std::string>& texts, const Readings& readings, const WordSet& reference,
                         double least_distinct) {
-  const std::vector<double> distinct = distinct_shares(readings.tokens, 4);
+  const std::vector<double> distinct = distinct_shares(readings.tokens);
   Quality quality;
   quality.judge_nats = estimate_mean(readings.nats);
   quality.word_share = word_share(texts, reference);

@@ -39,11 +39,8 @@ Estimate word_share(const std::vector<std::string>& texts, const WordSet& refere
 
 using Ids = std::vector<int64_t>;  // of the tokens of one text
 
-// Different runs of n tokens among all such runs of a text, a share. NaN for a text shorter than n.
-double distinct_share(const Ids& text, size_t n);
-
-// The same of each text.
-std::vector<double> distinct_shares(const std::vector<Ids>& texts, size_t n);
+// distinct_4grams of each text.
+std::vector<double> distinct_shares(const std::vector<Ids>& texts);
 
 // How many of the values that are numbers lie below the bound, a share.
 Estimate share_below(std::vector<double> values, double bound);

@@ -49,7 +49,7 @@ TEST_CASE("what too few texts cannot tell is not a number") {
   CHECK(std::isnan(estimate_mean({7}).standard_error));
   for (const Texts& none : {Texts{}, Texts{""}, Texts{"", ""}}) {
     CHECK(std::isnan(word_share(none, {"the"}).value));
-    CHECK(std::isnan(estimate_mean(distinct_shares(ids_of(none), 4)).value));
+    CHECK(std::isnan(estimate_mean(distinct_shares(ids_of(none))).value));
     CHECK(std::isnan(token_entropy(ids_of(none)).value));
     CHECK(std::isnan(token_entropy(ids_of(none)).standard_error));
   }
@@ -104,21 +104,8 @@ TEST_CASE("the jackknife's error of a mean is that of the mean") {
   CHECK(std::isnan(jackknife_error({1})));
 }
 
-TEST_CASE("4-grams of one repeated token are all the same, those of a whole alphabet all different") {
-  CHECK(distinct_share(ids("aaaaaaa"), 4) == Approx(0.25));
-  CHECK(distinct_share(ids("abcdefghijklmnopqrstuvwxyz"), 4) == Approx(1));
-  CHECK(distinct_share(ids("abababab"), 4) == Approx(0.4));  // abab and baba, five times
-  CHECK(distinct_share(ids("abcd"), 4) == Approx(1));
-  CHECK(std::isnan(distinct_share(ids("abc"), 4)));
-}
-
-TEST_CASE("4-grams of pieces are told apart by whole ids, however large") {
-  CHECK(distinct_share({1, 256, 3, 4, 1, 256, 3, 4}, 4) == Approx(0.8));
-  CHECK(distinct_share({1, 2, 3, 4, 257, 2, 3, 4}, 4) == Approx(1));  // 257 is 1 in a byte
-}
-
 TEST_CASE("texts without a 4-gram do not count in the mean of the others") {
-  const Estimate estimate = estimate_mean(distinct_shares(ids_of({"aaaaaaa", "abc", "abababab"}), 4));
+  const Estimate estimate = estimate_mean(distinct_shares(ids_of({"aaaaaaa", "abc", "abababab"})));
   CHECK(estimate.value == Approx(0.325));
   CHECK(estimate.standard_error == Approx(0.075));
 }
