@@ -5,148 +5,202 @@
 #include <cmath>
 #include <exception>
 
-#include "bench/loaded.h"
 #include "bench/table.h"
-#include "bench/timing.h"
 #include "core/notice.h"
-#include "engine/sample_text.h"
 #include "model/device.h"
 
 namespace demask::quality {
 namespace {
 
-// What one strategy wrote at one budget.
-struct Draw {
-  std::vector<std::string> texts;
-  double forwards = 0;  // spent on each sample, on average: a strategy that adapts may spend more on one batch
-  double seconds = 0;   // of drawing all samples, warm on CUDA, without loading
-};
-
 struct Row {
   std::string label;
-  std::optional<int64_t> asked;  // forwards; these three are empty for texts that nobody drew
+  std::optional<int64_t> asked;  // forwards; these four are empty for texts that nobody drew
+  std::optional<double> temperature;
   std::optional<double> forwards;
   std::optional<double> seconds;
-  Quality quality;
+  Measured measured;
 };
 
-std::vector<std::string> demask_arguments(const Strategy& strategy, int64_t budget, const Task& task) {
-  std::vector<std::string> all = {"--sampling_method=diffusion",
-                                  "--checkpoint_name=" + task.checkpoint_name,
-                                  "--show_progress=False",
-                                  fmt::format("--num_samples={}", task.samples),
-                                  fmt::format("--sequence_length={}", task.length),
-                                  fmt::format("--seed={}", task.seed)};
-  if (task.batch_size) {
-    all.push_back(fmt::format("--batch_size={}", *task.batch_size));
-  }
-  const std::vector<std::string> passed = bench::passed_through(task.options), own = arguments_for(strategy, budget);
-  all.insert(all.end(), passed.begin(), passed.end());
-  all.insert(all.end(), own.begin(), own.end());  // last, so that a strategy may override anything
-  return all;
-}
-
-Draw draw_texts(const bench::Loaded& loaded) {
-  const Context& context = loaded.context();
-  Generator& generator = loaded.engine.generator();
-  const Work work = loaded.engine.own_work();
-  if (context.device.is_cuda()) {
-    loaded.draw(0, choose_batch_size(context, generator, work, work.samples()));  // loads kernels and settles memory
-  }
-  Draw draw;
-  int64_t forwards_before = generator.forwards();
-  DrawHooks hooks;
-  hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t /*frontier*/) {
-    // One forward only tells how sure the model is of the finished text.
-    const auto spent = static_cast<double>(generator.forwards() - forwards_before - 1);
-    forwards_before = generator.forwards();
-    draw.forwards += spent * static_cast<double>(tasks.size()) / static_cast<double>(work.samples());
-    for (size_t i = 0; i < samples.size(); ++i) {
-      draw.texts.push_back(sample_text(context, *tasks[i].prompt, samples[i].tokens));
-    }
-  };
-  draw.seconds = loaded.engine.draw(work, work.first(), work.end(), work.samples(), hooks).elapsed_s;
-  return draw;
-}
-
 std::vector<bench::Column> columns() {
-  std::vector<bench::Column> columns = {{"strategy", 16}, {"asked", 5}, {"forwards", 8}, {"seconds", 8}};
+  std::vector<bench::Column> columns = {{"strategy", 16}, {"T", 4},       {"asked", 5},
+                                        {"forwards", 8},  {"seconds", 8}, {"texts", 5}};
   for (const Measure& measure : measures) {
-    columns.push_back({measure.column, 16});
+    columns.push_back({measure.column, 20});
   }
-  columns.push_back({"repeating", 9});
+  for (const char* title : {"W judge", "JS 1", "JS 2", "run", "repeating"}) {
+    columns.push_back({title, 6});
+  }
   return columns;
 }
 
+std::string show_number(double number) {
+  return std::isnan(number) ? "-" : bench::show(number, 3);
+}
+
 std::string show(const Estimate& estimate) {
-  if (std::isnan(estimate.value)) {
-    return "-";
+  std::string text = show_number(estimate.value);
+  if (!std::isnan(estimate.standard_error)) {
+    text += " +-" + bench::show(estimate.standard_error, 3);
   }
-  const std::string value = bench::show(estimate.value, 4);
-  return std::isnan(estimate.standard_error) ? value : value + " +-" + bench::show(estimate.standard_error, 4);
+  if (!std::isnan(estimate.seeds_error)) {
+    text += "|" + bench::show(estimate.seeds_error, 3);
+  }
+  return text;
 }
 
 std::vector<std::string> cells(const Row& row) {
-  std::vector<std::string> cells = {row.label, row.asked ? fmt::format("{}", *row.asked) : "-",
-                                    bench::show(row.forwards, 1), bench::show_seconds(row.seconds)};
+  const Quality& quality = row.measured.quality;
+  const auto& terms = row.measured.distances.terms;
+  std::vector<std::string> cells = {row.label,
+                                    row.temperature ? fmt::format("{:g}", *row.temperature) : "-",
+                                    row.asked ? fmt::format("{}", *row.asked) : "-",
+                                    bench::show(row.forwards, 1),
+                                    bench::show_seconds(row.seconds),
+                                    fmt::format("{}", row.measured.texts)};
   for (const Measure& measure : measures) {
-    cells.push_back(show(row.quality.*measure.estimate));
+    cells.push_back(show(quality.*measure.estimate));
   }
-  cells.push_back(fmt::format("{}", row.quality.repeating));
+  for (const size_t term : {size_t{0}, terms.size() - 2, terms.size() - 1}) {
+    cells.push_back(show_number(terms[term].value));
+  }
+  cells.push_back(fmt::format("{}", quality.longest_run));
+  cells.push_back(fmt::format("{}", quality.repeating));
   return cells;
 }
 
-Row make_row(const Strategy& strategy, int64_t budget, const std::vector<std::string>& arguments,
-             const Yardsticks& yardsticks) {
-  const bench::Loaded loaded(arguments);
-  const Draw draw = draw_texts(loaded);
-  return {strategy.label, budget, draw.forwards, draw.seconds, measure_texts(draw.texts, yardsticks)};
+nlohmann::ordered_json estimate_json(const Estimate& estimate) {
+  return {{"value", estimate.value}, {"se", estimate.standard_error}, {"se_seeds", estimate.seeds_error}};
 }
+
+// The texts of one seed, or of all.
+Measured measure_part(const std::vector<std::string>& texts, const Readings& readings, const Yardsticks& yardsticks) {
+  Measured measured;
+  measured.texts = static_cast<int64_t>(texts.size());
+  measured.quality = measure_quality(texts, readings, yardsticks.words, yardsticks.judge.least_distinct());
+  measured.distances = yardsticks.reference.distances(texts, readings);
+  measured.quality.distance = measured.distances.sum;
+  return measured;
+}
+
+template <typename T>
+std::vector<T> part_of(const std::vector<T>& all, size_t number, size_t parts) {
+  const auto size = static_cast<std::ptrdiff_t>(all.size() / parts);
+  const auto start = all.begin() + static_cast<std::ptrdiff_t>(number) * size;
+  return {start, start + size};
+}
+
+std::vector<Run> runs_of(const Strategy& strategy, std::optional<double> temperature, const Task& task) {
+  std::vector<Run> runs;
+  for (const int64_t budget : task.budgets) {
+    runs.push_back(strategy_run(strategy, budget, temperature, task));
+  }
+  return runs;
+}
+
+// Draws and measures rows, and says so.
+class Comparison {
+ public:
+  Comparison(const Task& task, const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file)
+      : task_(task), yardsticks_(yardsticks), table_(file, columns()) {
+    table_.row(cells({"held-out text", {}, {}, {}, {}, held_out}));
+  }
+
+  // One line of the pictures.
+  void compare(const std::vector<Run>& runs) {
+    FrontierLine line;
+    for (const Run& run : runs) {
+      line.label = run.asked && run.temperature ? fmt::format("{}, T {:g}", run.label, *run.temperature) : run.label;
+      try {
+        const Draw draw = draw_texts(run, task_.seeds);
+        const Row row{run.label,     run.asked,    run.temperature,
+                      draw.forwards, draw.seconds, measure_texts(draw.texts, task_.seeds.size(), yardsticks_)};
+        table_.row(cells(row));
+        add(run, row);
+        line.points.push_back({draw.forwards, row.measured.quality});
+      } catch (const std::exception& error) {
+        diagnostic(fmt::format("{}{} failed: {}\n", run.label,
+                               run.asked ? fmt::format(" at {} forwards", *run.asked) : "", error.what()));
+        start_json(run)["failed"] = error.what();
+      }
+      release_cached_memory(task_.options.device);
+    }
+    results_.lines.push_back(line);
+  }
+
+  Results results() const { return results_; }
+
+ private:
+  nlohmann::ordered_json& start_json(const Run& run) {
+    nlohmann::ordered_json& json = results_.rows.emplace_back();
+    json["strategy"] = run.label;
+    json["forwards_asked"] = run.asked ? nlohmann::ordered_json(*run.asked) : nullptr;
+    json["temperature"] = run.temperature ? nlohmann::ordered_json(*run.temperature) : nullptr;
+    json["arguments"] = run.arguments;
+    return json;
+  }
+
+  void add(const Run& run, const Row& row) {
+    nlohmann::ordered_json& json = start_json(run);
+    json["forwards"] = *row.forwards;
+    json["seconds"] = *row.seconds;
+    json.update(measured_json(row.measured));
+  }
+
+  const Task& task_;
+  const Yardsticks& yardsticks_;
+  bench::Table table_;
+  Results results_{nlohmann::ordered_json::array(), {}};
+};
 
 }  // namespace
 
-Quality measure_texts(const std::vector<std::string>& texts, const Yardsticks& yardsticks) {
-  return measure_quality(texts, yardsticks.judge.read(texts), yardsticks.words);
+Measured measure_texts(const std::vector<std::string>& texts, size_t seeds, const Yardsticks& yardsticks) {
+  const Readings readings = yardsticks.judge.read(texts);
+  Measured measured = measure_part(texts, readings, yardsticks);
+  if (seeds > 1) {
+    std::vector<Quality> of_seeds;
+    for (size_t number = 0; number < seeds; ++number) {
+      const Readings part{part_of(readings.tokens, number, seeds), part_of(readings.nats, number, seeds)};
+      of_seeds.push_back(measure_part(part_of(texts, number, seeds), part, yardsticks).quality);
+    }
+    estimate_seeds_errors(measured.quality, of_seeds);
+  }
+  return measured;
 }
 
-nlohmann::ordered_json quality_json(const Quality& quality) {
+nlohmann::ordered_json measured_json(const Measured& measured) {
   nlohmann::ordered_json json;
+  json["texts"] = measured.texts;
   for (const Measure& measure : measures) {
-    const Estimate& estimate = quality.*measure.estimate;
-    json[measure.key] = {{"value", estimate.value}, {"se", estimate.standard_error}};
+    json[measure.key] = estimate_json(measured.quality.*measure.estimate);
   }
-  json["repeating_texts"] = quality.repeating;
+  for (size_t i = 0; i < distance_terms.size(); ++i) {
+    const Estimate& term = measured.distances.terms[i];
+    json["distances"][distance_terms[i]] = {{"value", term.value}, {"se", term.standard_error}};
+  }
+  json["longest_run"] = measured.quality.longest_run;
+  json["repeating_texts"] = measured.quality.repeating;
   return json;
 }
 
-Results compare_strategies(const std::vector<Strategy>& strategies, const Task& task, const Yardsticks& yardsticks,
-                           const Quality& held_out, std::FILE* file) {
-  Results results{nlohmann::ordered_json::array(), {}};
-  bench::Table table(file, columns());
-  table.row(cells({"held-out text", {}, {}, {}, held_out}));
-  for (const Strategy& strategy : strategies) {
-    FrontierLine line{strategy.label, {}};
-    for (const int64_t budget : task.budgets) {
-      const std::vector<std::string> arguments = demask_arguments(strategy, budget, task);
-      nlohmann::ordered_json json = {
-          {"strategy", strategy.label}, {"forwards_asked", budget}, {"arguments", arguments}};
-      try {
-        const Row row = make_row(strategy, budget, arguments, yardsticks);
-        table.row(cells(row));
-        json["forwards"] = *row.forwards;
-        json["seconds"] = *row.seconds;
-        json.update(quality_json(row.quality));
-        line.points.push_back({*row.forwards, row.quality});
-      } catch (const std::exception& error) {
-        diagnostic(fmt::format("{} at {} forwards failed: {}\n", strategy.label, budget, error.what()));
-        json["failed"] = error.what();
-      }
-      results.rows.push_back(json);
-      release_cached_memory(task.options.device);
+Results compare_strategies(const std::vector<Strategy>& strategies, const std::optional<std::string>& autoregressive,
+                           const Task& task, const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file) {
+  Comparison comparison(task, yardsticks, held_out, file);
+  const bool sweeps = !task.temperatures.empty();
+  if (autoregressive) {
+    for (const double temperature : sweeps ? task.temperatures : std::vector<double>{autoregressive_temperature}) {
+      comparison.compare({autoregressive_run(*autoregressive, temperature, task)});
     }
-    results.lines.push_back(line);
   }
-  return results;
+  for (const Strategy& strategy : strategies) {
+    if (!sweeps) {
+      comparison.compare(runs_of(strategy, {}, task));
+    }
+    for (const double temperature : task.temperatures) {
+      comparison.compare(runs_of(strategy, temperature, task));
+    }
+  }
+  return comparison.results();
 }
 
 }  // namespace demask::quality

@@ -1,4 +1,4 @@
-// Measures strategies, through the same calls that demask's own run makes.
+// Measures strategies: a table and JSON of what each wrote, beside held-out text and autoregression.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/options.h"
+#include "bench/quality/distances.h"
+#include "bench/quality/drawing.h"
 #include "bench/quality/frontier_svg.h"
 #include "bench/quality/judge.h"
 #include "bench/quality/metrics.h"
@@ -16,36 +17,37 @@
 
 namespace demask::quality {
 
-// What every row has in common.
-struct Task {
-  bench::Options options;
-  std::string checkpoint_name = "diffusion.pt";
-  std::vector<int64_t> budgets = {16, 32, 64, 128};  // forwards
-  int64_t samples = 256;
-  int64_t length = 256;  // tokens of a sample
-  int64_t seed = 1337;
-  std::optional<int64_t> batch_size;  // as demask's
-};
-
 // What texts are measured with.
 struct Yardsticks {
   Judge& judge;
   const WordSet& words;
+  const Reference& reference;
 };
 
-Quality measure_texts(const std::vector<std::string>& texts, const Yardsticks& yardsticks);
+// What is said of the texts of a row.
+struct Measured {
+  int64_t texts = 0;
+  Quality quality;
+  Distances distances;
+};
+
+// `seeds`: how many parts of equal length the texts are, one after the other, each drawn with a seed of its own.
+Measured measure_texts(const std::vector<std::string>& texts, size_t seeds, const Yardsticks& yardsticks);
 
 struct Results {
   nlohmann::ordered_json rows;
-  std::vector<FrontierLine> lines;  // one a strategy; without the rows that failed
+  std::vector<FrontierLine> lines;  // one a strategy and temperature; without the rows that failed
 };
 
-// {"judge_nats": {"value": ..., "se": ...}, ..., "repeating_texts": n}; null where there is no number.
-nlohmann::ordered_json quality_json(const Quality& quality);
+// {"judge_nats": {"value": ..., "se": ..., "se_seeds": ...}, ..., "distances": {...}}; null where there is no number.
+nlohmann::ordered_json measured_json(const Measured& measured);
 
-// Runs every strategy at every budget and prints a table that begins with `held_out`. A row that fails is reported on
-// stderr and in the results, and the others run.
-Results compare_strategies(const std::vector<Strategy>& strategies, const Task& task, const Yardsticks& yardsticks,
-                           const Quality& held_out, std::FILE* file);
+// Of autoregression unless a row says another one.
+inline constexpr double autoregressive_temperature = 0.8;
+
+// Runs autoregression, where a model for it is named, and every strategy at every budget and temperature, and prints a
+// table that begins with `held_out`. A row that fails is reported on stderr and in the results, and the others run.
+Results compare_strategies(const std::vector<Strategy>& strategies, const std::optional<std::string>& autoregressive,
+                           const Task& task, const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file);
 
 }  // namespace demask::quality

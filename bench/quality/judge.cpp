@@ -3,9 +3,10 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <map>
-#include <utility>
 
 #include "config/command_line.h"
 #include "core/error.h"
@@ -63,30 +64,39 @@ Readings Judge::read(const std::vector<std::string>& texts) {
   for (const std::string& text : texts) {
     of_length[readings.tokens.emplace_back(encode(text)).size()].push_back(readings.tokens.size() - 1);
   }
-  std::vector<Ids> batch;
-  const auto judge_what_there_is = [&] {
-    const std::vector<double> more = judge_batch(std::exchange(batch, {}));
-    readings.nats.insert(readings.nats.end(), more.begin(), more.end());
-  };
+  readings.nats.resize(texts.size(), std::numeric_limits<double>::quiet_NaN());
   for (const auto& [length, indices] : of_length) {
-    for (const size_t index : indices) {
-      if (length > 1) {
-        batch.push_back(readings.tokens[index]);
+    for (size_t start = 0; length > 1 && start < indices.size(); start += largest_batch) {
+      const size_t end = std::min(start + largest_batch, indices.size());
+      std::vector<Ids> batch;
+      for (size_t i = start; i < end; ++i) {
+        batch.push_back(readings.tokens[indices[i]]);
       }
-      if (batch.size() == largest_batch || (!batch.empty() && index == indices.back())) {
-        judge_what_there_is();
+      const std::vector<double> nats = judge_batch(batch);
+      for (size_t i = start; i < end; ++i) {
+        readings.nats[indices[i]] = nats[i - start];
       }
     }
   }
   return readings;
 }
 
-std::vector<std::string> Judge::windows(const std::string& text, int64_t count, int64_t length) const {
-  std::vector<std::string> texts;
-  for (const Ids& window : spaced_windows(encode(text), count, length)) {
-    texts.push_back(context_.vocabulary->decode(window));
+HeldOutTexts Judge::held_out(const std::string& text, int64_t length, int64_t most) const {
+  const HeldOutWindows windows = held_out_windows(encode(text), length, most);
+  return {decode(windows.reference), decode(windows.measured)};
+}
+
+std::vector<std::string> Judge::decode(const std::vector<Ids>& texts) const {
+  std::vector<std::string> decoded;
+  decoded.reserve(texts.size());
+  for (const Ids& text : texts) {
+    decoded.push_back(context_.vocabulary->decode(text));
   }
-  return texts;
+  return decoded;
+}
+
+double Judge::least_distinct() const {
+  return context_.vocabulary->characters() ? least_distinct_characters : least_distinct_pieces;
 }
 
 }  // namespace demask::quality

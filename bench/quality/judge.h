@@ -12,6 +12,12 @@
 
 namespace demask::quality {
 
+// As HeldOutWindows, decoded.
+struct HeldOutTexts {
+  std::vector<std::string> reference;
+  std::vector<std::string> measured;
+};
+
 class Judge {
  public:
   // Opens the checkpoint in float32 on the run's device, with its own vocabulary. Throws Error where it does not open,
@@ -23,11 +29,15 @@ class Judge {
   // their end. Throws Error(bad_input) where a text has characters that the judge does not know.
   Readings read(const std::vector<std::string>& texts);
 
-  // `count` texts of `length` of the judge's tokens each, as spaced_windows has them. Throws Error as it and `read` do.
-  std::vector<std::string> windows(const std::string& text, int64_t count, int64_t length) const;
+  // Windows of `length` of the judge's tokens each, as held_out_windows has them. Throws Error as it and `read` do.
+  HeldOutTexts held_out(const std::string& text, int64_t length, int64_t most) const;
+
+  // Of its kind of tokens: least_distinct_characters or least_distinct_pieces.
+  double least_distinct() const;
 
  private:
   Ids encode(const std::string& text) const;
+  std::vector<std::string> decode(const std::vector<Ids>& texts) const;
   // Mean nats a token of texts [B, T], all of one length T > 1.
   std::vector<double> judge_batch(const std::vector<Ids>& texts);
 

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <map>
 #include <numeric>
-#include <set>
 
 #include "core/error.h"
+#include "engine/repetition.h"
 
 namespace demask::quality {
 namespace {
@@ -83,7 +83,9 @@ double entropy(const Histogram& counts) {
 
 }  // namespace
 
-Estimate estimate_mean(const std::vector<double>& values) {
+Estimate estimate_mean(std::vector<double> values) {
+  values.erase(std::remove_if(values.begin(), values.end(), [](double value) { return std::isnan(value); }),
+               values.end());
   Estimate estimate;
   const auto n = static_cast<double>(values.size());
   if (!values.empty()) {
@@ -93,6 +95,14 @@ Estimate estimate_mean(const std::vector<double>& values) {
     estimate.standard_error = std::sqrt(scatter(values, estimate.value) / (n - 1) / n);
   }
   return estimate;
+}
+
+double jackknife_error(const std::vector<double>& without_one) {
+  if (without_one.size() < 2) {
+    return Estimate{}.standard_error;
+  }
+  const auto n = static_cast<double>(without_one.size());
+  return std::sqrt((n - 1) / n * scatter(without_one, mean_of(without_one)));
 }
 
 std::vector<std::string> find_words(std::string_view text) {
@@ -140,22 +150,20 @@ Estimate word_share(const std::vector<std::string>& texts, const WordSet& refere
   return estimate;
 }
 
-Estimate distinct_ngrams(const std::vector<Ids>& texts, size_t n) {
+std::vector<double> distinct_shares(const std::vector<Ids>& texts) {
   std::vector<double> shares;
+  shares.reserve(texts.size());
   for (const Ids& text : texts) {
-    if (text.size() < n) {
-      continue;
-    }
-    std::set<Ids> different;
-    for (auto end = text.begin() + static_cast<std::ptrdiff_t>(n);; ++end) {
-      different.emplace(end - static_cast<std::ptrdiff_t>(n), end);
-      if (end == text.end()) {
-        break;
-      }
-    }
-    shares.push_back(static_cast<double>(different.size()) / static_cast<double>(text.size() - n + 1));
+    shares.push_back(distinct_4grams(text));
   }
-  return estimate_mean(shares);
+  return shares;
+}
+
+Estimate share_below(std::vector<double> values, double bound) {
+  for (double& value : values) {
+    value = std::isnan(value) ? value : value < bound ? 1 : 0;
+  }
+  return estimate_mean(values);
 }
 
 Estimate token_entropy(const std::vector<Ids>& texts) {
@@ -163,18 +171,28 @@ Estimate token_entropy(const std::vector<Ids>& texts) {
   for (const Ids& text : texts) {
     add_tokens(total, text);
   }
-  Estimate estimate{entropy(total)};
-  if (texts.size() > 1) {
-    std::vector<double> without_one;
-    for (const Ids& text : texts) {
-      Histogram rest = total;
-      add_tokens(rest, text, -1);
-      without_one.push_back(entropy(rest));
-    }
-    const auto n = static_cast<double>(texts.size());
-    estimate.standard_error = std::sqrt((n - 1) / n * scatter(without_one, mean_of(without_one)));
+  std::vector<double> without_one;
+  for (const Ids& text : texts) {
+    Histogram rest = total;
+    add_tokens(rest, text, -1);
+    without_one.push_back(entropy(rest));
   }
-  return estimate;
+  return {entropy(total), jackknife_error(without_one)};
+}
+
+int64_t longest_repeated_run(const Ids& text) {
+  constexpr size_t longest_phrase = 64;  // tokens
+  size_t longest = 0;
+  for (size_t period = 1; period <= longest_phrase && period < text.size(); ++period) {
+    size_t alike = 0;  // positions in a row that hold what stands a period before them
+    for (size_t i = period; i < text.size(); ++i) {
+      alike = text[i] == text[i - period] ? alike + 1 : 0;
+      if (alike >= period) {
+        longest = std::max(longest, alike + period);
+      }
+    }
+  }
+  return static_cast<int64_t>(longest);
 }
 
 int64_t count_repeating(const std::vector<Ids>& texts) {
@@ -186,21 +204,47 @@ int64_t count_repeating(const std::vector<Ids>& texts) {
   });
 }
 
-Quality measure_quality(const std::vector<std::string>& texts, const Readings& readings, const WordSet& reference) {
-  return {estimate_mean(readings.nats), word_share(texts, reference), distinct_ngrams(readings.tokens, 4),
-          token_entropy(readings.tokens), count_repeating(readings.tokens)};
+Quality measure_quality(const std::vector<std::string>& texts, const Readings& readings, const WordSet& reference,
+                        double least_distinct) {
+  const std::vector<double> distinct = distinct_shares(readings.tokens);
+  Quality quality;
+  quality.judge_nats = estimate_mean(readings.nats);
+  quality.word_share = word_share(texts, reference);
+  quality.distinct_4grams = estimate_mean(distinct);
+  quality.token_entropy = token_entropy(readings.tokens);
+  quality.repetitive = share_below(distinct, least_distinct);
+  quality.repeating = count_repeating(readings.tokens);
+  for (const Ids& text : readings.tokens) {
+    quality.longest_run = std::max(quality.longest_run, longest_repeated_run(text));
+  }
+  return quality;
 }
 
-std::vector<Ids> spaced_windows(const Ids& text, int64_t count, int64_t length) {
-  const auto size = static_cast<int64_t>(text.size());
-  if (size < length) {
-    fail(ExitCode::bad_usage, "the held-out text has {} tokens, fewer than the {} of a sample. Name a longer one.",
-         size, length);
+void estimate_seeds_errors(Quality& quality, const std::vector<Quality>& of_seeds) {
+  for (const Measure& measure : measures) {
+    std::vector<double> values;
+    for (const Quality& one : of_seeds) {
+      values.push_back((one.*measure.estimate).value);
+    }
+    (quality.*measure.estimate).seeds_error = estimate_mean(values).standard_error;
   }
-  std::vector<Ids> windows;
+}
+
+HeldOutWindows held_out_windows(const Ids& text, int64_t length, int64_t most) {
+  const int64_t pairs = static_cast<int64_t>(text.size()) / (2 * length);
+  if (pairs < 1) {
+    fail(ExitCode::bad_usage,
+         "the held-out text has {} tokens, fewer than two samples of {}: one to measure, one to measure against. Name "
+         "a longer one.",
+         text.size(), length);
+  }
+  HeldOutWindows windows;
+  const int64_t count = std::min(pairs, most);
   for (int64_t i = 0; i < count; ++i) {
-    const auto window = text.begin() + (count > 1 ? (size - length) * i / (count - 1) : 0);
-    windows.emplace_back(window, window + length);
+    const int64_t pair = count > 1 ? (pairs - 1) * i / (count - 1) : 0;  // spread over the text
+    const auto start = text.begin() + 2 * length * pair;
+    windows.reference.emplace_back(start, start + length);
+    windows.measured.emplace_back(start + length, start + 2 * length);
   }
   return windows;
 }

@@ -20,6 +20,7 @@
 #include "config/printing.h"
 #include "core/notice.h"
 #include "engine/engine.h"
+#include "engine/repetition.h"
 #include "model/device.h"
 #include "output/merge_run_files.h"
 #include "output/output_file.h"
@@ -58,13 +59,21 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
   hooks.is_done = [&remaining](int64_t index) { return remaining.is_done(index); };
   hooks.is_traced = [&outputs](int64_t index) { return outputs.is_traced(index); };
   hooks.stops = [] { return stop_signal() != 0; };
-  hooks.on_batch = [&outputs](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples,
-                              int64_t frontier) { outputs.take(tasks, std::move(samples), frontier); };
+  RepetitionWatch repetition(engine.context());
+  hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
+    for (size_t i = 0; i < samples.size(); ++i) {
+      repetition.look_at(*tasks[i].prompt, samples[i].tokens);
+    }
+    outputs.take(tasks, std::move(samples), frontier);
+  };
   let_batches_finish();
   const DrawTotals drawn = engine.draw(work, remaining.next, remaining.range.end(), left, hooks);
   observers.close();
   if (drawn.gave_up) {
     notice("the batch in flight would have taken longer and was given up.");
+  }
+  if (const std::optional<std::string> collapse = repetition.notice()) {
+    notice("{}", *collapse);
   }
   if (drawn.samples < left) {
     outputs.leave_unfinished();

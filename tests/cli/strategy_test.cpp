@@ -325,3 +325,23 @@ TEST_CASE("Forwards, blocks and guidance that cannot be had are refused") {
     }
   }
 }
+
+TEST_CASE("A run whose texts collapse says so once, with what to use, and others say nothing") {
+  // On word pieces `confidence` confirms itself: four of five 4-grams repeat another.
+  const std::vector<std::string> run = {"--device=cpu",         "--dtype=float32",       "--checkpoint_name=english.pt",
+                                        "--num_samples=2",      "--sequence_length=128", "--forwards=16",
+                                        "--show_progress=False"};
+  const auto err_of = [&run](const std::string& strategy) {
+    std::vector<std::string> arguments = run;
+    arguments.push_back("--strategy=" + strategy);
+    const ProcessResult result = demask::testing::demask(arguments);
+    CHECK(result.exit_code == 0);
+    return result.err;
+  };
+  const std::string collapsed = err_of("confidence");
+  CAPTURE(collapsed);
+  CHECK(contains(collapsed, "Notice: 2 of 2 texts collapsed into repetition: "));
+  CHECK(contains(collapsed, "--strategy=best"));
+  CHECK(collapsed.find("Notice: ") == collapsed.rfind("Notice: "));
+  CHECK(err_of("ancestral").empty());
+}

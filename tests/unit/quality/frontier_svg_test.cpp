@@ -16,8 +16,12 @@ using namespace demask::quality;
 namespace {
 
 Quality quality(double value) {
-  const Estimate estimate{value, 0.01};
-  return {estimate, estimate, estimate, estimate, 0};
+  const Estimate estimate{value, 0.01, 0.01};
+  Quality quality;
+  for (const Measure& measure : measures) {
+    quality.*measure.estimate = estimate;
+  }
+  return quality;
 }
 
 FrontierLine line(const std::string& label, const std::vector<double>& values) {
@@ -79,12 +83,12 @@ std::string first_points(const std::string& svg) {
 
 }  // namespace
 
-TEST_CASE("each of the four panels has one polyline a strategy and the held-out line") {
+TEST_CASE("each measure's panel has one polyline a strategy and the held-out line") {
   const std::string svg = frontier_svg("title", {line("a", {1, 2, 3}), line("b", {2, 3}), line("c", {4})}, quality(2));
   CHECK(is_well_formed(svg));
-  CHECK(count(svg, "<polyline") == 4 * 3);
-  CHECK(count(svg, "<circle") == 4 * (3 + 2 + 1));
-  CHECK(count(svg, "stroke-dasharray") == 4 + 1);  // and its entry in the legend
+  CHECK(count(svg, "<polyline") == measures.size() * 3);
+  CHECK(count(svg, "<circle") == measures.size() * (3 + 2 + 1));
+  CHECK(count(svg, "stroke-dasharray") == measures.size() + 1);  // and its entry in the legend
   for (const char* words : {">16<", ">32<", ">64<", ">forwards<", ">held-out text<", ">title<"}) {
     CHECK_THAT(svg, ContainsSubstring(words));
   }
@@ -138,8 +142,8 @@ TEST_CASE("what is not a number is left out, and a picture of nothing is still o
   broken.points.push_back({0, quality(1)});  // no forwards: no place on a logarithmic axis
   const std::string svg = frontier_svg("", {broken, line("none", {})}, quality(nan));
   CHECK(is_well_formed(svg));
-  CHECK(count(svg, "<polyline") == 4 * 2);
-  CHECK(count(svg, "<circle") == 4 * 2);
+  CHECK(count(svg, "<polyline") == measures.size() * 2);
+  CHECK(count(svg, "<circle") == measures.size() * 2);
   CHECK(count(svg, "nan") == 0);
   CHECK(count(svg, "inf") == 0);
   CHECK(is_well_formed(frontier_svg("", {}, quality(nan))));

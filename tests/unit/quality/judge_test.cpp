@@ -1,5 +1,6 @@
 #include "bench/quality/judge.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -43,31 +44,35 @@ TEST_CASE("texts of all lengths are judged together as each by itself, and those
   const Texts texts = {"Speak, speak.", "", "First Citizen", "a", "Speak, hear.", "First Citizen"};
   const Readings together = judge.read(texts);
   REQUIRE(together.tokens.size() == texts.size());
-  double sum = 0, sum_together = 0;
+  REQUIRE(together.nats.size() == texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     const Readings alone = judge.read({texts[i]});
     CHECK(alone.tokens[0] == together.tokens[i]);
-    CHECK(alone.nats.size() == (alone.tokens[0].size() > 1 ? 1 : 0));
-    sum += alone.nats.empty() ? 0 : alone.nats[0];
+    if (alone.tokens[0].size() > 1) {
+      CHECK(together.nats[i] == Approx(alone.nats[0]).epsilon(1e-5));
+    } else {
+      CHECK(std::isnan(together.nats[i]));
+    }
   }
   CHECK(together.tokens[1].empty());
   CHECK(together.tokens[3].size() == 1);
-  REQUIRE(together.nats.size() == 4);
-  for (const double nats : together.nats) {
-    sum_together += nats;
-  }
-  CHECK(sum_together == Approx(sum).epsilon(1e-5));
 }
 
-TEST_CASE("windows are as long in pieces as they are asked for, from the text's start to its end") {
+TEST_CASE("windows are as long in pieces as they are asked for, one after the other") {
   const auto expected = expected_of("gpt2")["log_likelihood"]["texts"][0];
   const std::string text = expected["text"];
-  const Texts windows = judge_of("gpt2").windows(text, 2, 40);
-  REQUIRE(windows.size() == 2);
-  CHECK(text.compare(0, windows[0].size(), windows[0]) == 0);
-  CHECK(text.compare(text.size() - windows[1].size(), windows[1].size(), windows[1]) == 0);
-  CHECK(judge_of("gpt2").read({windows[0]}).tokens[0].size() <= 40);  // the cut may fall where pieces would have merged
-  CHECK_THROWS_AS(judge_of("gpt2").windows("short", 1, 40), demask::Error);
+  const Judge judge = judge_of("gpt2");
+  const HeldOutTexts windows = judge.held_out(text, 20, 5);
+  REQUIRE(windows.reference.size() == windows.measured.size());
+  const std::string first = windows.reference[0] + windows.measured[0];
+  CHECK(text.compare(0, first.size(), first) == 0);
+  // The cut may fall where pieces would have merged.
+  CHECK(judge_of("gpt2").read({windows.reference[0]}).tokens[0].size() <= 20);
+  CHECK_THROWS_AS(judge.held_out("short", 40, 1), demask::Error);
+}
+
+TEST_CASE("texts of pieces repeat themselves at another bound than texts of characters") {
+  CHECK(judge_of("gpt2").least_distinct() == least_distinct_pieces);
 }
 
 TEST_CASE("a model that reads both ways is no judge") {

@@ -1,6 +1,7 @@
 #include "bench/quality/metrics.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ TEST_CASE("what too few texts cannot tell is not a number") {
   CHECK(std::isnan(estimate_mean({7}).standard_error));
   for (const Texts& none : {Texts{}, Texts{""}, Texts{"", ""}}) {
     CHECK(std::isnan(word_share(none, {"the"}).value));
-    CHECK(std::isnan(distinct_ngrams(ids_of(none), 4).value));
+    CHECK(std::isnan(estimate_mean(distinct_shares(ids_of(none))).value));
     CHECK(std::isnan(token_entropy(ids_of(none)).value));
     CHECK(std::isnan(token_entropy(ids_of(none)).standard_error));
   }
@@ -90,23 +91,40 @@ TEST_CASE("where texts have equally many words, the ratio's error is the mean's"
   CHECK(ratio.standard_error == Approx(mean.standard_error));
 }
 
-TEST_CASE("4-grams of one repeated token are all the same, those of a whole alphabet all different") {
-  CHECK(distinct_ngrams({ids("aaaaaaa")}, 4).value == Approx(0.25));
-  CHECK(distinct_ngrams({ids("abcdefghijklmnopqrstuvwxyz")}, 4).value == Approx(1));
-  CHECK(distinct_ngrams({ids("abababab")}, 4).value == Approx(0.4));  // abab and baba, five times
-  CHECK(distinct_ngrams({ids("abcd")}, 4).value == Approx(1));
+TEST_CASE("values that are not numbers do not count in a mean") {
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  const Estimate estimate = estimate_mean({none, 1, none, 3});
+  CHECK(estimate.value == Approx(2));
+  CHECK(estimate.standard_error == Approx(1));
 }
 
-TEST_CASE("4-grams of pieces are told apart by whole ids, however large") {
-  CHECK(distinct_ngrams({{1, 256, 3, 4, 1, 256, 3, 4}}, 4).value == Approx(0.8));
-  CHECK(distinct_ngrams({{1, 2, 3, 4, 257, 2, 3, 4}}, 4).value == Approx(1));  // 257 is 1 in a byte
+TEST_CASE("the jackknife's error of a mean is that of the mean") {
+  // Of 1, 2, 3, 4: the means without each are 3, 8/3, 7/3 and 2.
+  CHECK(jackknife_error({3, 8.0 / 3, 7.0 / 3, 2}) == Approx(estimate_mean({1, 2, 3, 4}).standard_error));
+  CHECK(std::isnan(jackknife_error({1})));
 }
 
 TEST_CASE("texts without a 4-gram do not count in the mean of the others") {
-  CHECK(std::isnan(distinct_ngrams({ids("abc")}, 4).value));
-  const Estimate estimate = distinct_ngrams(ids_of({"aaaaaaa", "abc", "abababab"}), 4);
+  const Estimate estimate = estimate_mean(distinct_shares(ids_of({"aaaaaaa", "abc", "abababab"})));
   CHECK(estimate.value == Approx(0.325));
   CHECK(estimate.standard_error == Approx(0.075));
+}
+
+TEST_CASE("the share below a bound is of the values that are numbers") {
+  CHECK(share_below({0.5, 0.6, 0.7, std::numeric_limits<double>::quiet_NaN()}, 0.6).value == Approx(1.0 / 3));
+  CHECK(std::isnan(share_below({}, 0.6).value));
+}
+
+TEST_CASE("a repeated run is a phrase said again at once, with what there is of it after that") {
+  CHECK(longest_repeated_run(ids("abcdefg")) == 0);
+  CHECK(longest_repeated_run(ids("")) == 0);
+  CHECK(longest_repeated_run(ids("xaay")) == 2);
+  CHECK(longest_repeated_run(ids("xaaaaay")) == 5);
+  CHECK(longest_repeated_run(ids("xabababcy")) == 6);
+  CHECK(longest_repeated_run(ids("xababay")) == 5);  // and half of a third time
+  CHECK(longest_repeated_run(ids("abcXabc")) == 0);  // not at once
+  CHECK(longest_repeated_run(ids("love, love, love, lost")) == 20);
+  CHECK(longest_repeated_run({4096, 7, 4096, 7}) == 4);
 }
 
 TEST_CASE("entropy is that of the tokens of all texts together") {
@@ -131,20 +149,45 @@ TEST_CASE("a text repeats itself where one token is more than half of it") {
 }
 
 TEST_CASE("a text of one token counts in all but the judge's mean") {
-  const Quality quality = measure_quality({"a b", "a"}, {{{1, 2, 3}, {1}}, {2.5}}, {"a"});
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  const Quality quality = measure_quality({"a b", "a"}, {{{1, 2, 3}, {1}}, {2.5, none}}, {"a"}, 0.6);
   CHECK(quality.judge_nats.value == 2.5);
   CHECK(std::isnan(quality.judge_nats.standard_error));
   CHECK(quality.word_share.value == Approx(2.0 / 3));
   CHECK(std::isnan(quality.distinct_4grams.value));
+  CHECK(std::isnan(quality.repetitive.value));
   CHECK(quality.token_entropy.value == Approx(0.5 * std::log(2) + 0.5 * std::log(4)));
   CHECK(quality.repeating == 1);
 }
 
-TEST_CASE("windows lie evenly from the text's start to its end") {
-  CHECK(spaced_windows(ids("abcdefghij"), 3, 4) == ids_of({"abcd", "defg", "ghij"}));
-  CHECK(spaced_windows(ids("abcdefghij"), 1, 4) == ids_of({"abcd"}));
-  CHECK(spaced_windows(ids("abc"), 2, 3) == ids_of({"abc", "abc"}));
-  CHECK_THROWS_AS(spaced_windows(ids("abc"), 1, 4), demask::Error);
+TEST_CASE("the worst texts count by themselves, not in a mean") {
+  const std::vector<Ids> tokens = ids_of({"abcdefghij", "ababababab", "klmnopqrst", "klmnopqqrst"});
+  const Quality quality = measure_quality({"", "", "", ""}, {tokens, {1, 1, 1, 1}}, {}, 0.6);
+  CHECK(quality.repetitive.value == Approx(0.25));  // 2 of 7 differ in the second
+  CHECK(quality.longest_run == 10);
+}
+
+TEST_CASE("an error over seeds is that of the mean of what each seed gives") {
+  Quality all, one, two;
+  all.judge_nats = {1.5, 0.1};
+  one.judge_nats = {1, 0.1};
+  two.judge_nats = {2, 0.1};
+  estimate_seeds_errors(all, {one, two});
+  CHECK(all.judge_nats.value == 1.5);
+  CHECK(all.judge_nats.standard_error == 0.1);
+  CHECK(all.judge_nats.seeds_error == Approx(0.5));
+  CHECK(std::isnan(all.word_share.seeds_error));
+}
+
+TEST_CASE("held-out windows alternate between what is measured and what it is measured against") {
+  const HeldOutWindows all = held_out_windows(ids("abcdefghijk"), 2, 9);
+  CHECK(all.reference == ids_of({"ab", "ef"}));
+  CHECK(all.measured == ids_of({"cd", "gh"}));
+  const HeldOutWindows some = held_out_windows(ids("abcdefghijkl"), 2, 2);
+  CHECK(some.reference == ids_of({"ab", "ij"}));
+  CHECK(some.measured == ids_of({"cd", "kl"}));
+  CHECK(held_out_windows(ids("abcdefgh"), 2, 1).reference == ids_of({"ab"}));
+  CHECK_THROWS_AS(held_out_windows(ids("abc"), 2, 1), demask::Error);
 }
 
 TEST_CASE("every word of the held-out text is in the reference") {
@@ -153,20 +196,21 @@ TEST_CASE("every word of the held-out text is in the reference") {
   CHECK(word_share({read_file(data + "held_out.txt")}, words).value == 1);
 }
 
-TEST_CASE("held-out text has the measures that strategies are compared with") {
-  const std::vector<Ids> windows = spaced_windows(ids(read_file(data + "held_out.txt")), 256, 256);
-  Texts texts;
-  for (const Ids& window : windows) {
-    texts.emplace_back(window.begin(), window.end());
-  }
-  const std::vector<double> nats(windows.size(), 1.5);
-  const Quality quality = measure_quality(texts, {windows, nats}, shipped_words());
-  CHECK(quality.judge_nats.value == 1.5);
-  CHECK(quality.judge_nats.standard_error == 0);
-  CHECK(quality.word_share.value == Approx(0.981).margin(0.003));
-  CHECK(quality.distinct_4grams.value == Approx(0.90).margin(0.005));
-  CHECK(quality.token_entropy.value == Approx(3.35).margin(0.01));
-  for (const Measure& measure : measures) {
-    CHECK((quality.*measure.estimate).standard_error < 0.01);
+TEST_CASE("held-out text has the measures that strategies are compared with, and no text that repeats itself") {
+  const HeldOutWindows windows = held_out_windows(ids(read_file(data + "held_out.txt")), 256, 1000);
+  CHECK(windows.measured.size() == 217);
+  for (const std::vector<Ids>& part : {windows.reference, windows.measured}) {
+    Texts texts;
+    for (const Ids& window : part) {
+      texts.emplace_back(window.begin(), window.end());
+    }
+    const std::vector<double> nats(part.size(), 1.5);
+    const Quality quality = measure_quality(texts, {part, nats}, shipped_words(), least_distinct_characters);
+    CHECK(quality.judge_nats.value == 1.5);
+    CHECK(quality.judge_nats.standard_error == 0);
+    CHECK(quality.word_share.value == Approx(0.981).margin(0.003));
+    CHECK(quality.distinct_4grams.value == Approx(0.905).margin(0.01));
+    CHECK(quality.token_entropy.value == Approx(3.35).margin(0.02));
+    CHECK(quality.repetitive.value == 0);
   }
 }
