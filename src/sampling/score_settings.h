@@ -16,7 +16,7 @@ enum class ScoreMethod { automatic, exact, bound, pseudo };
 template <>
 inline constexpr std::array<std::string_view, 4> names_of<ScoreMethod>{"auto", "exact", "bound", "pseudo"};
 
-// Draws of a bound.
-inline constexpr int64_t most_score_draws = 1000000;
+inline constexpr int64_t most_score_draws = 1000000;  // of a bound
+inline constexpr int64_t most_candidates = 1000;      // of which the best is kept
 
 }  // namespace demask
