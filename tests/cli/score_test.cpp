@@ -278,7 +278,9 @@ TEST_CASE("Settings that make no sense for scores are refused") {
   check_score_refused(text, {"--score_method=exact"}, bad_usage, {"exact", "bound"});
   check_score_refused(text, {gpt2, "--score_method=bound"}, bad_usage, {"bound", "exact"});
   check_refused({"--score_tokens=True"}, bad_usage, {"score_tokens", "--score"});
-  check_refused({"--score=texts.csv"}, bad_usage, {".txt", ".jsonl"});
+  const ProcessResult csv = score("texts.csv", {});
+  CHECK(csv.exit_code == bad_usage);
+  CHECK(contains(csv.err, ".txt (one text a line)"));
   check_refused({"--best_of=0"}, bad_usage, {"best_of"});
 }
 

@@ -97,6 +97,7 @@ TEST_CASE("a printed configuration reads back to the same, whatever key was chan
                                            Literal{std::string("draw")},
                                            Literal{std::string("loop")},
                                            Literal{std::string("correct")},
+                                           Literal{std::string("pseudo")},
                                            Literal{std::string("\xE2\x82\xAC")},
                                            Literal{int64_t{7}},
                                            Literal{0.1 + 0.2},
@@ -132,6 +133,9 @@ TEST_CASE("values at the edge of a range are taken, those past it are not") {
   const std::vector<Case> cases = {
       {"sampling_method", {"'diffusion'", "'standard'"}, {"'Diffusion'", "''", "None", "1"}},
       {"init_from", {"'resume'"}, {"'gpt2'", "'scratch'", "None"}},
+      {"score_method", {"'auto'", "'exact'", "'bound'", "'pseudo'"}, {"'Exact'", "None", "1"}},
+      {"score_draws", {"1", "1000000"}, {"0", "1000001", "1.5", "None"}},
+      {"best_of", {"1", "1000"}, {"0", "1001", "None"}},
       {"num_samples", {"1", "1000"}, {"0", "-1", "None", "2.0", "1e3", "True", "'4'", "9223372036854775807"}},
       {"first_sample", {"0", "5"}, {"-1", "9223372036854775807"}},
       {"batch_size", {"1", "None"}, {"0", "-3", "1.5"}},
