@@ -78,13 +78,12 @@ using Keys = std::vector<Key>;
 struct ListKind {
   std::string_view setting;  // that names the list
   std::string_view item;
-  const Keys& keys;
+  Keys keys;
   bool texts = false;
 };
 
 const ListKind& prompt_list() {
-  static const Keys keys(known_keys().begin(), known_keys().end());
-  static const ListKind kind{"prompts", "prompt", keys};
+  static const ListKind kind{"prompts", "prompt", {known_keys().begin(), known_keys().end()}};
   return kind;
 }
 
@@ -179,7 +178,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       refuse_value("[...]");
     }
     in_list_ = true;
-    ids().emplace();
+    ids_ = takes_text_or_ids() ? &item_.given_tokens : &item_.tokens;
+    ids_->emplace();
     return true;
   }
   bool end_array() override {
@@ -219,7 +219,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
              kind_.texts ? "text" : "start_text");
     }
     if (in_list_) {
-      refuse("{}[{}] = {}: must be {}", key_->name, ids()->size(), shown, allowed_values(*key_));
+      refuse("{}[{}] = {}: must be {}", key_->name, (*ids_)->size(), shown, allowed_values(*key_));
     }
     refuse("{} = {}: must be {}", key_->name, shown, allowed_values(*key_));
   }
@@ -255,11 +255,6 @@ class PromptReader final : public nlohmann::json_sax<Json> {
   bool takes_ids() const {
     return takes_text_or_ids() || (key_ != nullptr && std::holds_alternative<Key::Ids>(key_->kind));
   }
-  // The list that the key at hand is, or may be.
-  std::optional<std::vector<int64_t>>& ids() { return takes_text_or_ids() ? item_.given_tokens : item_.tokens; }
-  const std::optional<std::vector<int64_t>>& ids() const {
-    return takes_text_or_ids() ? item_.given_tokens : item_.tokens;
-  }
 
   // `value` is empty where it is beyond int64.
   bool take_whole(std::optional<int64_t> value, std::string as_written) {
@@ -268,7 +263,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       return true;
     }
     if (in_list_ && value && *value >= 0 && *value <= largest_prompt_count) {
-      ids()->push_back(*value);
+      (*ids_)->push_back(*value);
       return true;
     }
     const auto* count = key_ == nullptr ? nullptr : std::get_if<Key::Count>(&key_->kind);
@@ -282,7 +277,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
   const ListKind& kind_;
   Prompt item_;
   const Key* key_ = nullptr;  // whose value comes next; null outside the object
-  bool in_list_ = false;      // between the brackets of a list of ids
+  bool in_list_ = false;      // between the brackets of a list of ids, which is this one
+  std::optional<std::vector<int64_t>>* ids_ = nullptr;
   std::bitset<key_count> seen_;
 };
 
@@ -359,11 +355,6 @@ PromptList read_lines(Lines& lines, const std::string& name, const ListKind& kin
   return list;
 }
 
-PromptList read_stream(std::istream& in, const std::string& name, const ListKind& kind, bool is_json, bool skip_bad) {
-  Lines lines(in, max_prompt_line_bytes);
-  return read_lines(lines, name, kind, is_json, skip_bad);
-}
-
 PromptList read_file(const std::string& path, const ListKind& kind, bool skip_bad) {
   if (path == "-") {
     Lines lines(std::cin, max_prompt_line_bytes);
@@ -382,13 +373,15 @@ PromptList read_file(const std::string& path, const ListKind& kind, bool skip_ba
   uint64_t size = 0;
   const std::string what = fmt::format("{}s", kind.item), advice = fmt::format("Check --{}.", kind.setting);
   std::ifstream file = open_input_file(path, {what.c_str(), advice.c_str()}, size);
-  return read_stream(file, path, kind, is_json, skip_bad);
+  Lines lines(file, max_prompt_line_bytes);
+  return read_lines(lines, path, kind, is_json, skip_bad);
 }
 
 }  // namespace
 
 PromptList read_work_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad) {
-  return read_stream(in, name, prompt_list(), is_json, skip_bad);
+  Lines lines(in, max_prompt_line_bytes);
+  return read_lines(lines, name, prompt_list(), is_json, skip_bad);
 }
 
 PromptList read_work_list(const std::string& path, bool skip_bad) {
@@ -396,7 +389,8 @@ PromptList read_work_list(const std::string& path, bool skip_bad) {
 }
 
 PromptList read_score_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad) {
-  return read_stream(in, name, text_list(), is_json, skip_bad);
+  Lines lines(in, max_prompt_line_bytes);
+  return read_lines(lines, name, text_list(), is_json, skip_bad);
 }
 
 PromptList read_score_list(const std::string& path, bool skip_bad) {
