@@ -20,6 +20,9 @@ struct Prompt {
   // From 1 to 1e9, the seed from 0 on. max_new_tokens is for standard sampling, sequence_length for diffusion.
   std::optional<int64_t> num_samples, seed, max_new_tokens, sequence_length;
   int64_t line = 0;  // in the program's list of prompts, counted from 1; messages name it. 0: its place counts
+  // Where texts are scored: what stands before start_text or tokens and is not scored itself, as a text or as ids.
+  std::optional<std::string> given;
+  std::optional<std::vector<int64_t>> given_tokens;
 };
 
 // Which sample it is.

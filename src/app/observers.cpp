@@ -29,6 +29,7 @@ std::unique_ptr<Progress> make_progress(const Config& config, int64_t samples) {
   // A line that redraws itself would run into the views that are printed below it.
   options.terminal = isatty(STDERR_FILENO) != 0 && !config.use_verbose_logging && !config.log_debug;
   options.diffusion = config.sampling_method == SamplingMethod::diffusion;
+  options.scoring = config.score.has_value();
   options.total_samples = samples;
   return std::make_unique<Progress>(stderr, options);
 }

@@ -32,7 +32,7 @@ std::vector<std::string> files_read_by(const CommandLine& command, const Context
   const Config& config = context.config;
   std::vector<std::string> files = files_read(context);
   files.insert(files.end(), command.config_files.begin(), command.config_files.end());
-  for (const std::optional<std::string>& path : {config.prompts, config.compare}) {
+  for (const std::optional<std::string>& path : {config.prompts, config.score, config.compare}) {
     if (path) {
       files.push_back(*path);
     }
@@ -53,7 +53,7 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
   const Config& config = engine.context().config;
   const Remaining& remaining = outputs.remaining();
   const int64_t left = remaining.left();
-  Observers observers(engine, left);
+  Observers observers(engine, left * config.best_of);
   DrawHooks hooks;
   hooks.observer = observers.pointer();
   hooks.is_done = [&remaining](int64_t index) { return remaining.is_done(index); };
@@ -91,6 +91,8 @@ void sample(CommandLine& command) {
   std::optional<PromptList> list;
   if (config.prompts) {
     list = read_work_list(*config.prompts, config.on_error == OnError::skip);
+  } else if (config.score) {
+    list = read_score_list(*config.score, config.on_error == OnError::skip);
   }
   const std::shared_future<std::string> checkpoint_sha256 = start_hashing_checkpoint(config);
   const Engine engine(command.parsed, stop_is_overdue);
@@ -98,7 +100,7 @@ void sample(CommandLine& command) {
   const Work work = list ? engine.work_of(std::move(*list)) : engine.own_work();
   RunOutputs outputs(engine, work, shard, checkpoint_sha256);
   draw_and_write(engine, work, outputs);
-  report_bad_lines(work, config.prompts.value_or(""));
+  report_bad_lines(work, config.score ? *config.score : config.prompts.value_or(""));
   end_process_if_slow_to_end(engine.context().device);
 }
 

@@ -5,6 +5,7 @@
 #include "config/fields.h"
 #include "core/sha256.h"
 #include "engine/resolve.h"
+#include "engine/scoring.h"
 #include "model/device.h"
 
 namespace demask {
@@ -16,7 +17,7 @@ constexpr int format_version = 1;
 
 const std::set<std::string>& places_in_header() {
   static const std::set<std::string> places = [] {
-    std::set<std::string> names = {"checkpoint", "vocabulary", "remasking_checkpoint", "prompts"};
+    std::set<std::string> names = {"checkpoint", "vocabulary", "remasking_checkpoint", "prompts", "score"};
     for (const Field& field : fields()) {
       if (field.role == Role::place) {
         names.emplace(field.name);
@@ -33,7 +34,7 @@ nlohmann::ordered_json run_header(const Context& context, const Work& work, cons
   nlohmann::ordered_json header;
   header["demask"] = DEMASK_VERSION;
   header["format"] = format_version;
-  header["method"] = name_of(config.sampling_method);
+  header["method"] = method_name(context);
   header["checkpoint"] = context.checkpoint;
   header["checkpoint_sha256"] = checkpoint_sha256;
   if (config.diffusion.remasking_checkpoint_name) {
@@ -45,6 +46,9 @@ nlohmann::ordered_json run_header(const Context& context, const Work& work, cons
   header["vocabulary_sha256"] = sha256_of_files(context.vocabulary_files);
   if (config.prompts) {
     header["prompts"] = *config.prompts;
+  }
+  if (config.score) {
+    header["score"] = *config.score;
   }
   header["device"] = context.device.is_cuda() ? "cuda" : "cpu";
   header["dtype"] = dtype_name(context.model->info().dtype);

@@ -9,6 +9,9 @@
 #include "app/tracing.h"
 #include "core/notice.h"
 #include "engine/sample_text.h"
+#include "engine/scoring.h"
+#include "engine/scoring_generator.h"
+#include "output/score_writer.h"
 
 namespace demask {
 namespace {
@@ -38,7 +41,7 @@ RunDescription describe_run(const Engine& engine, const Work& work, const Shard&
   const Context& context = engine.context();
   const Config& config = context.config;
   RunDescription run;
-  run.method = name_of(config.sampling_method);
+  run.method = method_name(context);
   run.checkpoint = context.checkpoint;
   run.num_samples = work.samples();
   run.first_sample = work.first();
@@ -50,7 +53,8 @@ RunDescription describe_run(const Engine& engine, const Work& work, const Shard&
                 {"device", fmt::format("{}, {}", context.device.str(), dtype_name(context.model->info().dtype))},
                 {"seed", std::to_string(config.seed)}};
   const auto first = engine.generator().prepare(work.entries().front().prompt, /*quiet=*/true);
-  const auto lines = describe_work(engine.generator(), *first, work, config.prompts.value_or(""));
+  const auto lines =
+      describe_work(engine.generator(), *first, work, config.score ? *config.score : config.prompts.value_or(""));
   run.header.insert(run.header.end(), lines.begin(), lines.end());
   if (shard.count > 1) {
     run.header.emplace_back("shard", fmt::format("{} of {}, counted from 0", shard.index, shard.count));
@@ -70,18 +74,30 @@ RunOutputs::RunOutputs(const Engine& engine, const Work& work, const Shard& shar
   const Config& config = engine.context().config;
   remaining_.range = range_of(work, shard);
   remaining_.next = remaining_.range.first;
+  std::vector<std::unique_ptr<SampleWriter>> writers = open_writers();
+  if (const int64_t all = remaining_.range.count, left = remaining_.left(); config.resume && left < all) {
+    notice("{} of {} samples are in '{}' already.", all - left, all, *config.output);
+  }
+  open_trace();
+  samples_ = std::make_unique<BackgroundWriter>(std::move(writers));
+}
+
+std::vector<std::unique_ptr<SampleWriter>> RunOutputs::open_writers() {
+  const Config& config = engine_.context().config;
   std::vector<std::unique_ptr<SampleWriter>> writers;
+  if (config.score) {
+    const ScoreLines lines{description_.checkpoint, config.score_draws, config.score_tokens};
+    writers.push_back(config.output ? make_score_writer(open_run_file(), *config.output, lines)
+                                    : make_score_writer(STDOUT_FILENO, "standard output", lines));
+    return writers;
+  }
   writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description_));
   if (config.output && is_json_lines(*config.output)) {
     writers.push_back(make_json_lines_writer(open_run_file(), description_));
   } else if (config.output) {
     writers.push_back(make_text_file_writer(*config.output, description_));
   }
-  if (const int64_t all = remaining_.range.count, left = remaining_.left(); config.resume && left < all) {
-    notice("{} of {} samples are in '{}' already.", all - left, all, *config.output);
-  }
-  open_trace();
-  samples_ = std::make_unique<BackgroundWriter>(std::move(writers));
+  return writers;
 }
 
 // Made once for all who want it: it waits for the checkpoint's hash, which a trace alone leaves time for.
@@ -130,8 +146,12 @@ void RunOutputs::take(const std::vector<SampleTask>& tasks, std::vector<DrawnSam
     if (traces_ && samples[k].trace) {
       traces_->add({tasks[k].identity, tasks[k].prompt->given(), samples[k].self_confidence, samples[k].trace});
     }
-    std::string text = sample_text(engine_.context(), *tasks[k].prompt, samples[k].tokens);
-    records.push_back({tasks[k].identity, std::move(text), std::move(samples[k].tokens), samples[k].self_confidence});
+    const Context& context = engine_.context();
+    std::vector<int64_t> tokens = context.config.score ? scored_tokens(*tasks[k].prompt) : std::move(samples[k].tokens);
+    std::string text = context.config.score ? context.vocabulary->decode(tokens, context.shown_mask())
+                                            : sample_text(context, *tasks[k].prompt, tokens);
+    records.push_back({tasks[k].identity, std::move(text), std::move(tokens), samples[k].self_confidence,
+                       std::move(samples[k].score)});
   }
   samples_->write(std::move(records), frontier);
 }

@@ -51,6 +51,7 @@ class RunOutputs {
 
  private:
   const nlohmann::ordered_json& header();
+  std::vector<std::unique_ptr<SampleWriter>> open_writers();
   std::unique_ptr<RunFile> open_run_file();
   void open_trace();
   void write_traces();

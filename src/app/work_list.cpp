@@ -46,13 +46,14 @@ struct Key {
   struct Id {};
   using Text = std::optional<std::string> Prompt::*;
   struct Ids {};
+  struct TextOrIds {};  // what is given before a text to score
   struct Count {
     std::optional<int64_t> Prompt::*member;
     int64_t low, high;
   };
 
   std::string_view name;
-  std::variant<Id, Text, Ids, Count> kind;
+  std::variant<Id, Text, Ids, TextOrIds, Count> kind;
 };
 
 constexpr size_t key_count = 8;
@@ -71,6 +72,33 @@ const std::array<Key, key_count>& known_keys() {
   return keys;
 }
 
+using Keys = std::vector<Key>;
+
+// What a list is of: prompts to draw samples of, or texts to score.
+struct ListKind {
+  std::string_view setting;  // that names the list
+  std::string_view item;
+  Keys keys;
+  bool texts = false;
+};
+
+const ListKind& prompt_list() {
+  static const ListKind kind{"prompts", "prompt", {known_keys().begin(), known_keys().end()}};
+  return kind;
+}
+
+const ListKind& text_list() {
+  static const Keys keys = {
+      {"id", Key::Id{}},
+      {"text", &Prompt::start_text},
+      {"tokens", Key::Ids{}},
+      {"given", Key::TextOrIds{}},
+      {"seed", Key::Count{&Prompt::seed, 0, INT64_MAX}},
+  };
+  static const ListKind kind{"score", "text", keys, true};
+  return kind;
+}
+
 std::string allowed_values(const Key& key) {
   if (const auto* count = std::get_if<Key::Count>(&key.kind)) {
     return fmt::format("a whole number from {} to {}", count->low, count->high);
@@ -78,13 +106,16 @@ std::string allowed_values(const Key& key) {
   if (std::holds_alternative<Key::Ids>(key.kind)) {
     return fmt::format("a list of ids, whole numbers from 0 to {}", largest_prompt_count);
   }
+  if (std::holds_alternative<Key::TextOrIds>(key.kind)) {
+    return "a text in quotes or a list of ids";
+  }
   return std::holds_alternative<Key::Id>(key.kind) ? "a text in quotes or a whole number of 64 bits"
                                                    : "a text in quotes";
 }
 
-[[noreturn]] void refuse_key(const std::string& name) {
+[[noreturn]] void refuse_key(const std::string& name, const Keys& keys) {
   std::vector<std::string_view> names;
-  for (const Key& key : known_keys()) {
+  for (const Key& key : keys) {
     names.push_back(key.name);
   }
   refuse("unknown key {}; did you mean {}? The keys are {}", printable(dump_json(name), longest_shown),
@@ -95,6 +126,8 @@ std::string allowed_values(const Key& key) {
 // function throws Refused where what it is given has no place in a prompt. The names are the parser's.
 class PromptReader final : public nlohmann::json_sax<Json> {
  public:
+  explicit PromptReader(const ListKind& kind) : kind_(kind) {}
+
   bool null() override { refuse_value("null"); }
   bool boolean(bool value) override { refuse_value(value ? "true" : "false"); }
   bool number_integer(number_integer_t value) override { return take_whole(value, std::to_string(value)); }
@@ -110,6 +143,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       item_.id = dump_json(value);
     } else if (const auto* text = key_ == nullptr ? nullptr : std::get_if<Key::Text>(&key_->kind)) {
       item_.*(*text) = std::move(value);
+    } else if (takes_text_or_ids() && !in_list_) {
+      item_.given = std::move(value);
     } else {
       refuse_value(printable(dump_json(value), longest_shown));
     }
@@ -124,17 +159,17 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     return true;
   }
   bool key(string_t& name) override {
-    const auto& keys = known_keys();
-    const auto* found = std::find_if(keys.begin(), keys.end(), [&](const Key& known) { return known.name == name; });
+    const Keys& keys = kind_.keys;
+    const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& known) { return known.name == name; });
     if (found == keys.end()) {
-      refuse_key(name);
+      refuse_key(name, keys);
     }
     const auto index = static_cast<size_t>(found - keys.begin());
     if (seen_.test(index)) {
       refuse("{} is given twice", name);
     }
     seen_.set(index);
-    key_ = found;
+    key_ = &*found;
     return true;
   }
   bool end_object() override { return true; }
@@ -143,7 +178,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       refuse_value("[...]");
     }
     in_list_ = true;
-    item_.tokens.emplace();
+    ids_ = takes_text_or_ids() ? &item_.given_tokens : &item_.tokens;
+    ids_->emplace();
     return true;
   }
   bool end_array() override {
@@ -162,6 +198,10 @@ class PromptReader final : public nlohmann::json_sax<Json> {
 
   // Once the line is read to its end.
   Prompt finish() {
+    if (kind_.texts) {
+      check_text_given_once();
+      return std::move(item_);
+    }
     if (item_.id.empty()) {
       refuse("no id: give each prompt its own, a text in quotes or a whole number");
     }
@@ -175,10 +215,11 @@ class PromptReader final : public nlohmann::json_sax<Json> {
  private:
   [[noreturn]] void refuse_value(std::string_view shown) const {
     if (key_ == nullptr) {
-      refuse("{} is no JSON object such as {{\"id\": 1, \"start_text\": \"To be\"}}", shown);
+      refuse("{} is no JSON object such as {{\"id\": 1, \"{}\": \"To be\"}}", shown,
+             kind_.texts ? "text" : "start_text");
     }
     if (in_list_) {
-      refuse("{}[{}] = {}: must be {}", key_->name, item_.tokens->size(), shown, allowed_values(*key_));
+      refuse("{}[{}] = {}: must be {}", key_->name, (*ids_)->size(), shown, allowed_values(*key_));
     }
     refuse("{} = {}: must be {}", key_->name, shown, allowed_values(*key_));
   }
@@ -200,8 +241,20 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     }
   }
 
+  void check_text_given_once() const {
+    if (item_.start_text && item_.tokens) {
+      refuse("text and tokens: give one of them");
+    }
+    if (!item_.start_text && !item_.tokens) {
+      refuse("none of text and tokens: give one of them");
+    }
+  }
+
   bool is_id() const { return key_ != nullptr && std::holds_alternative<Key::Id>(key_->kind); }
-  bool takes_ids() const { return key_ != nullptr && std::holds_alternative<Key::Ids>(key_->kind); }
+  bool takes_text_or_ids() const { return key_ != nullptr && std::holds_alternative<Key::TextOrIds>(key_->kind); }
+  bool takes_ids() const {
+    return takes_text_or_ids() || (key_ != nullptr && std::holds_alternative<Key::Ids>(key_->kind));
+  }
 
   // `value` is empty where it is beyond int64.
   bool take_whole(std::optional<int64_t> value, std::string as_written) {
@@ -210,7 +263,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       return true;
     }
     if (in_list_ && value && *value >= 0 && *value <= largest_prompt_count) {
-      item_.tokens->push_back(*value);
+      (*ids_)->push_back(*value);
       return true;
     }
     const auto* count = key_ == nullptr ? nullptr : std::get_if<Key::Count>(&key_->kind);
@@ -221,15 +274,17 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     return true;
   }
 
+  const ListKind& kind_;
   Prompt item_;
   const Key* key_ = nullptr;  // whose value comes next; null outside the object
-  bool in_list_ = false;      // between the brackets of a list of ids
+  bool in_list_ = false;      // between the brackets of a list of ids, which is this one
+  std::optional<std::vector<int64_t>>* ids_ = nullptr;
   std::bitset<key_count> seen_;
 };
 
 // ---- prompts
 
-Prompt read_prompt(const Lines& lines, bool is_json) {
+Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
   const std::string& text = lines.text();
   if (lines.bytes() > max_prompt_line_bytes) {
     refuse("the line has {} bytes: at most {} are allowed", lines.bytes(), max_prompt_line_bytes);
@@ -238,9 +293,11 @@ Prompt read_prompt(const Lines& lines, bool is_json) {
     refuse("not UTF-8 at byte {} of the line, counted from 1", valid + 1);
   }
   if (is_json) {
-    PromptReader reader;
+    PromptReader reader(kind);
     Json::sax_parse(text, &reader);
-    return reader.finish();
+    Prompt item = reader.finish();
+    item.id = item.id.empty() ? std::to_string(lines.number()) : std::move(item.id);
+    return item;
   }
   if (text.find('\0') != std::string::npos) {
     refuse("it has a NUL byte: is this a text file?");
@@ -251,15 +308,16 @@ Prompt read_prompt(const Lines& lines, bool is_json) {
   return item;
 }
 
-[[noreturn]] void fail_without_prompts(const std::string& name, const std::vector<BadLine>& bad_lines) {
+[[noreturn]] void fail_without_prompts(const std::string& name, const ListKind& kind,
+                                       const std::vector<BadLine>& bad_lines) {
   if (bad_lines.empty()) {
-    fail(ExitCode::bad_input, "'{}' has no prompts. Give one a line.", name);
+    fail(ExitCode::bad_input, "'{}' has no {}s. Give one a line.", name, kind.item);
   }
-  fail(ExitCode::bad_input, "'{}' has no prompts that can be used: {} of its lines are bad, first line {}: {}.", name,
-       bad_lines.size(), bad_lines.front().line, bad_lines.front().reason);
+  fail(ExitCode::bad_input, "'{}' has no {}s that can be used: {} of its lines are bad, first line {}: {}.", name,
+       kind.item, bad_lines.size(), bad_lines.front().line, bad_lines.front().reason);
 }
 
-PromptList read_lines(Lines& lines, const std::string& name, bool is_json, bool skip_bad) {
+PromptList read_lines(Lines& lines, const std::string& name, const ListKind& kind, bool is_json, bool skip_bad) {
   PromptList list;
   list.name = name;
   std::unordered_map<std::string, int64_t> line_of_id;
@@ -269,13 +327,14 @@ PromptList read_lines(Lines& lines, const std::string& name, bool is_json, bool 
       continue;
     }
     try {
-      Prompt item = read_prompt(lines, is_json);
+      Prompt item = read_prompt(lines, kind, is_json);
       item.line = lines.number();
+      item.num_samples = kind.texts ? 1 : item.num_samples;
       if (is_json) {  // line numbers are no two the same
         const auto [known, is_new] = line_of_id.emplace(item.id, item.line);
         if (!is_new) {
-          refuse("the id {} is line {}'s already: give each prompt its own", printable(item.id, longest_shown),
-                 known->second);
+          refuse("the id {} is line {}'s already: give each {} its own", printable(item.id, longest_shown),
+                 known->second, kind.item);
         }
       }
       list.prompts.push_back(std::move(item));
@@ -291,37 +350,51 @@ PromptList read_lines(Lines& lines, const std::string& name, bool is_json, bool 
     fail(ExitCode::bad_input, "'{}' cannot be read beyond line {}.", name, lines.number());
   }
   if (list.prompts.empty()) {
-    fail_without_prompts(name, list.bad_lines);
+    fail_without_prompts(name, kind, list.bad_lines);
   }
   return list;
+}
+
+PromptList read_file(const std::string& path, const ListKind& kind, bool skip_bad) {
+  if (path == "-") {
+    Lines lines(std::cin, max_prompt_line_bytes);
+    return read_lines(lines, "standard input", kind, lines.first_byte() == '{', skip_bad);
+  }
+  const bool is_json = ends_with(path, ".jsonl");
+  if (!is_json && !ends_with(path, ".txt")) {
+    fail(ExitCode::bad_usage,
+         "{}='{}': must end in .txt (one {} a line) or .jsonl (one JSON object a line), or be - for standard input.",
+         kind.setting, path, kind.item);
+  }
+  std::error_code unknown;
+  if (std::filesystem::is_regular_file(path, unknown) && std::filesystem::file_size(path, unknown) == 0) {
+    fail_without_prompts(path, kind, {});
+  }
+  uint64_t size = 0;
+  const std::string what = fmt::format("{}s", kind.item), advice = fmt::format("Check --{}.", kind.setting);
+  std::ifstream file = open_input_file(path, {what.c_str(), advice.c_str()}, size);
+  Lines lines(file, max_prompt_line_bytes);
+  return read_lines(lines, path, kind, is_json, skip_bad);
 }
 
 }  // namespace
 
 PromptList read_work_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad) {
   Lines lines(in, max_prompt_line_bytes);
-  return read_lines(lines, name, is_json, skip_bad);
+  return read_lines(lines, name, prompt_list(), is_json, skip_bad);
 }
 
 PromptList read_work_list(const std::string& path, bool skip_bad) {
-  if (path == "-") {
-    Lines lines(std::cin, max_prompt_line_bytes);
-    return read_lines(lines, "standard input", lines.first_byte() == '{', skip_bad);
-  }
-  const bool is_json = ends_with(path, ".jsonl");
-  if (!is_json && !ends_with(path, ".txt")) {
-    fail(ExitCode::bad_usage,
-         "prompts='{}': must end in .txt (one prompt a line) or .jsonl (one JSON object a line), or be - for standard "
-         "input.",
-         path);
-  }
-  std::error_code unknown;
-  if (std::filesystem::is_regular_file(path, unknown) && std::filesystem::file_size(path, unknown) == 0) {
-    fail_without_prompts(path, {});
-  }
-  uint64_t size = 0;
-  std::ifstream file = open_input_file(path, {"prompts", "Check --prompts."}, size);
-  return read_work_list(file, path, is_json, skip_bad);
+  return read_file(path, prompt_list(), skip_bad);
+}
+
+PromptList read_score_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad) {
+  Lines lines(in, max_prompt_line_bytes);
+  return read_lines(lines, name, text_list(), is_json, skip_bad);
+}
+
+PromptList read_score_list(const std::string& path, bool skip_bad) {
+  return read_file(path, text_list(), skip_bad);
 }
 
 }  // namespace demask

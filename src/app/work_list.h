@@ -1,4 +1,4 @@
-// Prompts from a file or a pipe: lines of text, or JSON lines.
+// Prompts or texts from a file or a pipe: lines of text, or JSON lines.
 #pragma once
 
 #include <cstddef>
@@ -29,5 +29,14 @@ PromptList read_work_list(const std::string& path, bool skip_bad);
 
 // The same from an open stream, which messages call `name`.
 PromptList read_work_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
+
+// Texts to score, in the same way: .txt has a text a line, .jsonl
+//
+//   {"text": "to be", "given": "To be or not "}
+//
+// with one of text and tokens, and optionally given (a text or a list of ids), id (by default the line's number) and
+// seed. Each is a Prompt of one sample, its text start_text.
+PromptList read_score_list(const std::string& path, bool skip_bad);
+PromptList read_score_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
 
 }  // namespace demask

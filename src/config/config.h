@@ -11,6 +11,7 @@
 
 #include "core/names.h"
 #include "sampling/diffusion_settings.h"
+#include "sampling/score_settings.h"
 
 namespace demask {
 
@@ -23,7 +24,7 @@ enum class UnknownChars { error, skip };
 template <>
 inline constexpr std::array<std::string_view, 2> names_of<UnknownChars>{"error", "skip"};
 
-// What happens where a line of `prompts` cannot be used.
+// What happens where a line of `prompts` or `score` cannot be used.
 enum class OnError { stop, skip };
 template <>
 inline constexpr std::array<std::string_view, 2> names_of<OnError>{"stop", "skip"};
@@ -79,6 +80,12 @@ struct Config {
   std::optional<std::vector<int64_t>> trace_samples;
   std::optional<std::string> report;
   std::optional<std::string> compare;
+
+  std::optional<std::string> score;
+  ScoreMethod score_method = ScoreMethod::automatic;
+  int64_t score_draws = 128;
+  bool score_tokens = false;
+  int64_t best_of = 1;
 
   std::optional<std::string> prompts;
   OnError on_error = OnError::stop;

@@ -25,6 +25,7 @@ constexpr std::string_view running = "Randomness, device and precision";
 constexpr std::string_view drawing = "Drawing tokens";
 constexpr std::string_view diffusion = "Diffusion";
 constexpr std::string_view standard = "Standard sampling";
+constexpr std::string_view scoring = "How likely texts are";
 constexpr std::string_view watching = "Output and watching it work";
 constexpr std::string_view scale = "Many prompts, many machines, long runs";
 
@@ -314,6 +315,22 @@ std::vector<Field> other_fields() {
        "write a page to this .html file that plays trace_samples"},
       {"compare", member<&C::compare>(), {}, watching, Role::shown, "a trace that the report shows beside this run's"},
 
+      {"score",
+       member<&C::score>(),
+       {},
+       scoring,
+       Role::which,
+       "score the texts of this file and draw nothing, .txt: one a line, .jsonl: one object a line; -: stdin"},
+      {"score_method", member<&C::score_method>(), choices<ScoreMethod>(), scoring, Role::text,
+       "exact: left to right; bound: of masked diffusion; pseudo: each token masked alone; auto: exact or bound, by "
+       "the "
+       "model"},
+      {"score_draws", member<&C::score_draws>(), Range{1.0, static_cast<double>(most_score_draws)}, scoring, Role::text,
+       "how many times a bound masks a text at random"},
+      {"score_tokens", member<&C::score_tokens>(), {}, scoring, Role::text, "give each token's log-likelihood too"},
+      {"best_of", member<&C::best_of>(), Range{1.0, static_cast<double>(most_candidates)}, scoring, Role::text,
+       "draw so many for each sample and keep the likeliest, by score_method"},
+
       {"prompts",
        member<&C::prompts>(),
        {},
@@ -321,7 +338,7 @@ std::vector<Field> other_fields() {
        Role::which,
        "file of prompts, .txt: one a line, .jsonl: one object a line; -: stdin. Each gets num_samples, by default 1"},
       {"on_error", member<&C::on_error>(), choices<OnError>(), scale, Role::which,
-       "lines of prompts that cannot be used: refuse the file, or leave them out and exit with 4 at the end"},
+       "lines of prompts or score that cannot be used: refuse the file, or leave them out and exit with 4 at the end"},
       {"resume",
        member<&C::resume>(),
        {},

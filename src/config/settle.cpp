@@ -105,6 +105,27 @@ void check_export(const Config& config) {
   }
 }
 
+// Scoring draws nothing, so that what says which samples there are or shows their steps would do nothing.
+void check_score(const Config& config) {
+  if (!config.score) {
+    if (config.score_tokens) {
+      fail(ExitCode::bad_usage, "score_tokens=True is about scores, and nothing is scored: give --score=FILE.");
+    }
+    return;
+  }
+  for (const std::string_view key : {"prompts", "start_text", "infill_text", "num_samples", "first_sample", "best_of",
+                                     "export", "trace", "report", "live", "use_verbose_logging", "log_debug"}) {
+    const bool is_one_sample = key == "num_samples" && config.num_samples == 1;
+    if (differs_from_default(*find_field(key), config) && !is_one_sample) {
+      fail(ExitCode::bad_usage, "score='{}' scores texts and draws nothing: leave {} out.", *config.score, key);
+    }
+  }
+  if (config.output && !ends_with(*config.output, ".jsonl")) {
+    fail(ExitCode::bad_usage, "output='{}': scores are JSON lines: name a file that ends in .jsonl, or leave it out.",
+         *config.output);
+  }
+}
+
 void settle_scale(ParsedConfig& parsed) {
   Config& config = parsed.config;
   if (config.merge && !config.output) {
@@ -114,8 +135,8 @@ void settle_scale(ParsedConfig& parsed) {
     fail(ExitCode::bad_usage, "resume=True goes on with JSON lines: it needs an --output that ends in .jsonl{}.",
          config.output ? fmt::format(", and '{}' does not", *config.output) : "");
   }
-  if (config.on_error == OnError::skip && !config.prompts) {
-    fail(ExitCode::bad_usage, "on_error='skip' is for lines of --prompts, which is not given.");
+  if (config.on_error == OnError::skip && !config.prompts && !config.score) {
+    fail(ExitCode::bad_usage, "on_error='skip' is for lines of --prompts or --score, and neither is given.");
   }
   if (!config.prompts) {
     return;
@@ -201,6 +222,7 @@ void settle(ParsedConfig& parsed) {
   check_live(config);
   check_watching(config);
   check_export(config);
+  check_score(config);
   settle_scale(parsed);
   check_strategy_takes_what_is_given(parsed);
   if (config.sampling_method == SamplingMethod::diffusion) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 #include <vector>
@@ -48,6 +49,10 @@ std::string dump_json(const nlohmann::json& value, int indent) {
 
 std::string dump_json(const nlohmann::ordered_json& value, int indent) {
   return value.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string json_number(double number) {
+  return std::isfinite(number) ? dump_json(nlohmann::json(number)) : "null";
 }
 
 std::string dump_json(const std::string& text) {

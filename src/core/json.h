@@ -16,6 +16,9 @@ std::string dump_json(const nlohmann::ordered_json& value, int indent = -1);
 // A string, in quotes; bytes that are not UTF-8 as above.
 std::string dump_json(const std::string& text);
 
+// A number, or null where it is not finite, for which JSON has no number.
+std::string json_number(double number);
+
 // Why a text is not the JSON that was asked for: "it is not JSON: ...", "its JSON nests deeper than 8 levels", "it has
 // the key 'a' twice". Whoever reads the file catches it and names the file.
 class JsonFlaw : public std::runtime_error {

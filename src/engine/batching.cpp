@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -50,6 +51,11 @@ std::optional<int64_t> measure_bytes_per_sample(const Context& context, Generato
   return each;
 }
 
+int64_t rows_of(const std::vector<SampleTask>& batch) {
+  return std::accumulate(batch.begin(), batch.end(), int64_t{0},
+                         [](int64_t rows, const SampleTask& task) { return rows + task.prompt->rows; });
+}
+
 }  // namespace
 
 BatchPlanner::BatchPlanner(const Work& work, Generator& generator, int64_t first, int64_t end,
@@ -93,8 +99,12 @@ std::vector<SampleTask> BatchPlanner::next(int64_t size) {
     next_ = span.end;
   }
   std::vector<SampleTask> batch;
-  while (!window_.empty() && static_cast<int64_t>(batch.size()) < size &&
-         (batch.empty() || window_.front().prompt->batch_kind == batch.front().prompt->batch_kind)) {
+  int64_t rows = 0;
+  const auto joins = [&](const PreparedPrompt& next) {
+    return batch.empty() || (rows + next.rows <= size && next.batch_kind == batch.front().prompt->batch_kind);
+  };
+  while (!window_.empty() && joins(*window_.front().prompt)) {
+    rows += window_.front().prompt->rows;
     batch.push_back(std::move(window_.front()));
     window_.pop_front();
   }
@@ -124,11 +134,12 @@ int64_t BatchPlanner::frontier() const {
 }
 
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples) {
-  if (context.config.batch_size) {
-    return std::max<int64_t>(1, std::min(*context.config.batch_size, samples));
-  }
-  const int64_t wanted = std::max<int64_t>(1, std::min(samples, largest_batch));
   const WorkEntry& entry = work.longest();
+  const int64_t most = std::min(samples * entry.rows, context.config.batch_size.value_or(largest_batch));
+  const int64_t wanted = std::max<int64_t>(1, most);
+  if (context.config.batch_size) {
+    return wanted;
+  }
   const int64_t estimate =
       entry.length * (activation_bytes_per_token + context.model->info().output_size * bytes_per_logit);
   const int64_t free = free_memory_bytes(context.device);
@@ -169,10 +180,10 @@ void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device
            "smaller model or dtype.",
            device.str());
     }
-    batch_size = count / 2;
+    batch_size = std::max<int64_t>(1, rows_of(batch) / 2);
     planner.put_back_halved(std::move(batch));
     release_cached_memory(device);
-    notice("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, batch_size);
+    notice("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, count / 2);
   }
 }
 

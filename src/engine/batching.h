@@ -22,7 +22,7 @@ class BatchPlanner {
   // Of the indices first .. end - 1, those that are not `done`. All arguments must outlive the planner.
   BatchPlanner(const Work& work, Generator& generator, int64_t first, int64_t end, std::function<bool(int64_t)> done);
 
-  // Of at most `size` samples; empty where all are handed out.
+  // Of at most `size` rows, or one sample that takes more; empty where all are handed out.
   std::vector<SampleTask> next(int64_t size);
   // Takes back a batch that did not fit, of two samples or more: its halves come next, whatever size is asked for.
   void put_back_halved(std::vector<SampleTask> batch);
@@ -46,8 +46,8 @@ class BatchPlanner {
   std::future<Span> upcoming_;
 };
 
-// How many samples to run at once: as many as asked for, or as the device has memory for by what one step of a few of
-// the longest takes, measured where there might not be enough. At most `samples`.
+// How many rows to run at once, one a sample or more: as many as asked for, or as the device has memory for by what one
+// step of a few of the longest takes, measured where there might not be enough. At most those of `samples` samples.
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);
 
 // Calls run_batch for every batch of the planner, until `stop` says so. A batch that runs out of memory is halved and

@@ -18,28 +18,6 @@
 namespace demask {
 namespace {
 
-void check_diffusion_model(const Context& context) {
-  const ModelInfo& info = context.model->info();
-  if (!context.mask_token_id) {
-    fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} {}{}. {} Otherwise use "
-         "--sampling_method=standard, or a checkpoint trained for diffusion.",
-         context.checkpoint, context.vocabulary->size(), context.vocabulary->characters() ? "characters" : "tokens",
-         info.causal ? " (a causal language model)" : "", mask_token_advice(*context.vocabulary));
-  }
-  if (!info.every_position) {
-    fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: its forward gives logits at the last position only. Use "
-         "--sampling_method=standard, or export a "
-         "module that gives them at every position (tools/export_torchscript.py).",
-         context.checkpoint);
-  }
-  if (info.input_size > 0 && *context.mask_token_id >= info.input_size) {
-    fail(ExitCode::bad_input, "'{}' cannot do diffusion: it has no embedding for mask_token_id={}.", context.checkpoint,
-         *context.mask_token_id);
-  }
-}
-
 // Numbers for texts that can be drawn together: of one length, and where blocks or judged steps differ from text to
 // text, alike in these.
 class BatchKinds {
@@ -190,6 +168,28 @@ class DiffusionGenerator : public Generator {
 };
 
 }  // namespace
+
+void check_diffusion_model(const Context& context) {
+  const ModelInfo& info = context.model->info();
+  if (!context.mask_token_id) {
+    fail(ExitCode::bad_input,
+         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} {}{}. {} Otherwise use "
+         "--sampling_method=standard, or a checkpoint trained for diffusion.",
+         context.checkpoint, context.vocabulary->size(), context.vocabulary->characters() ? "characters" : "tokens",
+         info.causal ? " (a causal language model)" : "", mask_token_advice(*context.vocabulary));
+  }
+  if (!info.every_position) {
+    fail(ExitCode::bad_input,
+         "'{}' cannot do diffusion: its forward gives logits at the last position only. Use "
+         "--sampling_method=standard, or export a "
+         "module that gives them at every position (tools/export_torchscript.py).",
+         context.checkpoint);
+  }
+  if (info.input_size > 0 && *context.mask_token_id >= info.input_size) {
+    fail(ExitCode::bad_input, "'{}' cannot do diffusion: it has no embedding for mask_token_id={}.", context.checkpoint,
+         *context.mask_token_id);
+  }
+}
 
 std::unique_ptr<Generator> make_diffusion_generator(const Context& context, const std::function<bool()>& gives_up) {
   check_diffusion_model(context);

@@ -1,8 +1,11 @@
 #include "engine/generator.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "engine/best_of_generator.h"
 #include "engine/diffusion_generator.h"
+#include "engine/scoring_generator.h"
 #include "engine/standard_generator.h"
 
 namespace demask {
@@ -17,10 +20,14 @@ std::vector<bool> PreparedPrompt::given() const {
 }
 
 std::unique_ptr<Generator> make_generator(const Context& context, const std::function<bool()>& gives_up) {
-  if (context.config.sampling_method == SamplingMethod::diffusion) {
-    return make_diffusion_generator(context, gives_up);
+  const Config& config = context.config;
+  if (config.score) {
+    return make_scoring_generator(context, gives_up);
   }
-  return make_standard_generator(context, gives_up);
+  std::unique_ptr<Generator> generator = config.sampling_method == SamplingMethod::diffusion
+                                             ? make_diffusion_generator(context, gives_up)
+                                             : make_standard_generator(context, gives_up);
+  return config.best_of > 1 ? make_best_of_generator(context, std::move(generator), gives_up) : std::move(generator);
 }
 
 std::vector<SampleTask> consecutive(const Stream& first, int64_t count,

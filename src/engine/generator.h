@@ -1,4 +1,5 @@
-// A way of sampling made ready, diffusion or standard: prompts into tokens, tokens into samples.
+// A way of sampling made ready, diffusion or standard: prompts into tokens, tokens into samples. Scoring texts is one
+// too: what it draws is their scores.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,12 @@ namespace demask {
 // A prompt in tokens.
 struct PreparedPrompt {
   Template text;                // diffusion: what is given and what is to fill
-  std::vector<int64_t> tokens;  // standard: what is given
+  std::vector<int64_t> tokens;  // standard: what is given; of a text to score: all of it
   int64_t length = 0;           // tokens of a sample, prompt included
   int64_t generated = 0;        // how many of them are drawn
   size_t unshown = 0;           // of the first tokens, which the vocabulary puts before every text
   int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
+  int64_t rows = 1;             // of a batch, that a sample takes
 
   // One a position of a sample: true where the prompt gives the token.
   std::vector<bool> given() const;

@@ -87,6 +87,17 @@ std::vector<int64_t> encode_text(const std::string& key, const std::string& text
   return encoding.ids;
 }
 
+void check_ids(const std::string& key, const std::vector<int64_t>& ids, const Vocabulary& vocabulary,
+               const ModelInfo& model) {
+  const int64_t end = model.input_size > 0 ? std::min(model.input_size, vocabulary.size()) : vocabulary.size();
+  for (size_t position = 0; position < ids.size(); ++position) {
+    if (ids[position] < 0 || ids[position] >= end) {
+      fail(ExitCode::bad_input, "{}[{}] = {}: must be an id that vocabulary and model have, from 0 to {}.", key,
+           position, ids[position], end - 1);
+    }
+  }
+}
+
 std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
                                 const TextReading& reading) {
   // An empty start_text is none: the settings' own prompt always has one.
@@ -104,13 +115,7 @@ std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabula
     ids.insert(ids.end(), own.begin(), own.end());
     return ids;
   }
-  const int64_t end = model.input_size > 0 ? std::min(model.input_size, vocabulary.size()) : vocabulary.size();
-  for (size_t position = 0; position < prompt.tokens->size(); ++position) {
-    if (const int64_t id = (*prompt.tokens)[position]; id < 0 || id >= end) {
-      fail(ExitCode::bad_input, "tokens[{}] = {}: must be an id that vocabulary and model have, from 0 to {}.",
-           position, id, end - 1);
-    }
-  }
+  check_ids("tokens", *prompt.tokens, vocabulary, model);
   return *prompt.tokens;
 }
 

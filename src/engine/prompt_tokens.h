@@ -47,6 +47,10 @@ std::vector<int64_t> encode_text(const std::string& key, const std::string& text
 std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
                                 const TextReading& reading);
 
+// Throws Error(bad_input) where an id is not in the vocabulary or the model, naming `key`, the id and its position.
+void check_ids(const std::string& key, const std::vector<int64_t>& ids, const Vocabulary& vocabulary,
+               const ModelInfo& model);
+
 // How many of the prompt's first ids the vocabulary put there: they are no part of its text.
 size_t unshown_tokens(const Prompt& prompt, const Vocabulary& vocabulary);
 

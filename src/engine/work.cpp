@@ -47,6 +47,7 @@ void Work::add(const Context& context, Generator& generator, Prompt prompt) {
   entry.samples = prompt.num_samples.value_or(context.config.num_samples);
   entry.length = prepared->length;
   entry.generated = prepared->generated;
+  entry.rows = prepared->rows;
   entry.prompt = std::move(prompt);
   samples_ += entry.samples;
   entries_.push_back(std::move(entry));
@@ -119,6 +120,12 @@ std::string Work::digest() const {
     }
     if (prompt.tokens) {
       json["tokens"] = *prompt.tokens;
+    }
+    if (prompt.given) {
+      json["given"] = *prompt.given;
+    }
+    if (prompt.given_tokens) {
+      json["given_tokens"] = *prompt.given_tokens;
     }
     json["num_samples"] = entry.samples;
     json["length"] = entry.length;

@@ -19,6 +19,7 @@ struct WorkEntry {
   int64_t samples = 0;  // how many it gets
   int64_t length = 0;   // as PreparedPrompt, which is not kept
   int64_t generated = 0;
+  int64_t rows = 1;
 };
 
 // The numbers of a prompt, but for its seed, are at most this.

@@ -44,7 +44,7 @@ void Progress::on_batch(const BatchView& batch) {
     start_ = options_.now();
   }
   if (!options_.terminal && !batch_range().empty()) {
-    show(stream_, "S" + batch_range().substr(1) + "\n");
+    show(stream_, (options_.scoring ? "T" : "S") + batch_range().substr(1) + "\n");
   }
 }
 
@@ -67,6 +67,9 @@ void Progress::on_batch_done() {
 }
 
 std::string Progress::state(const StepView& view) const {
+  if (options_.scoring) {
+    return fmt::format("Forward {}/{}", view.step + 1, view.steps);
+  }
   if (!options_.diffusion) {
     return fmt::format("Token {}/{}", view.step + 1, view.steps);
   }
@@ -96,7 +99,8 @@ std::string Progress::batch_range() const {
   if (batch_ >= options_.total_samples) {
     return "";
   }
-  return fmt::format("samples {}-{} of {}", finished_samples_ + 1, finished_samples_ + batch_, options_.total_samples);
+  return fmt::format("{} {}-{} of {}", options_.scoring ? "texts" : "samples", finished_samples_ + 1,
+                     finished_samples_ + batch_, options_.total_samples);
 }
 
 bool Progress::is_due(const StepView& view) {
@@ -108,7 +112,7 @@ bool Progress::is_due(const StepView& view) {
     return due;
   }
   // A line a token would be too many: one each tenth of the way.
-  return options_.diffusion || (view.step + 1) * 10 / view.steps > view.step * 10 / view.steps;
+  return (options_.diffusion && !options_.scoring) || (view.step + 1) * 10 / view.steps > view.step * 10 / view.steps;
 }
 
 void Progress::redraw(std::string line) {

@@ -15,6 +15,7 @@ namespace demask {
 struct ProgressOptions {
   bool terminal = false;  // redraw one line instead of printing lines
   bool diffusion = true;  // "Iteration i/N: m/n tokens masked (x%)", else "Token i/N"
+  bool scoring = false;   // "Forward i/N" in place of either, and texts in place of samples
   int64_t total_samples = 0;
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };

@@ -53,6 +53,8 @@ class RunFile {
   const std::map<int64_t, std::string>& held() const { return held_; }
   // Whether append() has had it, in this process or an earlier one.
   bool has(int64_t index) const;
+  // Whether there are lines of an earlier run or of this one.
+  bool begun() const { return next_ > range_.first || !held_.empty(); }
   bool complete() const { return next_ == range_.end(); }
 
   // Takes the lines in any order, each once: `line` is a JSON object that begins with {"index":N, and has no line end.

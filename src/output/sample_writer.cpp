@@ -110,8 +110,10 @@ class JsonLinesWriter : public SampleWriter {
     }
     line += fmt::format(R"(,"seed":{},"text":{},"tokens":[{}],"self_confidence":)", record.identity.seed,
                         dump_json(record.text), fmt::join(record.tokens, ","));
-    // JSON has no infinity.
-    line += std::isfinite(record.self_confidence) ? dump_json(nlohmann::json(record.self_confidence)) : "null";
+    line += json_number(record.self_confidence);
+    if (record.score) {
+      line += fmt::format(R"(,"log_likelihood":{})", json_number(record.score->log_likelihood));
+    }
     return line + common_;
   }
 

@@ -10,6 +10,7 @@
 
 #include "demask/sample.h"
 #include "output/run_file.h"
+#include "sampling/sample.h"
 
 namespace demask {
 
@@ -31,6 +32,7 @@ struct Record {
   std::string text;
   std::vector<int64_t> tokens;
   double self_confidence = 0.0;
+  std::optional<TextScore> score = {};  // where it is a scored text, which text and tokens are, or best_of's best
 };
 
 struct RunTotals {

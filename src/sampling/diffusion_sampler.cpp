@@ -10,6 +10,7 @@
 #include "model/device.h"
 #include "sampling/confidence.h"
 #include "sampling/diffusion_batch.h"
+#include "sampling/guidance.h"
 #include "sampling/noise.h"
 #include "sampling/read_back.h"
 #include "sampling/step_runner.h"
@@ -156,11 +157,7 @@ at::Tensor DiffusionSampler::guided_logits(const at::Tensor& tokens) {
   }
   // The free positions stand as they are; without the fixed ones, nothing is said about the text.
   const at::Tensor unprompted = tokens.masked_fill(chain_->eligible.logical_not(), options_.mask_token_id);
-  const at::Tensor both = model_.logits(at::cat({tokens, unprompted}));
-  const at::Tensor unconditional = both.narrow(0, tokens.size(0), tokens.size(0));
-  // In place: of a large vocabulary's logits each copy in float32 takes gigabytes.
-  const at::Tensor guided = both.narrow(0, 0, tokens.size(0)).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
-  return guided.sub_(unconditional).mul_(options_.cfg_scale + 1).add_(unconditional);
+  return guided(model_.logits(at::cat({tokens, unprompted})), options_.cfg_scale);
 }
 
 // With a temperature for each sample, unless it stays.

@@ -5,12 +5,22 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "demask/sample.h"
+#include "sampling/score_settings.h"
 #include "sampling/step_trace.h"
 
 namespace demask {
+
+// How likely a text is, see sampling/score.h.
+struct TextScore {
+  ScoreMethod method = ScoreMethod::exact;
+  double log_likelihood = 0;             // nats, of the scored tokens together
+  std::optional<double> standard_error;  // nats, of a bound by two draws or more
+  std::vector<double> each;              // nats, a scored token's share of it, in their order
+};
 
 // One sample as the sampler gives it; where it belongs is its task's identity.
 struct DrawnSample {
@@ -18,6 +28,7 @@ struct DrawnSample {
   std::vector<int64_t> tokens;             // prompt included
   double self_confidence = 0.0;            // mean over positions of log p(token), nats
   std::shared_ptr<const StepTrace> trace;  // where it was asked for
+  std::optional<TextScore> score = {};     // where a text was scored, or chosen by its score
 };
 
 // One step of a batch as the sampler saw it. Tensors are live on the model's device and valid during the call only;

@@ -1,4 +1,5 @@
-// Lists of prompts, as lines of text or JSON lines by the first byte's lowest bit, stopping at a bad line by the next.
+// Lists of prompts, as lines of text or JSON lines by the first byte's lowest bit, stopping at a bad line by the next,
+// and by the one after that of texts to score.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,6 +16,9 @@ namespace {
 bool holds(const demask::PromptList& list, bool skip_bad) {
   int64_t line = 0;
   for (const demask::Prompt& item : list.prompts) {
+    if (item.given && item.given_tokens) {
+      return false;
+    }
     const int given = (item.start_text ? 1 : 0) + (item.infill_text ? 1 : 0) + (item.tokens ? 1 : 0);
     if (item.line <= line || item.id.empty() || given != 1) {
       return false;
@@ -40,11 +44,13 @@ bool holds(const demask::PromptList& list, bool skip_bad) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint8_t choice = size == 0 ? 0 : data[0];
-  const bool is_json = (choice & 1U) != 0, skip_bad = (choice & 2U) != 0;
+  const bool is_json = (choice & 1U) != 0, skip_bad = (choice & 2U) != 0, texts = (choice & 4U) != 0;
   std::istringstream in(std::string(reinterpret_cast<const char*>(data), size));
   in.ignore(1);
   try {
-    if (!holds(demask::read_work_list(in, "list", is_json, skip_bad), skip_bad)) {
+    const demask::PromptList list = texts ? demask::read_score_list(in, "list", is_json, skip_bad)
+                                          : demask::read_work_list(in, "list", is_json, skip_bad);
+    if (!holds(list, skip_bad)) {
       std::abort();
     }
   } catch (const demask::Error&) {

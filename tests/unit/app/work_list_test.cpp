@@ -502,6 +502,51 @@ TEST_CASE("Every list of the fuzzers is read or refused") {
     const std::string content = demask::testing::read_file(path);  // its first byte chooses the form
     for (const bool is_json : {false, true}) {
       demask::testing::succeeds_or_reports([&] { read(content.substr(1), is_json); });
+      demask::testing::succeeds_or_reports([&] {
+        std::istringstream in(content.substr(1));
+        read_score_list(in, "list", is_json, /*skip_bad=*/false);
+      });
     }
   }
+}
+
+TEST_CASE("A list to score has texts or tokens, what is given before them, and ids that may be left out") {
+  std::istringstream in(R"({"text": "abc"}
+{"id": "x", "tokens": [3, 1], "given": "b", "seed": 9}
+
+{"given": [2, 0], "text": ""}
+)");
+  const PromptList list = read_score_list(in, "list", /*is_json=*/true, /*skip_bad=*/false);
+  REQUIRE(list.prompts.size() == 3);
+  CHECK(list.prompts[0].id == "1");
+  CHECK(list.prompts[0].start_text == "abc");
+  CHECK_FALSE(list.prompts[0].given);
+  CHECK(list.prompts[1].id == "\"x\"");
+  CHECK(list.prompts[1].tokens == std::vector<int64_t>{3, 1});
+  CHECK(list.prompts[1].given == "b");
+  CHECK(list.prompts[1].seed == 9);
+  CHECK(list.prompts[2].id == "4");
+  CHECK(list.prompts[2].given_tokens == std::vector<int64_t>{2, 0});
+  for (const Prompt& text : list.prompts) {
+    CHECK(text.num_samples == 1);
+  }
+}
+
+TEST_CASE("A line that is no text to score is told of with its reason") {
+  const auto score_reason = [](const std::string& line) {
+    std::istringstream in("{\"text\": \"good\"}\n" + line);
+    const PromptList list = read_score_list(in, "list", /*is_json=*/true, /*skip_bad=*/true);
+    REQUIRE(list.bad_lines.size() == 1);
+    return list.bad_lines[0].reason;
+  };
+  CHECK_THAT(score_reason(R"({"start_text": "a"})"), ContainsSubstring("The keys are id, text, tokens, given, seed"));
+  CHECK_THAT(score_reason(R"({"text": "a", "tokens": []})"), ContainsSubstring("text and tokens"));
+  CHECK_THAT(score_reason("{}"), ContainsSubstring("none of text and tokens"));
+  CHECK_THAT(score_reason(R"({"text": ["a"]})"), ContainsSubstring("text = [...]"));
+  CHECK_THAT(score_reason(R"({"text": "a", "given": ["a"]})"), ContainsSubstring("given[0] = \"a\""));
+  CHECK_THAT(score_reason(R"({"text": "a", "given": [-1]})"), ContainsSubstring("given[0] = -1"));
+  CHECK_THAT(score_reason(R"({"text": "a", "given": [[1]]})"), ContainsSubstring("given[0] = [...]"));
+  CHECK_THAT(score_reason(R"({"text": "a", "given": {}})"), ContainsSubstring("given = {...}"));
+  CHECK_THAT(score_reason(R"({"id": 1, "text": "a"})"), ContainsSubstring("the id 1 is line 1's already"));
+  CHECK_THAT(score_reason("[1]"), ContainsSubstring("\"text\": \"To be\""));
 }

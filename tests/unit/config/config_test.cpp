@@ -53,11 +53,11 @@ TEST_CASE("the table has every member of Config, of its diffusion settings, and 
   // member is shown below, where each is changed and no other key changes with it.
   const Config config;
   const auto& [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19, m20, m21, m22, m23,
-               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43,
-               m44] = config;
-  const auto members =
-      std::tie(m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19, m20, m21, m22, m23,
-               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43, m44);
+               m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36, m37, m38, m39, m40, m41, m42, m43, m44,
+               m45, m46, m47, m48, m49] = config;
+  const auto members = std::tie(m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15, m16, m17, m18, m19,
+                                m20, m21, m22, m23, m24, m25, m26, m27, m28, m29, m30, m31, m32, m33, m34, m35, m36,
+                                m37, m38, m39, m40, m41, m42, m43, m44, m45, m46, m47, m48, m49);
   const auto& [d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15, d16] = config.diffusion;
   const auto settings = std::tie(d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15, d16);
   std::set<std::string_view> parameters, names;
@@ -97,6 +97,7 @@ TEST_CASE("a printed configuration reads back to the same, whatever key was chan
                                            Literal{std::string("draw")},
                                            Literal{std::string("loop")},
                                            Literal{std::string("correct")},
+                                           Literal{std::string("pseudo")},
                                            Literal{std::string("\xE2\x82\xAC")},
                                            Literal{int64_t{7}},
                                            Literal{0.1 + 0.2},
@@ -132,6 +133,9 @@ TEST_CASE("values at the edge of a range are taken, those past it are not") {
   const std::vector<Case> cases = {
       {"sampling_method", {"'diffusion'", "'standard'"}, {"'Diffusion'", "''", "None", "1"}},
       {"init_from", {"'resume'"}, {"'gpt2'", "'scratch'", "None"}},
+      {"score_method", {"'auto'", "'exact'", "'bound'", "'pseudo'"}, {"'Exact'", "None", "1"}},
+      {"score_draws", {"1", "1000000"}, {"0", "1000001", "1.5", "None"}},
+      {"best_of", {"1", "1000"}, {"0", "1001", "None"}},
       {"num_samples", {"1", "1000"}, {"0", "-1", "None", "2.0", "1e3", "True", "'4'", "9223372036854775807"}},
       {"first_sample", {"0", "5"}, {"-1", "9223372036854775807"}},
       {"batch_size", {"1", "None"}, {"0", "-3", "1.5"}},

@@ -14,7 +14,8 @@ using namespace demask;
 
 namespace {
 
-// A prompt is as long as its text, and those that begin with the same letter are of one kind. Nothing is drawn.
+// A prompt is as long as its text, those that begin with the same letter are of one kind, and its samples take as many
+// rows as its seed says. Nothing is drawn.
 class PlanningGenerator : public Generator {
  public:
   std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool /*quiet*/) override {
@@ -22,6 +23,7 @@ class PlanningGenerator : public Generator {
     prompt->length = static_cast<int64_t>(given.start_text->size());
     prompt->generated = 1;
     prompt->batch_kind = given.start_text->front();
+    prompt->rows = given.seed.value_or(1);
     return prompt;
   }
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& /*tasks*/, Observer* /*observer*/) override {
@@ -108,6 +110,24 @@ Batches run_with_room_for(size_t fitting, int64_t count, int64_t batch_size) {
 
 TEST_CASE("A run is cut into batches, the last one shorter") {
   CHECK(run_with_room_for(100, 8, 3) == Batches{{0, 1, 2}, {3, 4, 5}, {6, 7}});
+}
+
+TEST_CASE("Samples that take several rows of a batch fill it sooner, one that takes more than all has it to itself") {
+  const Run run;
+  PromptList list;
+  for (const int64_t rows : {3, 3, 1, 1, 9, 2}) {
+    Prompt prompt;
+    prompt.start_text = std::string(list.prompts.size() + 1, 'a');
+    prompt.num_samples = 1;
+    prompt.seed = rows;
+    list.prompts.push_back(prompt);
+  }
+  const Work work(run.context, run.generator, list);
+  BatchPlanner planner(work, run.generator, 0, 6, nothing_done);
+  CHECK(indices_of(planner.next(7)) == std::vector<int64_t>{0, 1, 2});
+  CHECK(indices_of(planner.next(7)) == std::vector<int64_t>{3});
+  CHECK(indices_of(planner.next(7)) == std::vector<int64_t>{4});
+  CHECK(indices_of(planner.next(7)) == std::vector<int64_t>{5});
 }
 
 TEST_CASE("A batch that runs out of memory is halved and tried again, and every sample is drawn once") {

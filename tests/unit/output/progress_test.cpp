@@ -91,6 +91,18 @@ TEST_CASE("in a pipe standard sampling shows ten lines however many tokens there
         "Token 18/30\nToken 21/30\nToken 24/30\nToken 27/30\nToken 30/30\n");
 }
 
+TEST_CASE("scoring shows forwards of texts") {
+  const MemoryStream stream;
+  ProgressOptions options = options_of(false, true, 3);
+  options.scoring = true;
+  Progress progress(stream.get(), options);
+  progress.on_batch(demask::testing::batch_of({0, 1}, 0, 30));
+  progress.on_step(step_of(0, 2));
+  progress.on_step(step_of(1, 2));
+  progress.on_batch_done();
+  CHECK(stream.text() == "Texts 1-2 of 3\nForward 1/2\nForward 2/2\n");
+}
+
 TEST_CASE("a terminal shows share, rate, time left and the batch in one line, ended with the batch") {
   const MemoryStream stream;
   std::chrono::steady_clock::time_point now;

@@ -1,0 +1,436 @@
+#include "sampling/score.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/read_model.h"
+#include "model/device.h"
+#include "model/transformer.h"
+#include "sampling/score_rows.h"
+#include "tests/support/catch.h"
+#include "tests/support/goldens.h"
+
+using namespace demask;
+using namespace demask::testing;
+using nlohmann::json;
+
+namespace {
+
+// What every position says depends on what stands where in the text: the sum of random rows, one for each position seen
+// and its token. Causal: of those up to the position only.
+class TableModel : public LanguageModel {
+ public:
+  TableModel(int64_t length, int64_t vocabulary, bool causal, int64_t block = 0) {
+    at::manual_seed(5);
+    table_ = at::randn({length, length, vocabulary, vocabulary}) * 1.5;  // by place, place seen, token seen, token
+    if (causal) {
+      table_ *= at::ones({length, length}).tril().view({length, length, 1, 1});
+    }
+    info_.output_size = vocabulary;
+    info_.block_size = block;
+    info_.causal = causal;
+    info_.bidirectional = !causal;
+  }
+  const ModelInfo& info() const override { return info_; }
+  at::Device device() const override { return at::kCPU; }
+  at::Tensor logits(const at::Tensor& tokens) override {
+    rows_seen = std::max(rows_seen, tokens.size(0));
+    std::vector<at::Tensor> rows;
+    for (int64_t row = 0; row < tokens.size(0); ++row) {
+      rows.push_back(row_logits(tokens[row]));
+    }
+    return at::stack(rows);
+  }
+
+  int64_t rows_seen = 0;
+
+ private:
+  at::Tensor row_logits(const at::Tensor& tokens) const {  // [T] -> [T, V]
+    const int64_t length = tokens.size(0);
+    at::Tensor sum = at::zeros({length, info_.output_size});
+    for (int64_t seen = 0; seen < length; ++seen) {
+      sum += table_.narrow(0, 0, length).select(1, seen).select(1, tokens[seen].item<int64_t>());
+    }
+    return sum;
+  }
+
+  at::Tensor table_;
+  ModelInfo info_;
+};
+
+// log p in float64 of the tokens at every place, under the logits that the model gives there.
+std::vector<double> log_probabilities(LanguageModel& model, const std::vector<int64_t>& seen,
+                                      const std::vector<int64_t>& wanted) {
+  const at::Tensor all = at::log_softmax(model.logits(at::tensor(seen).unsqueeze(0))[0].to(at::kDouble), -1);
+  const at::Tensor chosen = all.gather(1, at::tensor(wanted).unsqueeze(1)).squeeze(1);
+  return {chosen.data_ptr<double>(), chosen.data_ptr<double>() + chosen.numel()};
+}
+
+ScoreText text_of(std::vector<int64_t> tokens, size_t given, int64_t index = 0) {
+  ScoreText text{{7, index}, std::move(tokens), {}};
+  text.scored.assign(text.tokens.size(), true);
+  std::fill_n(text.scored.begin(), given, false);
+  return text;
+}
+
+ScoreOptions options_for(ScoreMethod method, int64_t mask = 0, int64_t draws = 128) {
+  ScoreOptions options;
+  options.method = method;
+  options.mask_token_id = mask;
+  options.draws = draws;
+  return options;
+}
+
+TextScore score_one(LanguageModel& model, const ScoreText& text, const ScoreOptions& options) {
+  CheckedModel checked(model, "model");
+  return Scorer(checked, options).score({text}).at(0);
+}
+
+// A bound's draws by a loop of its own: what is masked is told by the noise of the draw, all else is worked out again.
+std::vector<double> draws_of(LanguageModel& model, const ScoreText& text, const ScoreOptions& options) {
+  std::vector<int64_t> scored;
+  for (size_t place = 0; place < text.tokens.size(); ++place) {
+    if (text.scored[place]) {
+      scored.push_back(static_cast<int64_t>(place));
+    }
+  }
+  const auto length = static_cast<int64_t>(scored.size());
+  const std::vector<int64_t> counts = masked_counts(text.stream, options.draws, length);
+  std::vector<double> draws;
+  for (int64_t draw = 0; draw < options.draws; ++draw) {
+    std::stable_sort(scored.begin(), scored.end());
+    std::stable_sort(scored.begin(), scored.end(), [&](int64_t left, int64_t right) {
+      return uniform_at(text.stream, draw, left, Purpose::score_mask) <
+             uniform_at(text.stream, draw, right, Purpose::score_mask);
+    });
+    const int64_t masked = counts[static_cast<size_t>(draw)];
+    std::vector<int64_t> seen = text.tokens;
+    for (int64_t k = 0; k < masked; ++k) {
+      seen[static_cast<size_t>(scored[static_cast<size_t>(k)])] = options.mask_token_id;
+    }
+    const std::vector<double> each = log_probabilities(model, seen, text.tokens);
+    double sum = 0;
+    for (int64_t k = 0; k < masked; ++k) {
+      sum += each[static_cast<size_t>(scored[static_cast<size_t>(k)])];
+    }
+    draws.push_back(sum * static_cast<double>(length) / static_cast<double>(masked));
+  }
+  return draws;
+}
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) {
+    sum += value;
+  }
+  return sum / static_cast<double>(values.size());
+}
+
+double deviation_of(const std::vector<double>& values) {
+  const double mean = mean_of(values);
+  double squares = 0;
+  for (const double value : values) {
+    squares += (value - mean) * (value - mean);
+  }
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+// The bound itself, over every number of masked positions and every set of so many.
+double whole_bound(LanguageModel& model, const std::vector<int64_t>& tokens, int64_t mask) {
+  const auto length = static_cast<int64_t>(tokens.size());
+  std::vector<double> sums(tokens.size() + 1), sets(tokens.size() + 1);
+  for (uint32_t set = 1; set < 1U << length; ++set) {
+    std::vector<int64_t> seen = tokens;
+    size_t masked = 0;
+    for (size_t place = 0; place < tokens.size(); ++place) {
+      if ((set >> place & 1U) != 0) {
+        seen[place] = mask;
+        ++masked;
+      }
+    }
+    const std::vector<double> each = log_probabilities(model, seen, tokens);
+    for (size_t place = 0; place < tokens.size(); ++place) {
+      sums[masked] += (set >> place & 1U) != 0 ? each[place] : 0;
+    }
+    sets[masked] += 1;
+  }
+  double bound = 0;
+  for (size_t masked = 1; masked <= tokens.size(); ++masked) {
+    bound += sums[masked] / sets[masked] / static_cast<double>(masked);  // L / l of the sum, 1 / L of the counts
+  }
+  return bound;
+}
+
+std::unique_ptr<Transformer> load_golden(const std::string& name, at::Device device) {
+  return std::make_unique<Transformer>(
+      read_model_folder(goldens + name + "/model", at::TensorOptions(at::kFloat).device(device)));
+}
+
+std::vector<at::Device> all_devices() {
+  std::vector<at::Device> all = {at::kCPU};
+  if (cuda_device_count() > 0) {
+    all.emplace_back(at::kCUDA, at::DeviceIndex{0});
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("GPT-2's texts are as likely as its own code says, token by token") {
+  for (const at::Device device : all_devices()) {
+    const auto model = load_golden("gpt2", device);
+    for (const json& text : expected_of("gpt2")["log_likelihood"]["texts"]) {
+      std::vector<int64_t> ids = text["ids"];
+      for (const char* expected : {"token_logprobs", "token_logprobs_with_bos"}) {
+        const auto each = text[expected].get<std::vector<double>>();
+        if (each.size() == ids.size()) {
+          ids.insert(ids.begin(), 399);
+        }
+        const TextScore score = score_one(*model, text_of(ids, 1), options_for(ScoreMethod::exact));
+        REQUIRE(score.each.size() == each.size());
+        double sum = 0;
+        for (size_t k = 0; k < each.size(); ++k) {
+          CAPTURE(device.str(), k);
+          CHECK(std::abs(score.each[k] - each[k]) < 1e-5);
+          sum += each[k];
+        }
+        CHECK(std::abs(score.log_likelihood - sum) < 1e-5 * static_cast<double>(each.size()));
+      }
+    }
+  }
+}
+
+TEST_CASE("LLaDA's draws are as likely as its get_log_likelihood says, with guidance and without") {
+  for (const at::Device device : all_devices()) {
+    for (const std::string name : {"llada", "llada-gqa"}) {
+      const auto model = load_golden(name, device);
+      CheckedModel checked(*model, name);
+      const json expected = expected_of(name);
+      for (const json& text : expected["log_likelihood"]["cases"]) {
+        std::vector<int64_t> ids = text["prompt_ids"];
+        const std::vector<int64_t> answer = text["answer_ids"];
+        const auto given = static_cast<int64_t>(ids.size());
+        ids.insert(ids.end(), answer.begin(), answer.end());
+        ScoreOptions options = options_for(ScoreMethod::bound, expected["mask_token_id"]);
+        options.cfg_scale = text["cfg_scale"];
+        const at::Tensor tokens = at::tensor(ids).unsqueeze(0).to(device);
+        const at::Tensor prompt = at::arange(tokens.size(1), tokens.options()).lt(given).unsqueeze(0);
+        double sum = 0;
+        for (size_t draw = 0; draw < text["draws"].size(); ++draw) {
+          const std::vector<int64_t> masked = text["draws"][draw]["masked_positions"];
+          const at::Tensor positions = at::tensor(masked).unsqueeze(0).to(device);
+          const double weight = static_cast<double>(answer.size()) / static_cast<double>(masked.size());
+          const double here =
+              masked_log_probability(checked, tokens, positions,
+                                     at::full_like(positions.narrow(1, 0, 1), positions.size(1)), prompt, options)
+                  .to(at::kDouble)
+                  .sum()
+                  .item<double>() *
+              weight;
+          CAPTURE(name, draw, device.str());
+          // Of float32 code each logit is within 1e-4; guidance multiplies the difference of two.
+          CHECK(std::abs(here - text["per_draw"][draw].get<double>()) <
+                1e-4 * (1 + 2 * options.cfg_scale) * static_cast<double>(answer.size()));
+          sum += here;
+        }
+        const double mean = sum / static_cast<double>(text["draws"].size());
+        CHECK(std::abs(mean - text["log_likelihood"].get<double>()) < 1e-3 * (1 + 2 * options.cfg_scale));
+      }
+    }
+  }
+}
+
+TEST_CASE("A bound is what a loop over the model's logits makes of the same masks") {
+  TableModel model(12, 6, /*causal=*/false);
+  for (const size_t given : {size_t{0}, size_t{4}}) {
+    for (const int64_t draws : {1, 2, 7, 32}) {
+      const ScoreText text = text_of({1, 2, 3, 4, 5, 1, 2, 2, 5, 4, 3, 1}, given, 3);
+      const ScoreOptions options = options_for(ScoreMethod::bound, 0, draws);
+      const TextScore score = score_one(model, text, options);
+      const std::vector<double> expected = draws_of(model, text, options);
+      CAPTURE(given, draws);
+      CHECK(score.log_likelihood == Approx(mean_of(expected)).epsilon(1e-6));
+      CHECK(score.standard_error.has_value() == (draws > 1));
+      REQUIRE(score.each.size() == 12 - given);
+      double sum = 0;
+      for (const double share : score.each) {
+        sum += share;
+      }
+      CHECK(sum == Approx(score.log_likelihood).epsilon(1e-9));
+    }
+  }
+}
+
+TEST_CASE("A bound's mean over many texts' draws is the bound over all masks, its standard error how far they spread") {
+  TableModel model(6, 5, /*causal=*/false);
+  const std::vector<int64_t> tokens = {1, 4, 2, 3, 3, 1};
+  const double bound = whole_bound(model, tokens, 0);
+  constexpr int64_t runs = 400;
+  std::vector<double> spread;
+  for (const int64_t draws : {4, 16, 64}) {
+    std::vector<ScoreText> texts;
+    for (int64_t run = 0; run < runs; ++run) {
+      texts.push_back(text_of(tokens, 0, run));
+    }
+    CheckedModel checked(model, "model");
+    std::vector<double> estimates, squared_errors;
+    for (const TextScore& score : Scorer(checked, options_for(ScoreMethod::bound, 0, draws)).score(texts)) {
+      estimates.push_back(score.log_likelihood);
+      squared_errors.push_back(*score.standard_error * *score.standard_error);
+    }
+    CAPTURE(draws, bound, mean_of(estimates), deviation_of(estimates), std::sqrt(mean_of(squared_errors)));
+    CHECK(std::abs(mean_of(estimates) - bound) < 4 * deviation_of(estimates) / std::sqrt(runs));
+    // A deviation of 400 estimates is off by a share of 1 / sqrt(800); four of these.
+    CHECK(std::sqrt(mean_of(squared_errors)) == Approx(deviation_of(estimates)).epsilon(0.15));
+    spread.push_back(deviation_of(estimates));
+  }
+  // As one over the root of the draws, or faster, while finer strata still take something away.
+  CHECK(spread[1] < spread[0] / 2 * 1.15);
+  CHECK(spread[2] < spread[1] / 2 * 1.15);
+}
+
+TEST_CASE("The masked share is uniform, and every pair of draws has its own part of it") {
+  constexpr int64_t length = 10, draws = 9, texts = 4000;
+  std::vector<int64_t> times(length + 1);
+  for (int64_t index = 0; index < texts; ++index) {
+    const std::vector<int64_t> counts = masked_counts({1, index}, draws, length);
+    REQUIRE(counts.size() == draws);
+    for (size_t draw = 0; draw < counts.size(); ++draw) {
+      ++times.at(static_cast<size_t>(counts[draw]));
+      const size_t stratum = std::min<size_t>(draw / 2, 3);  // the last has three
+      const double low = static_cast<double>(2 * stratum) / draws * length,
+                   high = stratum == 3 ? length : static_cast<double>(2 * stratum + 2) / draws * length;
+      CHECK(static_cast<double>(counts[draw]) > low);
+      CHECK(static_cast<double>(counts[draw]) < high + 1);
+    }
+  }
+  CHECK(times[0] == 0);
+  constexpr double each = static_cast<double>(texts * draws) / length;
+  for (int64_t count = 1; count <= length; ++count) {
+    CAPTURE(count);
+    CHECK(std::abs(static_cast<double>(times[static_cast<size_t>(count)]) - each) < 4 * std::sqrt(each));
+  }
+  CHECK(masked_counts({1, 0}, 3, 1) == std::vector<int64_t>{1, 1, 1});
+}
+
+TEST_CASE("Pseudo-likelihood masks each position alone") {
+  TableModel model(7, 5, /*causal=*/false);
+  const ScoreText text = text_of({1, 4, 2, 3, 3, 1, 2}, 2);
+  const TextScore score = score_one(model, text, options_for(ScoreMethod::pseudo));
+  REQUIRE(score.each.size() == 5);
+  CHECK_FALSE(score.standard_error);
+  double sum = 0;
+  for (size_t place = 2; place < 7; ++place) {
+    std::vector<int64_t> seen = text.tokens;
+    seen[place] = 0;
+    const double expected = log_probabilities(model, seen, text.tokens)[place];
+    CHECK(score.each[place - 2] == Approx(expected).margin(1e-5));
+    sum += expected;
+  }
+  CHECK(score.log_likelihood == Approx(sum).margin(1e-5));
+}
+
+TEST_CASE("A text longer than the block is judged in windows that show at least half a block of what is before") {
+  constexpr int64_t block = 6;
+  TableModel model(block, 5, /*causal=*/true, block);
+  for (const size_t length : std::vector<size_t>{2, 6, 7, 8, 20, 25}) {
+    std::vector<int64_t> tokens;
+    for (size_t place = 0; place < length; ++place) {
+      tokens.push_back(static_cast<int64_t>(place * place % 5));
+    }
+    for (const size_t given : {size_t{1}, length / 2 + 1, length - 1}) {
+      if (given >= length) {
+        continue;
+      }
+      const TextScore score = score_one(model, text_of(tokens, given), options_for(ScoreMethod::exact));
+      REQUIRE(score.each.size() == length - given);
+      for (size_t place = given; place < length; ++place) {
+        bool found = false;
+        for (size_t seen = std::min<size_t>(place, block / 2); seen <= std::min<size_t>(place, block); ++seen) {
+          const auto end = tokens.begin() + static_cast<std::ptrdiff_t>(place);
+          const std::vector<int64_t> before(end - static_cast<std::ptrdiff_t>(seen), end);
+          std::vector<int64_t> wanted(before.size(), tokens[place]);
+          found = found || std::abs(log_probabilities(model, before, wanted).back() - score.each[place - given]) < 1e-5;
+        }
+        CAPTURE(length, given, place);
+        CHECK(found);
+      }
+    }
+  }
+}
+
+TEST_CASE("A text's score does not depend on the texts beside it or on how many rows a forward has") {
+  TableModel causal(9, 6, /*causal=*/true, 9), whole(9, 6, /*causal=*/false, 9);
+  const std::vector<ScoreText> texts = {text_of({1, 2, 3}, 1, 0), text_of({1, 2, 3, 4, 5, 1, 2, 3, 4}, 2, 1),
+                                        text_of({5, 4}, 1, 2), text_of({3, 3, 3, 2, 1, 1, 2, 3, 4}, 1, 3)};
+  for (const ScoreMethod method : {ScoreMethod::exact, ScoreMethod::bound, ScoreMethod::pseudo}) {
+    CheckedModel model(method == ScoreMethod::exact ? causal : whole, "model");
+    ScoreOptions options = options_for(method, 0, 10);
+    const std::vector<TextScore> together = Scorer(model, options).score(texts);
+    options.most_rows = 3;
+    const std::vector<TextScore> in_threes = Scorer(model, options).score(texts);
+    for (size_t k = 0; k < texts.size(); ++k) {
+      const TextScore alone = Scorer(model, options).score({texts[k]}).at(0);
+      CAPTURE(name_of(method), k);
+      CHECK(together[k].log_likelihood == alone.log_likelihood);
+      CHECK(in_threes[k].log_likelihood == alone.log_likelihood);
+      CHECK(together[k].standard_error == alone.standard_error);
+      CHECK(together[k].each == alone.each);
+    }
+  }
+}
+
+TEST_CASE("The CPU's kernels too give a text the same score in any batch") {
+  const auto gpt = load_golden("gpt2", at::kCPU), llada = load_golden("llada", at::kCPU);
+  std::vector<ScoreText> texts;
+  for (int64_t index = 0; index < 9; ++index) {
+    std::vector<int64_t> tokens;
+    for (int64_t place = 0; place < 5 + 9 * index; ++place) {
+      tokens.push_back((place * 37 + index * 11) % 300);
+    }
+    texts.push_back(text_of(tokens, 1, index));
+  }
+  for (const ScoreMethod method : {ScoreMethod::exact, ScoreMethod::bound}) {
+    CheckedModel model(method == ScoreMethod::exact ? *gpt : *llada, "model");
+    const ScoreOptions options = options_for(method, 352, 8);
+    const std::vector<TextScore> together = Scorer(model, options).score(texts);
+    for (size_t k = 0; k < texts.size(); ++k) {
+      CAPTURE(name_of(method), k);
+      CHECK(together[k].each == Scorer(model, options).score({texts[k]}).at(0).each);
+    }
+  }
+}
+
+TEST_CASE("Rows of a forward are at most what is asked for, and are halved from the last on") {
+  TableModel model(6, 5, /*causal=*/false);
+  CheckedModel checked(model, "model");
+  ScoreOptions options = options_for(ScoreMethod::bound, 0, 20);
+  options.most_rows = 8;
+  Scorer scorer(checked, options);
+  const ScoreText text = text_of({1, 4, 2, 3, 3, 1}, 0);
+  const double expected = scorer.score({text}).at(0).log_likelihood;
+  CHECK(model.rows_seen == 8);
+  CHECK(scorer.forwards() == 3);
+  CHECK(scorer.rows_of(text) == 20);
+  model.rows_seen = 0;
+  scorer.try_forward(text, 2);
+  CHECK(model.rows_seen == 2);
+  REQUIRE(scorer.halve_rows());
+  model.rows_seen = 0;
+  CHECK(scorer.score({text}).at(0).log_likelihood == expected);
+  CHECK(model.rows_seen == 2);
+}
+
+TEST_CASE("What cannot be scored is refused") {
+  TableModel causal(4, 5, /*causal=*/true);
+  CheckedModel model(causal, "model");
+  Scorer scorer(model, options_for(ScoreMethod::exact));
+  CHECK_THROWS_AS(scorer.score({text_of({1, 2}, 0)}), c10::ValueError);
+  CHECK_THROWS_AS(scorer.score({text_of({1, 2}, 2)}), c10::ValueError);
+  CHECK_THROWS_AS(scorer.score({text_of({}, 0)}), c10::ValueError);
+}
