@@ -10,6 +10,7 @@
 #include "model/device.h"
 #include "sampling/confidence.h"
 #include "sampling/diffusion_batch.h"
+#include "sampling/matching_draw.h"
 #include "sampling/noise.h"
 #include "sampling/read_back.h"
 #include "sampling/step_runner.h"
@@ -36,14 +37,19 @@ bool penalizes(const DrawOptions& draw) {
   return draw.repetition_penalty != 1 && draw.repetition_window > 0;
 }
 
+at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                            const DrawOptions& draw) {
+  return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
+                                               draw.repetition_window)
+                         : logits;
+}
+
 }  // namespace
 
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                  const at::Tensor& uniforms, const DrawOptions& draw, const at::Tensor& forbidden,
                  const at::Tensor& broken) {
-  const at::Tensor penalized = penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(),
-                                                                     draw.repetition_penalty, draw.repetition_window)
-                                               : logits;
+  const at::Tensor penalized = penalized_logits(logits, tokens, masked, draw);
   const Draw drawn = draw_tokens_where(masked, tokens, penalized, forbidden, uniforms, draw.filters, broken);
   return {drawn.ids, masked, drawn.probabilities, {}, broken};
 }
@@ -71,6 +77,8 @@ struct DiffusionSampler::Chain {
   at::Tensor numbers;      // [1 or B, steps, number_columns] float32
   at::Tensor step;         // [1] int64
   int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
+  std::vector<const Template*> patterned;              // the texts [B] where one is to match a pattern, else empty
+  bool all_patterned = false;                          // each of them is
   std::unique_ptr<StepTracer> tracer;                  // null where no text is traced
   std::array<std::unique_ptr<StepRunner>, 3> runners;  // one a kind
 };
@@ -141,6 +149,14 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
     };
     send(table(blocks_of), chain_->block);
   }
+  chain_->patterned.clear();
+  const auto has_pattern = [](const DiffusionTask& task) { return task.text->pattern != nullptr; };
+  chain_->all_patterned = std::all_of(batch.tasks.begin(), batch.tasks.end(), has_pattern);
+  if (std::any_of(batch.tasks.begin(), batch.tasks.end(), has_pattern)) {
+    for (const DiffusionTask& task : batch.tasks) {
+      chain_->patterned.push_back(task.text);
+    }
+  }
   send(counts, chain_->counts);
   send(numbers, chain_->numbers);
   chain_->step.zero_();
@@ -181,6 +197,19 @@ DrawOptions DiffusionSampler::draw_of_step(const at::Tensor& numbers) const {
   return draw;
 }
 
+Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::Tensor& positions,
+                                            const at::Tensor& drawn, const at::Tensor& uniforms,
+                                            const DrawOptions& draw) {
+  const Chain& chain = *chain_;
+  Proposal proposal = {chain.tokens, drawn, at::ones_like(uniforms), {}, model_.broken()};
+  if (!chain.all_patterned) {
+    proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  }
+  draw_matching({chain.patterned, chain.tokens, chain.masked, drawn, uniforms, positions},
+                penalized_logits(logits, chain.tokens, drawn, draw), options_.forbidden, draw.filters, proposal);
+  return proposal;
+}
+
 Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const DrawOptions& draw, StepView* view,
                                    bool first) {
   Chain& chain = *chain_;
@@ -188,11 +217,16 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
   const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
                                                       : kind == StepKind::judging && policy_.has_own_model() &&
                                                             policy_.reads_logits(/*judged=*/true);
+  // A pattern reads what is masked in later blocks too, from its logits.
+  const bool draws_all_masked = chain.all_patterned && !chain.block.defined();
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
   if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
-      options_.cfg_scale == 0 && !penalizes(draw)) {
+      options_.cfg_scale == 0 && !penalizes(draw) && (chain.patterned.empty() || draws_all_masked)) {
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
+    if (!chain.patterned.empty()) {
+      return predict_matching(model_.logits_at(chain.tokens, positions), positions, drawn, uniforms, draw);
+    }
     return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, drawn, uniforms, draw.filters,
                       options_.forbidden, model_.broken());
   }
@@ -203,7 +237,9 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
   if (view != nullptr) {
     view->logits = logits;
   }
-  Proposal proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  Proposal proposal = chain.patterned.empty()
+                          ? predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken())
+                          : predict_matching(logits, /*positions=*/{}, drawn, uniforms, draw);
   if (chain.tracer) {
     chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
   }
@@ -296,8 +332,8 @@ void DiffusionSampler::run_step(const DiffusionBatch& batch, int64_t number, Ste
   const StepKind kind = batch.kinds[static_cast<size_t>(number)];
   const bool first = number == 0 && policy_.looks_at_start();
   chain_->drawn_each = batch.plans.size() == 1 && !policy_.decides_counts() ? batch.drawn_each(number) : 0;
-  if (view != nullptr || first) {
-    step(kind, view, first);
+  if (view != nullptr || first || !chain_->patterned.empty()) {
+    step(kind, view, first);  // patterns are read on the host, which no recorded step may wait for
   } else {
     const auto after = batch.kinds.begin() + number + 1;
     chain_->runners[static_cast<size_t>(kind)]->run(std::count(after, batch.kinds.end(), kind));
