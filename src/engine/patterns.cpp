@@ -28,13 +28,17 @@ auto find_or_make(Recent& recent, const Key& key, Make make) {
   return recent.back().second;
 }
 
+std::string tokens_in_words(int64_t count) {
+  return fmt::format("{} token{}", count, count == 1 ? "" : "s");
+}
+
 // "Texts that match have from 3 to 8 tokens."
 std::string lengths_in_words(const MatchLengths& lengths) {
   if (!lengths.longest) {
-    return fmt::format("Texts that match have {} tokens or more", *lengths.shortest);
+    return fmt::format("Texts that match have {} or more", tokens_in_words(*lengths.shortest));
   }
   return *lengths.shortest == *lengths.longest
-             ? fmt::format("Texts that match have {} tokens", *lengths.shortest)
+             ? fmt::format("Texts that match have {}", tokens_in_words(*lengths.shortest))
              : fmt::format("Texts that match have from {} to {} tokens", *lengths.shortest, *lengths.longest);
 }
 
@@ -72,23 +76,23 @@ void Patterns::check_has_completion(const std::shared_ptr<const TokenAutomaton>&
          "pattern: no text that the tokens of the vocabulary '{}' spell matches it. Write what they can spell.",
          context_.vocabulary_path);
   }
-  const int64_t unshown = std::count(text.slots.begin(), text.slots.end(), Slot::unshown);
+  const int64_t unshown = std::count(text.slots.begin(), text.slots.end(), PatternSlot::unshown);
   const std::optional<int64_t> position = first_contradiction(*automaton, *reachable(automaton, length), text);
   if (!position) {
     const int64_t shown = length - unshown;
     const bool between = shown > *lengths.shortest && (!lengths.longest || shown < *lengths.longest);
-    fail(ExitCode::bad_usage, "pattern: no text of {} tokens matches it. {}{}. Change the length or the pattern.",
-         shown, lengths_in_words(lengths), between ? ", not of every number between" : "");
+    fail(ExitCode::bad_usage, "pattern: no text of {} matches it. {}{}. Change the length or the pattern.",
+         tokens_in_words(shown), lengths_in_words(lengths), between ? ", not of every number between" : "");
   }
   if (*position == length) {
     fail(ExitCode::bad_usage, "pattern: the text may not end after what is given. {}.", lengths_in_words(lengths));
   }
-  fail(
-      ExitCode::bad_usage,
-      "pattern: no text of {} tokens that matches it has {} at position {}, counted from 0, after what is given before "
-      "it. {}. Change what is given or the pattern.",
-      length - unshown, quote(context_.vocabulary->token(text.tokens[static_cast<size_t>(*position)])),
-      *position - unshown, lengths_in_words(lengths));
+  fail(ExitCode::bad_usage,
+       "pattern: no text of {} that matches it has {} at position {}, counted from 0, after what is given before "
+       "it. {}. Change what is given or the pattern.",
+       tokens_in_words(length - unshown),
+       quote(context_.vocabulary->token(text.tokens[static_cast<size_t>(*position)])), *position - unshown,
+       lengths_in_words(lengths));
 }
 
 std::string describe_pattern(const TokenAutomaton& automaton) {

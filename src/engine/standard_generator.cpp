@@ -96,9 +96,9 @@ class StandardGenerator : public Generator {
 
   void set_rule(const std::shared_ptr<const TokenAutomaton>& pattern, PreparedPrompt& prompt) {
     PartialText text;
-    text.slots.assign(prompt.unshown, Slot::unshown);
-    text.slots.resize(prompt.tokens.size(), Slot::given);
-    text.slots.resize(static_cast<size_t>(prompt.length), Slot::masked);
+    text.slots.assign(prompt.unshown, PatternSlot::unshown);
+    text.slots.resize(prompt.tokens.size(), PatternSlot::given);
+    text.slots.resize(static_cast<size_t>(prompt.length), PatternSlot::masked);
     text.tokens = prompt.tokens;
     text.tokens.resize(text.slots.size());
     patterns_.check_has_completion(pattern, text);

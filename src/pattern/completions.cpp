@@ -41,9 +41,9 @@ class StateSet {
 int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state) {
   const int64_t token = text.tokens[position];
   switch (text.slots[position]) {
-    case Slot::unshown:
+    case PatternSlot::unshown:
       return state;
-    case Slot::given:
+    case PatternSlot::given:
       return automaton.next_given(state, token);
     default:
       return automaton.next_drawn(state, token);
@@ -55,7 +55,7 @@ template <typename Possible>
 void advance(const TokenAutomaton& automaton, const PartialText& text, size_t position,
              const std::vector<int32_t>& states, StateSet& next, Possible possible) {
   for (const int32_t state : states) {
-    if (text.slots[position] != Slot::masked) {
+    if (text.slots[position] != PatternSlot::masked) {
       next.add(next_at(automaton, text, position, state));
       continue;
     }
@@ -97,7 +97,7 @@ class Lattice {
     int32_t state = TokenAutomaton::start();
     double message = messages_.front().front();
     for (size_t position = 0; position < text_.slots.size(); ++position) {
-      if (text_.slots[position] != Slot::masked) {
+      if (text_.slots[position] != PatternSlot::masked) {
         state = next_at(automaton_, text_, position, state);
         continue;
       }
@@ -160,7 +160,7 @@ class Lattice {
     reached_ = {{TokenAutomaton::start()}};
     size_t masked = 0;
     for (size_t position = 0; position < text_.slots.size(); ++position) {
-      const bool is_masked = text_.slots[position] == Slot::masked;
+      const bool is_masked = text_.slots[position] == PatternSlot::masked;
       const double* weights = is_masked ? weights_of(masked++) : nullptr;
       advance(automaton_, text_, position, reached_.back(), next,
               [&](int32_t c) { return weights[c] > minus_infinity; });
@@ -200,7 +200,7 @@ class Lattice {
     size_t masked = logits_.rows.size();
     for (size_t position = text_.slots.size(); position-- > 0;) {
       load_messages(position + 1);
-      const bool is_masked = text_.slots[position] == Slot::masked;
+      const bool is_masked = text_.slots[position] == PatternSlot::masked;
       const double* weights = is_masked ? weights_of(--masked) : nullptr;
       for (const int32_t state : reached_[position]) {
         const int32_t next = is_masked ? TokenAutomaton::none : next_at(automaton_, text_, position, state);
@@ -287,7 +287,7 @@ bool has_completion(const TokenAutomaton& automaton, const PartialText& text) {
 std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, const Reachable& reachable,
                                            const PartialText& text) {
   const auto shown =
-      static_cast<int64_t>(text.slots.size()) - std::count(text.slots.begin(), text.slots.end(), Slot::unshown);
+      static_cast<int64_t>(text.slots.size()) - std::count(text.slots.begin(), text.slots.end(), PatternSlot::unshown);
   if (!reachable.from(TokenAutomaton::start(), shown)) {
     return std::nullopt;
   }

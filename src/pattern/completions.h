@@ -11,7 +11,7 @@
 namespace demask {
 
 // What a position of a text is to a pattern.
-enum class Slot : uint8_t {
+enum class PatternSlot : uint8_t {
   unshown,  // its token is no part of the text
   given,    // its token is the prompt's or the template's
   drawn,    // its token was drawn
@@ -19,8 +19,8 @@ enum class Slot : uint8_t {
 };
 
 struct PartialText {
-  std::vector<Slot> slots;      // one a position
-  std::vector<int64_t> tokens;  // one a position; of masked ones anything
+  std::vector<PatternSlot> slots;  // one a position
+  std::vector<int64_t> tokens;     // one a position; of masked ones anything
 };
 
 // Whether some completion matches.

@@ -73,10 +73,10 @@ at::Tensor probabilities_of(const at::Tensor& ids, const at::Tensor& logits, con
 PartialText partial_text(const Template& text, const int64_t* tokens, const bool* masked) {
   PartialText partial{{}, {tokens, tokens + text.length()}};
   for (size_t position = 0; position < text.tokens.size(); ++position) {
-    partial.slots.push_back(masked[position]          ? Slot::masked
-                            : position < text.unshown ? Slot::unshown
-                            : text.fixed[position]    ? Slot::given
-                                                      : Slot::drawn);
+    partial.slots.push_back(masked[position]          ? PatternSlot::masked
+                            : position < text.unshown ? PatternSlot::unshown
+                            : text.fixed[position]    ? PatternSlot::given
+                                                      : PatternSlot::drawn);
   }
   return partial;
 }

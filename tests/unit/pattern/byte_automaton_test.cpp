@@ -7,7 +7,7 @@
 #include "core/utf8.h"
 #include "pattern/pattern_parser.h"
 #include "tests/support/catch.h"
-#include "tests/unit/pattern/pcre2_engine.h"
+#include "tests/support/pcre2_engine.h"
 
 using namespace demask;
 using demask::testing::Pcre2Engine;
@@ -93,7 +93,7 @@ TEST_CASE("A pattern matches the texts that PCRE2 matches") {
                                     ".*",
                                     ".{2}",
                                     "a{2,3}",
-                                    
+
                                     "a{2,}",
                                     "a{0}b",
                                     "(ab){0,2}",

@@ -9,7 +9,7 @@
 
 #include "core/utf8.h"
 #include "tests/support/catch.h"
-#include "tests/unit/pattern/pcre2_engine.h"
+#include "tests/support/pcre2_engine.h"
 #include "text/character_vocabulary.h"
 
 using namespace demask;
@@ -28,8 +28,11 @@ struct Case {
   bool ends = false;  // whether the end token ends texts
 };
 
-Slot slot_of(char mark) {
-  return mark == '#' ? Slot::masked : mark == '.' ? Slot::drawn : mark == '-' ? Slot::unshown : Slot::given;
+PatternSlot slot_of(char mark) {
+  return mark == '#'   ? PatternSlot::masked
+         : mark == '.' ? PatternSlot::drawn
+         : mark == '-' ? PatternSlot::unshown
+                       : PatternSlot::given;
 }
 
 // marks: '#' masked, '.' drawn, '-' unshown, anything else given.
@@ -64,14 +67,14 @@ bool matches(const Case& one, const Ids& filling, const Pcre2Engine& engine) {
   bool ended = false;
   size_t masked = 0;
   for (size_t position = 0; position < one.text.slots.size(); ++position) {
-    const Slot slot = one.text.slots[position];
-    const int64_t id = slot == Slot::masked ? filling[masked++] : one.text.tokens[position];
-    const bool is_drawn = slot == Slot::masked || slot == Slot::drawn;
-    if (ended && slot == Slot::given) {
+    const PatternSlot slot = one.text.slots[position];
+    const int64_t id = slot == PatternSlot::masked ? filling[masked++] : one.text.tokens[position];
+    const bool is_drawn = slot == PatternSlot::masked || slot == PatternSlot::drawn;
+    if (ended && slot == PatternSlot::given) {
       return false;
     }
     ended = ended || (one.ends && is_drawn && id == end_token);
-    if (!ended && slot != Slot::unshown) {
+    if (!ended && slot != PatternSlot::unshown) {
       shown += *pieces[static_cast<size_t>(id)];
     }
   }
@@ -114,7 +117,7 @@ MaskedLogits rows_of(const std::vector<std::vector<float>>& logits) {
 }
 
 size_t masked_of(const PartialText& text) {
-  return static_cast<size_t>(std::count(text.slots.begin(), text.slots.end(), Slot::masked));
+  return static_cast<size_t>(std::count(text.slots.begin(), text.slots.end(), PatternSlot::masked));
 }
 
 double log_weight(const Ids& filling, const std::vector<std::vector<float>>& logits) {
