@@ -27,7 +27,7 @@ struct Nfa {
 };
 
 // Of the automaton while it is built; beyond it the pattern is refused.
-inline constexpr int64_t most_nfa_nodes = int64_t{1} << 21;
+inline constexpr int64_t most_nfa_nodes = int64_t{1} << 22;
 
 // Builds parts one after the other. The nodes of a part are consecutive, so that a repetition copies them.
 class NfaBuilder {
