@@ -1,4 +1,4 @@
-# Includes point downwards only: core <- checkpoint, text, kernels <- model <- sampling <- config, output <- engine <- app. Of
+# Includes point downwards only: core <- checkpoint, text, kernels <- model, pattern <- sampling <- config, output <- engine <- app. Of
 # sampling config uses only headers without LibTorch, so that what is said of the settings needs none of it to compile. What is
 # public, include/demask, is for everybody and includes nothing of src. Looks at every file of every folder of src.
 # Run as: cmake -D SOURCE_DIR=... -P check_includes.cmake
@@ -6,16 +6,17 @@ cmake_minimum_required(VERSION 3.22)
 set(allowed_core core)
 set(allowed_checkpoint core checkpoint)
 set(allowed_text core checkpoint text)
+set(allowed_pattern core checkpoint text pattern)
 set(allowed_kernels core kernels)
 set(allowed_model core checkpoint text kernels model)
-set(allowed_sampling ${allowed_model} sampling)
+set(allowed_sampling ${allowed_model} pattern sampling)
 set(allowed_config core config)
 set(allowed_config_headers sampling/diffusion_settings.h sampling/score_settings.h sampling/strategies/strategy.h)
 set(allowed_engine ${allowed_sampling} config engine)
 set(allowed_library ${allowed_engine} library)
 set(allowed_output ${allowed_sampling} output)
 set(allowed_app ${allowed_engine} output app)
-set(layers core checkpoint text kernels model sampling config engine output app library)
+set(layers core checkpoint text pattern kernels model sampling config engine output app library)
 
 set(found 0)
 file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}/src ${SOURCE_DIR}/src/*.cpp ${SOURCE_DIR}/src/*.cu ${SOURCE_DIR}/src/*.cuh

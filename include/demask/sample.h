@@ -17,6 +17,8 @@ struct Prompt {
   std::optional<std::string> infill_text;
   // In place of start_text: its ids, of tokens that vocabulary and model have, in diffusion not the mask.
   std::optional<std::vector<int64_t>> tokens;
+  // A regular expression that the whole text matches, in place of the settings' own.
+  std::optional<std::string> pattern;
   // From 1 to 1e9, the seed from 0 on. max_new_tokens is for standard sampling, sequence_length for diffusion.
   std::optional<int64_t> num_samples, seed, max_new_tokens, sequence_length;
   int64_t line = 0;  // in the program's list of prompts, counted from 1; messages name it. 0: its place counts

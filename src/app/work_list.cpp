@@ -56,7 +56,7 @@ struct Key {
   std::variant<Id, Text, Ids, TextOrIds, Count> kind;
 };
 
-constexpr size_t key_count = 8;
+constexpr size_t key_count = 9;
 
 const std::array<Key, key_count>& known_keys() {
   static const std::array<Key, key_count> keys = {{
@@ -64,6 +64,7 @@ const std::array<Key, key_count>& known_keys() {
       {"start_text", &Prompt::start_text},
       {"infill_text", &Prompt::infill_text},
       {"tokens", Key::Ids{}},
+      {"pattern", &Prompt::pattern},
       {"num_samples", Key::Count{&Prompt::num_samples, 1, largest_prompt_count}},
       {"seed", Key::Count{&Prompt::seed, 0, INT64_MAX}},
       {"max_new_tokens", Key::Count{&Prompt::max_new_tokens, 1, largest_prompt_count}},

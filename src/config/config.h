@@ -53,6 +53,7 @@ struct Config {
   std::string start_text;
   std::optional<std::string> infill_text;
   std::string mask_char = "#";
+  std::optional<std::string> pattern;
   UnknownChars unknown_chars = UnknownChars::error;
   bool parse_special = false;
   std::optional<bool> stop_at_end;

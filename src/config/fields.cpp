@@ -34,6 +34,10 @@ bool is_any_text(const std::string& /*text*/) {
   return true;
 }
 
+bool is_some_text(const std::string& text) {
+  return !text.empty();
+}
+
 bool is_resume(const std::string& text) {
   return text == "resume";
 }
@@ -197,6 +201,8 @@ std::vector<Field> shared_fields() {
       {"mask_char", member<&C::mask_char>(),
        Form{"a single character", [](const std::string& text) { return is_one_character(text); }}, samples, Role::text,
        "the character of infill_text that marks a position to fill"},
+      {"pattern", member<&C::pattern>(), Form{"a regular expression", is_some_text}, samples, Role::text,
+       "regular expression that the whole text matches, prompt and template included, or FILE:path"},
       {"unknown_chars", member<&C::unknown_chars>(), choices<UnknownChars>(), samples, Role::text,
        "prompt characters outside the vocabulary: refuse or drop them"},
       {"parse_special",

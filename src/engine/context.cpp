@@ -104,7 +104,7 @@ std::vector<std::string> files_read(const Context& context) {
   if (config.diffusion.remasking_checkpoint_name) {
     add(checkpoint_files(remasking_checkpoint_path(config)));
   }
-  for (const std::string& text : {config.start_text, config.infill_text.value_or("")}) {
+  for (const std::string& text : {config.start_text, config.infill_text.value_or(""), config.pattern.value_or("")}) {
     if (const std::optional<std::string> path = named_file(text)) {
       files.push_back(*path);
     }

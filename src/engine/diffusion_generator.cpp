@@ -10,8 +10,10 @@
 #include "core/error.h"
 #include "core/notice.h"
 #include "engine/drawing.h"
+#include "engine/patterns.h"
 #include "engine/prompt_tokens.h"
 #include "engine/resolve.h"
+#include "sampling/matching_draw.h"
 #include "sampling/strategies/strategy.h"
 #include "sampling/strategy_plan.h"
 
@@ -76,7 +78,7 @@ std::vector<DiffusionTask> to_tasks(const std::vector<SampleTask>& samples) {
 class DiffusionGenerator : public Generator {
  public:
   DiffusionGenerator(const Context& context, const std::function<bool()>& gives_up)
-      : context_(context), model_(*context.model, context.checkpoint) {
+      : context_(context), model_(*context.model, context.checkpoint), patterns_(context) {
     const Config& config = context.config;
     const DiffusionSettings& settings = config.diffusion;
     if (settings.remasking_checkpoint_name) {
@@ -109,13 +111,19 @@ class DiffusionGenerator : public Generator {
     if (remasking_model_) {
       check_length(remasking_model_->info(), remasking_path_, key, prompt->length);
     }
+    prompt->text.pattern = patterns_.of(given);
+    prompt->text.unshown = prompt->unshown;
+    if (prompt->text.pattern) {
+      patterns_.check_has_completion(prompt->text.pattern, partial_text(prompt->text));
+    }
     if (options_.cfg_scale > 0 && prompt->generated == prompt->length) {
       fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",
            options_.cfg_scale);
     }
     const Plan plan = options_.plan({}, prompt->generated);
-    prompt->batch_kind = kinds_.number(
-        fmt::format("{} {} {}", prompt->length, options_.block_length ? prompt->generated : 0, judged_steps(plan)));
+    prompt->batch_kind =
+        kinds_.number(fmt::format("{} {} {} {}", prompt->length, options_.block_length ? prompt->generated : 0,
+                                  judged_steps(plan), prompt->text.pattern ? "pattern" : "free"));
     return prompt;
   }
 
@@ -135,10 +143,15 @@ class DiffusionGenerator : public Generator {
     const DiffusionSettings& settings = context_.config.diffusion;
     const int64_t steps = options_.plan_per_sample ? planned_steps(settings, prompt.generated)
                                                    : static_cast<int64_t>(options_.plan({}, prompt.generated).size());
-    return {{"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
-            {"schedule", describe_schedule(settings, steps)},
-            {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
-            {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
+    std::vector<std::pair<std::string, std::string>> lines = {
+        {"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
+        {"schedule", describe_schedule(settings, steps)},
+        {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
+        {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
+    if (prompt.text.pattern) {
+      lines.emplace_back("pattern", describe_pattern(*prompt.text.pattern));
+    }
+    return lines;
   }
 
  private:
@@ -158,6 +171,7 @@ class DiffusionGenerator : public Generator {
 
   const Context& context_;
   CheckedModel model_;
+  Patterns patterns_;
   std::string remasking_path_;
   std::unique_ptr<LanguageModel> remasking_model_;  // none where the settings name none
   std::unique_ptr<CheckedModel> checked_remasking_model_;

@@ -11,6 +11,7 @@
 #include "demask/sample.h"
 #include "engine/context.h"
 #include "sampling/diffusion_sampler.h"
+#include "sampling/match_tracker.h"
 #include "sampling/noise.h"
 #include "sampling/sample.h"
 
@@ -23,6 +24,7 @@ struct PreparedPrompt {
   int64_t length = 0;           // tokens of a sample, prompt included
   int64_t generated = 0;        // how many of them are drawn
   size_t unshown = 0;           // of the first tokens, which the vocabulary puts before every text
+  MatchRule rule;               // standard: what the text is to match
   int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
   int64_t rows = 1;             // of a batch, that a sample takes
 

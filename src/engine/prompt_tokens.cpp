@@ -62,7 +62,19 @@ Prompt own_prompt(const Config& config) {
   if (config.infill_text) {
     prompt.infill_text = read_text_argument("infill_text", *config.infill_text);
   }
+  prompt.pattern = own_pattern(config);
   return prompt;
+}
+
+std::optional<std::string> own_pattern(const Config& config) {
+  if (!config.pattern) {
+    return std::nullopt;
+  }
+  std::string pattern = read_text_argument("pattern", *config.pattern);
+  if (named_file(*config.pattern) && ends_with(pattern, "\n")) {
+    pattern.resize(pattern.size() - (ends_with(pattern, "\r\n") ? 2 : 1));
+  }
+  return pattern;
 }
 
 TextReading text_reading(const Config& config, bool quiet) {

@@ -21,9 +21,13 @@ std::string read_text_argument(const std::string& key, const std::string& value)
 // The file that a text argument names in that form; none where it is the text itself.
 std::optional<std::string> named_file(const std::string& value);
 
-// The settings' own prompt: start_text or infill_text, read from their files. Throws as read_text_argument. Prompts of
-// a list are data, perhaps somebody else's, and open no files.
+// The settings' own prompt: start_text or infill_text, and pattern, read from their files. Throws as
+// read_text_argument. Prompts of a list are data, perhaps somebody else's, and open no files.
 Prompt own_prompt(const Config& config);
+
+// The settings' own pattern, read from its file, whose last line end is no part of it; none where they have none.
+// Throws as read_text_argument.
+std::optional<std::string> own_pattern(const Config& config);
 
 // How a prompt's text is read.
 struct TextReading {

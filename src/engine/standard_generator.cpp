@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/notice.h"
 #include "engine/drawing.h"
+#include "engine/patterns.h"
 #include "engine/prompt_tokens.h"
 #include "engine/resolve.h"
 #include "sampling/autoregressive_sampler.h"
@@ -19,7 +20,9 @@ std::vector<AutoregressiveTask> to_tasks(const std::vector<SampleTask>& samples)
   std::vector<AutoregressiveTask> tasks;
   tasks.reserve(samples.size());
   for (const SampleTask& sample : samples) {
-    tasks.push_back({sample.stream, &sample.prompt->tokens, sample.prompt->generated, sample.traced, sample.identity});
+    const MatchRule& rule = sample.prompt->rule;
+    tasks.push_back({sample.stream, &sample.prompt->tokens, sample.prompt->generated, sample.traced, sample.identity,
+                     rule.pattern ? &rule : nullptr});
   }
   return tasks;
 }
@@ -39,6 +42,7 @@ class StandardGenerator : public Generator {
   StandardGenerator(const Context& context, const std::function<bool()>& gives_up)
       : context_(context),
         model_(*context.model, context.checkpoint),
+        patterns_(context),
         options_(options_for(context, gives_up)),
         sampler_(model_, options_) {}
 
@@ -52,6 +56,9 @@ class StandardGenerator : public Generator {
     read_beginning(given, quiet, *prompt);
     prompt->generated = given.max_new_tokens.value_or(config.max_new_tokens);
     prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
+    if (const std::shared_ptr<const TokenAutomaton> pattern = patterns_.of(given)) {
+      set_rule(pattern, *prompt);
+    }
     tell_of_outgrowing(*prompt, quiet);
     return prompt;
   }
@@ -65,8 +72,13 @@ class StandardGenerator : public Generator {
   int64_t forwards() const override { return sampler_.forwards(); }
 
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
-    return {{"length", fmt::format("{} new tokens after {} of prompt", prompt.generated, prompt.tokens.size())},
-            {"drawing", describe_draw(options_.draw)}};
+    std::vector<std::pair<std::string, std::string>> lines = {
+        {"length", fmt::format("{} new tokens after {} of prompt", prompt.generated, prompt.tokens.size())},
+        {"drawing", describe_draw(options_.draw)}};
+    if (prompt.rule.pattern) {
+      lines.emplace_back("pattern", describe_pattern(*prompt.rule.pattern));
+    }
+    return lines;
   }
 
  private:
@@ -82,6 +94,18 @@ class StandardGenerator : public Generator {
     }
   }
 
+  void set_rule(const std::shared_ptr<const TokenAutomaton>& pattern, PreparedPrompt& prompt) {
+    PartialText text;
+    text.slots.assign(prompt.unshown, PatternSlot::unshown);
+    text.slots.resize(prompt.tokens.size(), PatternSlot::given);
+    text.slots.resize(static_cast<size_t>(prompt.length), PatternSlot::masked);
+    text.tokens = prompt.tokens;
+    text.tokens.resize(text.slots.size());
+    patterns_.check_has_completion(pattern, text);
+    prompt.rule = {pattern, patterns_.reachable(pattern, prompt.length), static_cast<int64_t>(prompt.unshown)};
+    prompt.batch_kind = 1;
+  }
+
   // Once a run, where a text is to grow longer than the model's block.
   void tell_of_outgrowing(const PreparedPrompt& prompt, bool quiet) {
     const auto text =
@@ -95,6 +119,7 @@ class StandardGenerator : public Generator {
   const Context& context_;
   bool told_ = false;
   CheckedModel model_;
+  Patterns patterns_;
   AutoregressiveOptions options_;
   AutoregressiveSampler sampler_;
 };

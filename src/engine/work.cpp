@@ -58,7 +58,10 @@ Work::Work(const Context& context, Generator& generator) : seed_(static_cast<uin
 }
 
 Work::Work(const Context& context, Generator& generator, PromptList list)
-    : seed_(static_cast<uint64_t>(context.config.seed)), is_list_(true), bad_lines_(std::move(list.bad_lines)) {
+    : seed_(static_cast<uint64_t>(context.config.seed)),
+      is_list_(true),
+      shared_pattern_(own_pattern(context.config)),
+      bad_lines_(std::move(list.bad_lines)) {
   const bool skips = context.config.on_error == OnError::skip;
   for (size_t position = 0; position < list.prompts.size(); ++position) {
     Prompt& prompt = list.prompts[position];
@@ -127,11 +130,17 @@ std::string Work::digest() const {
     if (prompt.given_tokens) {
       json["given_tokens"] = *prompt.given_tokens;
     }
+    if (prompt.pattern) {
+      json["pattern"] = *prompt.pattern;
+    }
     json["num_samples"] = entry.samples;
     json["length"] = entry.length;
     json["generated"] = entry.generated;
     json["seed"] = prompt.seed ? nlohmann::ordered_json(*prompt.seed) : nlohmann::ordered_json();
     hash.update(dump_json(json) + "\n");
+  }
+  if (shared_pattern_) {
+    hash.update(*shared_pattern_);
   }
   return hash.hex();
 }

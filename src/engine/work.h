@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ class Work {
 
   uint64_t seed_;
   bool is_list_ = false;
+  std::optional<std::string> shared_pattern_;  // of the settings, for a list's prompts without one
   std::vector<WorkEntry> entries_;
   std::vector<BadLine> bad_lines_;
   int64_t samples_ = 0;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -29,6 +30,7 @@ struct AutoregressiveSampler::Batch {
   bool ragged = false;                           // beginnings differ in length
   std::vector<int64_t> traced;                   // rows
   std::vector<SampleInBatch> in_view;            // as observers see them
+  std::vector<MatchTracker> trackers;            // one a text where one is to match a pattern, else none
 
   int64_t size() const { return static_cast<int64_t>(streams.size()); }
 
@@ -64,6 +66,37 @@ struct AutoregressiveSampler::Tracer {
   kernels::TraceTables tables;  // [L, n, ...]
 };
 
+namespace {
+
+// Texts that are to match patterns, which are read on the host.
+struct Matching {
+  std::vector<MatchTracker> trackers;  // one a text, or none
+  std::vector<int64_t> given;          // lengths of the beginnings
+  int64_t position = 0;                // of the token that comes next
+
+  // [B, V]: -infinity for ids that may not come next.
+  at::Tensor bias(int64_t outputs) const {
+    at::Tensor rows = at::zeros({static_cast<int64_t>(trackers.size()), outputs});
+    for (size_t b = 0; b < trackers.size(); ++b) {
+      if (position >= given[b]) {
+        trackers[b].write_bias(rows.data_ptr<float>() + static_cast<int64_t>(b) * outputs, outputs);
+      }
+    }
+    return rows;
+  }
+  void append(const at::Tensor& ids) {
+    const at::Tensor on_host = ids.cpu();
+    for (size_t b = 0; b < trackers.size(); ++b) {
+      if (position >= given[b]) {
+        trackers[b].append(on_host.data_ptr<int64_t>()[b]);
+      }
+    }
+    ++position;
+  }
+};
+
+}  // namespace
+
 // What a step reads and changes, at fixed addresses: a step recorded once serves every token of its phase, in every
 // batch of this shape.
 struct AutoregressiveSampler::Chain {
@@ -75,6 +108,7 @@ struct AutoregressiveSampler::Chain {
   std::map<int64_t, std::unique_ptr<StepRunner>> runners;  // by phase of the session
   std::unique_ptr<NextTokenScores> scores;
   std::unique_ptr<Tracer> tracer;  // null where no text is traced
+  Matching matching;
 };
 
 AutoregressiveSampler::AutoregressiveSampler(CheckedModel& model, AutoregressiveOptions options)
@@ -146,6 +180,7 @@ void AutoregressiveSampler::set_up(const Batch& batch) {
     chain_->steps.zero_();
   }
   chain_->text.position.fill_(batch.shortest - 1);
+  chain_->matching = {batch.trackers, batch.given, batch.shortest};
   chain_->scores->read(*chain_->session, batch.common(model_.device()), chain_->text.tokens);
 }
 
@@ -153,11 +188,14 @@ void AutoregressiveSampler::step(StepView* view) {
   Chain& chain = *chain_;
   const DrawOptions& draw = options_.draw;
   const at::Tensor logits = chain.session->next_logits();
-  const at::Tensor penalized =
-      draw.repetition_penalty == 1 || draw.repetition_window == 0
-          ? logits
-          : penalize_repetition_of_next(logits, last_tokens(chain.text, draw.repetition_window),
-                                        draw.repetition_penalty, draw.repetition_window);
+  at::Tensor penalized = draw.repetition_penalty == 1 || draw.repetition_window == 0
+                             ? logits
+                             : penalize_repetition_of_next(logits, last_tokens(chain.text, draw.repetition_window),
+                                                           draw.repetition_penalty, draw.repetition_window);
+  const bool matches = !chain.matching.trackers.empty();
+  if (matches) {
+    penalized = penalized + chain.matching.bias(penalized.size(1)).to(penalized.device());
+  }
   chain.text.position.add_(1);
   at::Tensor steps = chain.steps, wanted, given;
   if (chain.given.defined()) {
@@ -169,6 +207,9 @@ void AutoregressiveSampler::step(StepView* view) {
   const Draw next =
       draw_tokens_where(wanted, given, penalized, options_.forbidden, uniforms, draw.filters, model_.broken());
   chain.text.tokens.index_copy_(1, chain.text.position, next.ids.unsqueeze(1));
+  if (matches) {
+    chain.matching.append(next.ids);
+  }
   chain.scores->draw(logits, next.ids, chain.text.position);
   chain.steps.add_(1);
   if (chain.tracer) {
@@ -184,7 +225,7 @@ void AutoregressiveSampler::step(StepView* view) {
 
 void AutoregressiveSampler::run_step(int64_t more) {
   const int64_t phase = chain_->session->phase();
-  if (phase < 0) {
+  if (phase < 0 || !chain_->matching.trackers.empty()) {
     step(nullptr);
     return;
   }
@@ -196,18 +237,33 @@ void AutoregressiveSampler::run_step(int64_t more) {
   runner->run(more);
 }
 
+int64_t AutoregressiveSampler::first_token(const Stream& stream, const MatchTracker& tracker) const {
+  std::vector<int64_t> permitted;
+  std::copy_if(options_.first_tokens.begin(), options_.first_tokens.end(), std::back_inserter(permitted),
+               [&](int64_t id) { return tracker.permits(id); });
+  const auto u = static_cast<double>(uniform_at(stream, 0, 0, Purpose::first_token));
+  return permitted[static_cast<size_t>(u * static_cast<double>(permitted.size()))];
+}
+
 AutoregressiveSampler::Batch AutoregressiveSampler::make_batch(const std::vector<AutoregressiveTask>& tasks) const {
+  static const MatchRule anything;
   Batch batch;
+  const bool matches =
+      std::any_of(tasks.begin(), tasks.end(), [](const AutoregressiveTask& task) { return task.rule != nullptr; });
   for (const AutoregressiveTask& task : tasks) {
     if (task.traced) {
       batch.traced.push_back(batch.size());
     }
     batch.streams.push_back(task.stream);
     batch.beginnings.push_back(*task.prompt);
+    const int64_t first_drawn = task.prompt->empty() ? 1 : 0;
+    MatchTracker tracker(task.rule == nullptr ? anything : *task.rule, *task.prompt, task.new_tokens + first_drawn);
     if (task.prompt->empty()) {
-      const auto u = static_cast<double>(uniform_at(task.stream, 0, 0, Purpose::first_token));
-      const auto count = static_cast<double>(options_.first_tokens.size());
-      batch.beginnings.back().push_back(options_.first_tokens[static_cast<size_t>(u * count)]);
+      batch.beginnings.back().push_back(first_token(task.stream, tracker));
+      tracker.append(batch.beginnings.back().back());
+    }
+    if (matches) {
+      batch.trackers.push_back(std::move(tracker));
     }
     batch.given.push_back(static_cast<int64_t>(batch.beginnings.back().size()));
     const int64_t given = batch.given.back();

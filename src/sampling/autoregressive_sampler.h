@@ -12,6 +12,7 @@
 
 #include "model/language_model.h"
 #include "sampling/checked_model.h"
+#include "sampling/match_tracker.h"
 #include "sampling/noise.h"
 #include "sampling/sample.h"
 #include "sampling/token_draw.h"
@@ -24,8 +25,9 @@ struct AutoregressiveTask {
   Stream stream;
   const std::vector<int64_t>* prompt = nullptr;
   int64_t new_tokens = 1;
-  bool traced = false;           // the sample comes with a StepTrace
-  SampleIdentity identity = {};  // what observers are told
+  bool traced = false;              // the sample comes with a StepTrace
+  SampleIdentity identity = {};     // what observers are told
+  const MatchRule* rule = nullptr;  // null: the text is to match no pattern; outlives the call too
 };
 
 // `count` samples of one prompt, with indices from that of `first` on.
@@ -77,6 +79,8 @@ class AutoregressiveSampler {
   struct Batch;
   struct Tracer;
 
+  // For an empty prompt.
+  int64_t first_token(const Stream& stream, const MatchTracker& tracker) const;
   Batch make_batch(const std::vector<AutoregressiveTask>& tasks) const;
   // Makes the chain ready for these samples, as a new one where its shape differs.
   void set_up(const Batch& batch);

@@ -11,6 +11,7 @@
 #include "sampling/confidence.h"
 #include "sampling/diffusion_batch.h"
 #include "sampling/guidance.h"
+#include "sampling/matching_draw.h"
 #include "sampling/noise.h"
 #include "sampling/read_back.h"
 #include "sampling/step_runner.h"
@@ -37,14 +38,19 @@ bool penalizes(const DrawOptions& draw) {
   return draw.repetition_penalty != 1 && draw.repetition_window > 0;
 }
 
+at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                            const DrawOptions& draw) {
+  return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
+                                               draw.repetition_window)
+                         : logits;
+}
+
 }  // namespace
 
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                  const at::Tensor& uniforms, const DrawOptions& draw, const at::Tensor& forbidden,
                  const at::Tensor& broken) {
-  const at::Tensor penalized = penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(),
-                                                                     draw.repetition_penalty, draw.repetition_window)
-                                               : logits;
+  const at::Tensor penalized = penalized_logits(logits, tokens, masked, draw);
   const Draw drawn = draw_tokens_where(masked, tokens, penalized, forbidden, uniforms, draw.filters, broken);
   return {drawn.ids, masked, drawn.probabilities, {}, broken};
 }
@@ -72,6 +78,8 @@ struct DiffusionSampler::Chain {
   at::Tensor numbers;      // [1 or B, steps, number_columns] float32
   at::Tensor step;         // [1] int64
   int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
+  std::vector<const Template*> patterned;              // the texts [B] where one is to match a pattern, else empty
+  bool all_patterned = false;                          // each of them is
   std::unique_ptr<StepTracer> tracer;                  // null where no text is traced
   std::array<std::unique_ptr<StepRunner>, 3> runners;  // one a kind
 };
@@ -142,6 +150,14 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
     };
     send(table(blocks_of), chain_->block);
   }
+  chain_->patterned.clear();
+  const auto has_pattern = [](const DiffusionTask& task) { return task.text->pattern != nullptr; };
+  chain_->all_patterned = std::all_of(batch.tasks.begin(), batch.tasks.end(), has_pattern);
+  if (std::any_of(batch.tasks.begin(), batch.tasks.end(), has_pattern)) {
+    for (const DiffusionTask& task : batch.tasks) {
+      chain_->patterned.push_back(task.text);
+    }
+  }
   send(counts, chain_->counts);
   send(numbers, chain_->numbers);
   chain_->step.zero_();
@@ -180,6 +196,19 @@ DrawOptions DiffusionSampler::draw_of_step(const at::Tensor& numbers) const {
   return draw;
 }
 
+Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::Tensor& positions,
+                                            const at::Tensor& drawn, const at::Tensor& uniforms,
+                                            const DrawOptions& draw) {
+  const Chain& chain = *chain_;
+  Proposal proposal = {chain.tokens, drawn, at::ones_like(uniforms), {}, model_.broken()};
+  if (!chain.all_patterned) {
+    proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  }
+  draw_matching({chain.patterned, chain.tokens, chain.masked, drawn, uniforms, positions},
+                penalized_logits(logits, chain.tokens, drawn, draw), options_.forbidden, draw.filters, proposal);
+  return proposal;
+}
+
 Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const DrawOptions& draw, StepView* view,
                                    bool first) {
   Chain& chain = *chain_;
@@ -187,11 +216,18 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
   const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
                                                       : kind == StepKind::judging && policy_.has_own_model() &&
                                                             policy_.reads_logits(/*judged=*/true);
+  // A pattern reads what is masked in later blocks too, from its logits.
+  const bool draws_all_masked = chain.all_patterned && !chain.block.defined();
+  const bool whole_step = !options_.draws_in_parts || kind == StepKind::filling;  // no masked position waits
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
   if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
-      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits()) {
+      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && whole_step &&
+      (chain.patterned.empty() || draws_all_masked)) {
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
+    if (!chain.patterned.empty()) {
+      return predict_matching(model_.logits_at(chain.tokens, positions), positions, drawn, uniforms, draw);
+    }
     return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, drawn, uniforms, draw.filters,
                       options_.forbidden, model_.broken());
   }
@@ -203,7 +239,9 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const
     view->logits = logits;
   }
   const at::Tensor weighed = policy_.weigh(logits, chain.tokens, chain.masked.logical_not());
-  Proposal proposal = predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  Proposal proposal = chain.patterned.empty()
+                          ? predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken())
+                          : predict_matching(weighed, /*positions=*/{}, drawn, uniforms, draw);
   if (chain.tracer) {
     chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
   }
@@ -309,8 +347,8 @@ void DiffusionSampler::run_step(const DiffusionBatch& batch, int64_t number, Ste
   const StepKind kind = batch.kinds[static_cast<size_t>(number)];
   const bool first = number == 0 && policy_.looks_at_start();
   chain_->drawn_each = batch.plans.size() == 1 && !policy_.decides_counts() ? batch.drawn_each(number) : 0;
-  if (view != nullptr || first) {
-    step(kind, view, first);
+  if (view != nullptr || first || !chain_->patterned.empty()) {
+    step(kind, view, first);  // patterns are read on the host, which no recorded step may wait for
   } else {
     const auto after = batch.kinds.begin() + number + 1;
     chain_->runners[static_cast<size_t>(kind)]->run(std::count(after, batch.kinds.end(), kind));

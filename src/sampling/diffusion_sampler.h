@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "pattern/token_automaton.h"
 #include "sampling/checked_model.h"
 #include "sampling/plan.h"
 #include "sampling/reveal_policy.h"
@@ -22,6 +23,9 @@ namespace demask {
 struct Template {
   std::vector<int64_t> tokens;  // one a position; the mask id where the position is free
   std::vector<bool> fixed;      // one a position
+  // Where the text is to match a pattern: that, and how many of the first tokens are no part of the text.
+  std::shared_ptr<const TokenAutomaton> pattern = {};
+  size_t unshown = 0;
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
   int64_t free_positions() const;
@@ -106,6 +110,9 @@ class DiffusionSampler {
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
   // is null, with tensors. `first`: no other step of this batch came before.
   void step(StepKind kind, StepView* view, bool first);
+  // As predict, or with positions as predict_at, for a batch in which texts are to match patterns.
+  Proposal predict_matching(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& drawn,
+                            const at::Tensor& uniforms, const DrawOptions& draw);
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
   at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
   at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,

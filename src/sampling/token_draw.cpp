@@ -87,6 +87,23 @@ at::Tensor filtered_logits(const at::Tensor& logits, const DrawFilters& filters)
   return filtered.clamp_min(excluded_logit);
 }
 
+bool is_greedy(const DrawFilters& filters) {
+  return usable_temperature(filters.temperature) == 0 && !filters.temperatures.defined();
+}
+
+at::Tensor drawable_logits(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters) {
+  const at::Tensor allowed = logits.to(at::kFloat) + forbidden;
+  return is_greedy(filters) ? allowed : apply_filters(allowed, filters);
+}
+
+at::Tensor unfiltered_logits(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters) {
+  DrawFilters temperature_only = filters;
+  temperature_only.top_k.reset();
+  temperature_only.top_p = 1;
+  const at::Tensor scaled = drawable_logits(logits, at::zeros_like(forbidden), temperature_only);
+  return scaled.nan_to_num(excluded_logit, -excluded_logit, excluded_logit) + forbidden;
+}
+
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
   const at::Tensor probabilities = at::softmax(logits, -1);
   // Zero where an id is excluded, so that rounding in a parallel cumulative sum can never let one be drawn.
@@ -98,12 +115,12 @@ Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms) {
 
 Draw draw_tokens(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms,
                  const DrawFilters& filters) {
-  const at::Tensor allowed = logits.to(at::kFloat) + forbidden;
-  if (usable_temperature(filters.temperature) == 0 && !filters.temperatures.defined()) {
-    const at::Tensor ids = allowed.argmax(-1);
-    return {ids, probability_of(at::softmax(allowed, -1), ids)};
+  const at::Tensor drawable = drawable_logits(logits, forbidden, filters);
+  if (is_greedy(filters)) {
+    const at::Tensor ids = drawable.argmax(-1);
+    return {ids, probability_of(at::softmax(drawable, -1), ids)};
   }
-  return draw_from(apply_filters(allowed, filters), uniforms);
+  return draw_from(drawable, uniforms);
 }
 
 Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const at::Tensor& logits,

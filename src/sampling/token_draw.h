@@ -49,6 +49,16 @@ at::Tensor keep_nucleus(const at::Tensor& logits, double top_p);
 // What they exclude is far below every logit, yet finite, so that its share of an entropy is 0 and not no number.
 at::Tensor filtered_logits(const at::Tensor& logits, const DrawFilters& filters);
 
+// Logits [..., V] of any floating dtype as draw_tokens draws from them, in float32: with `forbidden` [V] added, after
+// temperature, top-k and nucleus, or as they are at temperature 0. -inf excludes an id.
+at::Tensor drawable_logits(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters);
+
+// The same without top-k and nucleus, and finite for every id that is not forbidden, whatever the model gives.
+at::Tensor unfiltered_logits(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters);
+
+// Whether drawing takes the likeliest token.
+bool is_greedy(const DrawFilters& filters);
+
 // Draws by inverse CDF in the order of ids: the first id whose cumulative probability exceeds u times the total.
 // logits [..., V] float32, -inf excludes an id; uniforms [...] in (0, 1). An excluded id is never drawn.
 Draw draw_from(const at::Tensor& logits, const at::Tensor& uniforms);

@@ -1,0 +1,53 @@
+// The patterns that prompts and settings give, ready for the run's vocabulary.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "demask/sample.h"
+#include "engine/context.h"
+#include "pattern/completions.h"
+
+namespace demask {
+
+// A pattern and, for standard sampling, which of its states can still come to a match.
+struct PreparedPattern {
+  std::shared_ptr<const TokenAutomaton> automaton;
+  std::shared_ptr<const Reachable> reachable;
+};
+
+// Makes each pattern's automaton once, as long as few others come between. For any number of threads.
+class Patterns {
+ public:
+  // Reads the settings' own pattern. `context` must outlive it. Throws Error as own_pattern.
+  explicit Patterns(const Context& context);
+
+  // The prompt's pattern, else the settings'; null where neither has one. Throws Error(bad_usage) as compile_pattern.
+  std::shared_ptr<const TokenAutomaton> of(const Prompt& prompt);
+  std::shared_ptr<const Reachable> reachable(const std::shared_ptr<const TokenAutomaton>& automaton, int64_t tokens);
+
+  // Throws Error(bad_usage) where no completion of the text matches: with the lengths that do, and the first given
+  // position that contradicts.
+  void check_has_completion(const std::shared_ptr<const TokenAutomaton>& automaton, const PartialText& text);
+
+ private:
+  template <typename Key, typename Made>
+  using Recent = std::deque<std::pair<Key, std::shared_ptr<const Made>>>;
+  using ReachableKey = std::pair<std::shared_ptr<const TokenAutomaton>, int64_t>;
+
+  const Context& context_;
+  std::optional<std::string> own_;
+  std::mutex mutex_;
+  Recent<std::string, TokenAutomaton> automata_;
+  Recent<ReachableKey, Reachable> reachable_;
+};
+
+// A line for people: how large the pattern's automaton is.
+std::string describe_pattern(const TokenAutomaton& automaton);
+
+}  // namespace demask

@@ -1,0 +1,309 @@
+#include "pattern/completions.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace demask {
+namespace {
+
+constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+
+// Below this no summand changes a sum whose largest is 1, and no uniform number of 24 bits meets it.
+constexpr double negligible = -50;
+
+// A set of states that is filled again and again.
+class StateSet {
+ public:
+  explicit StateSet(int32_t states) : has_(static_cast<size_t>(states), 0) {}
+
+  void add(int32_t state) {
+    if (state != TokenAutomaton::none && has_[static_cast<size_t>(state)] == 0) {
+      has_[static_cast<size_t>(state)] = 1;
+      states_.push_back(state);
+    }
+  }
+  // What was added, and the set is empty again.
+  std::vector<int32_t> take() {
+    for (const int32_t state : states_) {
+      has_[static_cast<size_t>(state)] = 0;
+    }
+    return std::exchange(states_, {});
+  }
+
+ private:
+  std::vector<uint8_t> has_;
+  std::vector<int32_t> states_;
+};
+
+// The state after a position that is not masked.
+int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state) {
+  const int64_t token = text.tokens[position];
+  switch (text.slots[position]) {
+    case PatternSlot::unshown:
+      return state;
+    case PatternSlot::given:
+      return automaton.next_given(state, token);
+    default:
+      return automaton.next_drawn(state, token);
+  }
+}
+
+// The states that a position leads to; possible(token_class): whether a masked one may have such a token.
+template <typename Possible>
+void advance(const TokenAutomaton& automaton, const PartialText& text, size_t position,
+             const std::vector<int32_t>& states, StateSet& next, Possible possible) {
+  for (const int32_t state : states) {
+    if (text.slots[position] != PatternSlot::masked) {
+      next.add(next_at(automaton, text, position, state));
+      continue;
+    }
+    for (const TokenAutomaton::Edge& edge : automaton.edges(state)) {
+      if (possible(edge.token_class)) {
+        next.add(edge.next);
+      }
+    }
+  }
+}
+
+enum class Rule { by_chance, likeliest };
+
+// Logarithms of what leads from the states of one position to a match, and how they are put together.
+class Lattice {
+ public:
+  Lattice(const TokenAutomaton& automaton, const PartialText& text, const MaskedLogits& logits, Rule rule)
+      : automaton_(automaton), text_(text), logits_(logits), rule_(rule) {
+    class_sizes_.assign(static_cast<size_t>(automaton.classes()), 0);
+    for (int64_t id = 0; id < logits.outputs; ++id) {
+      if (const int32_t c = automaton.class_of(id); c != TokenAutomaton::none) {
+        ++class_sizes_[static_cast<size_t>(c)];
+      }
+    }
+    weights_.resize(logits.rows.size() * class_sizes_.size());
+    for (size_t i = 0; i < logits.rows.size(); ++i) {
+      weigh_classes(logits.rows[i], weights_of(i));
+    }
+    reach();
+    send_messages();
+  }
+
+  // Null uniforms: the likeliest.
+  std::optional<std::vector<int64_t>> complete(const float* uniforms) {
+    if (messages_.front().empty() || messages_.front().front() == minus_infinity) {
+      return std::nullopt;
+    }
+    std::vector<int64_t> ids;
+    int32_t state = TokenAutomaton::start();
+    double message = messages_.front().front();
+    for (size_t position = 0; position < text_.slots.size(); ++position) {
+      if (text_.slots[position] != PatternSlot::masked) {
+        state = next_at(automaton_, text_, position, state);
+        continue;
+      }
+      load_messages(position + 1);
+      const size_t masked = ids.size();
+      message = rule_ == Rule::likeliest ? 0 : message_from(state, weights_of(masked));
+      ids.push_back(choose(state, message, logits_.rows[masked], uniforms == nullptr ? nullptr : uniforms + masked));
+      state = automaton_.next_drawn(state, ids.back());
+    }
+    return ids;
+  }
+
+ private:
+  double* weights_of(size_t masked) { return weights_.data() + masked * class_sizes_.size(); }
+
+  // The logarithm of a sum of exponentials, or their largest.
+  template <typename ForEach>
+  double combined(double largest, ForEach for_each) const {
+    if (rule_ == Rule::likeliest || largest == minus_infinity) {
+      return largest;
+    }
+    double sum = 0;
+    for_each([&](double term) {
+      if (term - largest > negligible) {
+        sum += std::exp(term - largest);
+      }
+    });
+    return largest + std::log(sum);
+  }
+
+  void weigh_classes(const float* logits, double* weights) {
+    std::fill_n(weights, class_sizes_.size(), minus_infinity);
+    for (int64_t id = 0; id < logits_.outputs; ++id) {
+      const int32_t c = automaton_.class_of(id);
+      if (c != TokenAutomaton::none && static_cast<double>(logits[id]) > weights[c]) {
+        weights[c] = static_cast<double>(logits[id]);
+      }
+    }
+    if (rule_ == Rule::likeliest) {
+      return;
+    }
+    sums_.assign(class_sizes_.size(), 0);
+    for (int64_t id = 0; id < logits_.outputs; ++id) {
+      const int32_t c = automaton_.class_of(id);
+      if (c != TokenAutomaton::none && class_sizes_[static_cast<size_t>(c)] > 1) {
+        const double term = static_cast<double>(logits[id]) - weights[c];
+        if (term > negligible) {
+          sums_[static_cast<size_t>(c)] += std::exp(term);
+        }
+      }
+    }
+    for (size_t c = 0; c < sums_.size(); ++c) {
+      weights[c] += sums_[c] > 0 ? std::log(sums_[c]) : 0;
+    }
+  }
+
+  // The states that each position can begin in, and what follows the last.
+  void reach() {
+    StateSet next(automaton_.states());
+    reached_ = {{TokenAutomaton::start()}};
+    size_t masked = 0;
+    for (size_t position = 0; position < text_.slots.size(); ++position) {
+      const bool is_masked = text_.slots[position] == PatternSlot::masked;
+      const double* weights = is_masked ? weights_of(masked++) : nullptr;
+      advance(automaton_, text_, position, reached_.back(), next,
+              [&](int32_t c) { return weights[c] > minus_infinity; });
+      reached_.push_back(next.take());
+    }
+  }
+
+  void load_messages(size_t position) {
+    for (size_t i = 0; i < reached_[position].size(); ++i) {
+      after_[static_cast<size_t>(reached_[position][i])] = messages_[position][i];
+    }
+  }
+
+  double message_from(int32_t state, const double* weights) const {
+    // A class without weight leads to states that were not reached, and whose messages belong to another position.
+    const auto term = [&](const TokenAutomaton::Edge& edge) {
+      const double weight = weights[edge.token_class];
+      return weight == minus_infinity ? weight : weight + after_[static_cast<size_t>(edge.next)];
+    };
+    double largest = minus_infinity;
+    for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+      largest = std::max(largest, term(edge));
+    }
+    return combined(largest, [&](auto add) {
+      for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+        add(term(edge));
+      }
+    });
+  }
+
+  void send_messages() {
+    after_.assign(static_cast<size_t>(automaton_.states()), minus_infinity);
+    messages_.resize(reached_.size());
+    for (const int32_t state : reached_.back()) {
+      messages_.back().push_back(automaton_.accepts(state) ? 0 : minus_infinity);
+    }
+    size_t masked = logits_.rows.size();
+    for (size_t position = text_.slots.size(); position-- > 0;) {
+      load_messages(position + 1);
+      const bool is_masked = text_.slots[position] == PatternSlot::masked;
+      const double* weights = is_masked ? weights_of(--masked) : nullptr;
+      for (const int32_t state : reached_[position]) {
+        const int32_t next = is_masked ? TokenAutomaton::none : next_at(automaton_, text_, position, state);
+        messages_[position].push_back(is_masked                      ? message_from(state, weights)
+                                      : next == TokenAutomaton::none ? minus_infinity
+                                                                     : after_[static_cast<size_t>(next)]);
+      }
+    }
+  }
+
+  // The token of a masked position in this state, with the messages of the next position loaded.
+  int64_t choose(int32_t state, double message, const float* logits, const float* uniform) {
+    next_of_class_.assign(class_sizes_.size(), TokenAutomaton::none);
+    for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+      next_of_class_[static_cast<size_t>(edge.token_class)] = edge.next;
+    }
+    int64_t chosen = 0;
+    double largest = minus_infinity, cumulative = 0;
+    for (int64_t id = 0; id < logits_.outputs; ++id) {
+      const int32_t c = automaton_.class_of(id);
+      const int32_t next = c == TokenAutomaton::none ? c : next_of_class_[static_cast<size_t>(c)];
+      const auto logit = static_cast<double>(logits[id]);
+      if (next == TokenAutomaton::none || !(logit > minus_infinity)) {
+        continue;
+      }
+      const double term = logit + after_[static_cast<size_t>(next)];
+      if (uniform == nullptr) {
+        if (term > largest) {
+          largest = term;
+          chosen = id;
+        }
+      } else if (term - message > negligible) {
+        chosen = id;  // should rounding leave the sum below the last threshold, the last of them
+        cumulative += std::exp(term - message);
+        if (cumulative > static_cast<double>(*uniform)) {
+          break;
+        }
+      }
+    }
+    return chosen;
+  }
+
+  const TokenAutomaton& automaton_;
+  const PartialText& text_;
+  const MaskedLogits& logits_;
+  Rule rule_;
+  std::vector<int64_t> class_sizes_;
+  std::vector<double> weights_;                // [masked, classes], logarithms
+  std::vector<std::vector<int32_t>> reached_;  // before each position, and at the end
+  std::vector<std::vector<double>> messages_;  // of these states, logarithms
+  std::vector<double> after_;                  // by state: the messages of one position
+  std::vector<double> sums_;
+  std::vector<int32_t> next_of_class_;
+};
+
+// What is left over when every position has been read, of states that `keeps` leaves; stops at the first position that
+// none passes.
+template <typename Keeps>
+size_t read_text(const TokenAutomaton& automaton, const PartialText& text, Keeps keeps) {
+  StateSet next(automaton.states());
+  std::vector<int32_t> states = {TokenAutomaton::start()};
+  size_t position = 0;
+  for (; position < text.slots.size(); ++position) {
+    advance(automaton, text, position, states, next, [&](int32_t c) { return automaton.is_drawable(c); });
+    states = next.take();
+    states.erase(std::remove_if(states.begin(), states.end(), [&](int32_t state) { return !keeps(state, position); }),
+                 states.end());
+    if (states.empty()) {
+      break;
+    }
+  }
+  return position;
+}
+
+}  // namespace
+
+bool has_completion(const TokenAutomaton& automaton, const PartialText& text) {
+  const size_t last = text.slots.size() - 1;
+  return read_text(automaton, text, [&](int32_t state, size_t position) {
+           return position < last || automaton.accepts(state);
+         }) == text.slots.size();
+}
+
+std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, const Reachable& reachable,
+                                           const PartialText& text) {
+  const auto shown =
+      static_cast<int64_t>(text.slots.size()) - std::count(text.slots.begin(), text.slots.end(), PatternSlot::unshown);
+  if (!reachable.from(TokenAutomaton::start(), shown)) {
+    return std::nullopt;
+  }
+  return static_cast<int64_t>(read_text(automaton, text, [&](int32_t state, size_t position) {
+    return reachable.from(state, std::min(shown, static_cast<int64_t>(text.slots.size() - position) - 1));
+  }));
+}
+
+std::optional<std::vector<int64_t>> draw_completion(const TokenAutomaton& automaton, const PartialText& text,
+                                                    const MaskedLogits& logits, const float* uniforms) {
+  return Lattice(automaton, text, logits, Rule::by_chance).complete(uniforms);
+}
+
+std::optional<std::vector<int64_t>> likeliest_completion(const TokenAutomaton& automaton, const PartialText& text,
+                                                         const MaskedLogits& logits) {
+  return Lattice(automaton, text, logits, Rule::likeliest).complete(nullptr);
+}
+
+}  // namespace demask

@@ -1,0 +1,53 @@
+// The completions of a text that match a pattern: whether there are any, the likeliest one, and one drawn by chance.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "pattern/reachable.h"
+#include "pattern/token_automaton.h"
+
+namespace demask {
+
+// What a position of a text is to a pattern.
+enum class PatternSlot : uint8_t {
+  unshown,  // its token is no part of the text
+  given,    // its token is the prompt's or the template's
+  drawn,    // its token was drawn
+  masked    // to be drawn
+};
+
+struct PartialText {
+  std::vector<PatternSlot> slots;  // one a position
+  std::vector<int64_t> tokens;     // one a position; of masked ones anything
+};
+
+// Whether some completion matches.
+bool has_completion(const TokenAutomaton& automaton, const PartialText& text);
+
+// Of a text without completions, the first given position that no match of this length has, for the tokens given before
+// it; none where no text of so many tokens matches at all. reachable: for as many tokens as the text has.
+std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, const Reachable& reachable,
+                                           const PartialText& text);
+
+// Logits of the masked positions, in order; [outputs] each. -infinity excludes a token.
+struct MaskedLogits {
+  std::vector<const float*> rows;
+  int64_t outputs = 0;
+};
+
+// The ids of the masked positions, in order, drawn together: completions in proportion to the product of their tokens'
+// probabilities, among those that match. One uniform number a position. None where every completion is excluded.
+//
+// Messages go from the end to the start, one a state, in logarithms, so that neither length nor temperature makes them
+// vanish; then tokens are drawn from the start on, each by inverse CDF in the order of ids as draw_from does. Source:
+// forward filtering, backward sampling of hidden Markov models (Scott 2002), with the directions exchanged.
+std::optional<std::vector<int64_t>> draw_completion(const TokenAutomaton& automaton, const PartialText& text,
+                                                    const MaskedLogits& logits, const float* uniforms);
+
+// The likeliest completion that matches (Viterbi 1967); among equal tokens of a position the lowest id.
+std::optional<std::vector<int64_t>> likeliest_completion(const TokenAutomaton& automaton, const PartialText& text,
+                                                         const MaskedLogits& logits);
+
+}  // namespace demask
