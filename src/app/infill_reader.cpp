@@ -24,7 +24,11 @@ bool InfillReader::end_array() {
 }
 
 bool InfillReader::start_object() {
-  return step(Next::part, Next::name);
+  if (!step(Next::part, Next::name)) {
+    return false;
+  }
+  parts_.emplace_back();
+  return true;
 }
 
 bool InfillReader::end_object() {
@@ -32,7 +36,6 @@ bool InfillReader::end_object() {
 }
 
 bool InfillReader::key(const std::string& name) {
-  parts_.emplace_back();
   return (name == "gap" && step(Next::name, Next::pair)) || (name == "masks" && step(Next::name, Next::count));
 }
 

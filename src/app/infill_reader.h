@@ -1,6 +1,7 @@
 // The parts of a template as JSON: ["ROMEO: ", {"gap": [4, 12]}, ", my lord, ", {"masks": 8}, "."]
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,6 +29,8 @@ class InfillReader {
 
   // The list is read to its end.
   bool finished() const { return next_ == Next::nothing; }
+  // Of the part that is being read, counted from 0.
+  size_t place() const { return parts_.size() - (next_ == Next::part || parts_.empty() ? 0 : 1); }
   const std::vector<InfillPart>& parts() const { return parts_; }
 
  private:

@@ -202,7 +202,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
 
  private:
   [[noreturn]] bool refuse_part() const {
-    refuse("{}[{}]: must be {}", key_->name, infill_->parts().size(), InfillReader::allowed);
+    refuse("{}[{}]: must be {}", key_->name, infill_->place(), InfillReader::allowed);
   }
 
   [[noreturn]] void refuse_value(std::string_view shown) const {
