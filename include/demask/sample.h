@@ -8,13 +8,23 @@
 
 namespace demask {
 
+// A part of a template: a fixed text, or with lengths above 0 a gap of `least` to `most` tokens to fill, the model
+// choosing how many; its text is empty.
+struct InfillPart {
+  std::string text;
+  int64_t least = 0, most = 0;
+};
+
 // One prompt: a text, its ids or a template, or nothing, which is the empty prompt. Absent numbers are the settings'
 // own.
 struct Prompt {
   std::string id;                         // what the caller calls it; each of its samples says it again
   std::optional<std::string> start_text;  // a prompt, in diffusion a prefix that stays; UTF-8
-  // Diffusion, in place of start_text: a template in which each mask_char is a position to fill.
+  // Diffusion, in place of start_text: a template in which each mask_char is a position to fill, and each
+  // gap_char several.
   std::optional<std::string> infill_text;
+  // The same in parts, so that no character is reserved.
+  std::optional<std::vector<InfillPart>> infill;
   // In place of start_text: its ids, of tokens that vocabulary and model have, in diffusion not the mask.
   std::optional<std::vector<int64_t>> tokens;
   // A regular expression that the whole text matches, in place of the settings' own.

@@ -16,6 +16,7 @@
 #include <utility>
 #include <variant>
 
+#include "app/infill_reader.h"
 #include "core/error.h"
 #include "core/input_file.h"
 #include "core/json.h"
@@ -47,22 +48,24 @@ struct Key {
   using Text = std::optional<std::string> Prompt::*;
   struct Ids {};
   struct TextOrIds {};  // what is given before a text to score
+  struct Parts {};
   struct Count {
     std::optional<int64_t> Prompt::*member;
     int64_t low, high;
   };
 
   std::string_view name;
-  std::variant<Id, Text, Ids, TextOrIds, Count> kind;
+  std::variant<Id, Text, Ids, TextOrIds, Parts, Count> kind;
 };
 
-constexpr size_t key_count = 9;
+constexpr size_t key_count = 10;
 
 const std::array<Key, key_count>& known_keys() {
   static const std::array<Key, key_count> keys = {{
       {"id", Key::Id{}},
       {"start_text", &Prompt::start_text},
       {"infill_text", &Prompt::infill_text},
+      {"infill", Key::Parts{}},
       {"tokens", Key::Ids{}},
       {"pattern", &Prompt::pattern},
       {"num_samples", Key::Count{&Prompt::num_samples, 1, largest_prompt_count}},
@@ -110,6 +113,9 @@ std::string allowed_values(const Key& key) {
   if (std::holds_alternative<Key::TextOrIds>(key.kind)) {
     return "a text in quotes or a list of ids";
   }
+  if (std::holds_alternative<Key::Parts>(key.kind)) {
+    return std::string(InfillReader::allowed);
+  }
   return std::holds_alternative<Key::Id>(key.kind) ? "a text in quotes or a whole number of 64 bits"
                                                    : "a text in quotes";
 }
@@ -140,6 +146,9 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     refuse_value(printable(as_written, longest_shown));
   }
   bool string(string_t& value) override {
+    if (infill_ && !infill_->finished()) {
+      return infill_->text(value) || refuse_part();
+    }
     if (is_id()) {
       item_.id = dump_json(value);
     } else if (const auto* text = key_ == nullptr ? nullptr : std::get_if<Key::Text>(&key_->kind)) {
@@ -154,12 +163,18 @@ class PromptReader final : public nlohmann::json_sax<Json> {
   bool binary(binary_t&) override { return true; }  // JSON has none
 
   bool start_object(size_t) override {
+    if (infill_ && !infill_->finished()) {
+      return infill_->start_object() || refuse_part();
+    }
     if (key_ != nullptr) {
       refuse_value("{...}");
     }
     return true;
   }
   bool key(string_t& name) override {
+    if (infill_ && !infill_->finished()) {
+      return infill_->key(name) || refuse_part();
+    }
     const Keys& keys = kind_.keys;
     const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& known) { return known.name == name; });
     if (found == keys.end()) {
@@ -173,8 +188,14 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     key_ = &*found;
     return true;
   }
-  bool end_object() override { return true; }
+  bool end_object() override { return !infill_ || infill_->finished() || infill_->end_object() || refuse_part(); }
   bool start_array(size_t) override {
+    if (key_ != nullptr && std::holds_alternative<Key::Parts>(key_->kind)) {
+      if (!infill_) {
+        infill_.emplace();
+      }
+      return infill_->start_array() || refuse_part();
+    }
     if (!takes_ids() || in_list_) {
       refuse_value("[...]");
     }
@@ -184,6 +205,9 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     return true;
   }
   bool end_array() override {
+    if (infill_ && !infill_->finished()) {
+      return infill_->end_array() || refuse_part();
+    }
     in_list_ = false;
     return true;
   }
@@ -206,15 +230,26 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     if (item_.id.empty()) {
       refuse("no id: give each prompt its own, a text in quotes or a whole number");
     }
+    if (infill_) {
+      item_.infill = infill_->parts();
+    }
     check_given_once();
-    if (item_.infill_text && item_.sequence_length) {
-      refuse("both infill_text and sequence_length: leave the latter out, as the length is the template's own");
+    if ((item_.infill_text || item_.infill) && item_.sequence_length) {
+      refuse("both {} and sequence_length: leave the latter out, as the length is the template's own",
+             item_.infill ? "infill" : "infill_text");
     }
     return std::move(item_);
   }
 
  private:
+  [[noreturn]] bool refuse_part() const {
+    refuse("{}[{}]: must be {}", key_->name, infill_->place(), InfillReader::allowed);
+  }
+
   [[noreturn]] void refuse_value(std::string_view shown) const {
+    if (infill_ && !infill_->finished()) {
+      refuse_part();
+    }
     if (key_ == nullptr) {
       refuse("{} is no JSON object such as {{\"id\": 1, \"{}\": \"To be\"}}", shown,
              kind_.texts ? "text" : "start_text");
@@ -229,13 +264,14 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     std::vector<std::string_view> given;
     for (const auto& [is_given, name] :
          {std::pair(item_.start_text.has_value(), "start_text"),
-          std::pair(item_.infill_text.has_value(), "infill_text"), std::pair(item_.tokens.has_value(), "tokens")}) {
+          std::pair(item_.infill_text.has_value(), "infill_text"), std::pair(item_.infill.has_value(), "infill"),
+          std::pair(item_.tokens.has_value(), "tokens")}) {
       if (is_given) {
         given.push_back(name);
       }
     }
     if (given.empty()) {
-      refuse("none of start_text, which may be empty, infill_text and tokens: give one of them");
+      refuse("none of start_text, which may be empty, infill_text, infill and tokens: give one of them");
     }
     if (given.size() > 1) {
       refuse("{}: give one of them", fmt::join(given, " and "));
@@ -259,6 +295,9 @@ class PromptReader final : public nlohmann::json_sax<Json> {
 
   // `value` is empty where it is beyond int64.
   bool take_whole(std::optional<int64_t> value, std::string as_written) {
+    if (infill_ && !infill_->finished()) {
+      return infill_->number(value) || refuse_part();
+    }
     if (is_id()) {
       item_.id = std::move(as_written);
       return true;
@@ -278,7 +317,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
   const ListKind& kind_;
   Prompt item_;
   const Key* key_ = nullptr;  // whose value comes next; null outside the object
-  bool in_list_ = false;      // between the brackets of a list of ids, which is this one
+  std::optional<InfillReader> infill_;
+  bool in_list_ = false;  // between the brackets of a list of ids, which is this one
   std::optional<std::vector<int64_t>>* ids_ = nullptr;
   std::bitset<key_count> seen_;
 };

@@ -54,6 +54,9 @@ struct Config {
   std::optional<std::string> infill_text;
   std::string mask_char = "#";
   std::optional<std::string> pattern;
+  std::optional<std::string> gap_char;
+  int64_t gap_min = 1;
+  int64_t gap_max = 16;
   UnknownChars unknown_chars = UnknownChars::error;
   bool parse_special = false;
   std::optional<bool> stop_at_end;

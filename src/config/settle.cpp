@@ -126,6 +126,29 @@ void check_score(const Config& config) {
   }
 }
 
+void check_gaps(const Config& config) {
+  if (!config.gap_char) {
+    return;
+  }
+  if (config.sampling_method == SamplingMethod::standard) {
+    fail(ExitCode::bad_usage,
+         "gap_char='{}' needs --sampling_method=diffusion: standard sampling writes from left to right only.",
+         *config.gap_char);
+  }
+  if (!config.infill_text && !config.prompts) {
+    fail(ExitCode::bad_usage, "gap_char='{}' marks gaps of a template, and there is none: give --infill_text.",
+         *config.gap_char);
+  }
+  if (*config.gap_char == config.mask_char) {
+    fail(ExitCode::bad_usage, "gap_char and mask_char are both '{}': give each a character of its own.",
+         config.mask_char);
+  }
+  if (config.gap_min > config.gap_max) {
+    fail(ExitCode::bad_usage, "gap_min={} is above gap_max={}: a gap has from gap_min to gap_max tokens.",
+         config.gap_min, config.gap_max);
+  }
+}
+
 void settle_scale(ParsedConfig& parsed) {
   Config& config = parsed.config;
   if (config.merge && !config.output) {
@@ -223,6 +246,7 @@ void settle(ParsedConfig& parsed) {
   check_watching(config);
   check_export(config);
   check_score(config);
+  check_gaps(config);
   settle_scale(parsed);
   check_strategy_takes_what_is_given(parsed);
   if (config.sampling_method == SamplingMethod::diffusion) {

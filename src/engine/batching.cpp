@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <tuple>
@@ -131,6 +132,28 @@ int64_t BatchPlanner::frontier() const {
     lowest = std::min(lowest, sample.identity.index);
   }
   return lowest;
+}
+
+std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<SampleTask>& tasks, Observer* observer) {
+  std::map<int64_t, std::vector<size_t>> places;  // of the tasks of a kind
+  for (size_t place = 0; place < tasks.size(); ++place) {
+    places[tasks[place].prompt->batch_kind].push_back(place);
+  }
+  if (places.size() == 1) {
+    return generator.draw(tasks, observer);
+  }
+  std::vector<DrawnSample> samples(tasks.size());
+  for (const auto& [kind, of_kind] : places) {
+    std::vector<SampleTask> alike;
+    for (const size_t place : of_kind) {
+      alike.push_back(tasks[place]);
+    }
+    std::vector<DrawnSample> drawn = generator.draw(alike, observer);
+    for (size_t k = 0; k < of_kind.size(); ++k) {
+      samples[of_kind[k]] = std::move(drawn[k]);
+    }
+  }
+  return samples;
 }
 
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples) {

@@ -46,6 +46,10 @@ class BatchPlanner {
   std::future<Span> upcoming_;
 };
 
+// Draws samples that may have become of several kinds since they were put together, kind by kind: in the order of the
+// tasks. The observer may be null. Throws as Generator::draw.
+std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<SampleTask>& tasks, Observer* observer);
+
 // How many rows to run at once, one a sample or more: as many as asked for, or as the device has memory for by what one
 // step of a few of the longest takes, measured where there might not be enough. At most those of `samples` samples.
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);

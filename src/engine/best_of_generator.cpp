@@ -5,6 +5,7 @@
 #include <exception>
 #include <utility>
 
+#include "core/error.h"
 #include "core/notice.h"
 #include "engine/scoring.h"
 #include "model/device.h"
@@ -24,6 +25,13 @@ class BestOfGenerator : public Generator {
 
   std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool quiet) override {
     auto prompt = std::make_shared<PreparedPrompt>(*generator_->prepare(given, quiet));
+    if (!prompt->gaps.empty()) {
+      fail(ExitCode::bad_usage,
+           "best_of={} compares texts of one length, and a template has a gap: give {{\"masks\": n}} or mask_char in "
+           "its "
+           "place, or leave best_of out.",
+           candidates_);
+    }
     prompt->rows *= candidates_;
     return prompt;
   }

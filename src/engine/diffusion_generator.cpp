@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/notice.h"
 #include "engine/drawing.h"
+#include "engine/infill.h"
 #include "engine/patterns.h"
 #include "engine/prompt_tokens.h"
 #include "engine/resolve.h"
@@ -19,6 +20,9 @@
 
 namespace demask {
 namespace {
+
+// Texts that a forward asks about a gap's length.
+constexpr int64_t most_texts_asked = 128;
 
 // Numbers for texts that can be drawn together: of one length, and where blocks or judged steps differ from text to
 // text, alike in these.
@@ -66,6 +70,11 @@ std::unique_ptr<LanguageModel> open_remasking_model(const Context& context, cons
   return model;
 }
 
+// The longest template's key in messages.
+std::string length_key(const Prompt& given) {
+  return given.infill ? "infill" : given.infill_text ? "infill_text" : "sequence_length";
+}
+
 std::vector<DiffusionTask> to_tasks(const std::vector<SampleTask>& samples) {
   std::vector<DiffusionTask> tasks;
   tasks.reserve(samples.size());
@@ -98,21 +107,34 @@ class DiffusionGenerator : public Generator {
     }
     plan_strategy(settings, *policy_, options_);
     sampler_ = std::make_unique<DiffusionSampler>(model_, *policy_, options_);
+    gaps_ = std::make_unique<GapChooser>(model_, options_.mask_token_id, options_.draw.filters.temperature == 0);
   }
 
   std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool quiet) override {
     auto prompt = std::make_shared<PreparedPrompt>();
-    const std::string key = given.infill_text ? "infill_text" : "sequence_length";
-    prompt->text = make_template(given, quiet);
+    const std::string key = length_key(given);
+    GappedTemplate gapped = make_template(given, quiet);
+    prompt->gaps = std::move(gapped.gaps);
     prompt->unshown = unshown_tokens(given, *context_.vocabulary);
-    prompt->length = prompt->text.length();
-    prompt->generated = prompt->text.free_positions();
+    set_text(*prompt, std::move(gapped.text));
+    int64_t least = prompt->generated;
+    for (const Gap& gap : prompt->gaps) {
+      least -= gap.most - gap.least;
+    }
+    options_.plan({}, least);  // so that no sample's is the first to be refused
     check_length(context_.model->info(), context_.checkpoint, key, prompt->length);
     if (remasking_model_) {
       check_length(remasking_model_->info(), remasking_path_, key, prompt->length);
     }
     prompt->text.pattern = patterns_.of(given);
     prompt->text.unshown = prompt->unshown;
+    if (prompt->text.pattern && !prompt->gaps.empty()) {
+      fail(ExitCode::bad_usage,
+           "{} has a gap, and there is a pattern: which lengths match is not known before the gap is filled. Leave one "
+           "of "
+           "them out, or let the pattern say how long the gap may be.",
+           key);
+    }
     if (prompt->text.pattern) {
       patterns_.check_has_completion(prompt->text.pattern, partial_text(prompt->text));
     }
@@ -120,11 +142,26 @@ class DiffusionGenerator : public Generator {
       fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",
            options_.cfg_scale);
     }
-    const Plan plan = options_.plan({}, prompt->generated);
-    prompt->batch_kind =
-        kinds_.number(fmt::format("{} {} {} {}", prompt->length, options_.block_length ? prompt->generated : 0,
-                                  judged_steps(plan), prompt->text.pattern ? "pattern" : "free"));
+    set_kind(*prompt);
     return prompt;
+  }
+
+  void settle(std::vector<SampleTask>& tasks) override {
+    std::vector<GapTask> open;
+    std::vector<size_t> places;
+    for (size_t place = 0; place < tasks.size(); ++place) {
+      if (const PreparedPrompt& prompt = *tasks[place].prompt; !prompt.gaps.empty()) {
+        open.push_back({tasks[place].stream, &prompt.text, &prompt.gaps});
+        places.push_back(place);
+      }
+    }
+    const std::vector<std::vector<int64_t>> lengths = gaps_->choose(open, most_texts_asked);
+    for (size_t k = 0; k < places.size(); ++k) {
+      auto own = std::make_shared<PreparedPrompt>();
+      own->unshown = tasks[places[k]].prompt->unshown;
+      set_text(*own, with_lengths(*open[k].longest, *open[k].gaps, lengths[k]));
+      tasks[places[k]].prompt = own;
+    }
   }
 
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {
@@ -137,14 +174,15 @@ class DiffusionGenerator : public Generator {
 
   void try_step(const std::vector<SampleTask>& tasks) override { sampler_->try_step(to_tasks(tasks)); }
 
-  int64_t forwards() const override { return sampler_->forwards(); }
+  int64_t forwards() const override { return sampler_->forwards() + gaps_->forwards(); }
 
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     const DiffusionSettings& settings = context_.config.diffusion;
     const int64_t steps = options_.plan_per_sample ? planned_steps(settings, prompt.generated)
                                                    : static_cast<int64_t>(options_.plan({}, prompt.generated).size());
+    const std::string at_most = prompt.gaps.empty() ? "" : "at most ";
     std::vector<std::pair<std::string, std::string>> lines = {
-        {"length", fmt::format("{} tokens, {} of them to fill", prompt.length, prompt.generated)},
+        {"length", fmt::format("{}{} tokens, {}{} of them to fill", at_most, prompt.length, at_most, prompt.generated)},
         {"schedule", describe_schedule(settings, steps)},
         {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
         {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
@@ -155,18 +193,39 @@ class DiffusionGenerator : public Generator {
   }
 
  private:
-  Template make_template(const Prompt& given, bool quiet) const {
+  // The text, and what follows from it.
+  void set_text(PreparedPrompt& prompt, Template text) {
+    prompt.text = std::move(text);
+    prompt.length = prompt.text.length();
+    prompt.generated = prompt.text.free_positions();
+    set_kind(prompt);
+  }
+
+  void set_kind(PreparedPrompt& prompt) {
+    const Plan plan = options_.plan({}, prompt.generated);
+    prompt.batch_kind =
+        kinds_.number(fmt::format("{} {} {} {}", prompt.length, options_.block_length ? prompt.generated : 0,
+                                  judged_steps(plan), prompt.text.pattern ? "pattern" : "free"));
+  }
+
+  GappedTemplate make_template(const Prompt& given, bool quiet) const {
     const Config& config = context_.config;
     const Vocabulary& vocabulary = *context_.vocabulary;
     const TextReading reading = text_reading(config, quiet);
     const int64_t mask = *context_.mask_token_id;
     const std::vector<int64_t> start = prompt_ids(given, vocabulary, context_.model->info(), reading);
-    const char* key = given.infill_text ? "infill_text" : given.tokens ? "tokens" : "start_text";
-    Template text = given.infill_text
-                        ? infill_template(*given.infill_text, config.mask_char, vocabulary, mask, reading)
-                        : prefix_template(key, start, given.sequence_length.value_or(config.sequence_length), mask);
-    check_has_no_mask(key, text, mask, vocabulary);
-    return text;
+    const InfillMarks marks = {config.mask_char, config.gap_char, config.gap_min, config.gap_max};
+    GappedTemplate gapped;
+    std::string key = given.tokens ? "tokens" : "start_text";
+    if (given.infill || given.infill_text) {
+      key = length_key(given);
+      gapped = infill_template(key, given.infill ? *given.infill : infill_parts(*given.infill_text, marks), vocabulary,
+                               mask, reading);
+    } else {
+      gapped.text = prefix_template(key, start, given.sequence_length.value_or(config.sequence_length), mask);
+    }
+    check_has_no_mask(key, gapped.text, mask, vocabulary);
+    return gapped;
   }
 
   const Context& context_;
@@ -179,6 +238,7 @@ class DiffusionGenerator : public Generator {
   DiffusionOptions options_;
   BatchKinds kinds_;
   std::unique_ptr<DiffusionSampler> sampler_;
+  std::unique_ptr<GapChooser> gaps_;
 };
 
 }  // namespace

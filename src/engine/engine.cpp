@@ -28,12 +28,13 @@ DrawTotals Engine::draw(const Work& work, int64_t first, int64_t end, int64_t le
   const auto started = std::chrono::steady_clock::now();
   BatchPlanner planner(work, *generator_, first, end, is_done);
   const auto run_batch = [&](std::vector<SampleTask> batch) {
+    generator_->settle(batch);
     int64_t tokens = 0;
     for (SampleTask& task : batch) {
       task.traced = hooks.is_traced && hooks.is_traced(task.identity.index);
       tokens += task.prompt->generated;
     }
-    std::vector<DrawnSample> samples = generator_->draw(batch, hooks.observer);
+    std::vector<DrawnSample> samples = draw_by_kind(*generator_, batch, hooks.observer);
     try {
       hooks.on_batch(batch, std::move(samples), planner.frontier());
     } catch (const std::exception&) {

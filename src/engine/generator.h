@@ -11,6 +11,7 @@
 #include "demask/sample.h"
 #include "engine/context.h"
 #include "sampling/diffusion_sampler.h"
+#include "sampling/gap_lengths.h"
 #include "sampling/match_tracker.h"
 #include "sampling/noise.h"
 #include "sampling/sample.h"
@@ -20,6 +21,7 @@ namespace demask {
 // A prompt in tokens.
 struct PreparedPrompt {
   Template text;                // diffusion: what is given and what is to fill
+  std::vector<Gap> gaps;        // of `text`, whose lengths are still to be chosen; all is as for the longest
   std::vector<int64_t> tokens;  // standard: what is given; of a text to score: all of it
   int64_t length = 0;           // tokens of a sample, prompt included
   int64_t generated = 0;        // how many of them are drawn
@@ -47,6 +49,10 @@ class Generator {
   // The prompt in tokens. Throws Error where it does not fit the vocabulary, the model or the settings. Characters
   // that --unknown_chars=skip drops are told of in a notice, unless `quiet`. May run beside draw.
   virtual std::shared_ptr<const PreparedPrompt> prepare(const Prompt& prompt, bool quiet) = 0;
+
+  // Chooses what a prompt leaves to the model before anything is drawn, the lengths of gaps: where it does, a task's
+  // prompt becomes one of the sample's own. Throws Error(failed) on non-finite logits.
+  virtual void settle(std::vector<SampleTask>& /*tasks*/) {}
 
   // Draws the samples, all of prompts of one kind, in the order of the tasks; the observer may be null. Throws
   // Error(failed) on non-finite logits, GivenUp where the batch was to be given up.

@@ -121,6 +121,10 @@ std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabula
     fail(ExitCode::bad_usage, "tokens and {} exclude each other: give one of them.",
          has_text ? "start_text" : "infill_text");
   }
+  if (prompt.infill && (has_text || prompt.infill_text || prompt.tokens)) {
+    fail(ExitCode::bad_usage, "infill and {} exclude each other: give one of them.",
+         has_text ? "start_text" : prompt.infill_text ? "infill_text" : "tokens");
+  }
   if (!prompt.tokens) {
     std::vector<int64_t> ids = vocabulary.template_prefix();
     const std::vector<int64_t> own = encode_text("start_text", prompt.start_text.value_or(""), vocabulary, reading);
@@ -163,39 +167,6 @@ Template prefix_template(const std::string& key, const std::vector<int64_t>& pre
   text.fixed.assign(prefix.size(), true);
   text.fixed.resize(static_cast<size_t>(length), false);
   return text;
-}
-
-Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, const TextReading& reading) {
-  std::string given;  // everything but the masks, so that unknown characters are named once
-  Template result;
-  result.tokens = vocabulary.template_prefix();
-  result.fixed.assign(result.tokens.size(), true);
-  const auto append_fixed = [&](std::string_view part) {
-    for (const int64_t id : encode("infill_text", part, vocabulary, reading.parse_special).ids) {
-      result.tokens.push_back(id);
-      result.fixed.push_back(true);
-    }
-    given += part;
-  };
-  size_t start = 0;
-  for (size_t mask = text.find(mask_character); mask != std::string::npos; mask = text.find(mask_character, start)) {
-    append_fixed(std::string_view(text).substr(start, mask - start));
-    result.tokens.push_back(mask_token_id);
-    result.fixed.push_back(false);
-    start = mask + mask_character.size();
-  }
-  append_fixed(std::string_view(text).substr(start));
-  if (text.empty()) {
-    fail(ExitCode::bad_usage, "infill_text is empty. Give a text with '{}' at each position to fill.", mask_character);
-  }
-  encode_text("infill_text", given, vocabulary, reading);
-  if (result.free_positions() == 0) {
-    fail(ExitCode::bad_usage,
-         "infill_text has nothing to fill: no '{}' in it. Mark each position to fill, or set --mask_char.",
-         mask_character);
-  }
-  return result;
 }
 
 }  // namespace demask

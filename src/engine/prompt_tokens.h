@@ -47,7 +47,7 @@ std::vector<int64_t> encode_text(const std::string& key, const std::string& text
 // The ids of a prompt's tokens as they are, or of its start_text after those that the vocabulary puts before every
 // text; none where it has neither and the vocabulary none. Throws Error as encode_text, Error(bad_input) where an id of
 // `tokens` is not in the vocabulary or the model, naming it and its position, and Error(bad_usage) where the prompt has
-// more than one of start_text, infill_text and tokens.
+// more than one of start_text, infill_text, infill and tokens.
 std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabulary, const ModelInfo& model,
                                 const TextReading& reading);
 
@@ -67,11 +67,5 @@ void check_has_no_mask(const std::string& key, const Template& text, int64_t mas
 // where it leaves none.
 Template prefix_template(const std::string& key, const std::vector<int64_t>& prefix, int64_t length,
                          int64_t mask_token_id);
-
-// Every `mask_character` (one code point) of `text` is a free position, all else is fixed; what stands between two of
-// them is read as a text of its own. The tokens that the vocabulary puts before every text come first.
-// Throws Error(bad_usage) where the text is empty or has nothing to fill.
-Template infill_template(const std::string& text, const std::string& mask_character, const Vocabulary& vocabulary,
-                         int64_t mask_token_id, const TextReading& reading);
 
 }  // namespace demask

@@ -48,9 +48,10 @@ class StandardGenerator : public Generator {
 
   std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool quiet) override {
     const Config& config = context_.config;
-    if (given.infill_text) {
+    if (given.infill_text || given.infill) {
       fail(ExitCode::bad_usage,
-           "infill_text needs --sampling_method=diffusion: standard sampling writes from left to right only.");
+           "{} needs --sampling_method=diffusion: standard sampling writes from left to right only.",
+           given.infill ? "infill" : "infill_text");
     }
     auto prompt = std::make_shared<PreparedPrompt>();
     read_beginning(given, quiet, *prompt);

@@ -121,6 +121,12 @@ std::string Work::digest() const {
     if (prompt.infill_text) {
       json["infill_text"] = *prompt.infill_text;
     }
+    if (prompt.infill) {
+      json["infill"] = nlohmann::ordered_json::array();
+      for (const InfillPart& part : *prompt.infill) {
+        json["infill"].push_back({part.text, part.least, part.most});
+      }
+    }
     if (prompt.tokens) {
       json["tokens"] = *prompt.tokens;
     }

@@ -31,7 +31,8 @@ enum class Purpose : uint32_t {
   first_token = 2,
   reveal_count = 3,
   remask_count = 4,
-  part = 5,
+  gap_length = 5,
+  part = 6,
   score_count = 16,  // how many positions a score's draw masks
   score_mask = 17    // which
 };

@@ -19,7 +19,8 @@ bool holds(const demask::PromptList& list, bool skip_bad) {
     if (item.given && item.given_tokens) {
       return false;
     }
-    const int given = (item.start_text ? 1 : 0) + (item.infill_text ? 1 : 0) + (item.tokens ? 1 : 0);
+    const int given =
+        (item.start_text ? 1 : 0) + (item.infill_text ? 1 : 0) + (item.infill ? 1 : 0) + (item.tokens ? 1 : 0);
     if (item.line <= line || item.id.empty() || given != 1) {
       return false;
     }

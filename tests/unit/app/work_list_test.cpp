@@ -232,14 +232,48 @@ TEST_CASE("What is no list of ids is refused with the place in it") {
 TEST_CASE("An empty start_text is a prompt, neither text nor both is none") {
   CHECK(start_texts(read_json(R"({"id": 1, "start_text": ""})")) == Texts{""});
   CHECK_THAT(json_reason(R"({"id": 1})"),
-             ContainsSubstring("none of start_text, which may be empty, infill_text and tokens"));
+             ContainsSubstring("none of start_text, which may be empty, infill_text, infill and tokens"));
   CHECK_THAT(json_reason(R"({"id": 1, "start_text": "", "infill_text": "#"})"),
              ContainsSubstring("start_text and infill_text: give one of them"));
   CHECK(json_reason(R"({"id": 1, "start_text": "", "tokens": []})") == "start_text and tokens: give one of them");
   CHECK(json_reason(R"({"id": 1, "tokens": [1], "infill_text": "#"})") == "infill_text and tokens: give one of them");
 }
 
+TEST_CASE("A template in parts has texts, gaps and masks, in any place") {
+  const PromptList list =
+      read_json(R"({"infill": [{"gap": [4, 12]}, "#, ", {"masks": 8}, "", {"gap":[1,1]}], "id": 1, "seed": 3})");
+  const std::vector<InfillPart> parts = list.prompts.at(0).infill.value();
+  REQUIRE(parts.size() == 5);
+  CHECK((parts[0].text.empty() && parts[0].least == 4 && parts[0].most == 12));
+  CHECK((parts[1].text == "#, " && parts[1].most == 0));
+  CHECK((parts[2].least == 8 && parts[2].most == 8));
+  CHECK((parts[3].text.empty() && parts[3].most == 0));
+  CHECK(list.prompts[0].seed == 3);
+}
+
+TEST_CASE("What is no part of a template is refused with its place") {
+  const auto reason = [](const std::string& value) { return json_reason(R"({"id": 1, "infill": )" + value + "}"); };
+  const std::string allowed = "must be a list of texts, {\"gap\": [least, most]} and {\"masks\": count}";
+  for (const std::string value : {"5", "null", "true", "{}", "1.5"}) {
+    CAPTURE(value);
+    CHECK_THAT(reason(value), ContainsSubstring("infill") && ContainsSubstring(allowed));
+  }
+  for (const std::string part :
+       {"5", "null", "[]", "{}", "1.5", R"({"gap": 3})", R"({"gap": [3]})", R"({"gap": [1, 2, 3]})", R"({"gap": [0, 2]})",
+        R"({"gap": ["a", 2]})", R"({"gap": [1, 2], "masks": 3})", R"({"masks": [3]})", R"({"masks": -1})",
+        R"({"masks": 99999999999999999999})", R"({"mask": 3})", R"({"gap": [[1, 2]]})", R"({"gap": [1, 2.5]})"}) {
+    CAPTURE(part);
+    CHECK_THAT(reason("[\"a\", " + part + "]"), ContainsSubstring("infill[1]: " + allowed));
+  }
+  CHECK_THAT(reason(R"(["a", {"gap": [1, )"), ContainsSubstring("not valid JSON"));
+  CHECK(json_reason(R"({"id": 1, "infill": ["a"], "infill": []})") == "infill is given twice");
+  CHECK(json_reason(R"({"id": 1, "infill": ["a"], "tokens": []})") == "infill and tokens: give one of them");
+  CHECK_THAT(reason(std::string(1000000, '[')), ContainsSubstring("infill[0]: "));
+}
+
 TEST_CASE("A template with a length of its own is refused") {
+  CHECK_THAT(json_reason(R"({"id": 1, "infill": ["#"], "sequence_length": 1})"),
+             ContainsSubstring("both infill and sequence_length"));
   CHECK_THAT(json_reason(R"({"id": 1, "infill_text": "#", "sequence_length": 1})"),
              ContainsSubstring("both infill_text and sequence_length"));
 }
@@ -253,7 +287,7 @@ TEST_CASE("An unknown key is refused with the nearest and all there are") {
   const std::string message = json_reason(with("num_sample", "3"));
   CHECK_THAT(message, ContainsSubstring("unknown key \"num_sample\"; did you mean num_samples?"));
   CHECK_THAT(message, ContainsSubstring(
-                          "id, start_text, infill_text, tokens, num_samples, seed, max_new_tokens, sequence_length"));
+                          "id, start_text, infill_text, infill, tokens, num_samples, seed, max_new_tokens, sequence_length"));
   CHECK_THAT(json_reason(with("starttext", "3")), ContainsSubstring("did you mean start_text?"));
   CHECK_THAT(json_reason(with("ID", "3")), ContainsSubstring("did you mean id?"));
   CHECK_THAT(json_reason(with("", "3")), ContainsSubstring("unknown key \"\""));
@@ -415,7 +449,7 @@ TEST_CASE("What follows an overlong line is read, which itself is never in memor
 TEST_CASE("A bad line is an error that names file, line, reason and what to do, or is left out") {
   const std::string text = "{\"id\": 1, \"start_text\": \"\"}\n{\"id\": 2}\n{\"id\": 3, \"start_text\": \"c\"}\n[\n";
   CHECK(bad_input_message([&] { read_json(text); }) ==
-        "list:2: none of start_text, which may be empty, infill_text and tokens: give one of them. Mend it, or leave "
+        "list:2: none of start_text, which may be empty, infill_text, infill and tokens: give one of them. Mend it, or leave "
         "such "
         "lines out with --on_error=skip.");
   const PromptList list = read_json(text, true);

@@ -21,29 +21,7 @@ CharacterVocabulary letters() {
   return CharacterVocabulary({"a", "b", "é", "\n"});
 }
 
-Template infill(const std::string& text, const std::string& mask_character = "#") {
-  return infill_template(text, mask_character, letters(), mask, {});
-}
-
 }  // namespace
-
-TEST_CASE("A template's mask characters are free, all else is fixed") {
-  const Template text = infill("a##é");
-  CHECK(text.tokens == std::vector<int64_t>{0, mask, mask, 2});
-  CHECK(text.fixed == std::vector<bool>{true, false, false, true});
-  CHECK(text.free_positions() == 2);
-}
-
-TEST_CASE("Any code point can be the mask character, one of the vocabulary too") {
-  CHECK(infill("a█b", "█").tokens == std::vector<int64_t>{0, mask, 1});
-  CHECK(infill("aab", "a").tokens == std::vector<int64_t>{mask, mask, 1});
-}
-
-TEST_CASE("A template that is empty, has nothing to fill or unknown characters is refused") {
-  CHECK_THROWS_AS(infill(""), Error);
-  CHECK_THROWS_AS(infill("ab"), Error);
-  CHECK_THROWS_AS(infill("aZ#"), Error);
-}
 
 TEST_CASE("A prefix is fixed and the rest is free; it must leave something to fill") {
   const Template text = prefix_template("start_text", {1, 0}, 4, mask);
@@ -68,6 +46,9 @@ TEST_CASE("A prompt's ids are its tokens, or those of its text, and every one is
   prompt.infill_text = "#";
   CHECK(message(prompt).find("tokens and infill_text exclude each other") == 0);
   prompt.infill_text.reset();
+  prompt.infill = {{{}, 1, 2}};
+  CHECK(message(prompt).find("infill and tokens exclude each other") == 0);
+  prompt.infill.reset();
   for (const int64_t id : {int64_t{4}, int64_t{-1}, INT64_MAX, INT64_MIN}) {
     prompt.tokens = {0, id};
     CHECK(message(prompt).find("tokens[1] = " + std::to_string(id) + ": must be an id") == 0);
