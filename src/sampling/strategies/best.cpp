@@ -159,13 +159,13 @@ Strategy best_strategy() {
   strategy.ranks_by_confidence = true;
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
-      choice_temperature_parameter(1.05),
+      choice_temperature_parameter(1.1),
       {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
       {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
       {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
-      {"count_penalty", 1.3, Range{0.0}, "nats against a token that the text has e times as often as expected"},
+      {"count_penalty", 1.6, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
   strategy.variants = {{"best", {}},
