@@ -252,8 +252,9 @@ TEST_CASE("A prompt without an id is refused") {
 TEST_CASE("An unknown key is refused with the nearest and all there are") {
   const std::string message = json_reason(with("num_sample", "3"));
   CHECK_THAT(message, ContainsSubstring("unknown key \"num_sample\"; did you mean num_samples?"));
-  CHECK_THAT(message, ContainsSubstring(
-                          "id, start_text, infill_text, tokens, num_samples, seed, max_new_tokens, sequence_length"));
+  CHECK_THAT(message,
+             ContainsSubstring(
+                 "id, start_text, infill_text, tokens, pattern, num_samples, seed, max_new_tokens, sequence_length"));
   CHECK_THAT(json_reason(with("starttext", "3")), ContainsSubstring("did you mean start_text?"));
   CHECK_THAT(json_reason(with("ID", "3")), ContainsSubstring("did you mean id?"));
   CHECK_THAT(json_reason(with("", "3")), ContainsSubstring("unknown key \"\""));
