@@ -222,8 +222,8 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     std::vector<std::string_view> given;
     for (const auto& [is_given, name] :
          {std::pair(item_.start_text.has_value(), "start_text"),
-          std::pair(item_.infill_text.has_value(), "infill_text"),
-          std::pair(item_.infill.has_value(), "infill"), std::pair(item_.tokens.has_value(), "tokens")}) {
+          std::pair(item_.infill_text.has_value(), "infill_text"), std::pair(item_.infill.has_value(), "infill"),
+          std::pair(item_.tokens.has_value(), "tokens")}) {
       if (is_given) {
         given.push_back(name);
       }
@@ -263,7 +263,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
   Prompt item_;
   const Key* key_ = nullptr;  // whose value comes next; null outside the object
   std::optional<InfillReader> infill_;
-  bool in_list_ = false;      // between the brackets of a list of ids
+  bool in_list_ = false;  // between the brackets of a list of ids
   std::bitset<key_count> seen_;
 };
 

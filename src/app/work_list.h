@@ -18,9 +18,9 @@ inline constexpr size_t max_prompt_line_bytes = size_t{1} << 20;
 //   {"id": "a1", "start_text": "To be", "num_samples": 2, "seed": 7}
 //
 // with id (a text or a whole number, no two the same; a Prompt has its JSON text, "\"a1\""), one of start_text,
-// infill_text, infill (see infill_reader.h) and tokens (a list of ids), and optionally num_samples, seed, max_new_tokens and sequence_length; blank
-// lines count for nothing. "-" is standard input, which is JSON lines where its first byte other than blanks is '{' (of
-// 64 KiB), else text. Either is UTF-8, perhaps with a byte order mark.
+// infill_text, infill (see infill_reader.h) and tokens (a list of ids), and optionally num_samples, seed,
+// max_new_tokens and sequence_length; blank lines count for nothing. "-" is standard input, which is JSON lines where
+// its first byte other than blanks is '{' (of 64 KiB), else text. Either is UTF-8, perhaps with a byte order mark.
 //
 // A line that is not of its form is an Error(bad_input) that names file, line and reason, or with `skip_bad` goes to
 // bad_lines. Throws Error(bad_input) too where the file is missing, unreadable or without a prompt, and

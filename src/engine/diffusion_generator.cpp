@@ -188,11 +188,11 @@ class DiffusionGenerator : public Generator {
     const int64_t steps = options_.plan_per_sample ? planned_steps(settings, prompt.generated)
                                                    : static_cast<int64_t>(options_.plan({}, prompt.generated).size());
     const std::string at_most = prompt.gaps.empty() ? "" : "at most ";
-    return {{"length", fmt::format("{}{} tokens, {}{} of them to fill", at_most, prompt.length, at_most,
-                                   prompt.generated)},
-            {"schedule", describe_schedule(settings, steps)},
-            {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
-            {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
+    return {
+        {"length", fmt::format("{}{} tokens, {}{} of them to fill", at_most, prompt.length, at_most, prompt.generated)},
+        {"schedule", describe_schedule(settings, steps)},
+        {settings.strategy->describe == nullptr ? "strategy" : "remasking", describe_strategy(settings)},
+        {"drawing", describe_draw(options_.draw, options_.temperature_end, options_.judges_filtered)}};
   }
 
  private:

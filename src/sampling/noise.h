@@ -25,7 +25,14 @@ struct Streams {
 Streams to_tensors(const std::vector<Stream>& streams);
 
 // What a number is for, so that no two uses share one.
-enum class Purpose : uint32_t { draw = 0, remask = 1, first_token = 2, reveal_count = 3, remask_count = 4, gap_length = 5 };
+enum class Purpose : uint32_t {
+  draw = 0,
+  remask = 1,
+  first_token = 2,
+  reveal_count = 3,
+  remask_count = 4,
+  gap_length = 5
+};
 
 // Uniform numbers in (0, 1), float32 [B, positions], on the streams' device. steps: [1], or [B] one a row, int64 on the
 // same device, in [0, 2^32). positions: how many for each sample. The same bits on every device: a Philox4x32-10 block

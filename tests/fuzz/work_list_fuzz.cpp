@@ -15,8 +15,8 @@ namespace {
 bool holds(const demask::PromptList& list, bool skip_bad) {
   int64_t line = 0;
   for (const demask::Prompt& item : list.prompts) {
-    const int given = (item.start_text ? 1 : 0) + (item.infill_text ? 1 : 0) + (item.infill ? 1 : 0) +
-                      (item.tokens ? 1 : 0);
+    const int given =
+        (item.start_text ? 1 : 0) + (item.infill_text ? 1 : 0) + (item.infill ? 1 : 0) + (item.tokens ? 1 : 0);
     if (item.line <= line || item.id.empty() || given != 1) {
       return false;
     }

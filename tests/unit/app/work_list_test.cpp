@@ -259,9 +259,10 @@ TEST_CASE("What is no part of a template is refused with its place") {
     CHECK_THAT(reason(value), ContainsSubstring("infill") && ContainsSubstring(allowed));
   }
   for (const std::string part :
-       {"5", "null", "[]", "{}", "1.5", R"({"gap": 3})", R"({"gap": [3]})", R"({"gap": [1, 2, 3]})", R"({"gap": [0, 2]})",
-        R"({"gap": ["a", 2]})", R"({"gap": [1, 2], "masks": 3})", R"({"masks": [3]})", R"({"masks": -1})",
-        R"({"masks": 99999999999999999999})", R"({"mask": 3})", R"({"gap": [[1, 2]]})", R"({"gap": [1, 2.5]})"}) {
+       {"5", "null", "[]", "{}", "1.5", R"({"gap": 3})", R"({"gap": [3]})", R"({"gap": [1, 2, 3]})",
+        R"({"gap": [0, 2]})", R"({"gap": ["a", 2]})", R"({"gap": [1, 2], "masks": 3})", R"({"masks": [3]})",
+        R"({"masks": -1})", R"({"masks": 99999999999999999999})", R"({"mask": 3})", R"({"gap": [[1, 2]]})",
+        R"({"gap": [1, 2.5]})"}) {
     CAPTURE(part);
     CHECK_THAT(reason("[\"a\", " + part + "]"), ContainsSubstring("infill[1]: " + allowed));
   }
@@ -286,8 +287,9 @@ TEST_CASE("A prompt without an id is refused") {
 TEST_CASE("An unknown key is refused with the nearest and all there are") {
   const std::string message = json_reason(with("num_sample", "3"));
   CHECK_THAT(message, ContainsSubstring("unknown key \"num_sample\"; did you mean num_samples?"));
-  CHECK_THAT(message, ContainsSubstring(
-                          "id, start_text, infill_text, infill, tokens, num_samples, seed, max_new_tokens, sequence_length"));
+  CHECK_THAT(message,
+             ContainsSubstring(
+                 "id, start_text, infill_text, infill, tokens, num_samples, seed, max_new_tokens, sequence_length"));
   CHECK_THAT(json_reason(with("starttext", "3")), ContainsSubstring("did you mean start_text?"));
   CHECK_THAT(json_reason(with("ID", "3")), ContainsSubstring("did you mean id?"));
   CHECK_THAT(json_reason(with("", "3")), ContainsSubstring("unknown key \"\""));
@@ -449,7 +451,8 @@ TEST_CASE("What follows an overlong line is read, which itself is never in memor
 TEST_CASE("A bad line is an error that names file, line, reason and what to do, or is left out") {
   const std::string text = "{\"id\": 1, \"start_text\": \"\"}\n{\"id\": 2}\n{\"id\": 3, \"start_text\": \"c\"}\n[\n";
   CHECK(bad_input_message([&] { read_json(text); }) ==
-        "list:2: none of start_text, which may be empty, infill_text, infill and tokens: give one of them. Mend it, or leave "
+        "list:2: none of start_text, which may be empty, infill_text, infill and tokens: give one of them. Mend it, or "
+        "leave "
         "such "
         "lines out with --on_error=skip.");
   const PromptList list = read_json(text, true);
