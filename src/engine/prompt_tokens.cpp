@@ -123,7 +123,9 @@ std::vector<int64_t> prompt_ids(const Prompt& prompt, const Vocabulary& vocabula
   }
   if (prompt.infill && (has_text || prompt.infill_text || prompt.tokens)) {
     fail(ExitCode::bad_usage, "infill and {} exclude each other: give one of them.",
-         has_text ? "start_text" : prompt.infill_text ? "infill_text" : "tokens");
+         has_text             ? "start_text"
+         : prompt.infill_text ? "infill_text"
+                              : "tokens");
   }
   if (!prompt.tokens) {
     std::vector<int64_t> ids = vocabulary.template_prefix();

@@ -80,11 +80,6 @@ Surroundings surroundings(const Template& text, const std::vector<Gap>& gaps, co
   return found;
 }
 
-// What was asked of a length.
-struct Asked {
-  size_t questions, sides;
-};
-
 // The likeliest; of those that no rounding tells apart, the middle one.
 size_t likeliest_of(const std::vector<double>& log_probability) {
   constexpr double rounding = 1e-5;
@@ -150,13 +145,13 @@ LengthEvidence GapChooser::evidence(const Template& longest, const std::vector<G
 
   LengthEvidence evidence;
   Questions questions;
-  std::vector<Asked> asked;  // of the questions
+  std::vector<size_t> asked;  // questions, of each length that is not answered yet
   const auto answer = [&] {
     const std::vector<double> answers = ask(questions);
     auto next = answers.begin();
-    for (const Asked& one : asked) {
-      const auto end = next + static_cast<std::ptrdiff_t>(one.questions);
-      evidence.log_probability.push_back(std::accumulate(next, end, 0.0) / static_cast<double>(one.sides));
+    for (const size_t count : asked) {
+      const auto end = next + static_cast<std::ptrdiff_t>(count);
+      evidence.log_probability.push_back(std::accumulate(next, end, 0.0));
       next = end;
     }
     questions = {};
@@ -178,7 +173,7 @@ LengthEvidence GapChooser::evidence(const Template& longest, const std::vector<G
         questions.tokens.insert(questions.tokens.end(), tokens.begin(), tokens.end());
       }
     }
-    asked.push_back({around.size(), around.left.empty() || around.right.empty() ? size_t{1} : size_t{2}});
+    asked.push_back(around.size());
   }
   answer();
   return evidence;
@@ -201,9 +196,9 @@ std::vector<std::vector<int64_t>> GapChooser::choose(const std::vector<GapTask>&
         found->second = evidence(*task.longest, *task.gaps, chosen[k], most_rows);
       }
       const std::vector<double>& log_probability = found->second.log_probability;
-      const size_t place = likeliest_ ? likeliest_of(log_probability)
-                                      : draw_from(log_probability,
-                                                  uniform_at(task.stream, turn, 0, Purpose::gap_length));
+      const size_t place = likeliest_
+                               ? likeliest_of(log_probability)
+                               : draw_from(log_probability, uniform_at(task.stream, turn, 0, Purpose::gap_length));
       chosen[k].push_back((*task.gaps)[static_cast<size_t>(turn)].least + static_cast<int64_t>(place));
     }
   }

@@ -31,12 +31,13 @@ struct GapTask {
 // Fixed tokens on each side of a gap that are asked about its length.
 inline constexpr int64_t tokens_asked = 4;
 
-// log p(length) up to a constant, nats, of each length from the gap's least to its most: the mean of two chains of log
+// log p(length) up to a constant, nats, of each length from the gap's least to its most: the sum of two chains of log
 // p(token) over the fixed tokens next to the gap, those to its right from the farthest inwards, and likewise those to
-// its left. Each is judged with the gap and the tokens between it and the gap masked, so that a chain is log p(these
-// tokens | the rest of the text, length) of every fill at once: Bayes' rule makes it the length's, each length being as
-// likely beforehand. A sum over the gap's own pieces would grow with every piece, a sum over the same tokens does not.
-// A side without fixed tokens between the gap and the next one says nothing.
+// its left. Each token is judged with the gap and the tokens between it and the gap masked, so that a chain is log
+// p(these tokens | the rest of the text, length) of every fill at once. Bayes' rule turns that into the length's own
+// probability, each length being as likely beforehand; two chains are a composite likelihood (Besag 1974). A sum over
+// the gap's own pieces would fall with every piece, and this one is over the same tokens at every length. A side
+// without fixed tokens between the gap and the next one says nothing.
 struct LengthEvidence {
   std::vector<double> log_probability;
 };
