@@ -12,13 +12,17 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
-std::vector<json> draw(Arguments arguments, const std::string& output) {
+void draw_into(Arguments arguments, const std::string& output) {
   const Arguments common = {"--device=cpu",          "--dtype=float32", "--show_progress=False",
                             "--strategy=confidence", "--forwards=3",    "--output=" + output};
   arguments.insert(arguments.begin(), common.begin(), common.end());
   const ProcessResult result = demask::testing::demask(arguments);
   CAPTURE(arguments, result.err);
   REQUIRE(result.exit_code == 0);
+}
+
+std::vector<json> draw(const Arguments& arguments, const std::string& output) {
+  draw_into(arguments, output);
   return read_json_lines(output);
 }
 
@@ -62,8 +66,8 @@ TEST_CASE("A sample with gaps is the same alone, in any batch, in a shard and in
   CHECK(draw(with(two_gaps, {"--num_samples=6", "--batch_size=1"})) == all);
   CHECK(draw(with(two_gaps, {"--num_samples=6", "--batch_size=4"})) == all);
   CHECK(draw(with(two_gaps, {"--num_samples=1", "--first_sample=5"})).at(0) == all[5]);
-  const std::vector<json> second = draw(with(two_gaps, {"--num_samples=6", "--shard=1/2"}));
-  CHECK(second == std::vector<json>(all.begin() + 3, all.end()));
+  draw_into(with(two_gaps, {"--num_samples=6", "--shard=1/2"}), folder / "part-{shard}.jsonl");
+  CHECK(read_json_lines(folder / "part-1.jsonl") == std::vector<json>(all.begin() + 3, all.end()));
 
   const std::string whole = read_file(folder / "all.jsonl");
   size_t end = 0;
