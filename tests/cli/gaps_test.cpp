@@ -93,7 +93,7 @@ TEST_CASE("A list takes templates in parts, and draws them as their text with ma
                    "\n"
                    R"({"id": "b", "start_text": "To"})"
                    "\n"
-                   R"({"id": "c", "infill": ["~ # ", {"masks": 2}]})"
+                   R"({"id": "c", "infill": ["~ # ", {"masks": 3}]})"
                    "\n");
   const Arguments from_list = {"--prompts=" + list, "--sequence_length=24", "--unknown_chars=skip"};
   const std::vector<json> drawn = draw(from_list);
@@ -102,7 +102,7 @@ TEST_CASE("A list takes templates in parts, and draws them as their text with ma
   for (size_t k = 0; k < own.size(); ++k) {
     CHECK(drawn[k]["tokens"] == own[k]["tokens"]);
   }
-  CHECK(drawn[4]["tokens"].size() == 4);  // "  " of "~ # " and the masks
+  CHECK(drawn[4]["tokens"].size() == 5);  // "  " of "~ # " and the masks
 }
 
 TEST_CASE("A trace of a text with gaps has as many positions as the text, and knows which were given") {
@@ -132,7 +132,7 @@ TEST_CASE("Gaps that cannot be are refused") {
 TEST_CASE("A line with gaps that cannot be is refused with its place, or left out") {
   const TemporaryFolder folder;
   const std::string list = folder / "list.jsonl";
-  write_file(list, R"({"id": 1, "infill": ["To ", {"gap": [2, 3]}, " be"]})"
+  write_file(list, R"({"id": 1, "infill": ["To ", {"gap": [3, 4]}, " be"]})"
                    "\n"
                    R"({"id": 2, "infill": ["To ", {"gap": [3, 2]}]})"
                    "\n"
