@@ -139,5 +139,10 @@ TEST_CASE("A line with gaps that cannot be is refused with its place, or left ou
                    R"({"id": 3, "infill": ["To ", {"gap": [1, 600]}]})"
                    "\n");
   check_refused({"--prompts=" + list}, bad_input, {"list.jsonl:2", "infill", "3 to 2"});
-  CHECK(draw({"--prompts=" + list, "--on_error=skip"}).size() == 1);
+  const ProcessResult skipping =
+      demask::testing::demask({"--device=cpu", "--strategy=confidence", "--forwards=3",
+                               "--output=" + (folder / "out.jsonl"), "--prompts=" + list, "--on_error=skip"});
+  CHECK(skipping.exit_code == 4);
+  CHECK_THAT(skipping.err, Catch::Matchers::ContainsSubstring("list.jsonl:2: infill: part 1"));
+  CHECK(read_json_lines(folder / "out.jsonl").size() == 1);
 }
