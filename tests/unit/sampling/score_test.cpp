@@ -184,7 +184,8 @@ std::vector<at::Device> all_devices() {
 TEST_CASE("GPT-2's texts are as likely as its own code says, token by token") {
   for (const at::Device device : all_devices()) {
     const auto model = load_golden("gpt2", device);
-    for (const json& text : expected_of("gpt2")["log_likelihood"]["texts"]) {
+    const json texts = expected_of("gpt2")["log_likelihood"]["texts"];  // kept while the loop goes over it
+    for (const json& text : texts) {
       std::vector<int64_t> ids = text["ids"];
       for (const char* expected : {"token_logprobs", "token_logprobs_with_bos"}) {
         const auto each = text[expected].get<std::vector<double>>();
