@@ -100,7 +100,7 @@ void sample(CommandLine& command) {
   const Work work = list ? engine.work_of(std::move(*list)) : engine.own_work();
   RunOutputs outputs(engine, work, shard, checkpoint_sha256);
   draw_and_write(engine, work, outputs);
-  report_bad_lines(work, config.score ? *config.score : config.prompts.value_or(""));
+  report_bad_lines(work, list_path(config));
   end_process_if_slow_to_end(engine.context().device);
 }
 

@@ -7,6 +7,7 @@
 
 #include "app/run_header.h"
 #include "app/tracing.h"
+#include "app/work_list.h"
 #include "core/notice.h"
 #include "engine/sample_text.h"
 #include "engine/scoring.h"
@@ -53,8 +54,7 @@ RunDescription describe_run(const Engine& engine, const Work& work, const Shard&
                 {"device", fmt::format("{}, {}", context.device.str(), dtype_name(context.model->info().dtype))},
                 {"seed", std::to_string(config.seed)}};
   const auto first = engine.generator().prepare(work.entries().front().prompt, /*quiet=*/true);
-  const auto lines =
-      describe_work(engine.generator(), *first, work, config.score ? *config.score : config.prompts.value_or(""));
+  const auto lines = describe_work(engine.generator(), *first, work, list_path(config));
   run.header.insert(run.header.end(), lines.begin(), lines.end());
   if (shard.count > 1) {
     run.header.emplace_back("shard", fmt::format("{} of {}, counted from 0", shard.index, shard.count));

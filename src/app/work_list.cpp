@@ -438,4 +438,8 @@ PromptList read_score_list(const std::string& path, bool skip_bad) {
   return read_file(path, text_list(), skip_bad);
 }
 
+std::string list_path(const Config& config) {
+  return config.score ? *config.score : config.prompts.value_or("");
+}
+
 }  // namespace demask

@@ -39,4 +39,7 @@ PromptList read_work_list(std::istream& in, const std::string& name, bool is_jso
 PromptList read_score_list(const std::string& path, bool skip_bad);
 PromptList read_score_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
 
+// The run's list, of prompts or of texts to score; empty where there is none.
+std::string list_path(const Config& config);
+
 }  // namespace demask

@@ -56,9 +56,13 @@ CollapseBounds collapse_bounds(bool characters, int64_t vocabulary_size) {
 
 RepetitionWatch::RepetitionWatch(const Context& context)
     : context_(context),
+      watches_(context.config.sampling_method == SamplingMethod::diffusion && !context.config.score),
       bounds_(collapse_bounds(context.vocabulary->characters(), static_cast<int64_t>(context.allowed.size()))) {}
 
 void RepetitionWatch::look_at(const PreparedPrompt& prompt, const std::vector<int64_t>& tokens) {
+  if (!watches_) {
+    return;
+  }
   const std::vector<bool> given = prompt.given();
   const size_t end = text_length(context_, prompt, tokens);
   bool collapsed = false;
@@ -83,9 +87,6 @@ void RepetitionWatch::look_at(const PreparedPrompt& prompt, const std::vector<in
 }
 
 std::optional<std::string> RepetitionWatch::notice() const {
-  if (context_.config.sampling_method != SamplingMethod::diffusion) {
-    return {};
-  }
   const double distinct = windows_ > 0 ? distinct_ / static_cast<double>(windows_) : 1;
   if (collapsed_texts_ == 0 && (windows_ < windows_of_a_mean || distinct >= bounds_.mean)) {
     return {};
@@ -94,8 +95,7 @@ std::optional<std::string> RepetitionWatch::notice() const {
       collapsed_texts_ == 0 ? "the texts" : fmt::format("{} of {} texts", collapsed_texts_, texts_);
   return fmt::format(
       "{} collapsed into repetition: {:.0f}% of all 4-grams of tokens repeat another of the same text, far more than "
-      "in "
-      "real texts. {}.",
+      "in real texts. {}.",
       which, 100 * (1 - distinct), advice_for(context_.config.diffusion.strategy->name));
 }
 

@@ -42,6 +42,7 @@ class RepetitionWatch {
 
  private:
   const Context& context_;
+  bool watches_;  // texts of diffusion, which the run draws: not those that it scores
   CollapseBounds bounds_;
   int64_t texts_ = 0;
   int64_t collapsed_texts_ = 0;

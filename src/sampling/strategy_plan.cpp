@@ -153,7 +153,7 @@ bool draws_in_parts(const DiffusionSettings& settings) {
   return settings.parameters.has("redraws") && settings.parameters.number("redraws") > 0;
 }
 
-// The plan that is the same for every sample with so many free positions, each step drawing all that is masked.
+// common_plan, where each step draws all that is masked.
 Plan whole_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
   const Pacing pacing = settings.strategy->pacing;
   const int64_t blocks = count_blocks(settings, free);
@@ -185,6 +185,7 @@ Plan whole_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fre
   return plan;
 }
 
+// The plan that is the same for every sample with so many free positions.
 Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
   Plan plan = whole_plan(settings, cost, free);
   if (!draws_in_parts(settings)) {

@@ -119,6 +119,13 @@ TEST_CASE("short texts tell nothing, and long ones are not asked for more than 2
   CHECK_FALSE(RepetitionWatch(characters(65)).notice());
 }
 
+TEST_CASE("texts that a run only scores are not its own") {
+  Context context = characters(65);
+  REQUIRE(notice_of(context, {repeating(256, 1)}));
+  context.config.score = "texts.txt";
+  CHECK_FALSE(notice_of(context, {repeating(256, 1)}));
+}
+
 TEST_CASE("what the prompt gives and what follows the end of a text does not count") {
   const Context context = characters(65);
   PreparedPrompt prompt = nothing_given(256);
