@@ -17,7 +17,7 @@ namespace demask {
 namespace {
 
 constexpr int64_t most_shards = 1000000;
-constexpr size_t longest_shown = 100;  // bytes of a value that a message repeats
+constexpr size_t longest_value_shown = 100;  // bytes of a value that a message repeats
 constexpr std::string_view shard_field = "{shard}";
 constexpr std::string_view shards_field = "{shards}";
 
@@ -74,7 +74,7 @@ std::optional<Variable> read_first(const std::vector<std::string>& names, const 
       if (!value) {
         fail(ExitCode::bad_usage,
              "--shard=auto: the environment's {}={} is no whole number. Mend it, or give --shard=k/n.", name,
-             printable(*text, longest_shown));
+             printable(*text, longest_value_shown));
       }
       return Variable{name, *value};
     }
@@ -189,11 +189,11 @@ Shard parse_shard(const std::string& value, const Environment& environment) {
     fail(ExitCode::bad_usage,
          "--shard={}: must be k/n with k from 0 to n - 1 and n from 1 to {}, or auto. Give 0/4 to 3/4 to four "
          "processes, or auto where a launcher starts them.",
-         printable(value, longest_shown), most_shards);
+         printable(value, longest_value_shown), most_shards);
   }
   if (*index >= *count) {
     fail(ExitCode::bad_usage, "--shard={}: counts from 0, so the last of {} is {}/{}. Give one from 0/{} on.",
-         printable(value, longest_shown), *count, *count - 1, *count, *count);
+         printable(value, longest_value_shown), *count, *count - 1, *count, *count);
   }
   Shard shard;
   shard.index = *index;

@@ -75,7 +75,7 @@ std::string length_key(const Prompt& given) {
   return given.infill ? "infill" : given.infill_text ? "infill_text" : "sequence_length";
 }
 
-std::vector<DiffusionTask> to_tasks(const std::vector<SampleTask>& samples) {
+std::vector<DiffusionTask> to_diffusion_tasks(const std::vector<SampleTask>& samples) {
   std::vector<DiffusionTask> tasks;
   tasks.reserve(samples.size());
   for (const SampleTask& sample : samples) {
@@ -165,14 +165,14 @@ class DiffusionGenerator : public Generator {
   }
 
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {
-    std::vector<DrawnSample> samples = sampler_->sample(to_tasks(tasks), observer);
+    std::vector<DrawnSample> samples = sampler_->sample(to_diffusion_tasks(tasks), observer);
     if (checked_remasking_model_) {
       checked_remasking_model_->check();
     }
     return samples;
   }
 
-  void try_step(const std::vector<SampleTask>& tasks) override { sampler_->try_step(to_tasks(tasks)); }
+  void try_step(const std::vector<SampleTask>& tasks) override { sampler_->try_step(to_diffusion_tasks(tasks)); }
 
   int64_t forwards() const override { return sampler_->forwards() + gaps_->forwards(); }
 

@@ -16,7 +16,7 @@
 namespace demask {
 namespace {
 
-std::vector<AutoregressiveTask> to_tasks(const std::vector<SampleTask>& samples) {
+std::vector<AutoregressiveTask> to_standard_tasks(const std::vector<SampleTask>& samples) {
   std::vector<AutoregressiveTask> tasks;
   tasks.reserve(samples.size());
   for (const SampleTask& sample : samples) {
@@ -65,10 +65,10 @@ class StandardGenerator : public Generator {
   }
 
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {
-    return sampler_.sample(to_tasks(tasks), observer);
+    return sampler_.sample(to_standard_tasks(tasks), observer);
   }
 
-  void try_step(const std::vector<SampleTask>& tasks) override { sampler_.try_step(to_tasks(tasks)); }
+  void try_step(const std::vector<SampleTask>& tasks) override { sampler_.try_step(to_standard_tasks(tasks)); }
 
   int64_t forwards() const override { return sampler_.forwards(); }
 

@@ -23,7 +23,7 @@ constexpr int64_t most_rows = 96;
 
 // Positions of a beginning that are read together, enough to share among threads, and the logits made of them at once.
 constexpr int64_t most_rows_read = 1024;
-constexpr int64_t most_logits_read = int64_t{1} << 22;
+constexpr int64_t most_logits_made = int64_t{1} << 22;
 
 // The epilogue that ends the feed-forward's first layer.
 Epilogue activation_of(const TransformerDescription& of) {
@@ -329,7 +329,7 @@ at::Tensor TransformerOnCpu::read(const at::Tensor& tokens, const Cache& cache, 
     pass.tokens = own_tokens.data_ptr<int64_t>();
     pass.hidden = hidden_.reserve(pass.batch * pass.length * spaced(width()) * isa_.element_bytes);
     run(pass);
-    const int64_t rows_of_logits = std::max<int64_t>(1, most_logits_read / weights_.head.outputs);
+    const int64_t rows_of_logits = std::max<int64_t>(1, most_logits_made / weights_.head.outputs);
     for_slices(slice.texts, slice.positions, rows_of_logits, [&](const Slice& part) {
       const int64_t first = part.first_text * slice.positions + part.first_position;
       const Rows hidden{offset(pass.hidden, first * spaced(width()) * isa_.element_bytes), spaced(width()),

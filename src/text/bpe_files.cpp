@@ -22,7 +22,7 @@ namespace demask {
 namespace {
 
 constexpr InputFileKind merges_file{"merges of a vocabulary", "vocab.json needs merges.txt beside it."};
-constexpr uint64_t max_file_bytes = uint64_t{64} << 20;
+constexpr uint64_t max_merges_bytes = uint64_t{64} << 20;
 constexpr std::string_view end_of_text = "<|endoftext|>";
 
 // Hugging Face's Qwen2Tokenizer.
@@ -198,7 +198,7 @@ std::unique_ptr<Vocabulary> read_vocab_json(const std::string& content, const st
   nlohmann::json::sax_parse(content, &sax);
 
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  add_merges(read_input_file(folder / "merges.txt", merges_file, max_file_bytes), builder);
+  add_merges(read_input_file(folder / "merges.txt", merges_file, max_merges_bytes), builder);
   TokenNames names = read_token_names(folder);
   cut_as_class(names, builder);
 

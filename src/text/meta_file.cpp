@@ -20,7 +20,7 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-constexpr size_t max_file_bytes = size_t{16} << 20;
+constexpr size_t max_meta_bytes = size_t{16} << 20;
 constexpr size_t max_token_bytes = 256;  // one text of a pickle may be shared by every id
 constexpr int64_t max_id = (int64_t{1} << 20) - 1;
 
@@ -218,9 +218,9 @@ std::unique_ptr<Vocabulary> make_vocabulary(const Meta& meta, const std::string&
 }  // namespace
 
 std::unique_ptr<Vocabulary> read_meta_file(const std::string& content, const std::string& path) {
-  if (content.size() > max_file_bytes) {
+  if (content.size() > max_meta_bytes) {
     refuse_vocabulary(path, fmt::format("it has {} bytes, more than the {} that a vocabulary of characters may have",
-                                        content.size(), max_file_bytes));
+                                        content.size(), max_meta_bytes));
   }
   constexpr char pickle_start = '\x80';
   if (starts_with(content, std::string_view(&pickle_start, 1))) {

@@ -11,7 +11,7 @@ namespace demask {
 namespace {
 
 // Unicode's White_Space, and all but it. PCRE2's own \s has U+180E besides.
-constexpr std::string_view space =
+constexpr std::string_view white_space =
     R"(\x{09}-\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view no_space =
     R"(\x{00}-\x{08}\x{0E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027})"
@@ -144,7 +144,7 @@ class Translation {
     };
     switch (letter) {
       case 's':
-        return set("[", space);
+        return set("[", white_space);
       case 'S':
         return set("[", no_space);
       case 'w':

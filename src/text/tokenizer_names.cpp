@@ -18,17 +18,17 @@ namespace {
 using nlohmann::json;
 
 constexpr InputFileKind settings_file{"file of a tokenizer", "It lies beside the vocabulary: mend it or take it away."};
-constexpr uint64_t max_file_bytes = uint64_t{16} << 20;
-constexpr int max_depth = 16;
+constexpr uint64_t max_settings_bytes = uint64_t{16} << 20;
+constexpr int max_settings_depth = 16;
 
 // The object in a file; nothing where there is no such file.
 std::optional<json> read_object(const std::string& path) {
   if (!std::filesystem::exists(path)) {
     return std::nullopt;
   }
-  const std::string content = read_input_file(path, settings_file, max_file_bytes);
+  const std::string content = read_input_file(path, settings_file, max_settings_bytes);
   const auto within_bounds = [&](int depth, json::parse_event_t, const json&) {
-    if (depth > max_depth) {
+    if (depth > max_settings_depth) {
       refuse_vocabulary(path, "its JSON nests too deep");
     }
     return true;

@@ -98,12 +98,12 @@ TEST_CASE("Texts and tokens are as likely under GPT-2 as its own code says") {
     CHECK_FALSE(scores[k].contains("standard_error"));
     CHECK(scores[k]["token_count"] == each.size());
     CHECK(scores[k]["tokens"].size() == each.size());
-    CHECK(scores[k]["log_likelihood"].get<double>() == Approx(sum));
-    CHECK(scores[k]["nats_per_token"].get<double>() == Approx(-sum / static_cast<double>(each.size())));
+    CHECK(scores[k]["log_likelihood"].get<double>() == Catch::Approx(sum));
+    CHECK(scores[k]["nats_per_token"].get<double>() == Catch::Approx(-sum / static_cast<double>(each.size())));
     if (!alone && text["text"].get<std::string>().find_first_of("\xC2\xC3\xE2") == std::string::npos) {
       const auto characters = static_cast<double>(text["text"].get<std::string>().size());
       CHECK(scores[k]["character_count"] == characters);
-      CHECK(scores[k]["bits_per_character"].get<double>() == Approx(-sum / std::log(2.0) / characters));
+      CHECK(scores[k]["bits_per_character"].get<double>() == Catch::Approx(-sum / std::log(2.0) / characters));
     }
   }
 }
@@ -327,7 +327,7 @@ TEST_CASE("The best of several candidates is the likeliest of the samples that a
         for (size_t one = 1; one < 4; ++one) {
           likeliest = std::max(likeliest, scores[4 * k + one]["log_likelihood"].get<double>());
         }
-        CHECK(best[k]["log_likelihood"].get<double>() == Approx(likeliest));
+        CHECK(best[k]["log_likelihood"].get<double>() == Catch::Approx(likeliest));
       }
     }
   }

@@ -17,9 +17,9 @@ using namespace demask::testing;
 
 namespace {
 
-const std::string fixtures = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/checkpoints/";
+const std::string archive_fixtures = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/checkpoints/";
 
-std::string refusal(const std::string& path) {
+std::string refusal_of_archive(const std::string& path) {
   return bad_input_message([&] { Archive archive(path); });
 }
 
@@ -55,27 +55,27 @@ TEST_CASE("a missing checkpoint is named, with the files that are there and what
   const TemporaryFolder folder;
   write_file(folder / "b.pt", "x");
   write_file(folder / "a.pt", "x");
-  CHECK(refusal(folder / "none.pt") == "checkpoint not found: '" + folder / "none.pt" + "'. Files in '" +
+  CHECK(refusal_of_archive(folder / "none.pt") == "checkpoint not found: '" + folder / "none.pt" + "'. Files in '" +
                                            folder.path() + "': a.pt, b.pt. Check --out_dir and --checkpoint_name.");
-  CHECK_THAT(refusal(folder / "no/none.pt"), ContainsSubstring("There is no folder '" + folder / "no" + "'"));
+  CHECK_THAT(refusal_of_archive(folder / "no/none.pt"), ContainsSubstring("There is no folder '" + folder / "no" + "'"));
   std::filesystem::create_directory(folder / "empty");
-  CHECK_THAT(refusal(folder / "empty/none.pt"), ContainsSubstring("There are no files in"));
+  CHECK_THAT(refusal_of_archive(folder / "empty/none.pt"), ContainsSubstring("There are no files in"));
 }
 
 TEST_CASE("what is not a checkpoint is refused for what it is") {
   const TemporaryFolder folder;
   const auto refusal_of = [&](const std::string& content) {
     write_file(folder / "x.pt", content);
-    const std::string message = refusal(folder / "x.pt");
+    const std::string message = refusal_of_archive(folder / "x.pt");
     CHECK_THAT(message, ContainsSubstring(folder / "x.pt"));
     return message;
   };
-  CHECK_THAT(refusal(folder.path()), ContainsSubstring("is a directory"));
-  CHECK_THAT(refusal("/dev/null"), ContainsSubstring("is not a regular file"));
+  CHECK_THAT(refusal_of_archive(folder.path()), ContainsSubstring("is a directory"));
+  CHECK_THAT(refusal_of_archive("/dev/null"), ContainsSubstring("is not a regular file"));
   CHECK_THAT(refusal_of(""), ContainsSubstring("is empty"));
   CHECK_THAT(refusal_of("To be, or not to be"), ContainsSubstring("is not a checkpoint"));
   CHECK_THAT(refusal_of(std::string(5000, '\x9c')), ContainsSubstring("is not a checkpoint"));
-  CHECK_THAT(refusal(fixtures + "legacy.pt"), ContainsSubstring("before PyTorch 1.6"));
+  CHECK_THAT(refusal_of_archive(archive_fixtures + "legacy.pt"), ContainsSubstring("before PyTorch 1.6"));
 
   const std::string zip = small_archive(folder);
   CHECK_THAT(refusal_of(zip.substr(0, zip.size() / 2)), ContainsSubstring("truncated"));
@@ -87,7 +87,7 @@ TEST_CASE("a file of another format is named, with what to do about it") {
   const TemporaryFolder folder;
   const auto refusal_of = [&](const std::string& content) {
     write_file(folder / "x.pt", content);
-    return refusal(folder / "x.pt");
+    return refusal_of_archive(folder / "x.pt");
   };
   const auto is = [&](const std::string& what) { return ContainsSubstring("it is " + what); };
   using namespace std::string_literals;
@@ -114,7 +114,7 @@ TEST_CASE("an archive truncated anywhere gives an error") {
   const std::string zip = small_archive(folder);
   for (size_t size = 0; size < zip.size(); size += 7) {
     write_file(folder / "cut.pt", zip.substr(0, size));
-    CHECK_THAT(refusal(folder / "cut.pt"), ContainsSubstring("cut.pt"));
+    CHECK_THAT(refusal_of_archive(folder / "cut.pt"), ContainsSubstring("cut.pt"));
   }
 }
 
@@ -125,13 +125,13 @@ TEST_CASE("a record that claims more than the file holds is refused before it is
   const std::string two_gib = pickled::little_endian(uint64_t{1} << 31, 4);
 
   write_file(path, with_entry(zip, "data/0", 24, two_gib));  // uncompressed size
-  CHECK_THAT(refusal(path), ContainsSubstring("record 'data/0' claims 2147483648 bytes"));
+  CHECK_THAT(refusal_of_archive(path), ContainsSubstring("record 'data/0' claims 2147483648 bytes"));
   write_file(path, with_entry(zip, "data/0", 20, two_gib + two_gib));  // and compressed size
-  CHECK_THAT(refusal(path), ContainsSubstring("record 'data/0' claims 2147483648 bytes"));
+  CHECK_THAT(refusal_of_archive(path), ContainsSubstring("record 'data/0' claims 2147483648 bytes"));
   write_file(path, with_entry(zip, "data/0", 42, two_gib));  // offset
-  CHECK_THAT(refusal(path), ContainsSubstring("that are not in the file"));
+  CHECK_THAT(refusal_of_archive(path), ContainsSubstring("that are not in the file"));
   write_file(path, with_entry(with_entry(zip, "version", 24, two_gib), "version", 10, "\x08"));  // a deflated marker
-  CHECK_THAT(refusal(path), ContainsSubstring("'version' is implausibly large"));
+  CHECK_THAT(refusal_of_archive(path), ContainsSubstring("'version' is implausibly large"));
 }
 
 TEST_CASE("compressed, repeated, missing and damaged records are refused when they are read") {
@@ -159,18 +159,18 @@ TEST_CASE("a zip file that torch did not write is refused") {
     no_version.replace(at, 7, "nothing");
   }
   write_file(folder / "x.pt", no_version);
-  CHECK_THAT(refusal(folder / "x.pt"), ContainsSubstring("torch.save did not write"));
+  CHECK_THAT(refusal_of_archive(folder / "x.pt"), ContainsSubstring("torch.save did not write"));
 }
 
 TEST_CASE("a checkpoint of a big-endian machine is refused") {
   const TemporaryFolder folder;
   write_archive(folder / "big.pt", {{"data.pkl", "pickle"}, {"byteorder", "big"}});
-  CHECK_THAT(refusal(folder / "big.pt"), ContainsSubstring("big-endian"));
+  CHECK_THAT(refusal_of_archive(folder / "big.pt"), ContainsSubstring("big-endian"));
 }
 
 TEST_CASE("TorchScript is told from training checkpoints by content") {
-  CHECK(Archive(fixtures + "torchscript.pt").is_torchscript());
-  CHECK_FALSE(Archive(fixtures + "training_float32.pt").is_torchscript());
+  CHECK(Archive(archive_fixtures + "torchscript.pt").is_torchscript());
+  CHECK_FALSE(Archive(archive_fixtures + "training_float32.pt").is_torchscript());
 }
 
 TEST_CASE("records are found whatever the folder in the archive is called") {

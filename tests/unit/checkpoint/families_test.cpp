@@ -16,15 +16,15 @@ using nlohmann::json;
 
 namespace {
 
-const std::string goldens = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/goldens/";
-const std::string path = "folder/config.json";
+const std::string family_goldens = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/goldens/";
+const std::string config_path = "folder/config.json";
 
 json config_of(const std::string& model) {
-  return json::parse(read_file(goldens + model + "/model/config.json"));
+  return json::parse(read_file(family_goldens + model + "/model/config.json"));
 }
 
 Architecture read(const json& config) {
-  return find_family(config, path).read_config(ConfigReader(config, path));
+  return find_family(config, config_path).read_config(ConfigReader(config, config_path));
 }
 
 // What reading `config` with this field complains about.
@@ -73,7 +73,7 @@ TEST_CASE("a size that is missing, of another type, zero, negative or huge is re
                                 json(-1), json(int64_t{1} << 62), json(~uint64_t{0}), json(1e300)}) {
         CAPTURE(value.dump());
         CHECK_THAT(refusal(config, field, value),
-                   ContainsSubstring(path) && ContainsSubstring("'" + field + "' is " + value.dump() + "; expected"));
+                   ContainsSubstring(config_path) && ContainsSubstring("'" + field + "' is " + value.dump() + "; expected"));
       }
     }
     for (const std::string& field : required) {

@@ -22,7 +22,7 @@ using nlohmann::json;
 namespace {
 
 // What reading the folder complains about.
-std::string refusal(const ModelFiles& files) {
+std::string refusal_of_folder(const ModelFiles& files) {
   const TemporaryFolder folder;
   files.write(folder / "model");
   return bad_input_message([&] { read_model_folder(folder / "model"); });
@@ -135,7 +135,7 @@ TEST_CASE("a configuration that is no JSON object, too long, too deep or ambiguo
   const auto refusal_of = [](const std::string& config) {
     ModelFiles files = tiny_gpt2();
     files.others["config.json"] = config;
-    const std::string message = refusal(files);
+    const std::string message = refusal_of_folder(files);
     CHECK_THAT(message, ContainsSubstring("config.json"));
     return message;
   };
@@ -151,7 +151,7 @@ TEST_CASE("tensors that do not fit the configuration are named all at once") {
   files.tensors.erase("ln_f.bias");
   files.tensors.emplace("extra", at::zeros({2}));
   files.tensors["h.0.mlp.c_fc.weight"] = at::zeros({16, 4});
-  CHECK_THAT(refusal(files), ContainsSubstring("Missing: ln_f.bias.") && ContainsSubstring("Unexpected: 'extra'.") &&
+  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("Missing: ln_f.bias.") && ContainsSubstring("Unexpected: 'extra'.") &&
                                  ContainsSubstring("Misshapen: h.0.mlp.c_fc.weight is [16, 4], expected [4, 16]."));
 }
 
@@ -167,13 +167,13 @@ TEST_CASE("a field that contradicts the shape of a tensor is refused with the te
   ModelFiles files = tiny_gpt2();
   files.config[field] = value;
   CAPTURE(field);
-  CHECK_THAT(refusal(files), ContainsSubstring(tensor));
+  CHECK_THAT(refusal_of_folder(files), ContainsSubstring(tensor));
 }
 
 TEST_CASE("weights that are not finite, or not in the dtype that runs, are refused by name") {
   ModelFiles files = tiny_gpt2();
   files.tensors["ln_f.weight"] = at::tensor({1.0F, NAN, 1.0F, 1.0F});
-  CHECK_THAT(refusal(files), ContainsSubstring("'ln_f.weight'") && ContainsSubstring("the first at [1]"));
+  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("'ln_f.weight'") && ContainsSubstring("the first at [1]"));
 
   files = tiny_gpt2();
   files.tensors["ln_f.weight"] = at::full({4}, 1e6);
@@ -199,7 +199,7 @@ TEST_CASE("buffers are read past in any dtype, and a stored head where the embed
 TEST_CASE("a shard that is missing, outside the folder or no name is refused") {
   ModelFiles files = sharded_gpt2();
   files.others.erase("b.safetensors");
-  CHECK_THAT(refusal(files), ContainsSubstring("b.safetensors' is missing") && ContainsSubstring("a.safetensors"));
+  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("b.safetensors' is missing") && ContainsSubstring("a.safetensors"));
   for (const json& shard : {json("../b.safetensors"), json("/etc/passwd"), json("sub/b.safetensors"), json(".."),
                             json("."), json(""), json("..\\b"), json(std::string("a\0b", 3)), json(3), json(nullptr)}) {
     CAPTURE(shard.dump());
@@ -207,7 +207,7 @@ TEST_CASE("a shard that is missing, outside the folder or no name is refused") {
     json index = index_of(files);
     index["weight_map"]["wte.weight"] = shard;
     set_index(files, index);
-    CHECK_THAT(refusal(files), ContainsSubstring("'wte.weight' is said to lie in") && ContainsSubstring("index.json"));
+    CHECK_THAT(refusal_of_folder(files), ContainsSubstring("'wte.weight' is said to lie in") && ContainsSubstring("index.json"));
   }
 }
 
@@ -217,16 +217,16 @@ TEST_CASE("an index and its shards must agree on every tensor") {
   SECTION("a tensor that its shard does not hold") {
     index["weight_map"]["more"] = "a.safetensors";
     set_index(files, index);
-    CHECK_THAT(refusal(files), ContainsSubstring("'more'") && ContainsSubstring("does not hold it"));
+    CHECK_THAT(refusal_of_folder(files), ContainsSubstring("'more'") && ContainsSubstring("does not hold it"));
   }
   SECTION("a tensor that the index does not name") {
     index["weight_map"].erase("wte.weight");
     set_index(files, index);
-    CHECK_THAT(refusal(files), ContainsSubstring("'wte.weight'") && ContainsSubstring("does not put there"));
+    CHECK_THAT(refusal_of_folder(files), ContainsSubstring("'wte.weight'") && ContainsSubstring("does not put there"));
   }
   SECTION("an index without a map") {
     set_index(files, {{"weight_map", json::array()}});
-    CHECK_THAT(refusal(files), ContainsSubstring("'weight_map'"));
+    CHECK_THAT(refusal_of_folder(files), ContainsSubstring("'weight_map'"));
   }
 }
 
@@ -236,5 +236,5 @@ TEST_CASE("two shards that claim one tensor are both named") {
   files.others["a.safetensors"] = safetensors_of({{"x", at::zeros({1})}});
   files.others["b.safetensors"] = safetensors_of({{"x", at::zeros({1})}, {"y", at::zeros({1})}});
   set_index(files, {{"weight_map", {{"x", "a.safetensors"}, {"y", "b.safetensors"}}}});
-  CHECK_THAT(refusal(files), ContainsSubstring("a.safetensors' and '") && ContainsSubstring("hold the tensor 'x'"));
+  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("a.safetensors' and '") && ContainsSubstring("hold the tensor 'x'"));
 }

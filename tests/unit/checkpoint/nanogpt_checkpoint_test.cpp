@@ -21,18 +21,18 @@ using namespace demask::testing::pickled;
 
 namespace {
 
-const std::string source = DEMASK_SOURCE_DIR;
-const std::string fixtures = source + "/tests/fixtures/checkpoints/";
+const std::string repository = DEMASK_SOURCE_DIR;
+const std::string training_fixtures = repository + "/tests/fixtures/checkpoints/";
 
-std::string refusal(const std::string& path) {
+std::string refusal_to_read(const std::string& path) {
   return bad_input_message([&] { read_nanogpt_checkpoint(path); });
 }
 
 // What reading `file` complains about; the message must name the file.
-std::string refusal(const CheckpointFile& file) {
+std::string refusal_to_read(const CheckpointFile& file) {
   const TemporaryFolder folder;
   file.write(folder / "x.pt");
-  const std::string message = refusal(folder / "x.pt");
+  const std::string message = refusal_to_read(folder / "x.pt");
   CHECK_THAT(message, ContainsSubstring(folder / "x.pt"));
   return message;
 }
@@ -46,7 +46,7 @@ NanoGptCheckpoint read(const CheckpointFile& file) {
 std::string with_args(const std::string& key, const std::string& opcodes) {
   CheckpointFile file = tiny_checkpoint();
   set_entry(file.model_args, key, opcodes);
-  return refusal(file);
+  return refusal_to_read(file);
 }
 
 // Shapes, sums and last elements are those that PyTorch printed when it wrote the file.
@@ -67,7 +67,7 @@ void check_against(const std::string& expected_path, const NanoGptCheckpoint& ch
 TEST_CASE("a checkpoint as nanoGPT trains it is read: compiled, AdamW state, tied head, mask buffers") {
   const std::string writer = GENERATE("training_float32.pt", "training_float32_torch2.pt");  // PyTorch 1.13 and 2.11
   CAPTURE(writer);
-  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(fixtures + writer);
+  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(training_fixtures + writer);
   CHECK(checkpoint.args.n_layer == 2);
   CHECK(checkpoint.args.n_head == 2);
   CHECK(checkpoint.args.n_embd == 16);
@@ -80,27 +80,27 @@ TEST_CASE("a checkpoint as nanoGPT trains it is read: compiled, AdamW state, tie
   CHECK(checkpoint.dataset == "shakespeare_char");
   CHECK(checkpoint.parameters.size() == 2 + 2 * 12 + 2);  // embeddings, two blocks, final norm
   CHECK(checkpoint.parameters.at("transformer.h.1.attn.c_attn.bias").scalar_type() == at::kFloat);
-  check_against(fixtures + "training_float32.json", checkpoint);
+  check_against(training_fixtures + "training_float32.json", checkpoint);
 }
 
 TEST_CASE("bfloat16 Parameters and views of one larger storage are read, and config may be missing") {
-  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(fixtures + "parameters_bfloat16.pt");
+  const NanoGptCheckpoint checkpoint = read_nanogpt_checkpoint(training_fixtures + "parameters_bfloat16.pt");
   CHECK(checkpoint.args.rotary);
   CHECK(checkpoint.args.bidirectional);
   CHECK_FALSE(checkpoint.args.tied_head);
   CHECK_FALSE(checkpoint.dataset);
   CHECK(checkpoint.parameters.size() == 9);
   CHECK(checkpoint.parameters.at("lm_head.weight").scalar_type() == at::kBFloat16);
-  check_against(fixtures + "parameters_bfloat16.json", checkpoint);
+  check_against(training_fixtures + "parameters_bfloat16.json", checkpoint);
 }
 
 TEST_CASE("the repository's checkpoints, written by PyTorch 2, are read") {
-  const NanoGptCheckpoint remasking = read_nanogpt_checkpoint(source + "/out/remasking.pt");
+  const NanoGptCheckpoint remasking = read_nanogpt_checkpoint(repository + "/out/remasking.pt");
   CHECK(remasking.args.binary_classification);
   CHECK(remasking.args.output_size() == 2);
   CHECK(remasking.dataset == "char_diffusion");
   CHECK(remasking.parameters.at("lm_head.weight").sizes() == at::IntArrayRef({2, 256}));
-  const NanoGptCheckpoint standard = read_nanogpt_checkpoint(source + "/out/standard.pt");
+  const NanoGptCheckpoint standard = read_nanogpt_checkpoint(repository + "/out/standard.pt");
   CHECK(standard.parameters.at("transformer.wpe.weight").sizes() == at::IntArrayRef({512, 256}));
   CHECK(standard.parameters.size() == expected_parameters(standard.args).size());
 }
@@ -131,9 +131,9 @@ TEST_CASE("a head that is absent is tied to the embedding; one of its own is not
 TEST_CASE("a classifier needs a two-class head of its own") {
   CheckpointFile file = tiny_checkpoint();
   set_entry(file.model_args, "binary_classification", boolean(true));
-  CHECK_THAT(refusal(file), ContainsSubstring("Misshapen: lm_head.weight is [3, 4], expected [2, 4]"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("Misshapen: lm_head.weight is [3, 4], expected [2, 4]"));
   set_entry(file.model, "lm_head.weight", "");
-  CHECK_THAT(refusal(file), ContainsSubstring("Missing: lm_head.weight"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("Missing: lm_head.weight"));
   file.add_tensor("lm_head.weight", at::ones({2, 4}));
   CHECK(read(file).args.output_size() == 2);
 }
@@ -144,13 +144,13 @@ TEST_CASE("missing, unexpected and misshapen tensors are all listed, long lists 
   set_entry(file.model, "lm_head.weight", "");
   file.add_tensor("lm_head.weight", at::ones({4, 4}));
   file.add_tensor("transformer.extra.weight", at::ones({1}));
-  const std::string message = refusal(file);
+  const std::string message = refusal_to_read(file);
   CHECK_THAT(message, ContainsSubstring("Missing: transformer.ln_f.weight."));
   CHECK_THAT(message, ContainsSubstring("Unexpected: 'transformer.extra.weight'."));
   CHECK_THAT(message, ContainsSubstring("Misshapen: lm_head.weight is [4, 4], expected [3, 4]."));
 
   set_entry(file.model_args, "n_layer", integer(3));
-  CHECK_THAT(refusal(file),
+  CHECK_THAT(refusal_to_read(file),
              ContainsSubstring("and 5 more"));  // two blocks of 6 tensors and ln_f, less the 8 that are shown
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("attn.bias is the mask and ignored, while attn.c_attn.bias is a parame
   file.model.emplace_back("transformer.h.0.attn.bias", none());
   CHECK(read(file).parameters.size() == 10);
   file.add_tensor("transformer.h.0.attn.c_attn.bias", at::ones({12}));
-  CHECK_THAT(refusal(file), ContainsSubstring("Unexpected: 'transformer.h.0.attn.c_attn.bias'"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("Unexpected: 'transformer.h.0.attn.c_attn.bias'"));
 }
 
 TEST_CASE("prefixes of wrappers that all names share are stripped, in any mix") {
@@ -178,7 +178,7 @@ TEST_CASE("prefixes of wrappers that all names share are stripped, in any mix") 
 TEST_CASE("a prefix that not all names share is part of the names") {
   CheckpointFile file = tiny_checkpoint();
   file.add_tensor("_orig_mod.lm_head.weight", at::ones({3, 4}));
-  CHECK_THAT(refusal(file), ContainsSubstring("Unexpected: '_orig_mod.lm_head.weight'"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("Unexpected: '_orig_mod.lm_head.weight'"));
 }
 
 TEST_CASE("a weight that is not finite is named, with the first place") {
@@ -189,7 +189,7 @@ TEST_CASE("a weight that is not finite is named, with the first place") {
     head[1][2] = wrong;
     head[2][0] = wrong;
     file.add_tensor("lm_head.weight", head);
-    CHECK_THAT(refusal(file), ContainsSubstring("the weight 'lm_head.weight' holds 2 numbers that are NaN or infinite, "
+    CHECK_THAT(refusal_to_read(file), ContainsSubstring("the weight 'lm_head.weight' holds 2 numbers that are NaN or infinite, "
                                                 "of 12, the first at [1, 2]"));
   }
 }
@@ -266,7 +266,7 @@ TEST_CASE("model_args that NumPy computed are read") {
 }
 
 TEST_CASE("integer weights are refused") {
-  CHECK_THAT(refusal(tiny_checkpoint(at::kLong)),
+  CHECK_THAT(refusal_to_read(tiny_checkpoint(at::kLong)),
              ContainsSubstring("'torch.LongStorage'; expected float32, float16, bfloat16 or float64"));
 }
 
@@ -279,10 +279,10 @@ TEST_CASE("a storage past its end and a storage that is not there are refused") 
   norm.sizes = {4};
   norm.strides = {1};
   set_entry(file.model, "transformer.h.0.ln_1.weight", norm.opcodes());
-  CHECK_THAT(refusal(file), ContainsSubstring("'transformer.h.0.ln_1.weight' reaches past the end"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("'transformer.h.0.ln_1.weight' reaches past the end"));
   norm.key = "nowhere";
   set_entry(file.model, "transformer.h.0.ln_1.weight", norm.opcodes());
-  CHECK_THAT(refusal(file), ContainsSubstring("storage 'nowhere', which is not in the file"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("storage 'nowhere', which is not in the file"));
 }
 
 TEST_CASE("model_args that no model has are refused with key, value and what is allowed") {
@@ -300,7 +300,7 @@ TEST_CASE("model_args that no model has are refused with key, value and what is 
   CheckpointFile odd = tiny_checkpoint();
   set_entry(odd.model_args, "position_encoding", text("rotary"));
   set_entry(odd.model_args, "n_head", integer(4));
-  CHECK_THAT(refusal(odd), ContainsSubstring("even head size"));
+  CHECK_THAT(refusal_to_read(odd), ContainsSubstring("even head size"));
 }
 
 TEST_CASE("bias is on where model_args does not say, as in nanoGPT") {
@@ -308,17 +308,17 @@ TEST_CASE("bias is on where model_args does not say, as in nanoGPT") {
 }
 
 TEST_CASE("a file that is not a training checkpoint is refused for what it holds") {
-  CHECK_THAT(refusal(fixtures + "state_dict.pt"), ContainsSubstring("has no 'model' (keys found: 'weight', 'bias')"));
-  CHECK_THAT(refusal(fixtures + "torchscript.pt"), ContainsSubstring("TorchScript"));
+  CHECK_THAT(refusal_to_read(training_fixtures + "state_dict.pt"), ContainsSubstring("has no 'model' (keys found: 'weight', 'bias')"));
+  CHECK_THAT(refusal_to_read(training_fixtures + "torchscript.pt"), ContainsSubstring("TorchScript"));
   CheckpointFile file = tiny_checkpoint();
   set_entry(file.model, "lm_head.weight", text("none"));
-  CHECK_THAT(refusal(file), ContainsSubstring("'lm_head.weight' is the string 'none'; expected a tensor"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("'lm_head.weight' is the string 'none'; expected a tensor"));
 }
 
 TEST_CASE("a pickle that would run code is refused by name and runs nothing") {
-  CHECK_THAT(refusal(fixtures + "runs_code.pt"),
+  CHECK_THAT(refusal_to_read(training_fixtures + "runs_code.pt"),
              ContainsSubstring("a call of 'posix.system', which demask does not run"));
-  CHECK_THAT(refusal(fixtures + "runs_code_inside.pt"), ContainsSubstring("'model' is a call of 'posix.system'"));
+  CHECK_THAT(refusal_to_read(training_fixtures + "runs_code_inside.pt"), ContainsSubstring("'model' is a call of 'posix.system'"));
   CHECK_FALSE(std::filesystem::exists("demask_was_here"));
 }
 
@@ -337,7 +337,7 @@ TEST_CASE("a tensor of absurdly many dimensions is refused") {
   deep.sizes.assign(1000, 1);
   deep.strides = deep.sizes;
   set_entry(file.model, "lm_head.weight", deep.opcodes());
-  CHECK_THAT(refusal(file), ContainsSubstring("'lm_head.weight' has 1000 dimensions"));
+  CHECK_THAT(refusal_to_read(file), ContainsSubstring("'lm_head.weight' has 1000 dimensions"));
 }
 
 TEST_CASE("unknown objects in values that are not needed do no harm") {

@@ -19,7 +19,7 @@ using Kind = demask::PickleValue::Kind;
 
 namespace {
 
-std::string refusal(const std::string& pickle) {
+std::string refusal_of_pickle(const std::string& pickle) {
   return bad_input_message([&] { Pickle(pickle, "file"); });
 }
 
@@ -166,52 +166,52 @@ TEST_CASE("a list that contains itself is read and freed") {
 }
 
 TEST_CASE("100,000 nested values are refused, whatever nests them") {
-  CHECK_THAT(refusal(document(repeated("]", 100'000) + repeated("a", 99'999))),
+  CHECK_THAT(refusal_of_pickle(document(repeated("]", 100'000) + repeated("a", 99'999))),
              ContainsSubstring("nest more than 1000 deep"));
-  CHECK_THAT(refusal(document(")" + repeated("\x85", 100'000))), ContainsSubstring("nest more than 1000 deep"));
-  CHECK_THAT(refusal(document(repeated("}K\x01", 100'000) + "N" + repeated("s", 100'000))),
+  CHECK_THAT(refusal_of_pickle(document(")" + repeated("\x85", 100'000))), ContainsSubstring("nest more than 1000 deep"));
+  CHECK_THAT(refusal_of_pickle(document(repeated("}K\x01", 100'000) + "N" + repeated("s", 100'000))),
              ContainsSubstring("nest more than 1000 deep"));
-  CHECK_THAT(refusal(document(repeated("(", 100'000) + "N" + repeated("t", 100'000))),
+  CHECK_THAT(refusal_of_pickle(document(repeated("(", 100'000) + "N" + repeated("t", 100'000))),
              ContainsSubstring("nest more than 1000 deep"));
-  CHECK_THAT(refusal(document("N" + repeated("Q", 100'000))), ContainsSubstring("nest more than 1000 deep"));
+  CHECK_THAT(refusal_of_pickle(document("N" + repeated("Q", 100'000))), ContainsSubstring("nest more than 1000 deep"));
 }
 
 TEST_CASE("lengths that the file does not have are refused before anything is allocated") {
   const std::string huge = little_endian(uint64_t{1} << 60, 8);
   for (const char* opcode : {"\x8d", "\x8e", "\x96", "\x95"}) {
-    CHECK_THAT(refusal(document(opcode + huge)), ContainsSubstring("file: cannot read"));
+    CHECK_THAT(refusal_of_pickle(document(opcode + huge)), ContainsSubstring("file: cannot read"));
   }
   for (const char* opcode : {"X", "T", "B", "\x8b"}) {
-    CHECK_THAT(refusal(document(opcode + "\xff\xff\xff\xff"s)),
+    CHECK_THAT(refusal_of_pickle(document(opcode + "\xff\xff\xff\xff"s)),
                ContainsSubstring("ends too early (4294967295 bytes needed, 1 left)"));
   }
 }
 
 TEST_CASE("a stack or a number of values beyond bounds is refused") {
-  CHECK_THAT(refusal(document("N" + repeated("2", 1'100'000))), ContainsSubstring("wait on its stack"));
-  CHECK_THAT(refusal(document(repeated("N0", 9'000'000))), ContainsSubstring("more than 8388608 values"));
+  CHECK_THAT(refusal_of_pickle(document("N" + repeated("2", 1'100'000))), ContainsSubstring("wait on its stack"));
+  CHECK_THAT(refusal_of_pickle(document(repeated("N0", 9'000'000))), ContainsSubstring("more than 8388608 values"));
 }
 
 TEST_CASE("a long name that the memo repeats is refused before its copies fill the memory") {
   const std::string name = text(std::string(1'000'000, 'n')) + "q\x01";
-  CHECK_THAT(refusal(document(name + repeated("h\x01h\x01\x93"s + "0", 100'000))),
+  CHECK_THAT(refusal_of_pickle(document(name + repeated("h\x01h\x01\x93"s + "0", 100'000))),
              ContainsSubstring("more than 8388608 values"));
 }
 
 TEST_CASE("malformed pickles are refused with the place and the reason") {
-  CHECK_THAT(refusal(""), ContainsSubstring("not a pickle of protocol 2 to 5"));
-  CHECK_THAT(refusal("\x80\x02"), ContainsSubstring("ends too early"));
-  CHECK_THAT(refusal("\x80\x06N."), ContainsSubstring("protocol 6 is not one of 2 to 5"));
-  CHECK_THAT(refusal(read_file(vocabularies + "meta_protocol0.pkl")),
+  CHECK_THAT(refusal_of_pickle(""), ContainsSubstring("not a pickle of protocol 2 to 5"));
+  CHECK_THAT(refusal_of_pickle("\x80\x02"), ContainsSubstring("ends too early"));
+  CHECK_THAT(refusal_of_pickle("\x80\x06N."), ContainsSubstring("protocol 6 is not one of 2 to 5"));
+  CHECK_THAT(refusal_of_pickle(read_file(vocabularies + "meta_protocol0.pkl")),
              ContainsSubstring("not a pickle of protocol 2 to 5"));
-  CHECK_THAT(refusal(document("")), ContainsSubstring("finds an empty stack"));
-  CHECK_THAT(refusal(document("t")), ContainsSubstring("finds no mark"));
-  CHECK_THAT(refusal(document("(.")), ContainsSubstring("finds an empty stack"));
-  CHECK_THAT(refusal(document("h\x07")), ContainsSubstring("memo entry 7"));
-  CHECK_THAT(refusal(document("I1\n")), ContainsSubstring("opcode 0x49"));
-  CHECK_THAT(refusal(document("N" + text("k") + "a")), ContainsSubstring("cannot add to None"));
-  CHECK_THAT(refusal(document("}(N" + ""s + "u")), ContainsSubstring("a key without a value"));
-  CHECK_THAT(refusal(document(global("a", "b") + "NR")), ContainsSubstring("not a tuple"));
-  CHECK_THAT(refusal(document("NN\x93")), ContainsSubstring("a name is not a string"));
-  CHECK_THAT(refusal(document("cmodule")), ContainsSubstring("a name has no end"));
+  CHECK_THAT(refusal_of_pickle(document("")), ContainsSubstring("finds an empty stack"));
+  CHECK_THAT(refusal_of_pickle(document("t")), ContainsSubstring("finds no mark"));
+  CHECK_THAT(refusal_of_pickle(document("(.")), ContainsSubstring("finds an empty stack"));
+  CHECK_THAT(refusal_of_pickle(document("h\x07")), ContainsSubstring("memo entry 7"));
+  CHECK_THAT(refusal_of_pickle(document("I1\n")), ContainsSubstring("opcode 0x49"));
+  CHECK_THAT(refusal_of_pickle(document("N" + text("k") + "a")), ContainsSubstring("cannot add to None"));
+  CHECK_THAT(refusal_of_pickle(document("}(N" + ""s + "u")), ContainsSubstring("a key without a value"));
+  CHECK_THAT(refusal_of_pickle(document(global("a", "b") + "NR")), ContainsSubstring("not a tuple"));
+  CHECK_THAT(refusal_of_pickle(document("NN\x93")), ContainsSubstring("a name is not a string"));
+  CHECK_THAT(refusal_of_pickle(document("cmodule")), ContainsSubstring("a name has no end"));
 }

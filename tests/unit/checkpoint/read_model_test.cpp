@@ -18,7 +18,7 @@ using nlohmann::json;
 
 namespace {
 
-const std::string goldens = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/goldens/";
+const std::string golden_models = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/goldens/";
 
 // Logits that the family's own code computed in float64, at some ids of each position and summed up over all.
 void check_logits(const TransformerWeights& weights, const json& expected) {
@@ -43,7 +43,7 @@ void check_logits(const TransformerWeights& weights, const json& expected) {
 }
 
 json expected_of(const std::string& name) {
-  return json::parse(read_file(goldens + name + "/expected.json"));
+  return json::parse(read_file(golden_models + name + "/expected.json"));
 }
 
 }  // namespace
@@ -52,12 +52,12 @@ TEST_CASE("every family's folder is read so that its own code's logits follow fr
   const std::string name = GENERATE("gpt2", "gpt2-sharded", "llada", "llada-gqa", "dream", "qwen2", "qwen3", "llama",
                                     "llama-ropescaled", "mdlm");
   CAPTURE(name);
-  const TransformerWeights weights = read_model_folder(goldens + name + "/model");
+  const TransformerWeights weights = read_model_folder(golden_models + name + "/model");
   check_logits(weights, expected_of(name));
 }
 
 TEST_CASE("nanoGPT's checkpoints give its own code's logits") {
   const std::string name = GENERATE("nanogpt", "nanogpt-nobias");
   CAPTURE(name);
-  check_logits(nanogpt_weights(read_nanogpt_checkpoint(goldens + name + "/model/ckpt.pt")), expected_of(name));
+  check_logits(nanogpt_weights(read_nanogpt_checkpoint(golden_models + name + "/model/ckpt.pt")), expected_of(name));
 }

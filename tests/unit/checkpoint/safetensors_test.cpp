@@ -20,7 +20,7 @@ using namespace std::string_literals;
 namespace {
 
 // What reading a file of these bytes complains about; the message must name the file.
-std::string refusal(const std::string& bytes) {
+std::string refusal_of_safetensors(const std::string& bytes) {
   const TemporaryFolder folder;
   write_file(folder / "x.safetensors", bytes);
   const std::string message = bad_input_message([&] { SafetensorsFile(folder / "x.safetensors"); });
@@ -127,27 +127,27 @@ TEST_CASE("a header that lies is refused by what is wrong with it") {
       {"bytes that are no tensor's", "{" + entry("a", "F32", "[1]", "[0,4]") + "}", "4 bytes follow"},
   }));
   CAPTURE(hostile.what);
-  CHECK_THAT(refusal(safetensors_of(hostile.header, std::string(8, '\0'))), ContainsSubstring(hostile.complaint));
+  CHECK_THAT(refusal_of_safetensors(safetensors_of(hostile.header, std::string(8, '\0'))), ContainsSubstring(hostile.complaint));
 }
 
 TEST_CASE("the length of a header is bounded by the file and by the format") {
-  CHECK_THAT(refusal(length_prefix(1000) + "{}"), ContainsSubstring("claims 1000 bytes, but the file has 10"));
-  CHECK_THAT(refusal(length_prefix(uint64_t{1} << 63) + "{}"),
+  CHECK_THAT(refusal_of_safetensors(length_prefix(1000) + "{}"), ContainsSubstring("claims 1000 bytes, but the file has 10"));
+  CHECK_THAT(refusal_of_safetensors(length_prefix(uint64_t{1} << 63) + "{}"),
              ContainsSubstring("claims 9223372036854775808 bytes, more than"));
-  CHECK_THAT(refusal(length_prefix(~uint64_t{0}) + "{}"), ContainsSubstring("more than the 100000000 allowed"));
-  CHECK_THAT(refusal(length_prefix(0) + "{}"), ContainsSubstring("not JSON"));
-  CHECK_THAT(refusal("1234567"), ContainsSubstring("not of safetensors"));
-  CHECK_THAT(refusal("version https://git-lfs.github.com/spec/v1\noid"), ContainsSubstring("git lfs pull"));
+  CHECK_THAT(refusal_of_safetensors(length_prefix(~uint64_t{0}) + "{}"), ContainsSubstring("more than the 100000000 allowed"));
+  CHECK_THAT(refusal_of_safetensors(length_prefix(0) + "{}"), ContainsSubstring("not JSON"));
+  CHECK_THAT(refusal_of_safetensors("1234567"), ContainsSubstring("not of safetensors"));
+  CHECK_THAT(refusal_of_safetensors("version https://git-lfs.github.com/spec/v1\noid"), ContainsSubstring("git lfs pull"));
 }
 
 TEST_CASE("a header nested 100,000 deep is refused") {
   const std::string deep(100'000, '[');
-  CHECK_THAT(refusal(safetensors_of(R"({"a":)" + deep + "}")), ContainsSubstring("an array"));
+  CHECK_THAT(refusal_of_safetensors(safetensors_of(R"({"a":)" + deep + "}")), ContainsSubstring("an array"));
   std::string objects;
   for (int i = 0; i < 100'000; ++i) {
     objects += R"({"a":)";
   }
-  CHECK_THAT(refusal(safetensors_of(objects)), ContainsSubstring("'a'"));
+  CHECK_THAT(refusal_of_safetensors(safetensors_of(objects)), ContainsSubstring("'a'"));
 }
 
 TEST_CASE("a tensor that is read must be of a dtype that demask computes with") {

@@ -18,7 +18,7 @@ namespace {
 // Each "key=value", the value as a config file has it.
 using Settings = std::vector<std::string>;
 
-const Field& field_named(const std::string& name) {
+const Field& strategy_field(const std::string& name) {
   const Field* field = find_field(name);
   REQUIRE(field != nullptr);
   return *field;
@@ -31,7 +31,7 @@ ParsedConfig given(const Settings& settings) {
     const size_t equals = setting.find('=');
     const auto literal = parse_literal(setting.substr(equals + 1));
     REQUIRE(literal);
-    REQUIRE(assign(field_named(setting.substr(0, equals)), *literal, parsed));
+    REQUIRE(assign(strategy_field(setting.substr(0, equals)), *literal, parsed));
   }
   return parsed;
 }
@@ -92,13 +92,13 @@ std::set<std::string> changed(const Config& config) {
 std::set<std::string> changes(const Config& config) {
   std::set<std::string> settings;
   for (const std::string& key : changed(config)) {
-    settings.insert(key + "=" + to_source(value_of(field_named(key), config)));
+    settings.insert(key + "=" + to_source(value_of(strategy_field(key), config)));
   }
   return settings;
 }
 
 const Choices& all_strategies() {
-  return std::get<Choices>(field_named("strategy").rule);
+  return std::get<Choices>(strategy_field("strategy").rule);
 }
 
 std::set<std::string> takers(const Field& field) {
@@ -150,7 +150,7 @@ std::vector<Settings> every_strategy() {
   for (const std::string_view name : all_strategies()) {
     all.push_back({setting("strategy", name)});
   }
-  for (const std::string_view kind : std::get<Choices>(field_named("remdm").rule)) {
+  for (const std::string_view kind : std::get<Choices>(strategy_field("remdm").rule)) {
     all.push_back({"strategy='remdm'", setting("remdm", kind)});
   }
   return all;
@@ -196,7 +196,7 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
   const Config config = settled({"strategy='best'"});
   CHECK(config.diffusion.schedule_type == ScheduleType::power);
   for (const Field& field : strategy_fields()) {
-    if (takers(field).count("best") > 0 && can_be_none(field) && field.group == field_named("strategy").group &&
+    if (takers(field).count("best") > 0 && can_be_none(field) && field.group == strategy_field("strategy").group &&
         field.name != "confidence_source") {
       CAPTURE(field.name);
       CHECK_FALSE(value_of(field, config) == Literal{});
@@ -206,7 +206,7 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
   CHECK(*config.diffusion.temperature_end < config.diffusion.temperature);
   for (const std::string& key : changed(config)) {
     CAPTURE(key);
-    CHECK((key == "temperature" || key == "temperature_end" || takers(field_named(key)).count("best") == 1));
+    CHECK((key == "temperature" || key == "temperature_end" || takers(strategy_field(key)).count("best") == 1));
   }
 }
 
@@ -315,7 +315,7 @@ TEST_CASE("the printed configuration of every strategy feeds back to the same") 
       ParsedConfig again;
       for (const Assignment& line : parse_assignments(printed)) {
         CAPTURE(line.key);
-        REQUIRE(assign(field_named(line.key), line.value, again));
+        REQUIRE(assign(strategy_field(line.key), line.value, again));
       }
       REQUIRE_NOTHROW(settle(again));
       CHECK(print_config(again.config) == printed);
@@ -326,7 +326,7 @@ TEST_CASE("the printed configuration of every strategy feeds back to the same") 
 TEST_CASE("standard sampling refuses a strategy and its parameters, and accepts them at their defaults") {
   const Settings standard = {"sampling_method='standard'"};
   for (const Field& field : fields()) {
-    if (field.group == field_named("strategy").group) {
+    if (field.group == strategy_field("strategy").group) {
       const std::string given = other_than_default(field), message = refusal(with(standard, {given}));
       CAPTURE(given, message);
       CHECK(contains(message, std::string(field.name) + " belongs to sampling_method='diffusion'"));

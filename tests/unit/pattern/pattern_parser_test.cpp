@@ -14,13 +14,13 @@ using namespace std::string_literals;
 
 namespace {
 
-ByteAutomaton automaton(const std::string& pattern) {
+ByteAutomaton automaton_of(const std::string& pattern) {
   return ByteAutomaton(parse_pattern(pattern), ByteSet{}.set());
 }
 
 std::string refusal(const std::string& pattern) {
   try {
-    automaton(pattern);
+    automaton_of(pattern);
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::bad_usage);
     return error.what();
@@ -92,17 +92,17 @@ TEST_CASE("Patterns that grow without end while they are built are refused") {
 
 TEST_CASE("Deep and long patterns are read in time that grows with their length") {
   const size_t depth = 100000;
-  CHECK(automaton(repeated("(", depth) + "a" + repeated(")", depth)).states() == 2);
-  CHECK(automaton(repeated("(", depth) + "a" + repeated(")*", depth)).states() == 1);
-  CHECK(automaton(repeated("(a|", depth) + "a" + repeated(")", depth)).states() == 2);
+  CHECK(automaton_of(repeated("(", depth) + "a" + repeated(")", depth)).states() == 2);
+  CHECK(automaton_of(repeated("(", depth) + "a" + repeated(")*", depth)).states() == 1);
+  CHECK(automaton_of(repeated("(a|", depth) + "a" + repeated(")", depth)).states() == 2);
   CHECK_THAT(refusal(repeated("(", depth)), ContainsSubstring("'(' has no ')' at character 100000"));
-  CHECK(automaton(repeated("a|", 1 << 18) + "b").states() == 2);
-  CHECK(automaton("[" + repeated("ab", 1 << 19) + "]").states() == 2);
+  CHECK(automaton_of(repeated("a|", 1 << 18) + "b").states() == 2);
+  CHECK(automaton_of("[" + repeated("ab", 1 << 19) + "]").states() == 2);
 }
 
 TEST_CASE("Repetition bounds that are not used cost nothing") {
-  CHECK(automaton("(a*)*").states() == 1);
-  CHECK(automaton("a{0}").states() == 1);
-  CHECK(automaton("(a{0}){1000}b").states() == 2);
-  CHECK(automaton("(a{0,3}){0,3}").states() == 10);
+  CHECK(automaton_of("(a*)*").states() == 1);
+  CHECK(automaton_of("a{0}").states() == 1);
+  CHECK(automaton_of("(a{0}){1000}b").states() == 2);
+  CHECK(automaton_of("(a{0,3}){0,3}").states() == 10);
 }

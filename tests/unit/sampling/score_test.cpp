@@ -255,14 +255,14 @@ TEST_CASE("A bound is what a loop over the model's logits makes of the same mask
       const TextScore score = score_one(model, text, options);
       const std::vector<double> expected = draws_of(model, text, options);
       CAPTURE(given, draws);
-      CHECK(score.log_likelihood == Approx(mean_of(expected)).epsilon(1e-6));
+      CHECK(score.log_likelihood == Catch::Approx(mean_of(expected)).epsilon(1e-6));
       CHECK(score.standard_error.has_value() == (draws > 1));
       REQUIRE(score.each.size() == 12 - given);
       double sum = 0;
       for (const double share : score.each) {
         sum += share;
       }
-      CHECK(sum == Approx(score.log_likelihood).epsilon(1e-9));
+      CHECK(sum == Catch::Approx(score.log_likelihood).epsilon(1e-9));
     }
   }
 }
@@ -287,7 +287,7 @@ TEST_CASE("A bound's mean over many texts' draws is the bound over all masks, it
     CAPTURE(draws, bound, mean_of(estimates), deviation_of(estimates), std::sqrt(mean_of(squared_errors)));
     CHECK(std::abs(mean_of(estimates) - bound) < 4 * deviation_of(estimates) / std::sqrt(runs));
     // A deviation of 400 estimates is off by a share of 1 / sqrt(800); four of these.
-    CHECK(std::sqrt(mean_of(squared_errors)) == Approx(deviation_of(estimates)).epsilon(0.15));
+    CHECK(std::sqrt(mean_of(squared_errors)) == Catch::Approx(deviation_of(estimates)).epsilon(0.15));
     spread.push_back(deviation_of(estimates));
   }
   // As one over the root of the draws, or faster, while finer strata still take something away.
@@ -330,10 +330,10 @@ TEST_CASE("Pseudo-likelihood masks each position alone") {
     std::vector<int64_t> seen = text.tokens;
     seen[place] = 0;
     const double expected = log_probabilities(model, seen, text.tokens)[place];
-    CHECK(score.each[place - 2] == Approx(expected).margin(1e-5));
+    CHECK(score.each[place - 2] == Catch::Approx(expected).margin(1e-5));
     sum += expected;
   }
-  CHECK(score.log_likelihood == Approx(sum).margin(1e-5));
+  CHECK(score.log_likelihood == Catch::Approx(sum).margin(1e-5));
 }
 
 TEST_CASE("A text longer than the block is judged in windows that show at least half a block of what is before") {
