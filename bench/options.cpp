@@ -19,6 +19,9 @@ void resolve(Options& options) {
 
 std::vector<std::string> passed_through(const Options& options) {
   std::vector<std::string> arguments = {"--device=" + options.device_name, "--dtype=" + options.dtype_name};
+  if (!options.batch_invariant) {
+    arguments.emplace_back("--batch_invariant=False");
+  }
   if (options.out_dir) {
     arguments.push_back("--out_dir=" + *options.out_dir);
   }

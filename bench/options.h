@@ -18,6 +18,7 @@ struct Options {
   std::string hardware;  // in the user's words
   int64_t repeats = 5;
   std::optional<bool> yardstick_flag;
+  bool batch_invariant = true;
 
   at::Device device = at::kCPU;  // what the names stand for here
   at::ScalarType dtype = at::kFloat;

@@ -15,6 +15,7 @@ namespace demask::bench {
 void add_common_flags(CLI::App& app, Options& options) {
   app.add_option("--device", options.device_name, "as demask's")->capture_default_str();
   app.add_option("--dtype", options.dtype_name, "as demask's")->capture_default_str();
+  app.add_flag("--batch_invariant,!--no-batch_invariant", options.batch_invariant, "as demask's (on)");
   app.add_option("--out_dir", options.out_dir, "as demask's");
   app.add_option("--data_dir", options.data_dir, "as demask's");
   app.add_option("--hardware", options.hardware, "what the machine is, for the JSON");

@@ -149,7 +149,7 @@ nlohmann::ordered_json time_decoding(const Shape& shape, Transformer& transforme
     sampler.sample(consecutive({1337, 0}, batch, prompt, new_tokens), nullptr);
   });
   const double each = spread(every).median / static_cast<double>(new_tokens);
-  fmt::print(file, "{:<12} {:<9} decode {:>2} x {:<4} {:>9.4f} ms a token{}\n", shape.name, kernels, batch, new_tokens,
+  fmt::print(file, "{:<12} {:<9} decode {:>4} x {:<4} {:>9.4f} ms a token{}\n", shape.name, kernels, batch, new_tokens,
              each * 1e3, refusal.empty() ? "" : ", not recorded: " + refusal);
   return {{"shape", shape.name},      {"kernels", kernels},        {"decoded", batch},
           {"new_tokens", new_tokens}, {"seconds_per_token", each}, {"seconds", spread_json(every)}};
@@ -161,6 +161,8 @@ nlohmann::ordered_json run_shapes(const std::string& selection, const Options& o
                                   std::FILE* file) {
   const std::vector<Size> forwards =
       options.device.is_cuda() ? std::vector<Size>{{1, 1024}, {4, 512}} : std::vector<Size>{{1, 16}};
+  const std::vector<int64_t> decoded =
+      options.device.is_cuda() ? std::vector<int64_t>{1, 4, 8, 16, 32, 64, 256, 1024} : std::vector<int64_t>{1, 8, 32};
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   fmt::print(file, "\n");
   for (const Shape& shape : select_shapes(selection)) {
@@ -169,10 +171,11 @@ nlohmann::ordered_json run_shapes(const std::string& selection, const Options& o
     for (const auto& [kernels, choice] :
          {std::pair{"demask", KernelChoice::own}, std::pair{"LibTorch", KernelChoice::libtorch}}) {
       Transformer model(weights, {}, choice);
+      model.keep_batch_invariant(options.batch_invariant);
       for (const Size& size : forwards) {
         rows.push_back(time_forward(shape, model, kernels, size, options, ceilings, file));
       }
-      for (const int64_t batch : {1, 8, 32}) {
+      for (const int64_t batch : decoded) {
         if (!shape.description.bidirectional && choice == KernelChoice::own) {
           rows.push_back(time_decoding(shape, model, kernels, batch, options, file));
         }

@@ -65,6 +65,7 @@ struct Config {
   std::string device = "auto";
   Precision dtype = Precision::automatic;
   bool compile = false;
+  bool batch_invariant = true;
 
   double top_p = 1.0;
   double repetition_penalty = 1.0;

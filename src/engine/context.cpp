@@ -62,7 +62,8 @@ std::optional<int64_t> Context::shown_mask() const {
 }
 
 std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path) {
-  LoadOptions options{context.device, context.dtypes.native, context.dtypes.module, context.config.compile};
+  LoadOptions options{context.device, context.dtypes.native, context.dtypes.module, context.config.compile,
+                      context.config.batch_invariant};
   if (context.config.sampling_method == SamplingMethod::diffusion) {
     options.length = context.config.sequence_length;
   }

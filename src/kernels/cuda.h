@@ -53,6 +53,13 @@ void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, Activation
 // activation(gate) * up [B, T, F], where x + bias (bias [2F] or undefined) are the gate and then up; x [B, T, 2F].
 at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, Activation activation);
 
+// Whether product() takes parameters like this one.
+bool has_products_for(const at::Tensor& parameter);
+
+// x [..., in] -> [..., out], weight [out, in], bias [out] or undefined: the library's products, but only such of its
+// kernels as add a row's products in one order, whatever the number of rows, so that a row's result depends on no other.
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 // decode_attention and the row products below may begin while what is queued right before them still runs. Until that
 // has ended they read only what stays as it is throughout a forward: weights, biases, `position`, and the keys and
 // values before it. Something else (a forward's first kernel) must stand in the queue between these and what writes
@@ -82,9 +89,12 @@ struct RowProduct {
   bool gated = false;
 };
 
-// Whether row_product takes so few rows of so many values, in the precision of `parameter`: where they are few, reading
-// the weight is all the work, and one kernel does the rest with it.
-bool has_row_products_for(int64_t rows, int64_t inner, const at::Tensor& parameter);
+// Whether row_product takes rows of so many values, in the precision of `parameter`, however many there are. Where they
+// are few, reading the weight is all the work, and one kernel does the rest with it.
+bool has_row_products_for(int64_t inner, const at::Tensor& parameter);
+
+// Beyond so many rows in this precision, products over whole matrices by a library and kernels between them are faster.
+int64_t fast_row_products(const at::Tensor& parameter);
 
 // x [B, 1, in] -> [B, 1, out]. A row's result does not depend on the others.
 at::Tensor row_product(const at::Tensor& x, const RowProduct& product);

@@ -31,7 +31,7 @@ bool waits_by_itself(void (*kernel)(Parameters...)) {
 
 // Queues a kernel that calls wait_for_kernels_before(). Errors are left to cudaGetLastError.
 template <typename... Parameters>
-void launch_early(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, size_t shared_bytes,
+void launch_early(void (*kernel)(Parameters...), dim3 blocks, unsigned threads, size_t shared_bytes,
                   cudaStream_t stream, Parameters... arguments) {
   // Kernels that divide a multiprocessor's memory between cache and shared memory in different ways do not overlap
   // there.
@@ -40,7 +40,7 @@ void launch_early(void (*kernel)(Parameters...), unsigned blocks, unsigned threa
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(blocks);
+  config.gridDim = blocks;
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;

@@ -93,13 +93,16 @@ struct RowProductArguments {
   bool activates = false;
   Activation activation = Activation::gelu;
   bool gated = false;
-  bool adds = false;  // onto what stands in out
+  bool adds = false;       // onto what stands in out
+  void* normed = nullptr;  // room, see normed_row_values
 };
 inline constexpr int64_t max_product_rows = 8;
 // Of x, which every block holds in shared memory, and of one of its rows.
 inline constexpr int64_t max_product_bytes = 48 * 1024, max_product_row_bytes = 32 * 1024;
-// The rows that x takes in shared memory, where it has so many.
-int64_t product_rows(int64_t rows);
+// Whether row_product takes rows of so many values on the current device, however many there are.
+bool takes_row_product(Precision precision, int64_t inner);
+// How many values arguments.normed needs; 0: none.
+int64_t normed_row_values(Precision precision, const RowProductArguments& arguments);
 void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
 
 struct Logits {

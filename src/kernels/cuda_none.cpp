@@ -23,8 +23,17 @@ bool has_kernels_for_widths(const at::Tensor& /*parameter*/, const Widths& /*wid
 bool can_read(const at::Tensor& /*x*/) {
   return false;
 }
-bool has_row_products_for(int64_t /*rows*/, int64_t /*inner*/, const at::Tensor& /*parameter*/) {
+bool has_row_products_for(int64_t /*inner*/, const at::Tensor& /*parameter*/) {
   return false;
+}
+int64_t fast_row_products(const at::Tensor& /*parameter*/) {
+  return 0;
+}
+bool has_products_for(const at::Tensor& /*parameter*/) {
+  return false;
+}
+at::Tensor product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, const at::Tensor& /*bias*/) {
+  absent();
 }
 at::Tensor embed_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*tokens*/, const Embedding& /*embedding*/,
                           const Norm& /*norm*/) {

@@ -1,8 +1,10 @@
 // Products of a few rows with a whole matrix, as decoding has them: all the time goes into reading the matrix once, so
 // what stands before and after a product (norm, bias, activation, gate, addition) is done in the same kernel, and the
-// first of the matrix is asked for before the rows are even there.
+// first of the matrix is asked for before the rows are even there. These are the products of float32, and of devices
+// without tensor cores; see cuda_rows_tensor.cu for the others.
 #include "kernels/cuda_activation.cuh"
 #include "kernels/cuda_early.cuh"
+#include "kernels/cuda_rows.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -32,18 +34,9 @@ Geometry geometry_of(int64_t row_bytes) {
   return found;
 }
 
-// A chunk as it lies in memory: the compiler gives each 16-bit value of a Chunk that waits a register of its own.
-using Bits = int4;
-
 template <typename T>
 __device__ Chunk<T> chunk_of(const Bits& bits) {
   return *reinterpret_cast<const Chunk<T>*>(&bits);
-}
-
-// Read once and by nobody else.
-template <typename T>
-__device__ Bits load_streaming(const T* pointer) {
-  return __ldcs(reinterpret_cast<const Bits*>(pointer));
 }
 
 // Where a thread stands in its block.
@@ -171,101 +164,6 @@ struct Finish {
   }
 };
 
-// Calls f(column) for the chunks of a row that are this lane's.
-template <typename T, typename F>
-__device__ void for_lane_chunks(int inner, int lane, F f) {
-#pragma unroll 2
-  for (int column = lane * Chunk<T>::size; column < inner; column += warp_size * Chunk<T>::size) {
-    f(column);
-  }
-}
-
-// Norms a row in shared memory in place; one warp.
-template <typename T>
-__device__ void norm_shared_row(const RowProductArguments& a, const T* weight, const T* bias, T* x, int lane) {
-  constexpr int size = Chunk<T>::size;
-  const int inner = static_cast<int>(a.inner);
-  float mean = 0;
-  if (a.form == NormKind::layer) {
-    for_lane_chunks<T>(inner, lane, [&](int column) {
-      const Chunk<T> own = load(x + column);
-      float sum = 0;
-#pragma unroll
-      for (int i = 0; i < size; ++i) {
-        sum += to_float(own.values[i]);
-      }
-      mean += sum;
-    });
-    mean = warp_sum(mean) / static_cast<float>(inner);
-  }
-  float squares = 0;
-  for_lane_chunks<T>(inner, lane, [&](int column) {
-    const Chunk<T> own = load(x + column);
-    float sum = 0;
-#pragma unroll
-    for (int i = 0; i < size; ++i) {
-      const float centred = to_float(own.values[i]) - mean;
-      sum = fmaf(centred, centred, sum);
-    }
-    squares += sum;
-  });
-  const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(inner) + a.epsilon);
-  for_lane_chunks<T>(inner, lane, [&](int column) {
-    Chunk<T> own = load(x + column);
-    const Chunk<T> gain = load(weight + column);
-    const Chunk<T> shift = bias == nullptr ? Chunk<T>{} : load(bias + column);
-#pragma unroll
-    for (int i = 0; i < size; ++i) {
-      const float centred = (to_float(own.values[i]) - mean) * scale;
-      own.values[i] = from_float<T>(fmaf(centred, to_float(gain.values[i]), to_float(shift.values[i])));
-    }
-    store(x + column, own);
-  });
-}
-
-// Copies whole chunks into shared memory, by the block, several loads on their way before the first is stored.
-template <typename T>
-__device__ void stage(const T* source, int values, T* out) {
-  constexpr int ahead = 3;
-  const int count = values / Chunk<T>::size, threads = static_cast<int>(blockDim.x);
-  const Bits* from = reinterpret_cast<const Bits*>(source);
-  Bits* to = reinterpret_cast<Bits*>(out);
-  for (int start = static_cast<int>(threadIdx.x); start < count; start += ahead * threads) {
-    Bits read[ahead];
-#pragma unroll
-    for (int k = 0; k < ahead; ++k) {
-      read[k] = start + k * threads < count ? from[start + k * threads] : Bits{};
-    }
-#pragma unroll
-    for (int k = 0; k < ahead; ++k) {
-      if (start + k * threads < count) {
-        to[start + k * threads] = read[k];
-      }
-    }
-  }
-}
-
-// The norm's weight and bias in shared memory, where they are staged, or where they are.
-template <typename T>
-struct StagedNorm {
-  const T* weight;
-  const T* bias;
-
-  __device__ StagedNorm(const RowProductArguments& a, T* room, bool staged)
-      : weight(static_cast<const T*>(a.norm_weight)), bias(static_cast<const T*>(a.norm_bias)) {
-    const int inner = static_cast<int>(a.inner);
-    if (!staged) {
-      return;
-    }
-    stage(weight, inner, room);
-    weight = room;
-    if (bias != nullptr) {
-      stage(bias, inner, room + inner);
-      bias = room + inner;
-    }
-  }
-};
-
 // x [rows, inner] in shared memory, normed where asked; rows past the arguments' hold anything.
 template <typename T>
 __device__ void stage_rows(const RowProductArguments& a, const StagedNorm<T>& norm, T* staged, const Place& place) {
@@ -304,6 +202,7 @@ __global__ void __launch_bounds__(most_threads)
     row_product_kernel(RowProductArguments a, int team_warps, bool stages_norm) {
   extern __shared__ __align__(16) unsigned char shared[];
   constexpr int count = rows_at_once * rows;
+  a = rows_of_block<T>(a, rows);
   __shared__ float partial[2][most_block_warps][count];  // by turns
   T* const x = reinterpret_cast<T*>(shared);
   const Place place(team_warps);
@@ -341,6 +240,19 @@ __global__ void __launch_bounds__(most_threads)
   }
 }
 
+bool on_tensor_cores(Precision precision) {
+  return precision != Precision::float32 && has_tensor_cores();
+}
+
+// The rows of x that a block holds in shared memory: as many as there are, within what is lent.
+int64_t rows_together(int64_t rows, int64_t row_bytes) {
+  int64_t together = 1;
+  while (together < rows && together < max_product_rows && 2 * together * row_bytes <= max_product_bytes) {
+    together *= 2;
+  }
+  return together;
+}
+
 template <typename T, int rows, int chunks>
 void launch_row_product(const RowProductArguments& a, int team_warps, cudaStream_t stream) {
   const int block_warps = team_warps > least_block_warps ? team_warps : least_block_warps;
@@ -355,8 +267,8 @@ void launch_row_product(const RowProductArguments& a, int team_warps, cudaStream
   const int64_t outputs_a_block = block_warps / team_warps * (a.gated ? 1 : rows_at_once);
   const int64_t needed = (a.outputs + outputs_a_block - 1) / outputs_a_block;
   const int64_t most = static_cast<int64_t>(at_once > 0 ? at_once : 1) * multiprocessors();
-  launch_early(kernel, static_cast<unsigned>(needed < most ? needed : most), static_cast<unsigned>(threads), bytes,
-               stream, a, team_warps, stages_norm);
+  const dim3 blocks(static_cast<unsigned>(needed < most ? needed : most), blocks_for(a.rows, rows));
+  launch_early(kernel, blocks, static_cast<unsigned>(threads), bytes, stream, a, team_warps, stages_norm);
 }
 
 template <typename T, int rows>
@@ -371,7 +283,7 @@ void launch_row_product(const RowProductArguments& a, cudaStream_t stream) {
 
 template <typename T>
 void launch_row_product(const RowProductArguments& a, cudaStream_t stream) {
-  switch (product_rows(a.rows)) {
+  switch (rows_together(a.rows, a.inner * static_cast<int64_t>(sizeof(T)))) {
     case 1:
       return launch_row_product<T, 1>(a, stream);
     case 2:
@@ -385,11 +297,22 @@ void launch_row_product(const RowProductArguments& a, cudaStream_t stream) {
 
 }  // namespace
 
-int64_t product_rows(int64_t rows) {
-  return rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : max_product_rows;
+bool takes_row_product(Precision precision, int64_t inner) {
+  const int64_t size = precision == Precision::float32 ? 4 : 2;
+  return inner * size % bytes_at_once == 0 &&
+         (on_tensor_cores(precision) || inner * size <= max_product_row_bytes);
+}
+
+int64_t normed_row_values(Precision precision, const RowProductArguments& arguments) {
+  return on_tensor_cores(precision) && arguments.norm_weight != nullptr && norms_apart(arguments)
+             ? arguments.rows * arguments.inner
+             : 0;
 }
 
 void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream) {
+  if (on_tensor_cores(precision)) {
+    return tensor_row_product(precision, arguments, stream);
+  }
   with_type(precision, [&](auto type) { launch_row_product<decltype(type)>(arguments, stream); });
 }
 

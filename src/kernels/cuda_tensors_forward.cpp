@@ -89,6 +89,8 @@ RowProductArguments product_arguments(const at::Tensor& x, const RowProduct& pro
 void run_product(RowProductArguments arguments, const at::Tensor& out) {
   TORCH_INTERNAL_ASSERT(out.is_contiguous() && out.numel() == arguments.rows * arguments.outputs);
   arguments.out = out.data_ptr();
+  const at::Tensor normed = at::empty({launch::normed_row_values(precision_of(out), arguments)}, out.options());
+  arguments.normed = normed.data_ptr();
   launch::row_product(precision_of(out), arguments, stream_of(out));
   check_launch();
 }
@@ -121,11 +123,13 @@ bool can_read(const at::Tensor& x) {
          (x.is_contiguous() && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % launch::bytes_at_once == 0);
 }
 
-bool has_row_products_for(int64_t rows, int64_t inner, const at::Tensor& parameter) {
-  const int64_t row_bytes = inner * static_cast<int64_t>(parameter.element_size());
-  return has_kernels_for(parameter) && rows <= launch::max_product_rows && inner % values_at_once(parameter) == 0 &&
-         row_bytes <= launch::max_product_row_bytes &&
-         launch::product_rows(rows) * row_bytes <= launch::max_product_bytes;
+bool has_row_products_for(int64_t inner, const at::Tensor& parameter) {
+  return has_kernels_for(parameter) && launch::takes_row_product(precision_of(parameter), inner);
+}
+
+int64_t fast_row_products(const at::Tensor& parameter) {
+  constexpr int64_t wide = 8, narrow = 32;
+  return parameter.scalar_type() == at::kFloat ? wide : narrow;
 }
 
 at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm) {

@@ -7,8 +7,11 @@ namespace demask {
 
 // queries [B, H, Q, D], keys and values [B, K, N, D] -> [B, H, Q, D], scores scaled by 1 / sqrt(D). K divides H: each
 // key serves H / K neighbouring heads of queries (Ainslie et al. 2023).
-// causal: query i stands at position N - Q + i and sees the keys up to its own position.
-at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal);
+struct AttentionForm {
+  bool causal = false;           // query i stands at position N - Q + i and sees the keys up to its own position
+  bool batch_invariant = false;  // a text's result is the same bits whatever B
+};
+at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, AttentionForm form);
 
 // Chooses, once for the process and before its first product, those of LibTorch's kernels that suit demask.
 void prefer_fast_products();

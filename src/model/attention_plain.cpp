@@ -42,7 +42,7 @@ void for_each_on_libtorch_threads(int64_t tasks, const Work& work) {
 
 }  // namespace
 
-at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal) {
+at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, AttentionForm form) {
   const int64_t heads = queries.size(0) * queries.size(1);
   const int64_t length = queries.size(2), width = queries.size(3), known = keys.size(2);
   const double scale = 1.0 / std::sqrt(static_cast<double>(width));
@@ -56,8 +56,8 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
     for (int64_t head = begin; head < end; ++head) {
       for (int64_t start = 0; start < length; start += query_block) {
         const int64_t count = std::min(query_block, length - start);
-        attend_block(q[head].narrow(0, start, count), k[head / each], v[head / each], causal, known - length + start,
-                     scale, out[head].narrow(0, start, count));
+        attend_block(q[head].narrow(0, start, count), k[head / each], v[head / each], form.causal,
+                     known - length + start, scale, out[head].narrow(0, start, count));
       }
     }
   });

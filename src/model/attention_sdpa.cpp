@@ -12,6 +12,12 @@ namespace demask {
 
 namespace {
 
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+constexpr bool has_planned_attention = true;
+#else
+constexpr bool has_planned_attention = false;
+#endif
+
 // cuDNN's attention, which LibTorch prefers on Hopper, takes about two thirds of the others' time there but plans anew
 // for every shape (some 40 ms with 2.11), and a cache of keys grows by one each token.
 void use_planned_attention(bool use) {
@@ -21,6 +27,21 @@ void use_planned_attention(bool use) {
   static_cast<void>(use);
 #endif
 }
+
+// LibTorch's kernels for a call: those that it may choose among.
+class KernelsAllowed {
+ public:
+  KernelsAllowed(bool planned, bool splitting) {
+    use_planned_attention(planned);
+    at::globalContext().setSDPUseFlash(splitting);
+  }
+  KernelsAllowed(const KernelsAllowed&) = delete;
+  KernelsAllowed& operator=(const KernelsAllowed&) = delete;
+  ~KernelsAllowed() {
+    use_planned_attention(false);
+    at::globalContext().setSDPUseFlash(true);
+  }
+};
 
 // heads [B, K, N, D] -> [B, H, N, D], each as often as queries [B, H, Q, D] share it.
 at::Tensor for_each_query(const at::Tensor& heads, const at::Tensor& queries) {
@@ -37,14 +58,29 @@ bool worth_a_plan(const at::Tensor& queries) {
   return queries.is_cuda() && (tokens >= planned_tokens || queries.numel() * queries.size(2) >= planned_products);
 }
 
-// Without a mask. LibTorch's kernels of half precisions share keys among queries; for float32 it would write all scores
-// to memory instead.
-at::Tensor attend_unmasked(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal) {
+// Flash attention splits the keys among blocks where there are few texts, and its sums change with that; where all keys
+// fit in one of its blocks it has nothing to split.
+constexpr int64_t keys_not_split = 128;
+
+// Which kernels leave a text's result as it is whatever the batch; only the text's own shape may decide. A plan pays
+// for the lengths that whole runs have, not for a list's many.
+bool planned_whatever_the_batch(const at::Tensor& queries, bool causal) {
+  constexpr int64_t lengths_with_plans = 128;
+  return has_planned_attention && queries.is_cuda() && !causal && queries.size(2) > keys_not_split &&
+         queries.size(2) % lengths_with_plans == 0;
+}
+
+// Without a mask. LibTorch's kernels of half precisions share keys among queries; for float32, and where they may not
+// split the keys, it would write all scores to memory instead.
+at::Tensor attend_unmasked(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal,
+                           bool splitting) {
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 5)
-  if (queries.size(1) != keys.size(1) && queries.is_cuda() && queries.element_size() == 2) {
+  if (splitting && queries.size(1) != keys.size(1) && queries.is_cuda() && queries.element_size() == 2) {
     return at::scaled_dot_product_attention(queries, keys, values, /*attn_mask=*/{}, /*dropout_p=*/0.0, causal,
                                             /*scale=*/{}, /*enable_gqa=*/true);
   }
+#else
+  static_cast<void>(splitting);
 #endif
   return at::scaled_dot_product_attention(queries, for_each_query(keys, queries), for_each_query(values, queries),
                                           /*attn_mask=*/{}, /*dropout_p=*/0.0, causal);
@@ -52,23 +88,22 @@ at::Tensor attend_unmasked(const at::Tensor& queries, const at::Tensor& keys, co
 
 }  // namespace
 
-at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal) {
+at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, AttentionForm form) {
   const int64_t length = queries.size(2), known = keys.size(2);
-  if (!causal && length == known) {
-    use_planned_attention(worth_a_plan(queries));
-    at::Tensor mixed = attend_unmasked(queries, keys, values, /*causal=*/false);
-    use_planned_attention(false);
-    return mixed;
-  }
-  if (!causal || length == 1) {
-    return attend_unmasked(queries, keys, values, /*causal=*/false);  // one query, the last, sees every key
+  const bool splitting = !form.batch_invariant || known <= keys_not_split;
+  const bool planned = length == known && (form.batch_invariant ? planned_whatever_the_batch(queries, form.causal)
+                                                                : !form.causal && worth_a_plan(queries));
+  const KernelsAllowed allowed(planned, splitting);
+  if (!form.causal || length == 1) {
+    // One query, the last, sees every key.
+    return attend_unmasked(queries, keys, values, /*causal=*/false, splitting);
   }
   if (length == known) {
-    return attend_unmasked(queries, keys, values, /*causal=*/true);
+    return attend_unmasked(queries, keys, values, /*causal=*/true, splitting);
   }
-  const at::Tensor allowed = at::ones({length, known}, queries.options().dtype(at::kBool)).tril(known - length);
+  const at::Tensor seen = at::ones({length, known}, queries.options().dtype(at::kBool)).tril(known - length);
   return at::scaled_dot_product_attention(queries, for_each_query(keys, queries), for_each_query(values, queries),
-                                          allowed);
+                                          seen);
 }
 
 void prefer_fast_products() {

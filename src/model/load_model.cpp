@@ -31,7 +31,10 @@ std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& 
 std::unique_ptr<LanguageModel> load_model(const std::string& path, const LoadOptions& options) {
   prefer_fast_products();
   std::unique_ptr<LanguageModel> model = load(path, options);
-  const auto* const native = dynamic_cast<const Transformer*>(model.get());
+  auto* const native = dynamic_cast<Transformer*>(model.get());
+  if (native != nullptr) {
+    native->keep_batch_invariant(options.batch_invariant);
+  }
   if (options.device.is_cpu() && (native == nullptr || !native->has_cpu_kernels())) {
     kernels::let_openmp_spin_while_alone();
   }

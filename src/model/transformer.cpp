@@ -37,14 +37,16 @@ bool kernels_can_read(const TransformerWeights& weights) {
   return std::all_of(read.begin(), read.end(), kernels::cuda::can_read);
 }
 
-// The same of what products of a few rows read besides.
-bool row_products_can_read(const std::vector<LayerWeights>& layers, const LinearWeights& head) {
+// Whether products of a few rows take all weights.
+bool row_products_suit(const std::vector<LayerWeights>& layers, const LinearWeights& head) {
   std::vector<at::Tensor> read = {head.weight};
   for (const LayerWeights& layer : layers) {
     read.insert(read.end(), {layer.query_key_value.weight, layer.attention_projection.weight, layer.expand.weight,
                              layer.contract.weight});
   }
-  return std::all_of(read.begin(), read.end(), kernels::cuda::can_read);
+  return std::all_of(read.begin(), read.end(), [](const at::Tensor& weight) {
+    return kernels::cuda::can_read(weight) && kernels::cuda::has_row_products_for(weight.size(1), weight);
+  });
 }
 
 }  // namespace
@@ -87,7 +89,7 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
     sine_ = sine.to(options);
   }
   head_ = {pad_rows(weights_.head.weight), pad_rows(weights_.head.bias)};
-  row_products_ = fused_ && row_products_can_read(weights_.layers, head_);
+  row_products_ = fused_ && row_products_suit(weights_.layers, head_);
 }
 
 kernels::Norm Transformer::own_norm(const NormWeights& weights) const {
@@ -100,6 +102,12 @@ kernels::Heads Transformer::own_heads(size_t layer) const {
   const LayerWeights& weights = weights_.layers[layer];
   return {of.heads, of.key_value_heads, weights.query_norm.weight, weights.key_norm.weight, of.norm_epsilon, cosine_,
           sine_};
+}
+
+// x [..., in] -> [..., out], bias [out] or undefined.
+at::Tensor Transformer::multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
+  return fused_ && batch_invariant_ && kernels::cuda::has_products_for(weight) ? kernels::cuda::product(x, weight, bias)
+                                                                               : linear(x, weight, bias);
 }
 
 at::Tensor Transformer::norm(const at::Tensor& x, const NormWeights& weights) const {
@@ -146,7 +154,7 @@ at::Tensor Transformer::attention(const at::Tensor& qkv, size_t layer, const Cac
     keys = cache->keys[layer].narrow(2, 0, past + length);
     values = cache->values[layer].narrow(2, 0, past + length);
   }
-  const at::Tensor mixed = attend(queries, keys, values, !of.bidirectional);
+  const at::Tensor mixed = attend(queries, keys, values, {!of.bidirectional, fused_ && batch_invariant_});
   return mixed.transpose(1, 2).reshape({batch, length, of.heads * of.head_width});
 }
 
@@ -173,20 +181,20 @@ at::Tensor Transformer::add_and_norm(at::Tensor& x, const at::Tensor& update, co
 at::Tensor Transformer::feed_forward(const LayerWeights& layer, const at::Tensor& x) const {
   const TransformerDescription& of = weights_.description;
   if (fused_) {
-    const at::Tensor expanded = product(x, layer.expand.weight);
+    const at::Tensor expanded = multiply(x, layer.expand.weight);
     if (of.gated) {
-      return product(kernels::cuda::gate(expanded, layer.expand.bias, of.activation), layer.contract.weight);
+      return multiply(kernels::cuda::gate(expanded, layer.expand.bias, of.activation), layer.contract.weight);
     }
     kernels::cuda::bias_and_activation(expanded, layer.expand.bias, of.activation);
-    return product(expanded, layer.contract.weight);
+    return multiply(expanded, layer.contract.weight);
   }
-  const at::Tensor expanded = linear(x, layer.expand.weight, layer.expand.bias);
+  const at::Tensor expanded = multiply(x, layer.expand.weight, layer.expand.bias);
   if (!of.gated) {
-    return product(activate(expanded, of.activation), layer.contract.weight);
+    return multiply(activate(expanded, of.activation), layer.contract.weight);
   }
   const int64_t width = of.feed_forward_width;
   const at::Tensor gate = activate(expanded.narrow(2, 0, width), of.activation);
-  return product(gate * expanded.narrow(2, width, width), layer.contract.weight);
+  return multiply(gate * expanded.narrow(2, width, width), layer.contract.weight);
 }
 
 template <typename Attend>
@@ -194,8 +202,8 @@ at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Attend
   const std::vector<LayerWeights>& layers = weights_.layers;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     const LayerWeights& own = layers[layer];
-    const at::Tensor mixed = attend(linear(normed, own.query_key_value.weight, own.query_key_value.bias), layer);
-    normed = add_and_norm(x, product(mixed, own.attention_projection.weight), own.attention_projection,
+    const at::Tensor mixed = attend(multiply(normed, own.query_key_value.weight, own.query_key_value.bias), layer);
+    normed = add_and_norm(x, multiply(mixed, own.attention_projection.weight), own.attention_projection,
                           own.feed_forward_norm);
     normed = add_and_norm(x, feed_forward(own, normed), own.contract,
                           layer + 1 < layers.size() ? layers[layer + 1].attention_norm : weights_.final_norm);
@@ -227,8 +235,7 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
     return kernels::cuda::decode_attention(qkv, own_heads(layer), cache.keys[layer], cache.values[layer], text.position,
                                            cache.workspace);
   };
-  const int64_t widest = std::max({of.width, of.heads * of.head_width, of.feed_forward_width});
-  if (row_products_ && kernels::cuda::has_row_products_for(batch, widest, x)) {
+  if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
     return logits_by_row_products(x, attend_last).squeeze(1);
   }
   return head(run_blocks(x, normed, attend_last)).squeeze(1);
@@ -252,7 +259,7 @@ at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const Attend
 }
 
 at::Tensor Transformer::head(const at::Tensor& x) const {
-  return linear(x, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
+  return multiply(x, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
 }
 
 at::Tensor Transformer::logits(const at::Tensor& tokens) {

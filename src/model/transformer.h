@@ -34,6 +34,9 @@ class Transformer : public LanguageModel {
   at::Device device() const override { return device_; }
   // Whether it runs on demask's own kernels for the CPU, rather than on LibTorch's operations or another device.
   bool has_cpu_kernels() const { return on_cpu_ != nullptr; }
+  // Whether a text's logits are the same bits in any batch, as they are at first, on CUDA where demask's own kernels
+  // suit the model. On the CPU they are in any case.
+  void keep_batch_invariant(bool keep) { batch_invariant_ = keep; }
   at::Tensor logits(const at::Tensor& tokens) override;
   at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override;
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
@@ -73,6 +76,7 @@ class Transformer : public LanguageModel {
   kernels::Heads own_heads(size_t layer) const;
   at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x) const;
   at::Tensor attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const;
+  at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
   at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;
   at::Tensor head(const at::Tensor& x) const;
 
@@ -84,6 +88,7 @@ class Transformer : public LanguageModel {
   LinearWeights head_;         // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
   bool fused_ = false;         // whether demask's own CUDA kernels do what they can
   bool row_products_ = false;  // and the products of a few rows
+  bool batch_invariant_ = true;
 };
 
 }  // namespace demask

@@ -91,13 +91,14 @@ void check_products(const ProductShape& shape, bool gated, int norm, at::ScalarT
   if (gated || norm != 0) {
     product.activation = gated ? Activation::silu : norm == 1 ? Activation::gelu_tanh : Activation::gelu;
   }
-  const at::Tensor all = numbers({8, 1, shape.inner}, dtype, 0.5);
+  const at::Tensor all = numbers({70, 1, shape.inner}, dtype, 0.5);
+  if (!kernels::cuda::has_row_products_for(shape.inner, all)) {
+    return;
+  }
   const at::Tensor expected = product_of(all, product, shape.outputs);
   at::Tensor first;  // of the first text alone
-  for (const int64_t rows : {1, 2, 3, 4, 7, 8}) {
-    if (!kernels::cuda::has_row_products_for(rows, shape.inner, all)) {
-      continue;
-    }
+  // The edges of what a block takes of them, and several blocks.
+  for (const int64_t rows : {1, 2, 3, 4, 7, 8, 9, 16, 17, 32, 33, 64, 70}) {
     CAPTURE(dtype, shape.inner, shape.outputs, rows, gated, norm);
     const at::Tensor x = all.narrow(0, 0, rows), wanted = expected.narrow(0, 0, rows);
     const at::Tensor out = kernels::cuda::row_product(x, product);
@@ -183,21 +184,18 @@ TEST_CASE("Products of a few rows do what stands before and after them, a row th
   }
 }
 
-TEST_CASE("Products of a few rows take rows of whole chunks, as many as shared memory holds") {
+TEST_CASE("Products of a few rows take rows of whole chunks") {
   if (!kernels_here()) {
     return;
   }
   const at::Tensor wide = at::zeros({1}, at::device(at::kCUDA)), narrow = wide.to(at::kBFloat16);
-  for (const int64_t rows : {1, 8}) {
-    CHECK(kernels::cuda::has_row_products_for(rows, 768, narrow));
-    CHECK(kernels::cuda::has_row_products_for(rows, 3072, narrow));
-    CHECK(kernels::cuda::has_row_products_for(rows, 100, wide));
-    CHECK_FALSE(kernels::cuda::has_row_products_for(rows, 100, narrow));
-    CHECK_FALSE(kernels::cuda::has_row_products_for(rows, 257, wide));
-    CHECK_FALSE(kernels::cuda::has_row_products_for(rows, 257, narrow));
+  for (const int64_t inner : {8, 768, 3072, 16384}) {
+    CHECK(kernels::cuda::has_row_products_for(inner, narrow));
   }
-  CHECK(kernels::cuda::has_row_products_for(1, 16384, narrow));
-  CHECK_FALSE(kernels::cuda::has_row_products_for(2, 16384, narrow));
-  CHECK_FALSE(kernels::cuda::has_row_products_for(1, 16392, narrow));
-  CHECK_FALSE(kernels::cuda::has_row_products_for(9, 768, narrow));
+  CHECK(kernels::cuda::has_row_products_for(100, wide));
+  CHECK_FALSE(kernels::cuda::has_row_products_for(100, narrow));
+  CHECK_FALSE(kernels::cuda::has_row_products_for(257, wide));
+  CHECK_FALSE(kernels::cuda::has_row_products_for(257, narrow));
+  CHECK(kernels::cuda::has_row_products_for(8192, wide));  // whose rows of 32 KB are the longest that a block holds
+  CHECK_FALSE(kernels::cuda::has_row_products_for(8200, wide));
 }

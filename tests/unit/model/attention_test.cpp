@@ -19,8 +19,8 @@ TEST_CASE("Heads of queries that share a key attend as if each had its own") {
           const at::Tensor q = at::randn({2, 6, queries, 16}, options), k = at::randn({2, keys, 9, 16}, options),
                            v = at::randn({2, keys, 9, 16}, options);
           const auto for_each_query = [&](const at::Tensor& x) { return x.repeat_interleave(6 / keys, 1); };
-          const at::Tensor shared = attend(q, k, v, causal).to(at::kFloat),
-                           own = attend(q, for_each_query(k), for_each_query(v), causal).to(at::kFloat);
+          const at::Tensor shared = attend(q, k, v, {causal}).to(at::kFloat),
+                           own = attend(q, for_each_query(k), for_each_query(v), {causal}).to(at::kFloat);
           CHECK(((shared - own).norm() / own.norm()).item<double>() < (dtype == at::kFloat ? 1e-6 : 1e-2));
         }
       }

@@ -158,6 +158,53 @@ void check_decoding(const Mixture& mixture, int64_t head_width, int64_t batch) {
   }
 }
 
+// A text alone and among others, at lengths for each of attention's kernels.
+void check_batch_invariance(const Mixture& mixture, int64_t head_width) {
+  CAPTURE(mixture.bidirectional, mixture.keys, mixture.gated, head_width);
+  TransformerDescription of = describe(mixture, head_width);
+  of.block_size = 320;
+  const TransformerWeights weights = weights_of(of, mixture.head_norms);
+  for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    Transformer model(moved(weights, dtype));
+    for (const int64_t length : {1, 37, 128, 256, 300}) {
+      const at::Tensor tokens = some_tokens(200, length).cuda();
+      const at::Tensor all = model.logits(tokens);
+      for (const int64_t texts : {1, 2, 3, 8, 33, 64}) {
+        CAPTURE(dtype, length, texts);
+        CHECK(at::equal(model.logits(tokens.narrow(0, 5, texts)), all.narrow(0, 5, texts)));
+      }
+    }
+  }
+}
+
+// The same of a text's next tokens.
+void check_batch_invariance_of_decoding(const Mixture& mixture, int64_t head_width) {
+  CAPTURE(mixture.keys, mixture.gated, head_width);
+  const TransformerWeights weights = weights_of(describe(mixture, head_width), mixture.head_norms);
+  const int64_t prompt = 5, total = 9;
+  const at::Tensor tokens = some_tokens(200, total).cuda();
+  for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    Transformer model(moved(weights, dtype));
+    at::Tensor all;  // [steps, 200, V]
+    for (const int64_t texts : {200, 1, 2, 8, 9, 17, 64, 65}) {
+      CAPTURE(dtype, texts);
+      const GrowingText text{tokens.narrow(0, 5 * (texts < 200), texts),
+                             at::full({1}, prompt - 1, at::device(at::kCUDA).dtype(at::kLong))};
+      const std::unique_ptr<DecodingSession> session = model.begin(text);
+      session->restart(prompt);
+      std::vector<at::Tensor> found;
+      for (int64_t length = prompt; length < total; ++length) {
+        found.push_back(session->next_logits().clone());
+        text.position.add_(1);
+        session->advance();
+      }
+      const at::Tensor own = at::stack(found);
+      all = all.defined() ? all : own;
+      CHECK(at::equal(own, texts < 200 ? all.narrow(1, 5, texts) : all));
+    }
+  }
+}
+
 const std::vector<Mixture> decoded = {
     {NormKind::layer, Activation::gelu_tanh, false, Mixture::Positions::absolute, 8, false, false, false},  // GPT-2's
     {NormKind::rms, Activation::silu, true, Mixture::Positions::scaled, 2, false, false, false},            // Llama's
@@ -210,5 +257,18 @@ TEST_CASE("Models whose tokens follow each other by a cache do the same work for
     session->restart(5);
     session->advance();
     CHECK(session->phase() == 0);
+  }
+}
+
+TEST_CASE("On CUDA a text's logits are the same bits in any batch") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  Mixture both_ways = decoded.front();
+  both_ways.bidirectional = true;
+  check_batch_invariance(both_ways, 64);
+  for (const Mixture& mixture : decoded) {
+    check_batch_invariance(mixture, 64);
+    check_batch_invariance_of_decoding(mixture, 64);
   }
 }
