@@ -130,12 +130,15 @@ struct Description {
 
 using Kernel = cublasLtMatmulAlgo_t;
 
+constexpr int64_t workspace_bytes = int64_t{32} << 20;  // as LibTorch gives it on Hopper
+
 bool run(cublasLtHandle_t handle, const Description& of, const at::Tensor& x, const at::Tensor& weight,
-         const at::Tensor& out, const Kernel& kernel) {
+         const at::Tensor& out, const Kernel& kernel, const at::Tensor& workspace) {
   const float one = 1, none = 0;
   return Library::get().Matmul(handle, of.operation.get(), &one, weight.const_data_ptr(), of.weight.get(),
                                x.const_data_ptr(), of.x.get(), &none, out.data_ptr(), of.out.get(), out.data_ptr(),
-                               of.out.get(), &kernel, /*workspace=*/nullptr, 0, stream_of(x)) == CUBLAS_STATUS_SUCCESS;
+                               of.out.get(), &kernel, workspace.data_ptr(), workspace_bytes,
+                               stream_of(x)) == CUBLAS_STATUS_SUCCESS;
 }
 
 // What the library would take, best first: kernels that add all of a row's products themselves.
@@ -146,7 +149,7 @@ std::vector<Kernel> kernels_for(cublasLtHandle_t handle, const Description& of) 
   check(library.MatmulPreferenceCreate(&made), "asking for kernels");
   const Owned<cublasLtMatmulPreference_t> preference(made, {library.MatmulPreferenceDestroy});
   const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE;
-  const uint64_t workspace = 0;
+  const uint64_t workspace = workspace_bytes;
   check(library.MatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
                                              sizeof reductions),
         "asking for kernels");
@@ -196,7 +199,7 @@ class Kernels {
   };
 
   // For so many rows, best first.
-  std::vector<Kernel> of(const Shape& shape, int64_t rows, const at::TensorOptions& options) {
+  std::vector<Kernel> of(const Shape& shape, int64_t rows, const at::Tensor& bias, const at::TensorOptions& options) {
     int64_t together = least_rows;
     while (together < rows) {
       together *= 2;
@@ -206,7 +209,8 @@ class Kernels {
       return found->second;
     }
     if (c10::cuda::currentStreamCaptureStatusMayInitCtx() != c10::cuda::CaptureStatus::None) {
-      return candidates(shape, reference_rows);  // nothing can be compared while a graph is recorded
+      // Nothing can be compared while a graph is recorded.
+      return candidates(shape, reference_rows, pointer_or_none(bias));
     }
     return chosen_.emplace(std::pair(shape, together), choose(shape, together, options)).first->second;
   }
@@ -215,14 +219,14 @@ class Kernels {
   static constexpr int64_t least_rows = 64, reference_rows = 4096;
   static constexpr int64_t tested_rows = 128, tested_outputs = 256;
 
-  std::vector<Kernel> candidates(const Shape& shape, int64_t rows) const {
-    const void* bias = shape.biased ? this : nullptr;  // any: it is not read
+  // Where the bias lies says how much of it a kernel may read at once.
+  std::vector<Kernel> candidates(const Shape& shape, int64_t rows, const void* bias) const {
     return kernels_for(handle_, Description(shape.dtype, rows, shape.inner, shape.outputs, bias));
   }
 
   // The first with the sums of the reference of those for so many rows, and of those for as many as the reference's.
   std::vector<Kernel> choose(const Shape& shape, int64_t rows, const at::TensorOptions& options) const {
-    const std::vector<Kernel> references = candidates({shape.dtype, shape.inner, shape.outputs, false}, reference_rows);
+    const std::vector<Kernel> references = candidates(shape, reference_rows, nullptr);
     std::vector<Kernel> chosen;
     if (references.empty()) {
       return chosen;
@@ -230,18 +234,19 @@ class Kernels {
     const int64_t outputs = std::min(shape.outputs, tested_outputs);
     const at::Tensor x = telling(tested_rows, shape.inner, options, /*cancels=*/true);
     const at::Tensor weight = telling(outputs, shape.inner, options, /*cancels=*/false);
+    const at::Tensor workspace = at::empty({workspace_bytes}, options.dtype(at::kByte));
     const at::Tensor bias = at::zeros({outputs}, options), out = at::zeros({tested_rows, outputs}, options);
     const auto product_by = [&](const Kernel& kernel, bool biased) {
       const Description description(shape.dtype, tested_rows, shape.inner, outputs,
                                     biased ? bias.const_data_ptr() : nullptr);
-      return run(handle_, description, x, weight, out, kernel);
+      return run(handle_, description, x, weight, out, kernel, workspace);
     };
     if (!product_by(references.front(), false)) {
       return chosen;
     }
     const at::Tensor expected = out.clone();
     for (const int64_t number : {rows, reference_rows}) {
-      for (const Kernel& kernel : candidates(shape, number)) {
+      for (const Kernel& kernel : candidates(shape, number, shape.biased ? bias.const_data_ptr() : nullptr)) {
         if (product_by(kernel, shape.biased) && at::equal(out, expected)) {
           chosen.push_back(kernel);
           break;
@@ -281,8 +286,10 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   const std::lock_guard<std::mutex> guard(lock);
   Kernels& kernels = kernels_of(x.device());
   const Description description(x.scalar_type(), rows, inner, weight.size(0), pointer_or_none(bias));
-  for (const Kernel& kernel : kernels.of({x.scalar_type(), inner, weight.size(0), bias.defined()}, rows, x.options())) {
-    if (run(kernels.handle(), description, own, weight, out, kernel)) {
+  const at::Tensor workspace = at::empty({workspace_bytes}, x.options().dtype(at::kByte));
+  for (const Kernel& kernel :
+       kernels.of({x.scalar_type(), inner, weight.size(0), bias.defined()}, rows, bias, x.options())) {
+    if (run(kernels.handle(), description, own, weight, out, kernel, workspace)) {
       return out;
     }
   }

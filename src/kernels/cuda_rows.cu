@@ -299,8 +299,7 @@ void launch_row_product(const RowProductArguments& a, cudaStream_t stream) {
 
 bool takes_row_product(Precision precision, int64_t inner) {
   const int64_t size = precision == Precision::float32 ? 4 : 2;
-  return inner * size % bytes_at_once == 0 &&
-         (on_tensor_cores(precision) || inner * size <= max_product_row_bytes);
+  return inner * size % bytes_at_once == 0 && (on_tensor_cores(precision) || inner * size <= max_product_row_bytes);
 }
 
 int64_t normed_row_values(Precision precision, const RowProductArguments& arguments) {

@@ -1,18 +1,18 @@
 // The products of cuda_rows.cu for 16-bit types, on tensor cores, which take 16 rows in the time of one. A sum over
 // `inner` is cut in the same way whatever the number of rows: block by block of 32 values to the warps in turn, whose
 // sums are added in their order. So a row's result depends on no other row.
+#include <type_traits>
+
 #include "kernels/cuda_activation.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_rows.cuh"
-
-#include <type_traits>
 
 namespace demask::kernels::cuda::launch {
 namespace {
 
 constexpr int least_warps = 4, most_warps = 16;
-constexpr int values_a_block = 32;  // of `inner`: two instructions' worth
-constexpr int blocks_a_warp = 4;    // beyond which more warps share a row
+constexpr int values_a_block = 32;               // of `inner`: two instructions' worth
+constexpr int blocks_a_warp = 8;                 // beyond which more warps share a row
 constexpr int tile_rows = 16, tile_outputs = 8;  // of an instruction
 constexpr int tile_values = 4;                   // of its result, that a thread holds
 constexpr int most_rows_normed_here = 8;
@@ -50,6 +50,15 @@ __device__ void multiply_add(float (&sums)[tile_values], unsigned row, unsigned 
 #endif
 }
 
+// How a block cuts its work, which changes no result: tiles of rows of x, or the upper half of one, tiles of outputs,
+// and how many blocks of the matrix are on their way to a warp.
+template <int rows_, int outputs_, int ahead_, bool half_ = false>
+struct Cut {
+  static constexpr int row_tiles = rows_, output_tiles = outputs_, ahead = ahead_;
+  static constexpr bool half = half_;
+  static constexpr int rows = half ? tile_rows / 2 : row_tiles * tile_rows;
+};
+
 // The rows of x that a block multiplies: in shared memory, or where they are.
 template <typename T>
 struct Rows {
@@ -58,15 +67,17 @@ struct Rows {
 
   // This lane's 8 values of a row of x from `column` on; nothing beyond the rows and their ends.
   __device__ Bits read(int row, int column) const {
-    return row < count && column < inner ? *reinterpret_cast<const Bits*>(x + static_cast<int64_t>(row) * stride + column)
-                                         : Bits{};
+    return row < count && column < inner
+               ? *reinterpret_cast<const Bits*>(x + static_cast<int64_t>(row) * stride + column)
+               : Bits{};
   }
 };
 
 // A warp's part of the matrix, blocks warp, warp + warps, ..., `ahead` of them on their way. Lane l has 8 values of row
 // l / 4, which go to both operands of an instruction alike, so that it does not matter in which order it adds them.
-template <typename T, int output_tiles, int ahead>
+template <typename T, typename Cut>
 struct MatrixBlocks {
+  static constexpr int output_tiles = Cut::output_tiles, row_tiles = Cut::row_tiles, ahead = Cut::ahead;
   Bits values[ahead][output_tiles];
   const T* rows[output_tiles];
   int inner, warps, warp, lane;
@@ -77,9 +88,7 @@ struct MatrixBlocks {
         warp(static_cast<int>(threadIdx.x) / warp_size),
         lane(static_cast<int>(threadIdx.x) % warp_size) {}
 
-  __device__ int column(int block) const {
-    return (warp + block * warps) * values_a_block + lane % 4 * Chunk<T>::size;
-  }
+  __device__ int column(int block) const { return (warp + block * warps) * values_a_block + lane % 4 * Chunk<T>::size; }
   __device__ int blocks() const {  // of this warp
     return ((inner + values_a_block - 1) / values_a_block - warp + warps - 1) / warps;
   }
@@ -108,7 +117,6 @@ struct MatrixBlocks {
     }
   }
 
-  template <int row_tiles>
   __device__ void multiply(const Rows<T>& x, float (&sums)[output_tiles][row_tiles][tile_values]) {
     const int end = blocks(), upper = lane / 4, lower = upper + tile_rows / 2;
     for (int start = 0; start < end; start += ahead) {
@@ -118,7 +126,7 @@ struct MatrixBlocks {
 #pragma unroll
         for (int tile = 0; tile < row_tiles; ++tile) {
           own[block][tile][0] = x.read(tile * tile_rows + upper, column(start + block));
-          own[block][tile][1] = x.read(tile * tile_rows + lower, column(start + block));
+          own[block][tile][1] = Cut::half ? Bits{} : x.read(tile * tile_rows + lower, column(start + block));
         }
       }
 #pragma unroll
@@ -180,13 +188,14 @@ struct Result {
 
 // x [rows, inner] normed into shared memory.
 template <typename T>
-__device__ void norm_into(const RowProductArguments& a, T* staged, int stride) {
+__device__ void norm_into(const RowProductArguments& a, const StagedNorm<T>& norm, T* staged, int stride) {
   const int lane = static_cast<int>(threadIdx.x) % warp_size, inner = static_cast<int>(a.inner);
-  for (int row = static_cast<int>(threadIdx.x) / warp_size; row < a.rows; row += static_cast<int>(blockDim.x) / warp_size) {
+  for (int row = static_cast<int>(threadIdx.x) / warp_size; row < a.rows;
+       row += static_cast<int>(blockDim.x) / warp_size) {
     const T* source = static_cast<const T*>(a.x) + row * a.inner;
     T* own = staged + row * stride;
     for_lane_chunks<T>(inner, lane, [&](int column) { store(own + column, load(source + column)); });
-    norm_shared_row(a, static_cast<const T*>(a.norm_weight), static_cast<const T*>(a.norm_bias), own, lane);
+    norm_shared_row(a, norm.weight, norm.bias, own, lane);
   }
   __syncthreads();
 }
@@ -205,14 +214,14 @@ __global__ void __launch_bounds__(warp_size) norm_rows_kernel(RowProductArgument
   for_lane_chunks<T>(inner, lane, [&](int column) { store(out + column, load(row + column)); });
 }
 
-template <typename T, int row_tiles, int output_tiles>
+template <typename T, typename Cut>
 __global__ void __launch_bounds__(most_warps* warp_size) tensor_row_product_kernel(RowProductArguments a) {
   extern __shared__ __align__(16) unsigned char shared[];
-  constexpr int ahead = row_tiles == 1 && output_tiles == 1 ? 4 : row_tiles <= 2 ? 2 : 1;
+  constexpr int row_tiles = Cut::row_tiles, output_tiles = Cut::output_tiles;
   constexpr int results = row_tiles * tile_values * warp_size;  // of a tile of outputs
   __shared__ float partial[most_warps][results];
-  a = rows_of_block<T>(a, row_tiles * tile_rows);
-  MatrixBlocks<T, output_tiles, ahead> matrix(a);
+  a = rows_of_block<T>(a, Cut::rows);
+  MatrixBlocks<T, Cut> matrix(a);
   const int thread = static_cast<int>(threadIdx.x), tile_each = a.gated ? tile_outputs / 2 : tile_outputs;
   const int64_t each = output_tiles * tile_each;
   int64_t first = blockIdx.x * each;
@@ -220,13 +229,18 @@ __global__ void __launch_bounds__(most_warps* warp_size) tensor_row_product_kern
     matrix.begin(a, first);
   }
   let_next_begin();
-  wait_for_kernels_before();
   const int inner = static_cast<int>(a.inner);
   Rows<T> x{static_cast<const T*>(a.x), inner, static_cast<int>(a.rows), inner};
   if (a.norm_weight != nullptr) {
+    T* const staged = reinterpret_cast<T*>(shared);
     x.stride = static_cast<int>(row_stride(a.inner));
-    norm_into(a, reinterpret_cast<T*>(shared), x.stride);
-    x.x = reinterpret_cast<const T*>(shared);
+    const StagedNorm<T> norm(a, staged + a.rows * x.stride, true);
+    wait_for_kernels_before();
+    __syncthreads();  // for the staged norm
+    norm_into(a, norm, staged, x.stride);
+    x.x = staged;
+  } else {
+    wait_for_kernels_before();
   }
   for (; first < a.outputs; first += gridDim.x * each) {
     const Result<T> own(a, Spot(thread < results ? thread : 0), first);  // on its way while the products are made
@@ -244,7 +258,8 @@ __global__ void __launch_bounds__(most_warps* warp_size) tensor_row_product_kern
       }
       __syncthreads();
       for (int index = thread; index < results; index += static_cast<int>(blockDim.x)) {
-        const Result<T> result = tile == 0 && index == thread ? own : Result<T>(a, Spot(index), first + tile * tile_each);
+        const Result<T> result =
+            tile == 0 && index == thread ? own : Result<T>(a, Spot(index), first + tile * tile_each);
         if (result.out == nullptr) {
           continue;
         }
@@ -259,18 +274,22 @@ __global__ void __launch_bounds__(most_warps* warp_size) tensor_row_product_kern
   }
 }
 
-template <typename T, int row_tiles, int output_tiles>
+// What a block needs of shared memory to norm rows.
+int64_t shared_bytes(const RowProductArguments& a) {
+  return (a.rows * row_stride(a.inner) + 2 * a.inner) * static_cast<int64_t>(sizeof(__half));
+}
+
+template <typename T, typename Cut>
 void launch_tensor_row_product(const RowProductArguments& a, cudaStream_t stream) {
   const unsigned threads = static_cast<unsigned>(warps_for(a.inner) * warp_size);
-  const auto bytes =
-      static_cast<size_t>(a.norm_weight != nullptr ? a.rows * row_stride(a.inner) * static_cast<int64_t>(sizeof(T)) : 0);
-  const auto kernel = tensor_row_product_kernel<T, row_tiles, output_tiles>;
+  const auto bytes = static_cast<size_t>(a.norm_weight != nullptr ? shared_bytes(a) : 0);
+  const auto kernel = tensor_row_product_kernel<T, Cut>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most_shared));
   int at_once = 1;  // blocks of a multiprocessor
   cudaOccupancyMaxActiveBlocksPerMultiprocessor(&at_once, kernel, static_cast<int>(threads), bytes);
-  const unsigned needed = blocks_for(a.outputs, output_tiles * (a.gated ? tile_outputs / 2 : tile_outputs));
+  const unsigned needed = blocks_for(a.outputs, Cut::output_tiles * (a.gated ? tile_outputs / 2 : tile_outputs));
   const auto most = static_cast<unsigned>((at_once > 0 ? at_once : 1) * multiprocessors());
-  const dim3 blocks(needed < most ? needed : most, blocks_for(a.rows, row_tiles * tile_rows));
+  const dim3 blocks(needed < most ? needed : most, blocks_for(a.rows, Cut::rows));
   launch_early(kernel, blocks, threads, bytes, stream, a);
 }
 
@@ -286,26 +305,29 @@ void launch_tensor_row_product(RowProductArguments a, cudaStream_t stream) {
     a.norm_bias = nullptr;
   }
   // The more rows, the more often each is read, unless a block takes more of the matrix.
-  if (a.rows <= tile_rows) {
-    launch_tensor_row_product<T, 1, 1>(a, stream);
+  if (a.rows <= tile_rows / 2) {
+    launch_tensor_row_product<T, Cut<1, 1, 6, true>>(a, stream);
+  } else if (a.rows <= tile_rows) {
+    launch_tensor_row_product<T, Cut<1, 1, 3>>(a, stream);
   } else if (a.rows <= 2 * tile_rows) {
-    launch_tensor_row_product<T, 2, 1>(a, stream);
+    launch_tensor_row_product<T, Cut<2, 1, 2>>(a, stream);
+  } else if (a.rows <= 4 * tile_rows) {
+    launch_tensor_row_product<T, Cut<2, 2, 2>>(a, stream);
   } else {
-    launch_tensor_row_product<T, 4, 2>(a, stream);
+    launch_tensor_row_product<T, Cut<2, 4, 1>>(a, stream);
   }
 }
 
 }  // namespace
 
 bool norms_apart(const RowProductArguments& arguments) {
-  return arguments.rows > most_rows_normed_here ||
-         arguments.rows * row_stride(arguments.inner) * static_cast<int64_t>(sizeof(__half)) > most_shared;
+  return arguments.rows > most_rows_normed_here || shared_bytes(arguments) > most_shared;
 }
 
 bool has_tensor_cores() {
   constexpr int first_version = 80;
   cudaFuncAttributes attributes{};
-  return cudaFuncGetAttributes(&attributes, tensor_row_product_kernel<__half, 1, 1>) == cudaSuccess &&
+  return cudaFuncGetAttributes(&attributes, tensor_row_product_kernel<__half, Cut<1, 2, 2>>) == cudaSuccess &&
          attributes.ptxVersion >= first_version;
 }
 
