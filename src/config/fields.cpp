@@ -230,7 +230,11 @@ std::vector<Field> shared_fields() {
       {"dtype", member<&C::dtype>(), choices<Precision>(), running, Role::which,
        "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU"},
       {"compile", member<&C::compile>(), {}, running, Role::text, "spend start-up time to run faster"},
-      {"batch_invariant", member<&C::batch_invariant>(), {}, running, Role::text,
+      {"batch_invariant",
+       member<&C::batch_invariant>(),
+       {},
+       running,
+       Role::text,
        "on CUDA a sample is the same bits in any batch; False: in large ones some shapes run faster"},
 
       {"temperature", member<&C::diffusion, &D::temperature>(), Range{0.0}, drawing, Role::text,

@@ -57,7 +57,8 @@ at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, Activation activati
 bool has_products_for(const at::Tensor& parameter);
 
 // x [..., in] -> [..., out], weight [out, in], bias [out] or undefined: the library's products, but only such of its
-// kernels as add a row's products in one order, whatever the number of rows, so that a row's result depends on no other.
+// kernels as add a row's products in one order, whatever the number of rows, so that a row's result depends on no
+// other.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 // decode_attention and the row products below may begin while what is queued right before them still runs. Until that

@@ -17,7 +17,7 @@ struct LoadOptions {
   at::ScalarType dtype = at::kFloat;           // of weights and activations
   std::optional<at::ScalarType> module_dtype;  // the same where a TorchScript module runs as it is, if another
   bool compile = false;                        // freeze and optimise TorchScript for inference
-  bool batch_invariant = true;  // see Transformer
+  bool batch_invariant = true;                 // see Transformer
   bool native = true;  // run a TorchScript module that proves to be nanoGPT's GPT as Transformer
   int64_t length = 0;  // of the texts to come, where that is known: a traced module may run at this length only
 };

@@ -56,8 +56,10 @@ TEST_CASE("a missing checkpoint is named, with the files that are there and what
   write_file(folder / "b.pt", "x");
   write_file(folder / "a.pt", "x");
   CHECK(refusal_of_archive(folder / "none.pt") == "checkpoint not found: '" + folder / "none.pt" + "'. Files in '" +
-                                           folder.path() + "': a.pt, b.pt. Check --out_dir and --checkpoint_name.");
-  CHECK_THAT(refusal_of_archive(folder / "no/none.pt"), ContainsSubstring("There is no folder '" + folder / "no" + "'"));
+                                                      folder.path() +
+                                                      "': a.pt, b.pt. Check --out_dir and --checkpoint_name.");
+  CHECK_THAT(refusal_of_archive(folder / "no/none.pt"),
+             ContainsSubstring("There is no folder '" + folder / "no" + "'"));
   std::filesystem::create_directory(folder / "empty");
   CHECK_THAT(refusal_of_archive(folder / "empty/none.pt"), ContainsSubstring("There are no files in"));
 }

@@ -72,8 +72,9 @@ TEST_CASE("a size that is missing, of another type, zero, negative or huge is re
       for (const json& value : {json("12"), json(2.5), json(true), json(json::array()), json(json::object()), json(0),
                                 json(-1), json(int64_t{1} << 62), json(~uint64_t{0}), json(1e300)}) {
         CAPTURE(value.dump());
-        CHECK_THAT(refusal(config, field, value),
-                   ContainsSubstring(config_path) && ContainsSubstring("'" + field + "' is " + value.dump() + "; expected"));
+        CHECK_THAT(
+            refusal(config, field, value),
+            ContainsSubstring(config_path) && ContainsSubstring("'" + field + "' is " + value.dump() + "; expected"));
       }
     }
     for (const std::string& field : required) {

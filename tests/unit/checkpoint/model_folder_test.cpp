@@ -151,8 +151,9 @@ TEST_CASE("tensors that do not fit the configuration are named all at once") {
   files.tensors.erase("ln_f.bias");
   files.tensors.emplace("extra", at::zeros({2}));
   files.tensors["h.0.mlp.c_fc.weight"] = at::zeros({16, 4});
-  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("Missing: ln_f.bias.") && ContainsSubstring("Unexpected: 'extra'.") &&
-                                 ContainsSubstring("Misshapen: h.0.mlp.c_fc.weight is [16, 4], expected [4, 16]."));
+  CHECK_THAT(refusal_of_folder(files),
+             ContainsSubstring("Missing: ln_f.bias.") && ContainsSubstring("Unexpected: 'extra'.") &&
+                 ContainsSubstring("Misshapen: h.0.mlp.c_fc.weight is [16, 4], expected [4, 16]."));
 }
 
 TEST_CASE("a field that contradicts the shape of a tensor is refused with the tensor's name") {
@@ -199,7 +200,8 @@ TEST_CASE("buffers are read past in any dtype, and a stored head where the embed
 TEST_CASE("a shard that is missing, outside the folder or no name is refused") {
   ModelFiles files = sharded_gpt2();
   files.others.erase("b.safetensors");
-  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("b.safetensors' is missing") && ContainsSubstring("a.safetensors"));
+  CHECK_THAT(refusal_of_folder(files),
+             ContainsSubstring("b.safetensors' is missing") && ContainsSubstring("a.safetensors"));
   for (const json& shard : {json("../b.safetensors"), json("/etc/passwd"), json("sub/b.safetensors"), json(".."),
                             json("."), json(""), json("..\\b"), json(std::string("a\0b", 3)), json(3), json(nullptr)}) {
     CAPTURE(shard.dump());
@@ -207,7 +209,8 @@ TEST_CASE("a shard that is missing, outside the folder or no name is refused") {
     json index = index_of(files);
     index["weight_map"]["wte.weight"] = shard;
     set_index(files, index);
-    CHECK_THAT(refusal_of_folder(files), ContainsSubstring("'wte.weight' is said to lie in") && ContainsSubstring("index.json"));
+    CHECK_THAT(refusal_of_folder(files),
+               ContainsSubstring("'wte.weight' is said to lie in") && ContainsSubstring("index.json"));
   }
 }
 
@@ -236,5 +239,6 @@ TEST_CASE("two shards that claim one tensor are both named") {
   files.others["a.safetensors"] = safetensors_of({{"x", at::zeros({1})}});
   files.others["b.safetensors"] = safetensors_of({{"x", at::zeros({1})}, {"y", at::zeros({1})}});
   set_index(files, {{"weight_map", {{"x", "a.safetensors"}, {"y", "b.safetensors"}}}});
-  CHECK_THAT(refusal_of_folder(files), ContainsSubstring("a.safetensors' and '") && ContainsSubstring("hold the tensor 'x'"));
+  CHECK_THAT(refusal_of_folder(files),
+             ContainsSubstring("a.safetensors' and '") && ContainsSubstring("hold the tensor 'x'"));
 }

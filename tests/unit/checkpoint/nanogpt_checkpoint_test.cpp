@@ -189,8 +189,9 @@ TEST_CASE("a weight that is not finite is named, with the first place") {
     head[1][2] = wrong;
     head[2][0] = wrong;
     file.add_tensor("lm_head.weight", head);
-    CHECK_THAT(refusal_to_read(file), ContainsSubstring("the weight 'lm_head.weight' holds 2 numbers that are NaN or infinite, "
-                                                "of 12, the first at [1, 2]"));
+    CHECK_THAT(refusal_to_read(file),
+               ContainsSubstring("the weight 'lm_head.weight' holds 2 numbers that are NaN or infinite, "
+                                 "of 12, the first at [1, 2]"));
   }
 }
 
@@ -308,7 +309,8 @@ TEST_CASE("bias is on where model_args does not say, as in nanoGPT") {
 }
 
 TEST_CASE("a file that is not a training checkpoint is refused for what it holds") {
-  CHECK_THAT(refusal_to_read(training_fixtures + "state_dict.pt"), ContainsSubstring("has no 'model' (keys found: 'weight', 'bias')"));
+  CHECK_THAT(refusal_to_read(training_fixtures + "state_dict.pt"),
+             ContainsSubstring("has no 'model' (keys found: 'weight', 'bias')"));
   CHECK_THAT(refusal_to_read(training_fixtures + "torchscript.pt"), ContainsSubstring("TorchScript"));
   CheckpointFile file = tiny_checkpoint();
   set_entry(file.model, "lm_head.weight", text("none"));
@@ -318,7 +320,8 @@ TEST_CASE("a file that is not a training checkpoint is refused for what it holds
 TEST_CASE("a pickle that would run code is refused by name and runs nothing") {
   CHECK_THAT(refusal_to_read(training_fixtures + "runs_code.pt"),
              ContainsSubstring("a call of 'posix.system', which demask does not run"));
-  CHECK_THAT(refusal_to_read(training_fixtures + "runs_code_inside.pt"), ContainsSubstring("'model' is a call of 'posix.system'"));
+  CHECK_THAT(refusal_to_read(training_fixtures + "runs_code_inside.pt"),
+             ContainsSubstring("'model' is a call of 'posix.system'"));
   CHECK_FALSE(std::filesystem::exists("demask_was_here"));
 }
 

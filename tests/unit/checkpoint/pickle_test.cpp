@@ -168,7 +168,8 @@ TEST_CASE("a list that contains itself is read and freed") {
 TEST_CASE("100,000 nested values are refused, whatever nests them") {
   CHECK_THAT(refusal_of_pickle(document(repeated("]", 100'000) + repeated("a", 99'999))),
              ContainsSubstring("nest more than 1000 deep"));
-  CHECK_THAT(refusal_of_pickle(document(")" + repeated("\x85", 100'000))), ContainsSubstring("nest more than 1000 deep"));
+  CHECK_THAT(refusal_of_pickle(document(")" + repeated("\x85", 100'000))),
+             ContainsSubstring("nest more than 1000 deep"));
   CHECK_THAT(refusal_of_pickle(document(repeated("}K\x01", 100'000) + "N" + repeated("s", 100'000))),
              ContainsSubstring("nest more than 1000 deep"));
   CHECK_THAT(refusal_of_pickle(document(repeated("(", 100'000) + "N" + repeated("t", 100'000))),

@@ -127,17 +127,21 @@ TEST_CASE("a header that lies is refused by what is wrong with it") {
       {"bytes that are no tensor's", "{" + entry("a", "F32", "[1]", "[0,4]") + "}", "4 bytes follow"},
   }));
   CAPTURE(hostile.what);
-  CHECK_THAT(refusal_of_safetensors(safetensors_of(hostile.header, std::string(8, '\0'))), ContainsSubstring(hostile.complaint));
+  CHECK_THAT(refusal_of_safetensors(safetensors_of(hostile.header, std::string(8, '\0'))),
+             ContainsSubstring(hostile.complaint));
 }
 
 TEST_CASE("the length of a header is bounded by the file and by the format") {
-  CHECK_THAT(refusal_of_safetensors(length_prefix(1000) + "{}"), ContainsSubstring("claims 1000 bytes, but the file has 10"));
+  CHECK_THAT(refusal_of_safetensors(length_prefix(1000) + "{}"),
+             ContainsSubstring("claims 1000 bytes, but the file has 10"));
   CHECK_THAT(refusal_of_safetensors(length_prefix(uint64_t{1} << 63) + "{}"),
              ContainsSubstring("claims 9223372036854775808 bytes, more than"));
-  CHECK_THAT(refusal_of_safetensors(length_prefix(~uint64_t{0}) + "{}"), ContainsSubstring("more than the 100000000 allowed"));
+  CHECK_THAT(refusal_of_safetensors(length_prefix(~uint64_t{0}) + "{}"),
+             ContainsSubstring("more than the 100000000 allowed"));
   CHECK_THAT(refusal_of_safetensors(length_prefix(0) + "{}"), ContainsSubstring("not JSON"));
   CHECK_THAT(refusal_of_safetensors("1234567"), ContainsSubstring("not of safetensors"));
-  CHECK_THAT(refusal_of_safetensors("version https://git-lfs.github.com/spec/v1\noid"), ContainsSubstring("git lfs pull"));
+  CHECK_THAT(refusal_of_safetensors("version https://git-lfs.github.com/spec/v1\noid"),
+             ContainsSubstring("git lfs pull"));
 }
 
 TEST_CASE("a header nested 100,000 deep is refused") {

@@ -55,7 +55,8 @@ void check_case(const Vocabulary& vocabulary, const json& expected) {
   CHECK(hexadecimal(vocabulary.bytes(encoding.ids)) == expected.value("bytes_hex", hexadecimal(text)));
   CHECK(vocabulary.decode(encoding.ids) == expected.value("decoded", text));
   if (expected.contains("decoded_skip_special")) {
-    CHECK(vocabulary.decode(without_special(vocabulary, encoding.ids)) == expected["decoded_skip_special"].get<std::string>());
+    CHECK(vocabulary.decode(without_special(vocabulary, encoding.ids)) ==
+          expected["decoded_skip_special"].get<std::string>());
   }
   if (expected.contains("ids_with_bos")) {
     Ids ids = vocabulary.template_prefix();
