@@ -237,32 +237,47 @@ TEST_CASE("The examples of the documentation do what they say") {
 
 TEST_CASE("Bad texts to score are refused by line, or left out with on_error=skip") {
   check_score_refused("", {}, bad_input, {"no texts"});
-  check_score_refused(R"({"text": ""})", {}, bad_input, {"texts.jsonl:1", "empty"});
-  check_score_refused(R"({"text": "a", "tokens": [1]})", {}, bad_input, {":1", "text and tokens"});
-  check_score_refused(R"({"id": 7})", {}, bad_input, {":1", "none of text and tokens"});
-  check_score_refused(R"({"text": "a", "givn": "b"})", {}, bad_input, {"givn", "given"});
-  check_score_refused(R"({"text": "a", "given": 3})", {}, bad_input, {"given = 3", "list of ids"});
-  check_score_refused(R"({"text": "a", "given": [1, "x"]})", {}, bad_input, {"given[1]"});
-  check_score_refused(R"({"text": 5})", {}, bad_input, {"text = 5"});
-  check_score_refused(R"({"text": "caf\u00e9"})", {}, bad_input, {":1", "text", "é"});
-  check_score_refused(R"({"tokens": [1, 99999]})", {}, bad_input, {"tokens[1] = 99999"});
-  check_score_refused(R"({"tokens": [1, 65]})", {}, bad_input, {":1", "65"});  // the mask
-  check_score_refused(R"({"text": "a", "given": [70]})", {}, bad_input, {"given[0] = 70"});
-  check_score_refused(R"({"text": "a")", {}, bad_input, {":1", "JSON"});
   check_score_refused(R"({"text": "a"})", {"--sampling_method=standard"}, bad_input, {"single token", "given"});
   check_score_refused("{\"text\": \"ab\"}\n{\"text\": \"\"}\n", {"--on_error=stop"}, bad_input,
                       {":2", "on_error=skip"});
 
   const TemporaryFolder folder;
-  write_file(folder / "texts.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"\"}\nnonsense\n{\"text\": \"cd\"}\n");
+  const std::vector<std::pair<std::string, std::vector<std::string>>> bad = {
+      {R"({"text": ""})", {"empty"}},
+      {R"({"text": "a", "tokens": [1]})", {"text and tokens"}},
+      {R"({"id": 7})", {"none of text and tokens"}},
+      {R"({"text": "a", "givn": "b"})", {"givn", "given"}},
+      {R"({"text": "a", "given": 3})", {"given = 3", "list of ids"}},
+      {R"({"text": "a", "given": [1, "x"]})", {"given[1]"}},
+      {R"({"text": 5})", {"text = 5"}},
+      {R"({"text": "caf\u00e9"})", {"text", "é"}},
+      {R"({"tokens": [1, 99999]})", {"tokens[1] = 99999"}},
+      {R"({"tokens": [1, 65]})", {"65"}},  // the mask
+      {R"({"text": "a", "given": [70]})", {"given[0] = 70"}},
+      {R"({"text": "a")", {"JSON"}},
+      {"nonsense", {"JSON"}}};
+  std::string list = "{\"text\": \"ab\"}\n";
+  for (const auto& [line, parts] : bad) {
+    list += line + "\n";
+  }
+  write_file(folder / "texts.jsonl", list + "{\"text\": \"cd\"}\n");
   const ProcessResult result = score(folder / "texts.jsonl", {"--on_error=skip", "--score_draws=2"});
+  CAPTURE(result.err);
   CHECK(result.exit_code == failed);
-  CHECK(contains(result.err, "2 lines"));
-  CHECK(contains(result.err, ":2: "));
-  CHECK(contains(result.err, ":3: "));
+  CHECK(contains(result.err, std::to_string(bad.size()) + " lines"));
+  for (size_t k = 0; k < bad.size(); ++k) {
+    const std::string place = "texts.jsonl:" + std::to_string(k + 2) + ": ";
+    CAPTURE(place);
+    REQUIRE(contains(result.err, place));
+    const size_t start = result.err.find(place);
+    const std::string message = result.err.substr(start, result.err.find('\n', start) - start);
+    for (const std::string& part : bad[k].second) {
+      CHECK(contains(message, part));
+    }
+  }
   const std::vector<json> scores = lines_of(result.out);
   REQUIRE(scores.size() == 2);
-  CHECK(scores[1]["id"] == 4);
+  CHECK(scores[1]["id"] == bad.size() + 2);
 }
 
 TEST_CASE("Settings that make no sense for scores are refused") {

@@ -48,9 +48,9 @@ TEST_CASE("float32 logits agree with float64") {
   for (const std::string& name : shipped) {
     CAPTURE(name);
     Transformer single = load("out/" + name), reference = load("out/" + name, at::kDouble);
-    const at::Tensor tokens = some_tokens(2, 200, 65);
+    const at::Tensor tokens = some_tokens(2, 70, 65);
     const at::Tensor logits = single.logits(tokens);
-    CHECK(logits.sizes() == at::IntArrayRef({2, 200, single.info().output_size}));
+    CHECK(logits.sizes() == at::IntArrayRef({2, 70, single.info().output_size}));
     CHECK(relative_error(logits, reference.logits(tokens)) < 1e-5);
   }
 }
@@ -75,12 +75,12 @@ TEST_CASE("CUDA and CPU logits agree to 1e-3 in float32, and half precisions sta
 TEST_CASE("demask's own kernels and LibTorch's give the same logits up to rounding") {
   for (const at::Device device : devices()) {
     for (const std::string& name : shipped) {
-      for (const int64_t length : {1, 100, 512}) {
+      Transformer own = load("out/" + name, at::kFloat, device);
+      Transformer plain = load("out/" + name, at::kFloat, device, KernelChoice::libtorch);
+      for (const auto& [texts, length] : {std::pair(3, 1), std::pair(3, 100), std::pair(1, 512)}) {
         CAPTURE(device.str(), name, length);
-        const at::Tensor tokens = some_tokens(3, length, 65).to(device);
-        const at::Tensor own = load("out/" + name, at::kFloat, device).logits(tokens);
-        CHECK(relative_error(own, load("out/" + name, at::kFloat, device, KernelChoice::libtorch).logits(tokens)) <
-              (device.is_cpu() ? 1e-5 : 1e-3));
+        const at::Tensor tokens = some_tokens(texts, length, 65).to(device);
+        CHECK(relative_error(own.logits(tokens), plain.logits(tokens)) < (device.is_cpu() ? 1e-5 : 1e-3));
       }
     }
   }
@@ -89,10 +89,13 @@ TEST_CASE("demask's own kernels and LibTorch's give the same logits up to roundi
 TEST_CASE("Logits at some positions are the bits of logits at all") {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::string& name : shipped) {
+      if (kernels::cpu::find(dtype) == nullptr && name != shipped.front()) {
+        continue;  // LibTorch's operations, slow ones in bfloat16, are the same for every model
+      }
       CAPTURE(name, dtype);
       Transformer model = load("out/" + name, dtype);
-      const at::Tensor tokens = some_tokens(3, 200, 65);
-      const at::Tensor positions = some_tokens(3, 60, 200);
+      const at::Tensor tokens = some_tokens(3, 50, 65);
+      const at::Tensor positions = some_tokens(3, 17, 50);
       const at::Tensor all = model.logits(tokens);
       const at::Tensor picked = all.gather(1, positions.unsqueeze(2).expand({-1, -1, all.size(2)}));
       CHECK(at::equal(model.logits_at(tokens, positions), picked));
@@ -101,7 +104,7 @@ TEST_CASE("Logits at some positions are the bits of logits at all") {
 }
 
 TEST_CASE("bfloat16 on the CPU stays close to float32") {
-  const at::Tensor tokens = some_tokens(2, 100, 65);
+  const at::Tensor tokens = some_tokens(2, 20, 65);
   CHECK(relative_error(load("out/diffusion.pt", at::kBFloat16).logits(tokens),
                        load("out/diffusion.pt").logits(tokens)) < 5e-2);
 }
@@ -118,7 +121,7 @@ TEST_CASE("On the CPU a sample's logits are the same bits whatever runs beside i
   for (const Form& form : forms) {
     for (const std::string& name : shipped) {
       Transformer model = load("out/" + name, form.dtype, at::kCPU, form.kernels);
-      for (const int64_t length : {1, 7, 100}) {
+      for (const int64_t length : {1, 7, 70}) {
         CAPTURE(name, length, form.dtype);
         const at::Tensor tokens = some_tokens(5, length, 65);
         const at::Tensor together = model.logits(tokens);
@@ -156,8 +159,9 @@ TEST_CASE("The key-value cache gives the logits of running the whole context aga
   for (const auto& [path, device] : cases) {
     Transformer model = load(path, at::kFloat, device);
     const int64_t block = model.info().block_size;
-    const int64_t prompt = std::max<int64_t>(block - 20, 1), total = block + 5;
-    const GrowingText text{some_tokens(3, total, 8).to(device),
+    const int64_t prompt = std::max<int64_t>(block - 4, 1);
+    int64_t total = block + 3;
+    const GrowingText text{some_tokens(2, total, 8).to(device),
                            at::full({1}, prompt - 1, at::device(device).dtype(at::kLong))};
     const std::unique_ptr<DecodingSession> cached = model.begin(text);
     const std::unique_ptr<DecodingSession> recomputed = model.LanguageModel::begin(text);
@@ -165,6 +169,7 @@ TEST_CASE("The key-value cache gives the logits of running the whole context aga
       text.position.fill_(prompt - 1);
       cached->restart(prompt);
       recomputed->restart(prompt);
+      total -= 4 * run;
       for (int64_t length = prompt; length < total; ++length) {
         CAPTURE(path, length);
         REQUIRE(relative_error(cached->next_logits(), recomputed->next_logits()) < 1e-5);
