@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "core/error.h"
+#include "core/notice.h"
 #include "core/text.h"
 #include "engine/prompt_tokens.h"
+#include "pattern/word_list.h"
 
 namespace demask {
 namespace {
@@ -28,6 +31,37 @@ auto find_or_make(Recent& recent, const Key& key, Make make) {
   return recent.back().second;
 }
 
+// The words of a list that the vocabulary can spell. Throws Error(bad_input) as read_word_list, and where it cannot
+// spell one, or none where such are skipped.
+std::vector<std::string> spellable_words(const std::string& path, const Vocabulary& vocabulary, bool skip_unknown) {
+  std::vector<std::string> words = read_word_list(path), spellable;
+  std::map<std::string, int64_t> words_with;  // by unknown character
+  for (std::string& word : words) {
+    const std::vector<std::string> unknown = vocabulary.encode(word).unknown;
+    for (const std::string& character : unknown) {
+      ++words_with[character];
+    }
+    if (unknown.empty()) {
+      spellable.push_back(std::move(word));
+    }
+  }
+  if (words_with.empty()) {
+    return spellable;
+  }
+  std::string counts;
+  for (const auto& [character, count] : words_with) {
+    counts += fmt::format("{}{} ({})", counts.empty() ? "" : ", ", quote(character), count);
+  }
+  const std::string what = fmt::format("{} of the {} words of '{}' have characters that are not in the vocabulary: {}",
+                                       words.size() - spellable.size(), words.size(), path, counts);
+  if (!skip_unknown || spellable.empty()) {
+    fail(ExitCode::bad_input, "{}. Take them out{}.", what,
+         skip_unknown ? ", and leave some" : ", or leave them out with --unknown_chars=skip");
+  }
+  notice("{}. They are left out.", what);
+  return spellable;
+}
+
 std::string tokens_in_words(int64_t count) {
   return fmt::format("{} token{}", count, count == 1 ? "" : "s");
 }
@@ -44,17 +78,22 @@ std::string lengths_in_words(const MatchLengths& lengths) {
 
 }  // namespace
 
-Patterns::Patterns(const Context& context) : context_(context), own_(own_pattern(context.config)) {}
+Patterns::Patterns(const Context& context) : context_(context), own_(own_pattern(context.config)) {
+  if (context.config.words) {
+    words_ =
+        spellable_words(*context.config.words, *context.vocabulary, context.config.unknown_chars == UnknownChars::skip);
+  }
+}
 
 std::shared_ptr<const TokenAutomaton> Patterns::of(const Prompt& prompt) {
   const std::optional<std::string>& pattern = prompt.pattern ? prompt.pattern : own_;
-  if (!pattern) {
+  if (!pattern && words_.empty()) {
     return nullptr;
   }
   const std::lock_guard<std::mutex> lock(mutex_);
-  return find_or_make(automata_, *pattern, [&] {
-    return compile_pattern(*pattern, *context_.vocabulary, context_.allowed,
-                           context_.stops_at_end() ? context_.vocabulary->end_of_text() : std::nullopt);
+  return find_or_make(automata_, pattern, [&] {
+    return compile_rule({pattern, words_.empty() ? nullptr : &words_}, *context_.vocabulary, context_.allowed,
+                        context_.stops_at_end() ? context_.vocabulary->end_of_text() : std::nullopt);
   });
 }
 

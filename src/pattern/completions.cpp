@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
+
+#include "pattern/reached_states.h"
+#include "pattern/scaled_messages.h"
 
 namespace demask {
 namespace {
@@ -12,60 +14,6 @@ constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 // Below this no summand changes a sum whose largest is 1, and no uniform number of 24 bits meets it.
 constexpr double negligible = -50;
-
-// A set of states that is filled again and again.
-class StateSet {
- public:
-  explicit StateSet(int32_t states) : has_(static_cast<size_t>(states), 0) {}
-
-  void add(int32_t state) {
-    if (state != TokenAutomaton::none && has_[static_cast<size_t>(state)] == 0) {
-      has_[static_cast<size_t>(state)] = 1;
-      states_.push_back(state);
-    }
-  }
-  // What was added, and the set is empty again.
-  std::vector<int32_t> take() {
-    for (const int32_t state : states_) {
-      has_[static_cast<size_t>(state)] = 0;
-    }
-    return std::exchange(states_, {});
-  }
-
- private:
-  std::vector<uint8_t> has_;
-  std::vector<int32_t> states_;
-};
-
-// The state after a position that is not masked.
-int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state) {
-  const int64_t token = text.tokens[position];
-  switch (text.slots[position]) {
-    case PatternSlot::unshown:
-      return state;
-    case PatternSlot::given:
-      return automaton.next_given(state, token);
-    default:
-      return automaton.next_drawn(state, token);
-  }
-}
-
-// The states that a position leads to; possible(token_class): whether a masked one may have such a token.
-template <typename Possible>
-void advance(const TokenAutomaton& automaton, const PartialText& text, size_t position,
-             const std::vector<int32_t>& states, StateSet& next, Possible possible) {
-  for (const int32_t state : states) {
-    if (text.slots[position] != PatternSlot::masked) {
-      next.add(next_at(automaton, text, position, state));
-      continue;
-    }
-    for (const TokenAutomaton::Edge& edge : automaton.edges(state)) {
-      if (possible(edge.token_class)) {
-        next.add(edge.next);
-      }
-    }
-  }
-}
 
 enum class Rule { by_chance, likeliest };
 
@@ -156,7 +104,7 @@ class Lattice {
 
   // The states that each position can begin in, and what follows the last.
   void reach() {
-    StateSet next(automaton_.states());
+    StateSet next(automaton_);
     reached_ = {{TokenAutomaton::start()}};
     size_t masked = 0;
     for (size_t position = 0; position < text_.slots.size(); ++position) {
@@ -172,27 +120,40 @@ class Lattice {
     for (size_t i = 0; i < reached_[position].size(); ++i) {
       after_[static_cast<size_t>(reached_[position][i])] = messages_[position][i];
     }
+    std::fill(shared_.begin(), shared_.end(), std::numeric_limits<double>::quiet_NaN());
   }
 
-  double message_from(int32_t state, const double* weights) const {
+  double message_over(TokenAutomaton::Edges edges, const double* weights, double shared) const {
     // A class without weight leads to states that were not reached, and whose messages belong to another position.
     const auto term = [&](const TokenAutomaton::Edge& edge) {
       const double weight = weights[edge.token_class];
       return weight == minus_infinity ? weight : weight + after_[static_cast<size_t>(edge.next)];
     };
-    double largest = minus_infinity;
-    for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+    double largest = shared;
+    for (const TokenAutomaton::Edge& edge : edges) {
       largest = std::max(largest, term(edge));
     }
     return combined(largest, [&](auto add) {
-      for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+      add(shared);
+      for (const TokenAutomaton::Edge& edge : edges) {
         add(term(edge));
       }
     });
   }
 
+  double message_from(int32_t state, const double* weights) {
+    double shared = minus_infinity;
+    if (const int32_t group = automaton_.group_of(state); group != TokenAutomaton::none) {
+      double& known = shared_[static_cast<size_t>(group)];
+      known = std::isnan(known) ? message_over(automaton_.shared_edges(group), weights, minus_infinity) : known;
+      shared = known;
+    }
+    return message_over(automaton_.edges(state), weights, shared);
+  }
+
   void send_messages() {
     after_.assign(static_cast<size_t>(automaton_.states()), minus_infinity);
+    shared_.resize(static_cast<size_t>(automaton_.groups()));
     messages_.resize(reached_.size());
     for (const int32_t state : reached_.back()) {
       messages_.back().push_back(automaton_.accepts(state) ? 0 : minus_infinity);
@@ -214,9 +175,9 @@ class Lattice {
   // The token of a masked position in this state, with the messages of the next position loaded.
   int64_t choose(int32_t state, double message, const float* logits, const float* uniform) {
     next_of_class_.assign(class_sizes_.size(), TokenAutomaton::none);
-    for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+    automaton_.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
       next_of_class_[static_cast<size_t>(edge.token_class)] = edge.next;
-    }
+    });
     int64_t chosen = 0;
     double largest = minus_infinity, cumulative = 0;
     for (int64_t id = 0; id < logits_.outputs; ++id) {
@@ -252,6 +213,7 @@ class Lattice {
   std::vector<std::vector<int32_t>> reached_;  // before each position, and at the end
   std::vector<std::vector<double>> messages_;  // of these states, logarithms
   std::vector<double> after_;                  // by state: the messages of one position
+  std::vector<double> shared_;                 // by group: what its edges come to; not a number: not known yet
   std::vector<double> sums_;
   std::vector<int32_t> next_of_class_;
 };
@@ -260,7 +222,7 @@ class Lattice {
 // none passes.
 template <typename Keeps>
 size_t read_text(const TokenAutomaton& automaton, const PartialText& text, Keeps keeps) {
-  StateSet next(automaton.states());
+  StateSet next(automaton);
   std::vector<int32_t> states = {TokenAutomaton::start()};
   size_t position = 0;
   for (; position < text.slots.size(); ++position) {
@@ -276,6 +238,18 @@ size_t read_text(const TokenAutomaton& automaton, const PartialText& text, Keeps
 }
 
 }  // namespace
+
+int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state) {
+  const int64_t token = text.tokens[position];
+  switch (text.slots[position]) {
+    case PatternSlot::unshown:
+      return state;
+    case PatternSlot::given:
+      return automaton.next_given(state, token);
+    default:
+      return automaton.next_drawn(state, token);
+  }
+}
 
 bool has_completion(const TokenAutomaton& automaton, const PartialText& text) {
   const size_t last = text.slots.size() - 1;
@@ -298,7 +272,9 @@ std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, cons
 
 std::optional<std::vector<int64_t>> draw_completion(const TokenAutomaton& automaton, const PartialText& text,
                                                     const MaskedLogits& logits, const float* uniforms) {
-  return Lattice(automaton, text, logits, Rule::by_chance).complete(uniforms);
+  ScaledMessages messages(automaton, text, logits);
+  return messages.hold() ? messages.draw(uniforms)
+                         : Lattice(automaton, text, logits, Rule::by_chance).complete(uniforms);
 }
 
 std::optional<std::vector<int64_t>> likeliest_completion(const TokenAutomaton& automaton, const PartialText& text,

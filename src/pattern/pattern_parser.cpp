@@ -18,7 +18,6 @@ namespace {
 using Part = NfaBuilder::Part;
 using Ranges = std::vector<PointRange>;
 
-constexpr uint32_t last_point = 0x10FFFF;
 constexpr int64_t most_repetitions = 1000000000;  // as largest_count: what is beyond is too much for any automaton
 
 const Ranges digits = {{'0', '9'}};
@@ -294,10 +293,10 @@ class Parser {
       if (digit == std::string_view::npos || text_[next_] < '0') {
         break;
       }
-      point = std::min<uint32_t>(point * 16 + static_cast<uint32_t>(digit), last_point + 1);
+      point = std::min<uint32_t>(point * 16 + static_cast<uint32_t>(digit), last_code_point + 1);
     }
     const bool is_surrogate = point >= 0xD800 && point <= 0xDFFF;
-    if ((braced ? count == 0 || !take("}") : count != 2) || point > last_point || is_surrogate) {
+    if ((braced ? count == 0 || !take("}") : count != 2) || point > last_code_point || is_surrogate) {
       refuse(at, "'\\x' without a character's number",
              "Write \\xHH with two hexadecimal digits or \\x{H...} with a code point up to 10FFFF.");
     }
