@@ -32,7 +32,7 @@ class Lattice {
     for (size_t i = 0; i < logits.rows.size(); ++i) {
       weigh_classes(logits.rows[i], weights_of(i));
     }
-    reach();
+    reached_.emplace(automaton, text, weights_, minus_infinity);
     send_messages();
   }
 
@@ -102,23 +102,9 @@ class Lattice {
     }
   }
 
-  // The states that each position can begin in, and what follows the last.
-  void reach() {
-    StateSet next(automaton_);
-    reached_ = {{TokenAutomaton::start()}};
-    size_t masked = 0;
-    for (size_t position = 0; position < text_.slots.size(); ++position) {
-      const bool is_masked = text_.slots[position] == PatternSlot::masked;
-      const double* weights = is_masked ? weights_of(masked++) : nullptr;
-      advance(automaton_, text_, position, reached_.back(), next,
-              [&](int32_t c) { return weights[c] > minus_infinity; });
-      reached_.push_back(next.take());
-    }
-  }
-
   void load_messages(size_t position) {
-    for (size_t i = 0; i < reached_[position].size(); ++i) {
-      after_[static_cast<size_t>(reached_[position][i])] = messages_[position][i];
+    for (size_t i = 0; i < reached_->at(position).size(); ++i) {
+      after_[static_cast<size_t>(reached_->at(position)[i])] = messages_[position][i];
     }
     std::fill(shared_.begin(), shared_.end(), std::numeric_limits<double>::quiet_NaN());
   }
@@ -154,8 +140,8 @@ class Lattice {
   void send_messages() {
     after_.assign(static_cast<size_t>(automaton_.states()), minus_infinity);
     shared_.resize(static_cast<size_t>(automaton_.groups()));
-    messages_.resize(reached_.size());
-    for (const int32_t state : reached_.back()) {
+    messages_.resize(text_.slots.size() + 1);
+    for (const int32_t state : reached_->at(text_.slots.size())) {
       messages_.back().push_back(automaton_.accepts(state) ? 0 : minus_infinity);
     }
     size_t masked = logits_.rows.size();
@@ -163,7 +149,7 @@ class Lattice {
       load_messages(position + 1);
       const bool is_masked = text_.slots[position] == PatternSlot::masked;
       const double* weights = is_masked ? weights_of(--masked) : nullptr;
-      for (const int32_t state : reached_[position]) {
+      for (const int32_t state : reached_->at(position)) {
         const int32_t next = is_masked ? TokenAutomaton::none : next_at(automaton_, text_, position, state);
         messages_[position].push_back(is_masked                      ? message_from(state, weights)
                                       : next == TokenAutomaton::none ? minus_infinity
@@ -209,8 +195,8 @@ class Lattice {
   const MaskedLogits& logits_;
   Rule rule_;
   std::vector<int64_t> class_sizes_;
-  std::vector<double> weights_;                // [masked, classes], logarithms
-  std::vector<std::vector<int32_t>> reached_;  // before each position, and at the end
+  std::vector<double> weights_;  // [masked, classes], logarithms
+  std::optional<ReachedStates> reached_;
   std::vector<std::vector<double>> messages_;  // of these states, logarithms
   std::vector<double> after_;                  // by state: the messages of one position
   std::vector<double> shared_;                 // by group: what its edges come to; not a number: not known yet
@@ -238,18 +224,6 @@ size_t read_text(const TokenAutomaton& automaton, const PartialText& text, Keeps
 }
 
 }  // namespace
-
-int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state) {
-  const int64_t token = text.tokens[position];
-  switch (text.slots[position]) {
-    case PatternSlot::unshown:
-      return state;
-    case PatternSlot::given:
-      return automaton.next_given(state, token);
-    default:
-      return automaton.next_drawn(state, token);
-  }
-}
 
 bool has_completion(const TokenAutomaton& automaton, const PartialText& text) {
   const size_t last = text.slots.size() - 1;

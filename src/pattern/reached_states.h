@@ -27,14 +27,8 @@ class StateSet {
   bool is_new_group(int32_t group) {
     return group != TokenAutomaton::none && std::exchange(has_group_[static_cast<size_t>(group)], uint8_t{1}) == 0;
   }
-  // What was added, and the set is empty again.
-  std::vector<int32_t> take() {
-    for (const int32_t state : states_) {
-      has_[static_cast<size_t>(state)] = 0;
-    }
-    std::fill(has_group_.begin(), has_group_.end(), uint8_t{0});
-    return std::exchange(states_, {});
-  }
+  // What was added, ascending, so that those who go over it read memory in order; and the set is empty again.
+  std::vector<int32_t> take();
 
  private:
   std::vector<uint8_t> has_, has_group_;
@@ -66,5 +60,20 @@ void advance(const TokenAutomaton& automaton, const PartialText& text, size_t po
     }
   }
 }
+
+// The states that each position of a text can begin in, and what follows the last. Positions one after another often
+// have the same ones, which are then kept and found once.
+class ReachedStates {
+ public:
+  // weights [masked, classes] of the masked positions, in order: a class is possible where its weight is above `least`.
+  ReachedStates(const TokenAutomaton& automaton, const PartialText& text, const std::vector<double>& weights,
+                double least);
+
+  const std::vector<int32_t>& at(size_t position) const { return sets_[set_at_[position]]; }
+
+ private:
+  std::vector<std::vector<int32_t>> sets_;
+  std::vector<size_t> set_at_;
+};
 
 }  // namespace demask

@@ -23,7 +23,7 @@ ScaledMessages::ScaledMessages(const TokenAutomaton& automaton, const PartialTex
     weigh_classes(logits.rows[i], weights_of(i));
   }
   if (hold_) {
-    reach();
+    reached_.emplace(automaton, text, weights_, 0);
     send();
   }
 }
@@ -48,21 +48,11 @@ void ScaledMessages::weigh_classes(const float* logits, double* weights) {
   }
 }
 
-void ScaledMessages::reach() {
-  StateSet next(automaton_);
-  reached_ = {{TokenAutomaton::start()}};
-  size_t masked = 0;
-  for (size_t position = 0; position < text_.slots.size(); ++position) {
-    const bool is_masked = text_.slots[position] == PatternSlot::masked;
-    const double* weights = is_masked ? weights_of(masked++) : nullptr;
-    advance(automaton_, text_, position, reached_.back(), next, [&](int32_t c) { return weights[c] > 0; });
-    reached_.push_back(next.take());
-  }
-}
-
 void ScaledMessages::load(size_t position) {
-  for (size_t i = 0; i < reached_[position].size(); ++i) {
-    after_[static_cast<size_t>(reached_[position][i])] = messages_[position][i];
+  const std::vector<int32_t>& states = reached_->at(position);
+  const double scale = scales_[position];
+  for (size_t i = 0; i < states.size(); ++i) {
+    after_[static_cast<size_t>(states[i])] = messages_[position][i] * scale;
   }
   std::fill(shared_.begin(), shared_.end(), -1.0);
 }
@@ -89,8 +79,9 @@ double ScaledMessages::message_from(int32_t state, const double* weights) {
 void ScaledMessages::send() {
   after_.assign(static_cast<size_t>(automaton_.states()), 0);
   shared_.resize(static_cast<size_t>(automaton_.groups()));
-  messages_.resize(reached_.size());
-  for (const int32_t state : reached_.back()) {
+  messages_.resize(text_.slots.size() + 1);
+  scales_.assign(messages_.size(), 1);
+  for (const int32_t state : reached_->at(text_.slots.size())) {
     messages_.back().push_back(automaton_.accepts(state) ? 1 : 0);
   }
   size_t masked = logits_.rows.size();
@@ -99,19 +90,18 @@ void ScaledMessages::send() {
     const bool is_masked = text_.slots[position] == PatternSlot::masked;
     const double* weights = is_masked ? weights_of(--masked) : nullptr;
     std::vector<double>& own = messages_[position];
-    own.reserve(reached_[position].size());
-    double largest = 0;
-    for (const int32_t state : reached_[position]) {
+    const std::vector<int32_t>& states = reached_->at(position);
+    own.reserve(states.size());
+    for (const int32_t state : states) {
       const int32_t next = is_masked ? TokenAutomaton::none : next_at(automaton_, text_, position, state);
       own.push_back(is_masked                      ? message_from(state, weights)
                     : next == TokenAutomaton::none ? 0
                                                    : after_[static_cast<size_t>(next)]);
-      largest = std::max(largest, own.back());
     }
-    for (double& message : own) {
-      message = largest > 0 ? message / largest : 0;
-      hold_ = hold_ && (message == 0 || message >= least_message);
-    }
+    const double largest = own.empty() ? 0 : *std::max_element(own.begin(), own.end());
+    scales_[position] = largest > 0 ? 1 / largest : 1;
+    const double least = largest * least_message;
+    hold_ = hold_ && std::none_of(own.begin(), own.end(), [=](double one) { return one > 0 && one < least; });
   }
 }
 

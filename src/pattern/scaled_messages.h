@@ -2,11 +2,13 @@
 // exponential, which is most of what a pattern costs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "pattern/completions.h"
+#include "pattern/reached_states.h"
 
 namespace demask {
 
@@ -26,7 +28,6 @@ class ScaledMessages {
  private:
   double* weights_of(size_t masked) { return weights_.data() + masked * static_cast<size_t>(automaton_.classes()); }
   void weigh_classes(const float* logits, double* weights);
-  void reach();
   void send();
   void load(size_t position);
   double sum_over(TokenAutomaton::Edges edges, const double* weights) const;
@@ -37,10 +38,11 @@ class ScaledMessages {
   const PartialText& text_;
   const MaskedLogits& logits_;
   bool hold_ = true;
-  std::vector<double> weights_;                // [masked, classes], the likeliest token of a position has 1
-  std::vector<double> largest_;                // [masked], logit of that token
-  std::vector<std::vector<int32_t>> reached_;  // states before each position, and at the end
+  std::vector<double> weights_;  // [masked, classes], the likeliest token of a position has 1
+  std::vector<double> largest_;  // [masked], logit of that token
+  std::optional<ReachedStates> reached_;
   std::vector<std::vector<double>> messages_;  // of these states
+  std::vector<double> scales_;                 // of the messages of each position
   std::vector<double> after_;                  // by state: the messages of one position
   std::vector<double> shared_;                 // by group: what its edges add to that; below 0: not known yet
   std::vector<int32_t> next_of_class_;
