@@ -9,6 +9,7 @@
 #include "core/notice.h"
 #include "core/text.h"
 #include "engine/prompt_tokens.h"
+#include "pattern/word_automaton.h"
 #include "pattern/word_list.h"
 
 namespace demask {
@@ -80,19 +81,20 @@ std::string lengths_in_words(const MatchLengths& lengths) {
 
 Patterns::Patterns(const Context& context) : context_(context), own_(own_pattern(context.config)) {
   if (context.config.words) {
-    words_ =
-        spellable_words(*context.config.words, *context.vocabulary, context.config.unknown_chars == UnknownChars::skip);
+    const bool skips = context.config.unknown_chars == UnknownChars::skip;
+    words_ = word_automaton(spellable_words(*context.config.words, *context.vocabulary, skips),
+                            spelling_bytes(*context.vocabulary));
   }
 }
 
 std::shared_ptr<const TokenAutomaton> Patterns::of(const Prompt& prompt) {
   const std::optional<std::string>& pattern = prompt.pattern ? prompt.pattern : own_;
-  if (!pattern && words_.empty()) {
+  if (!pattern && !words_) {
     return nullptr;
   }
   const std::lock_guard<std::mutex> lock(mutex_);
   return find_or_make(automata_, pattern, [&] {
-    return compile_rule({pattern, words_.empty() ? nullptr : &words_}, *context_.vocabulary, context_.allowed,
+    return compile_rule({pattern, words_ ? &*words_ : nullptr}, *context_.vocabulary, context_.allowed,
                         context_.stops_at_end() ? context_.vocabulary->end_of_text() : std::nullopt);
   });
 }

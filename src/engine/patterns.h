@@ -25,7 +25,8 @@ struct PreparedPattern {
 // Makes each pattern's automaton once, as long as few others come between. For any number of threads.
 class Patterns {
  public:
-  // Reads the settings' own pattern and words. `context` must outlive it. Throws Error as own_pattern and own_words.
+  // Reads the settings' own pattern and words. `context` must outlive it. Throws Error as own_pattern, read_word_list
+  // and word_automaton.
   explicit Patterns(const Context& context);
 
   // What a prompt's texts keep to: its pattern, else the settings', and the settings' list of words; null where there
@@ -44,7 +45,7 @@ class Patterns {
 
   const Context& context_;
   std::optional<std::string> own_;
-  std::vector<std::string> words_;  // none: any
+  std::optional<ByteAutomaton> words_;  // texts that are spelt with the settings' list
   std::mutex mutex_;
   Recent<std::optional<std::string>, TokenAutomaton> automata_;
   Recent<ReachableKey, Reachable> reachable_;

@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "pattern/pattern_parser.h"
-#include "pattern/word_automaton.h"
 
 namespace demask {
 namespace {
@@ -158,18 +157,6 @@ std::vector<int32_t> find_groups(const std::vector<const Mapping*>& class_edges,
   return group_of_class;
 }
 
-ByteSet bytes_of(const Vocabulary& vocabulary) {
-  ByteSet bytes;
-  for (int64_t id = 0; id < vocabulary.size(); ++id) {
-    if (vocabulary.has_text(id)) {
-      for (const char byte : vocabulary.piece(id)) {
-        bytes.set(static_cast<unsigned char>(byte));
-      }
-    }
-  }
-  return bytes;
-}
-
 }  // namespace
 
 TokenAutomaton::TokenAutomaton(const ByteAutomaton& bytes, const Vocabulary& vocabulary,
@@ -273,20 +260,29 @@ int32_t TokenAutomaton::next_given(int32_t state, int64_t id) const {
   return next_by_class(state, id == end_token_ ? end_token_as_text_ : class_of(id));
 }
 
+ByteSet spelling_bytes(const Vocabulary& vocabulary) {
+  ByteSet bytes;
+  for (int64_t id = 0; id < vocabulary.size(); ++id) {
+    if (vocabulary.has_text(id)) {
+      for (const char byte : vocabulary.piece(id)) {
+        bytes.set(static_cast<unsigned char>(byte));
+      }
+    }
+  }
+  return bytes;
+}
+
 std::shared_ptr<const TokenAutomaton> compile_rule(const TextRule& rule, const Vocabulary& vocabulary,
                                                    const std::vector<int64_t>& allowed,
                                                    std::optional<int64_t> end_token) {
-  const ByteSet usable = bytes_of(vocabulary);
-  std::vector<ByteAutomaton> automata;
-  if (rule.pattern) {
-    automata.emplace_back(parse_pattern(*rule.pattern), usable);
+  const auto compiled = [&](const ByteAutomaton& bytes) {
+    return std::make_shared<const TokenAutomaton>(bytes, vocabulary, allowed, end_token);
+  };
+  if (!rule.pattern) {
+    return compiled(*rule.words);
   }
-  if (rule.words != nullptr) {
-    automata.push_back(word_automaton(*rule.words, usable));
-  }
-  return std::make_shared<const TokenAutomaton>(
-      automata.size() == 1 ? automata.front() : ByteAutomaton::intersection(automata.front(), automata.back()),
-      vocabulary, allowed, end_token);
+  const ByteAutomaton pattern(parse_pattern(*rule.pattern), spelling_bytes(vocabulary));
+  return compiled(rule.words == nullptr ? pattern : ByteAutomaton::intersection(pattern, *rule.words));
 }
 
 std::shared_ptr<const TokenAutomaton> compile_pattern(std::string_view pattern, const Vocabulary& vocabulary,

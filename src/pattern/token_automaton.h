@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -94,14 +93,16 @@ class TokenAutomaton {
   int32_t ended_ = none;
 };
 
-// What texts keep to: a pattern, a list of words, or both; of neither there is nothing.
+// Bytes that tokens with text have.
+ByteSet spelling_bytes(const Vocabulary& vocabulary);
+
+// What texts keep to: a pattern, a list of words, or both; not neither.
 struct TextRule {
   std::optional<std::string_view> pattern;
-  const std::vector<std::string>* words = nullptr;
+  const ByteAutomaton* words = nullptr;  // of spelling_bytes
 };
 
-// Reads the rule for the vocabulary. Throws Error(bad_usage) as parse_pattern, ByteAutomaton, word_automaton and
-// TokenAutomaton.
+// Reads the rule for the vocabulary. Throws Error(bad_usage) as parse_pattern, ByteAutomaton and TokenAutomaton.
 std::shared_ptr<const TokenAutomaton> compile_rule(const TextRule& rule, const Vocabulary& vocabulary,
                                                    const std::vector<int64_t>& allowed,
                                                    std::optional<int64_t> end_token);

@@ -151,7 +151,8 @@ TEST_CASE("Texts of words are drawn in proportion to their probability among tho
   std::sort(words.begin(), words.end());
   const std::vector<std::optional<std::string>> pieces = {"a", "bc", " ", " a", ". b", "c "};
   const CharacterVocabulary vocabulary(pieces);
-  const auto automaton = compile_rule({std::nullopt, &words}, vocabulary, {0, 1, 2, 3, 4, 5}, std::nullopt);
+  const ByteAutomaton list = word_automaton(words, all_bytes());
+  const auto automaton = compile_rule({std::nullopt, &list}, vocabulary, {0, 1, 2, 3, 4, 5}, std::nullopt);
   REQUIRE(automaton->groups() > 0);
 
   constexpr size_t length = 4;
@@ -165,7 +166,6 @@ TEST_CASE("Texts of words are drawn in proportion to their probability among tho
       row[4] += offset;
       rows.rows.push_back(row.data());
     }
-    const ByteAutomaton list = word_automaton(words, all_bytes());
     std::map<std::vector<int64_t>, double> weights;
     double total = 0, largest = 0;
     for (int64_t number = 0; number < 6 * 6 * 6 * 6; ++number) {
@@ -211,7 +211,8 @@ TEST_CASE("Twelve thousand words fit, by characters, and a text of them is drawn
   for (int64_t id = 0; id < vocabulary.size(); ++id) {
     allowed.push_back(id);
   }
-  const auto automaton = compile_rule({std::nullopt, &words}, vocabulary, allowed, std::nullopt);
+  const ByteAutomaton list = word_automaton(words, spelling_bytes(vocabulary));
+  const auto automaton = compile_rule({std::nullopt, &list}, vocabulary, allowed, std::nullopt);
   // A graph that is minimal has one state for each different set of ends; the start is its own, for separators.
   CHECK(automaton->states() < 8000);
 
