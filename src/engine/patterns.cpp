@@ -110,11 +110,12 @@ void Patterns::check_has_completion(const std::shared_ptr<const TokenAutomaton>&
   if (has_completion(*automaton, text)) {
     return;
   }
+  const std::string rule = name_of(automaton);
   const auto length = static_cast<int64_t>(text.slots.size());
   const MatchLengths lengths = match_lengths(*automaton);
   if (!lengths.shortest) {
     fail(ExitCode::bad_usage,
-         "pattern: no text that the tokens of the vocabulary '{}' spell matches it. Write what they can spell.",
+         "{}: no text that the tokens of the vocabulary '{}' spell matches it. Write what they can spell.", rule,
          context_.vocabulary_path);
   }
   const int64_t unshown = std::count(text.slots.begin(), text.slots.end(), PatternSlot::unshown);
@@ -122,18 +123,26 @@ void Patterns::check_has_completion(const std::shared_ptr<const TokenAutomaton>&
   if (!position) {
     const int64_t shown = length - unshown;
     const bool between = shown > *lengths.shortest && (!lengths.longest || shown < *lengths.longest);
-    fail(ExitCode::bad_usage, "pattern: no text of {} matches it. {}{}. Change the length or the pattern.",
-         tokens_in_words(shown), lengths_in_words(lengths), between ? ", not of every number between" : "");
+    fail(ExitCode::bad_usage, "{}: no text of {} matches it. {}{}. Change the length or the {}.", rule,
+         tokens_in_words(shown), lengths_in_words(lengths), between ? ", not of every number between" : "", rule);
   }
   if (*position == length) {
-    fail(ExitCode::bad_usage, "pattern: the text may not end after what is given. {}.", lengths_in_words(lengths));
+    fail(ExitCode::bad_usage, "{}: the text may not end after what is given. {}.", rule, lengths_in_words(lengths));
   }
   fail(ExitCode::bad_usage,
-       "pattern: no text of {} that matches it has {} at position {}, counted from 0, after what is given before "
-       "it. {}. Change what is given or the pattern.",
-       tokens_in_words(length - unshown),
+       "{}: no text of {} that matches it has {} at position {}, counted from 0, after what is given before "
+       "it. {}. Change what is given or the {}.",
+       rule, tokens_in_words(length - unshown),
        quote(context_.vocabulary->token(text.tokens[static_cast<size_t>(*position)])), *position - unshown,
-       lengths_in_words(lengths));
+       lengths_in_words(lengths), rule);
+}
+
+std::string Patterns::name_of(const std::shared_ptr<const TokenAutomaton>& automaton) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found =
+      std::find_if(automata_.begin(), automata_.end(), [&](const auto& one) { return one.second == automaton; });
+  const bool has_pattern = found == automata_.end() || found->first;
+  return !words_ ? "pattern" : has_pattern ? "pattern with words" : "words";
 }
 
 std::string describe_pattern(const TokenAutomaton& automaton) {

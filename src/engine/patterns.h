@@ -39,6 +39,9 @@ class Patterns {
   void check_has_completion(const std::shared_ptr<const TokenAutomaton>& automaton, const PartialText& text);
 
  private:
+  // What messages call the rule that an automaton of this was made of.
+  std::string name_of(const std::shared_ptr<const TokenAutomaton>& automaton);
+
   template <typename Key, typename Made>
   using Recent = std::deque<std::pair<Key, std::shared_ptr<const Made>>>;
   using ReachableKey = std::pair<std::shared_ptr<const TokenAutomaton>, int64_t>;

@@ -184,7 +184,8 @@ TEST_CASE("Words that cannot be spelt are counted by their characters, and can b
   const ProcessResult result = demask::testing::demask(quick({"--words=" + list, "--unknown_chars=skip"}));
   CHECK(result.exit_code == done);
   CHECK(result.err.find(counts) != std::string::npos);
-  check_refused({"--words=" + list, "--unknown_chars=skip", "--start_text=thee"}, bad_usage, {"at position 3"});
+  check_refused({"--words=" + list, "--unknown_chars=skip", "--start_text=thee"}, bad_usage,
+                {"words: no text of", "has 'e' at position 3"});
   write_file(list, "two words\n");
   check_refused({"--words=" + list}, bad_input, {"line 1: white space in a word"});
   check_refused({"--words=/nowhere/words.txt"}, bad_input, {"--words"});
