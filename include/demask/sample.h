@@ -45,6 +45,15 @@ struct SampleIdentity {
   uint64_t seed = 0;
 };
 
+// How likely a text is.
+struct Score {
+  SampleIdentity identity;                    // prompt_id: the text's id
+  double log_likelihood = 0;                  // nats, of the scored tokens together, given what stands before them
+  std::optional<double> standard_error;       // nats, of a bound
+  std::vector<int64_t> tokens;                // the scored ids
+  std::vector<double> token_log_likelihoods;  // nats, one a scored token; they add up to log_likelihood
+};
+
 struct Sample {
   SampleIdentity identity;
   std::string text;             // prompt included, UTF-8

@@ -39,9 +39,17 @@ class Sampler {
   // checked before anything is drawn.
   int64_t draw(const std::vector<Prompt>& prompts, const OnSample& on_sample);
 
-  // Ends a draw that is under way before its next step: samples of the batch in flight are given up, those that were
-  // drawn are handed out. Later draws are not affected. May be called from any thread, from on_sample, and from a
-  // signal's handler.
+  // Says how likely texts are, by the settings score_method and score_draws, as the program's --score does: each has
+  // start_text or tokens, which are scored, and optionally given or given_tokens, id and seed; nothing else of a prompt
+  // counts. Their indices go on from first_sample. Every text is checked before the first is scored; then calls
+  // on_score on this thread for each, in order. Returns how many were scored: fewer only after request_stop. Throws
+  // Error where a text or the model cannot be scored, and what on_score throws. One call at a time, draws included.
+  using OnScore = std::function<void(const Score& score)>;
+  int64_t score(const std::vector<Prompt>& texts, const OnScore& on_score);
+
+  // Ends a draw or scoring that is under way before its next step: samples of the batch in flight are given up, those
+  // that were drawn are handed out. Later draws are not affected. May be called from any thread, from on_sample, and
+  // from a signal's handler.
   void request_stop() noexcept;
 
   // The device and model in words, such as "cpu" and "out/diffusion.pt (6 layers, 4 heads, ...)".

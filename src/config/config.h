@@ -54,6 +54,7 @@ struct Config {
   std::optional<std::string> infill_text;
   std::string mask_char = "#";
   std::optional<std::string> pattern;
+  std::optional<std::string> words;
   std::optional<std::string> gap_char;
   int64_t gap_min = 1;
   int64_t gap_max = 16;

@@ -203,6 +203,8 @@ std::vector<Field> shared_fields() {
        "the character of infill_text that marks a position to fill"},
       {"pattern", member<&C::pattern>(), Form{"a regular expression", is_some_text}, samples, Role::text,
        "regular expression that the whole text matches, prompt and template included, or FILE:path"},
+      {"words", member<&C::words>(), Form{"a path", is_some_text}, samples, Role::text,
+       "a list of words, one a line: every run of letters in the text is one of them"},
       {"gap_char", member<&C::gap_char>(),
        Form{"a single character", [](const std::string& text) { return is_one_character(text); }}, samples, Role::text,
        "the character of infill_text that marks a gap, of as many tokens as the model finds likely"},

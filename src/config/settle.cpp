@@ -113,8 +113,9 @@ void check_score(const Config& config) {
     }
     return;
   }
-  for (const std::string_view key : {"prompts", "start_text", "infill_text", "num_samples", "first_sample", "best_of",
-                                     "export", "trace", "report", "live", "use_verbose_logging", "log_debug"}) {
+  for (const std::string_view key :
+       {"prompts", "start_text", "infill_text", "pattern", "words", "num_samples", "first_sample", "best_of", "export",
+        "trace", "report", "live", "use_verbose_logging", "log_debug"}) {
     const bool is_one_sample = key == "num_samples" && config.num_samples == 1;
     if (differs_from_default(*find_field(key), config) && !is_one_sample) {
       fail(ExitCode::bad_usage, "score='{}' scores texts and draws nothing: leave {} out.", *config.score, key);

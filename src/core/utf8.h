@@ -10,6 +10,7 @@
 namespace demask {
 
 inline constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+inline constexpr uint32_t last_code_point = 0x10FFFF;
 inline constexpr uint32_t replacement_character = 0xFFFD;
 
 // Bytes of the character at the start of `text`, 1 to 4; 0 where there is none.

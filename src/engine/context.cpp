@@ -110,6 +110,9 @@ std::vector<std::string> files_read(const Context& context) {
       files.push_back(*path);
     }
   }
+  if (config.words) {
+    files.push_back(*config.words);
+  }
   return files;
 }
 

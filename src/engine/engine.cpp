@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "engine/scoring_generator.h"
 #include "kernels/threads.h"
 
 namespace demask {
@@ -16,25 +17,33 @@ struct HookThrew {
 
 }  // namespace
 
-Engine::Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up) {
+Engine::Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up) : gives_up_(gives_up) {
   kernels::settle_threads();
   context_ = std::make_unique<Context>(open_context(parsed));
   generator_ = make_generator(*context_, gives_up);
 }
 
-DrawTotals Engine::draw(const Work& work, int64_t first, int64_t end, int64_t left, const DrawHooks& hooks) const {
+Generator& Engine::scorer() {
+  if (!scorer_) {
+    scorer_ = make_scoring_generator(*context_, gives_up_);
+  }
+  return *scorer_;
+}
+
+DrawTotals Engine::draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
+                           const DrawHooks& hooks) const {
   const auto is_done = [&hooks](int64_t index) { return hooks.is_done && hooks.is_done(index); };
   DrawTotals totals;
   const auto started = std::chrono::steady_clock::now();
-  BatchPlanner planner(work, *generator_, first, end, is_done);
+  BatchPlanner planner(work, generator, first, end, is_done);
   const auto run_batch = [&](std::vector<SampleTask> batch) {
-    generator_->settle(batch);
+    generator.settle(batch);
     int64_t tokens = 0;
     for (SampleTask& task : batch) {
       task.traced = hooks.is_traced && hooks.is_traced(task.identity.index);
       tokens += task.prompt->generated;
     }
-    std::vector<DrawnSample> samples = draw_by_kind(*generator_, batch, hooks.observer);
+    std::vector<DrawnSample> samples = draw_by_kind(generator, batch, hooks.observer);
     try {
       hooks.on_batch(batch, std::move(samples), planner.frontier());
     } catch (const std::exception&) {
@@ -45,7 +54,7 @@ DrawTotals Engine::draw(const Work& work, int64_t first, int64_t end, int64_t le
   };
   if (left > 0) {
     try {
-      for_each_batch(planner, choose_batch_size(*context_, *generator_, work, left), context_->device, run_batch,
+      for_each_batch(planner, choose_batch_size(*context_, generator, work, left), context_->device, run_batch,
                      [&hooks] { return hooks.stops && hooks.stops(); });
     } catch (const GivenUp&) {
       totals.gave_up = true;

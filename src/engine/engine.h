@@ -46,13 +46,29 @@ class Engine {
   Work own_work() const { return {*context_, *generator_}; }
   Work work_of(PromptList list) const { return {*context_, *generator_, std::move(list)}; }
 
+  // A list of texts to score, and their scores, of a run whose settings draw samples; in its DrawnSample each has a
+  // score. Throws Error as resolve_score_method and
+  // Work.
+  Work scores_of(PromptList list) { return {*context_, scorer(), std::move(list)}; }
+  DrawTotals score(const Work& work, const DrawHooks& hooks) {
+    return draw_by(scorer(), work, work.first(), work.end(), work.samples(), hooks);
+  }
+
   // Draws the samples first .. end - 1 of the work that are not done, of which there are `left`, in batches that fit in
   // memory. Throws Error, and what the hooks throw.
-  DrawTotals draw(const Work& work, int64_t first, int64_t end, int64_t left, const DrawHooks& hooks) const;
+  DrawTotals draw(const Work& work, int64_t first, int64_t end, int64_t left, const DrawHooks& hooks) const {
+    return draw_by(*generator_, work, first, end, left, hooks);
+  }
 
  private:
-  std::unique_ptr<Context> context_;  // the generator refers to it
+  Generator& scorer();
+  DrawTotals draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
+                     const DrawHooks& hooks) const;
+
+  std::function<bool()> gives_up_;
+  std::unique_ptr<Context> context_;  // the generators refer to it
   std::unique_ptr<Generator> generator_;
+  std::unique_ptr<Generator> scorer_;  // made where texts are scored beside samples
 };
 
 }  // namespace demask

@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "core/error.h"
+#include "core/notice.h"
 #include "core/text.h"
 #include "engine/prompt_tokens.h"
+#include "pattern/word_automaton.h"
+#include "pattern/word_list.h"
 
 namespace demask {
 namespace {
@@ -28,6 +32,37 @@ auto find_or_make(Recent& recent, const Key& key, Make make) {
   return recent.back().second;
 }
 
+// The words of a list that the vocabulary can spell. Throws Error(bad_input) as read_word_list, and where it cannot
+// spell one, or none where such are skipped.
+std::vector<std::string> spellable_words(const std::string& path, const Vocabulary& vocabulary, bool skip_unknown) {
+  std::vector<std::string> words = read_word_list(path), spellable;
+  std::map<std::string, int64_t> words_with;  // by unknown character
+  for (std::string& word : words) {
+    const std::vector<std::string> unknown = vocabulary.encode(word).unknown;
+    for (const std::string& character : unknown) {
+      ++words_with[character];
+    }
+    if (unknown.empty()) {
+      spellable.push_back(std::move(word));
+    }
+  }
+  if (words_with.empty()) {
+    return spellable;
+  }
+  std::string counts;
+  for (const auto& [character, count] : words_with) {
+    counts += fmt::format("{}{} ({})", counts.empty() ? "" : ", ", quote(character), count);
+  }
+  const std::string what = fmt::format("{} of the {} words of '{}' have characters that are not in the vocabulary: {}",
+                                       words.size() - spellable.size(), words.size(), path, counts);
+  if (!skip_unknown || spellable.empty()) {
+    fail(ExitCode::bad_input, "{}. Take them out{}.", what,
+         skip_unknown ? ", and leave some" : ", or leave them out with --unknown_chars=skip");
+  }
+  notice("{}. They are left out.", what);
+  return spellable;
+}
+
 std::string tokens_in_words(int64_t count) {
   return fmt::format("{} token{}", count, count == 1 ? "" : "s");
 }
@@ -44,17 +79,23 @@ std::string lengths_in_words(const MatchLengths& lengths) {
 
 }  // namespace
 
-Patterns::Patterns(const Context& context) : context_(context), own_(own_pattern(context.config)) {}
+Patterns::Patterns(const Context& context) : context_(context), own_(own_pattern(context.config)) {
+  if (context.config.words) {
+    const bool skips = context.config.unknown_chars == UnknownChars::skip;
+    words_ = word_automaton(spellable_words(*context.config.words, *context.vocabulary, skips),
+                            spelling_bytes(*context.vocabulary));
+  }
+}
 
 std::shared_ptr<const TokenAutomaton> Patterns::of(const Prompt& prompt) {
   const std::optional<std::string>& pattern = prompt.pattern ? prompt.pattern : own_;
-  if (!pattern) {
+  if (!pattern && !words_) {
     return nullptr;
   }
   const std::lock_guard<std::mutex> lock(mutex_);
-  return find_or_make(automata_, *pattern, [&] {
-    return compile_pattern(*pattern, *context_.vocabulary, context_.allowed,
-                           context_.stops_at_end() ? context_.vocabulary->end_of_text() : std::nullopt);
+  return find_or_make(automata_, pattern, [&] {
+    return compile_rule({pattern, words_ ? &*words_ : nullptr}, *context_.vocabulary, context_.allowed,
+                        context_.stops_at_end() ? context_.vocabulary->end_of_text() : std::nullopt);
   });
 }
 
@@ -69,11 +110,12 @@ void Patterns::check_has_completion(const std::shared_ptr<const TokenAutomaton>&
   if (has_completion(*automaton, text)) {
     return;
   }
+  const std::string rule = name_of(automaton);
   const auto length = static_cast<int64_t>(text.slots.size());
   const MatchLengths lengths = match_lengths(*automaton);
   if (!lengths.shortest) {
     fail(ExitCode::bad_usage,
-         "pattern: no text that the tokens of the vocabulary '{}' spell matches it. Write what they can spell.",
+         "{}: no text that the tokens of the vocabulary '{}' spell matches it. Write what they can spell.", rule,
          context_.vocabulary_path);
   }
   const int64_t unshown = std::count(text.slots.begin(), text.slots.end(), PatternSlot::unshown);
@@ -81,18 +123,26 @@ void Patterns::check_has_completion(const std::shared_ptr<const TokenAutomaton>&
   if (!position) {
     const int64_t shown = length - unshown;
     const bool between = shown > *lengths.shortest && (!lengths.longest || shown < *lengths.longest);
-    fail(ExitCode::bad_usage, "pattern: no text of {} matches it. {}{}. Change the length or the pattern.",
-         tokens_in_words(shown), lengths_in_words(lengths), between ? ", not of every number between" : "");
+    fail(ExitCode::bad_usage, "{}: no text of {} matches it. {}{}. Change the length or the {}.", rule,
+         tokens_in_words(shown), lengths_in_words(lengths), between ? ", not of every number between" : "", rule);
   }
   if (*position == length) {
-    fail(ExitCode::bad_usage, "pattern: the text may not end after what is given. {}.", lengths_in_words(lengths));
+    fail(ExitCode::bad_usage, "{}: the text may not end after what is given. {}.", rule, lengths_in_words(lengths));
   }
   fail(ExitCode::bad_usage,
-       "pattern: no text of {} that matches it has {} at position {}, counted from 0, after what is given before "
-       "it. {}. Change what is given or the pattern.",
-       tokens_in_words(length - unshown),
+       "{}: no text of {} that matches it has {} at position {}, counted from 0, after what is given before "
+       "it. {}. Change what is given or the {}.",
+       rule, tokens_in_words(length - unshown),
        quote(context_.vocabulary->token(text.tokens[static_cast<size_t>(*position)])), *position - unshown,
-       lengths_in_words(lengths));
+       lengths_in_words(lengths), rule);
+}
+
+std::string Patterns::name_of(const std::shared_ptr<const TokenAutomaton>& automaton) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found =
+      std::find_if(automata_.begin(), automata_.end(), [&](const auto& one) { return one.second == automaton; });
+  const bool has_pattern = found == automata_.end() || found->first;
+  return !words_ ? "pattern" : has_pattern ? "pattern with words" : "words";
 }
 
 std::string describe_pattern(const TokenAutomaton& automaton) {

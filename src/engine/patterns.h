@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "demask/sample.h"
 #include "engine/context.h"
@@ -24,10 +25,12 @@ struct PreparedPattern {
 // Makes each pattern's automaton once, as long as few others come between. For any number of threads.
 class Patterns {
  public:
-  // Reads the settings' own pattern. `context` must outlive it. Throws Error as own_pattern.
+  // Reads the settings' own pattern and words. `context` must outlive it. Throws Error as own_pattern, read_word_list
+  // and word_automaton.
   explicit Patterns(const Context& context);
 
-  // The prompt's pattern, else the settings'; null where neither has one. Throws Error(bad_usage) as compile_pattern.
+  // What a prompt's texts keep to: its pattern, else the settings', and the settings' list of words; null where there
+  // is none of them. Throws Error(bad_usage) as compile_rule.
   std::shared_ptr<const TokenAutomaton> of(const Prompt& prompt);
   std::shared_ptr<const Reachable> reachable(const std::shared_ptr<const TokenAutomaton>& automaton, int64_t tokens);
 
@@ -36,14 +39,18 @@ class Patterns {
   void check_has_completion(const std::shared_ptr<const TokenAutomaton>& automaton, const PartialText& text);
 
  private:
+  // What messages call the rule that an automaton of this was made of.
+  std::string name_of(const std::shared_ptr<const TokenAutomaton>& automaton);
+
   template <typename Key, typename Made>
   using Recent = std::deque<std::pair<Key, std::shared_ptr<const Made>>>;
   using ReachableKey = std::pair<std::shared_ptr<const TokenAutomaton>, int64_t>;
 
   const Context& context_;
   std::optional<std::string> own_;
+  std::optional<ByteAutomaton> words_;  // texts that are spelt with the settings' list
   std::mutex mutex_;
-  Recent<std::string, TokenAutomaton> automata_;
+  Recent<std::optional<std::string>, TokenAutomaton> automata_;
   Recent<ReachableKey, Reachable> reachable_;
 };
 

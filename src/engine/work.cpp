@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "core/sha256.h"
 #include "engine/prompt_tokens.h"
+#include "pattern/word_list.h"
 
 namespace demask {
 namespace {
@@ -61,6 +62,7 @@ Work::Work(const Context& context, Generator& generator, PromptList list)
     : seed_(static_cast<uint64_t>(context.config.seed)),
       is_list_(true),
       shared_pattern_(own_pattern(context.config)),
+      shared_words_(context.config.words ? read_word_list(*context.config.words) : std::vector<std::string>{}),
       bad_lines_(std::move(list.bad_lines)) {
   const bool skips = context.config.on_error == OnError::skip;
   for (size_t position = 0; position < list.prompts.size(); ++position) {
@@ -147,6 +149,9 @@ std::string Work::digest() const {
   }
   if (shared_pattern_) {
     hash.update(*shared_pattern_);
+  }
+  for (const std::string& word : shared_words_) {
+    hash.update(word + "\n");
   }
   return hash.hex();
 }

@@ -70,6 +70,7 @@ class Work {
   uint64_t seed_;
   bool is_list_ = false;
   std::optional<std::string> shared_pattern_;  // of the settings, for a list's prompts without one
+  std::vector<std::string> shared_words_;      // of the settings, for all of a list's prompts
   std::vector<WorkEntry> entries_;
   std::vector<BadLine> bad_lines_;
   int64_t samples_ = 0;

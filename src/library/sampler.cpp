@@ -10,6 +10,7 @@
 #include <atomic>
 #include <exception>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "core/error.h"
 #include "engine/engine.h"
 #include "engine/sample_text.h"
+#include "engine/scoring_generator.h"
 
 namespace demask {
 namespace {
@@ -78,36 +80,70 @@ struct Sampler::Parts {
         model(fmt::format("{} ({})", engine.context().checkpoint, engine.context().model->info().description)) {}
 
   int64_t draw(const Work& work, const OnSample& on_sample);
+  int64_t score(const Work& work, const OnScore& on_score);
 
   std::atomic<bool> stopping{false};  // before the engine, which asks it
   Engine engine;
   std::string device, model;
 };
 
-int64_t Sampler::Parts::draw(const Work& work, const OnSample& on_sample) {
-  const Context& context = engine.context();
-  std::map<int64_t, Sample> waiting;  // drawn before their turn
-  const auto hand_out = [&](int64_t frontier) {
-    for (; !waiting.empty() && waiting.begin()->first < frontier; waiting.erase(waiting.begin())) {
+namespace {
+
+// Hands results to a caller in the order of their indices.
+template <typename Result>
+class InOrder {
+ public:
+  explicit InOrder(const std::function<void(const Result&)>& take) : take_(take) {}
+
+  void add(Result result) { waiting_.emplace(result.identity.index, std::move(result)); }
+  void hand_out(int64_t frontier) {
+    for (; !waiting_.empty() && waiting_.begin()->first < frontier; waiting_.erase(waiting_.begin())) {
       try {
-        on_sample(waiting.begin()->second);
+        take_(waiting_.begin()->second);
       } catch (...) {
         throw CallbackThrew{std::current_exception()};
       }
     }
-  };
+  }
+
+ private:
+  const std::function<void(const Result&)>& take_;
+  std::map<int64_t, Result> waiting_;  // made before their turn
+};
+
+}  // namespace
+
+int64_t Sampler::Parts::draw(const Work& work, const OnSample& on_sample) {
+  const Context& context = engine.context();
+  InOrder<Sample> in_order(on_sample);
   DrawHooks hooks;
   hooks.stops = [this] { return stopping.load(); };
   hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
     for (size_t k = 0; k < tasks.size(); ++k) {
       std::string text = sample_text(context, *tasks[k].prompt, samples[k].tokens);
-      waiting.emplace(tasks[k].identity.index, Sample{tasks[k].identity, std::move(text), std::move(samples[k].tokens),
-                                                      samples[k].self_confidence});
+      in_order.add({tasks[k].identity, std::move(text), std::move(samples[k].tokens), samples[k].self_confidence});
     }
-    hand_out(frontier);
+    in_order.hand_out(frontier);
   };
   const DrawTotals totals = engine.draw(work, work.first(), work.end(), work.samples(), hooks);
-  hand_out(work.end());
+  in_order.hand_out(work.end());
+  return totals.samples;
+}
+
+int64_t Sampler::Parts::score(const Work& work, const OnScore& on_score) {
+  InOrder<Score> in_order(on_score);
+  DrawHooks hooks;
+  hooks.stops = [this] { return stopping.load(); };
+  hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> scored, int64_t frontier) {
+    for (size_t k = 0; k < tasks.size(); ++k) {
+      TextScore& own = *scored[k].score;
+      in_order.add({tasks[k].identity, own.log_likelihood, own.standard_error, scored_tokens(*tasks[k].prompt),
+                    std::move(own.each)});
+    }
+    in_order.hand_out(frontier);
+  };
+  const DrawTotals totals = engine.score(work, hooks);
+  in_order.hand_out(work.end());
   return totals.samples;
 }
 
@@ -133,6 +169,18 @@ int64_t Sampler::draw(const std::vector<Prompt>& prompts, const OnSample& on_sam
       }
     }
     return parts_->draw(parts_->engine.work_of(std::move(list)), on_sample);
+  });
+}
+
+int64_t Sampler::score(const std::vector<Prompt>& texts, const OnScore& on_score) {
+  parts_->stopping = false;
+  return guarded([&] {
+    PromptList list{{}, texts, {}};
+    for (Prompt& text : list.prompts) {
+      text.num_samples = 1;
+      text.max_new_tokens = text.sequence_length = std::nullopt;
+    }
+    return parts_->score(parts_->engine.scores_of(std::move(list)), on_score);
   });
 }
 

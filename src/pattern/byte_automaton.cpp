@@ -156,6 +156,16 @@ class SubsetConstruction {
 
 }  // namespace
 
+void check_joint_states(int32_t states) {
+  if (states > most_joint_states) {
+    fail(ExitCode::bad_usage,
+         "words: the automaton of the list, or of the list and the pattern together, needs more than {} states, which "
+         "is "
+         "as many as it may have. Shorten the list, or repeat less in the pattern.",
+         most_joint_states);
+  }
+}
+
 ByteAutomaton::ByteAutomaton(const Nfa& nfa, const ByteSet& usable) {
   class_of_ = byte_classes(nfa.sets, usable, classes_);
   StateTable table = SubsetConstruction(nfa, usable, class_of_, classes_).construct();
@@ -163,6 +173,47 @@ ByteAutomaton::ByteAutomaton(const Nfa& nfa, const ByteSet& usable) {
   table = minimized(table);
   next_ = std::move(table.next);
   accepts_ = std::move(table.accepts);
+}
+
+ByteAutomaton::ByteAutomaton(const std::array<int32_t, 256>& class_of, StateTable table)
+    : class_of_(class_of), classes_(table.classes), next_(std::move(table.next)), accepts_(std::move(table.accepts)) {}
+
+ByteAutomaton ByteAutomaton::intersection(const ByteAutomaton& left, const ByteAutomaton& right) {
+  std::array<int32_t, 256> class_of = {};
+  std::map<std::pair<int32_t, int32_t>, int32_t> class_numbers;
+  for (size_t byte = 0; byte < class_of.size(); ++byte) {
+    const auto classes = std::make_pair(left.class_of_[byte], right.class_of_[byte]);
+    class_of[byte] = class_numbers.emplace(classes, static_cast<int32_t>(class_numbers.size())).first->second;
+  }
+  std::vector<std::pair<int32_t, int32_t>> classes(class_numbers.size()), states;
+  for (const auto& [both, number] : class_numbers) {
+    classes[static_cast<size_t>(number)] = both;
+  }
+  StateTable table;
+  table.classes = static_cast<int32_t>(classes.size());
+  std::unordered_map<int64_t, int32_t> numbers;
+  const auto number_of = [&](int32_t own, int32_t other) {
+    if (own == dead || other == dead) {
+      return dead;
+    }
+    const auto [found, added] =
+        numbers.emplace(static_cast<int64_t>(own) * right.states() + other, static_cast<int32_t>(states.size()));
+    if (added) {
+      check_joint_states(found->second + 1);
+      states.emplace_back(own, other);
+    }
+    return found->second;
+  };
+  number_of(0, 0);
+  for (size_t state = 0; state < states.size(); ++state) {
+    const auto [own, other] = states[state];
+    table.accepts.push_back(static_cast<uint8_t>(left.accepts(own) && right.accepts(other)));
+    for (const auto& [own_class, other_class] : classes) {
+      table.next.push_back(number_of(left.next_by_class(own, own_class), right.next_by_class(other, other_class)));
+    }
+  }
+  drop_dead_states(table);
+  return {class_of, minimized(table)};
 }
 
 int32_t ByteAutomaton::next(int32_t state, std::string_view bytes) const {

@@ -11,11 +11,17 @@
 #include <vector>
 
 #include "pattern/nfa.h"
+#include "pattern/state_table.h"
 
 namespace demask {
 
 // Of an automaton before it is minimised; a pattern that needs more is refused.
 inline constexpr int32_t most_states = 10000;
+
+// Of the automaton of a list of words, and of what it and a pattern have in common.
+inline constexpr int32_t most_joint_states = int32_t{1} << 18;
+// Throws Error(bad_usage) where they are more.
+void check_joint_states(int32_t states);
 
 class ByteAutomaton {
  public:
@@ -27,6 +33,11 @@ class ByteAutomaton {
   //
   // Source: subset construction (Rabin and Scott 1959) and Hopcroft 1971, "An n log n algorithm for minimizing states".
   ByteAutomaton(const Nfa& nfa, const ByteSet& usable);
+
+  // Of a table without dead states but perhaps the start, and the classes of its bytes.
+  ByteAutomaton(const std::array<int32_t, 256>& class_of, StateTable table);
+  // The texts that both have. Minimal too. Throws Error(bad_usage) beyond most_joint_states.
+  static ByteAutomaton intersection(const ByteAutomaton& left, const ByteAutomaton& right);
 
   int32_t states() const { return static_cast<int32_t>(accepts_.size()); }
   bool accepts(int32_t state) const { return accepts_[static_cast<size_t>(state)] != 0; }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
+
+#include "pattern/reached_states.h"
+#include "pattern/scaled_messages.h"
 
 namespace demask {
 namespace {
@@ -12,60 +14,6 @@ constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 // Below this no summand changes a sum whose largest is 1, and no uniform number of 24 bits meets it.
 constexpr double negligible = -50;
-
-// A set of states that is filled again and again.
-class StateSet {
- public:
-  explicit StateSet(int32_t states) : has_(static_cast<size_t>(states), 0) {}
-
-  void add(int32_t state) {
-    if (state != TokenAutomaton::none && has_[static_cast<size_t>(state)] == 0) {
-      has_[static_cast<size_t>(state)] = 1;
-      states_.push_back(state);
-    }
-  }
-  // What was added, and the set is empty again.
-  std::vector<int32_t> take() {
-    for (const int32_t state : states_) {
-      has_[static_cast<size_t>(state)] = 0;
-    }
-    return std::exchange(states_, {});
-  }
-
- private:
-  std::vector<uint8_t> has_;
-  std::vector<int32_t> states_;
-};
-
-// The state after a position that is not masked.
-int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state) {
-  const int64_t token = text.tokens[position];
-  switch (text.slots[position]) {
-    case PatternSlot::unshown:
-      return state;
-    case PatternSlot::given:
-      return automaton.next_given(state, token);
-    default:
-      return automaton.next_drawn(state, token);
-  }
-}
-
-// The states that a position leads to; possible(token_class): whether a masked one may have such a token.
-template <typename Possible>
-void advance(const TokenAutomaton& automaton, const PartialText& text, size_t position,
-             const std::vector<int32_t>& states, StateSet& next, Possible possible) {
-  for (const int32_t state : states) {
-    if (text.slots[position] != PatternSlot::masked) {
-      next.add(next_at(automaton, text, position, state));
-      continue;
-    }
-    for (const TokenAutomaton::Edge& edge : automaton.edges(state)) {
-      if (possible(edge.token_class)) {
-        next.add(edge.next);
-      }
-    }
-  }
-}
 
 enum class Rule { by_chance, likeliest };
 
@@ -84,7 +32,7 @@ class Lattice {
     for (size_t i = 0; i < logits.rows.size(); ++i) {
       weigh_classes(logits.rows[i], weights_of(i));
     }
-    reach();
+    reached_.emplace(automaton, text, weights_, minus_infinity);
     send_messages();
   }
 
@@ -154,47 +102,46 @@ class Lattice {
     }
   }
 
-  // The states that each position can begin in, and what follows the last.
-  void reach() {
-    StateSet next(automaton_.states());
-    reached_ = {{TokenAutomaton::start()}};
-    size_t masked = 0;
-    for (size_t position = 0; position < text_.slots.size(); ++position) {
-      const bool is_masked = text_.slots[position] == PatternSlot::masked;
-      const double* weights = is_masked ? weights_of(masked++) : nullptr;
-      advance(automaton_, text_, position, reached_.back(), next,
-              [&](int32_t c) { return weights[c] > minus_infinity; });
-      reached_.push_back(next.take());
-    }
-  }
-
   void load_messages(size_t position) {
-    for (size_t i = 0; i < reached_[position].size(); ++i) {
-      after_[static_cast<size_t>(reached_[position][i])] = messages_[position][i];
+    for (size_t i = 0; i < reached_->at(position).size(); ++i) {
+      after_[static_cast<size_t>(reached_->at(position)[i])] = messages_[position][i];
     }
+    std::fill(shared_.begin(), shared_.end(), std::numeric_limits<double>::quiet_NaN());
   }
 
-  double message_from(int32_t state, const double* weights) const {
+  double message_over(TokenAutomaton::Edges edges, const double* weights, double shared) const {
     // A class without weight leads to states that were not reached, and whose messages belong to another position.
     const auto term = [&](const TokenAutomaton::Edge& edge) {
       const double weight = weights[edge.token_class];
       return weight == minus_infinity ? weight : weight + after_[static_cast<size_t>(edge.next)];
     };
-    double largest = minus_infinity;
-    for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+    double largest = shared;
+    for (const TokenAutomaton::Edge& edge : edges) {
       largest = std::max(largest, term(edge));
     }
     return combined(largest, [&](auto add) {
-      for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+      add(shared);
+      for (const TokenAutomaton::Edge& edge : edges) {
         add(term(edge));
       }
     });
   }
 
+  double message_from(int32_t state, const double* weights) {
+    double shared = minus_infinity;
+    if (const int32_t group = automaton_.group_of(state); group != TokenAutomaton::none) {
+      double& known = shared_[static_cast<size_t>(group)];
+      known = std::isnan(known) ? message_over(automaton_.shared_edges(group), weights, minus_infinity) : known;
+      shared = known;
+    }
+    return message_over(automaton_.edges(state), weights, shared);
+  }
+
   void send_messages() {
     after_.assign(static_cast<size_t>(automaton_.states()), minus_infinity);
-    messages_.resize(reached_.size());
-    for (const int32_t state : reached_.back()) {
+    shared_.resize(static_cast<size_t>(automaton_.groups()));
+    messages_.resize(text_.slots.size() + 1);
+    for (const int32_t state : reached_->at(text_.slots.size())) {
       messages_.back().push_back(automaton_.accepts(state) ? 0 : minus_infinity);
     }
     size_t masked = logits_.rows.size();
@@ -202,7 +149,7 @@ class Lattice {
       load_messages(position + 1);
       const bool is_masked = text_.slots[position] == PatternSlot::masked;
       const double* weights = is_masked ? weights_of(--masked) : nullptr;
-      for (const int32_t state : reached_[position]) {
+      for (const int32_t state : reached_->at(position)) {
         const int32_t next = is_masked ? TokenAutomaton::none : next_at(automaton_, text_, position, state);
         messages_[position].push_back(is_masked                      ? message_from(state, weights)
                                       : next == TokenAutomaton::none ? minus_infinity
@@ -214,9 +161,9 @@ class Lattice {
   // The token of a masked position in this state, with the messages of the next position loaded.
   int64_t choose(int32_t state, double message, const float* logits, const float* uniform) {
     next_of_class_.assign(class_sizes_.size(), TokenAutomaton::none);
-    for (const TokenAutomaton::Edge& edge : automaton_.edges(state)) {
+    automaton_.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
       next_of_class_[static_cast<size_t>(edge.token_class)] = edge.next;
-    }
+    });
     int64_t chosen = 0;
     double largest = minus_infinity, cumulative = 0;
     for (int64_t id = 0; id < logits_.outputs; ++id) {
@@ -248,10 +195,11 @@ class Lattice {
   const MaskedLogits& logits_;
   Rule rule_;
   std::vector<int64_t> class_sizes_;
-  std::vector<double> weights_;                // [masked, classes], logarithms
-  std::vector<std::vector<int32_t>> reached_;  // before each position, and at the end
+  std::vector<double> weights_;  // [masked, classes], logarithms
+  std::optional<ReachedStates> reached_;
   std::vector<std::vector<double>> messages_;  // of these states, logarithms
   std::vector<double> after_;                  // by state: the messages of one position
+  std::vector<double> shared_;                 // by group: what its edges come to; not a number: not known yet
   std::vector<double> sums_;
   std::vector<int32_t> next_of_class_;
 };
@@ -260,7 +208,7 @@ class Lattice {
 // none passes.
 template <typename Keeps>
 size_t read_text(const TokenAutomaton& automaton, const PartialText& text, Keeps keeps) {
-  StateSet next(automaton.states());
+  StateSet next(automaton);
   std::vector<int32_t> states = {TokenAutomaton::start()};
   size_t position = 0;
   for (; position < text.slots.size(); ++position) {
@@ -298,7 +246,9 @@ std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, cons
 
 std::optional<std::vector<int64_t>> draw_completion(const TokenAutomaton& automaton, const PartialText& text,
                                                     const MaskedLogits& logits, const float* uniforms) {
-  return Lattice(automaton, text, logits, Rule::by_chance).complete(uniforms);
+  ScaledMessages messages(automaton, text, logits);
+  return messages.hold() ? messages.draw(uniforms)
+                         : Lattice(automaton, text, logits, Rule::by_chance).complete(uniforms);
 }
 
 std::optional<std::vector<int64_t>> likeliest_completion(const TokenAutomaton& automaton, const PartialText& text,

@@ -40,9 +40,10 @@ struct MaskedLogits {
 // The ids of the masked positions, in order, drawn together: completions in proportion to the product of their tokens'
 // probabilities, among those that match. One uniform number a position. None where every completion is excluded.
 //
-// Messages go from the end to the start, one a state, in logarithms, so that neither length nor temperature makes them
-// vanish; then tokens are drawn from the start on, each by inverse CDF in the order of ids as draw_from does. Source:
-// forward filtering, backward sampling of hidden Markov models (Scott 2002), with the directions exchanged.
+// Messages go from the end to the start, one a state, scaled at each position, or in logarithms where the range of
+// numbers would not hold them, so that neither length nor temperature makes them vanish; then tokens are drawn from the
+// start on, each by inverse CDF in the order of ids as draw_from does. Source: forward filtering, backward sampling of
+// hidden Markov models (Scott 2002), with the directions exchanged.
 std::optional<std::vector<int64_t>> draw_completion(const TokenAutomaton& automaton, const PartialText& text,
                                                     const MaskedLogits& logits, const float* uniforms);
 

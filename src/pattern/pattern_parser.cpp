@@ -18,7 +18,6 @@ namespace {
 using Part = NfaBuilder::Part;
 using Ranges = std::vector<PointRange>;
 
-constexpr uint32_t last_code_point = 0x10FFFF;
 constexpr int64_t most_repetitions = 1000000000;  // as largest_count: what is beyond is too much for any automaton
 
 const Ranges digits = {{'0', '9'}};

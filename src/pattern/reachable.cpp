@@ -9,11 +9,11 @@ namespace {
 // Calls visit(next) for every state that a drawn token leads to and that is not the end of texts.
 template <typename Visit>
 void for_each_next(const TokenAutomaton& automaton, int32_t state, Visit visit) {
-  for (const TokenAutomaton::Edge& edge : automaton.edges(state)) {
+  automaton.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
     if (automaton.is_drawable(edge.token_class) && edge.next != automaton.ended()) {
       visit(edge.next);
     }
-  }
+  });
 }
 
 // Fewest tokens from the start to each state; -1: none lead there.
@@ -110,11 +110,19 @@ Reachable::Reachable(const TokenAutomaton& automaton, int64_t most) {
       return;
     }
     rows_.push_back(row);
-    for (int32_t state = 0; state < automaton.states(); ++state) {
-      const TokenAutomaton::Edges edges = automaton.edges(state);
-      row[static_cast<size_t>(state)] = std::any_of(edges.begin(), edges.end(), [&](const TokenAutomaton::Edge& edge) {
+    const auto any_leads_on = [&](TokenAutomaton::Edges edges) {
+      return std::any_of(edges.begin(), edges.end(), [&](const TokenAutomaton::Edge& edge) {
         return automaton.is_drawable(edge.token_class) && rows_.back()[static_cast<size_t>(edge.next)];
       });
+    };
+    std::vector<bool> shared;
+    for (int32_t group = 0; group < automaton.groups(); ++group) {
+      shared.push_back(any_leads_on(automaton.shared_edges(group)));
+    }
+    for (int32_t state = 0; state < automaton.states(); ++state) {
+      const int32_t group = automaton.group_of(state);
+      row[static_cast<size_t>(state)] =
+          (group != TokenAutomaton::none && shared[static_cast<size_t>(group)]) || any_leads_on(automaton.edges(state));
     }
   }
 }

@@ -1,6 +1,8 @@
 #include "pattern/token_automaton.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <unordered_map>
 #include <utility>
 
@@ -14,7 +16,7 @@ namespace {
 constexpr size_t most_transitions = size_t{1} << 25;
 
 // What some bytes do: from each state from which they lead on, where to. Ascending.
-using Mapping = std::vector<std::pair<int32_t, int32_t>>;
+using Mapping = TokenAutomaton::ClassEdges;
 
 struct MappingHash {
   size_t operator()(const Mapping& mapping) const {
@@ -110,16 +112,49 @@ std::vector<int32_t> mappings_of_pieces(const Vocabulary& vocabulary, Mappings& 
   return number;
 }
 
-ByteSet bytes_of(const Vocabulary& vocabulary) {
-  ByteSet bytes;
-  for (int64_t id = 0; id < vocabulary.size(); ++id) {
-    if (vocabulary.has_text(id)) {
-      for (const char byte : vocabulary.piece(id)) {
-        bytes.set(static_cast<unsigned char>(byte));
-      }
+// Fewer states than this keep edges of their own.
+constexpr size_t least_group = 64;
+
+// Groups of states: classes that lead from the same many states to one state each are edges of the group. A state has
+// one group at most, and where states could be of several, the one that saves most edges. Returns the group of each
+// class, and gives each of `states` its own; none where there is none.
+std::vector<int32_t> find_groups(const std::vector<const Mapping*>& class_edges, int32_t states,
+                                 std::vector<int32_t>& group_of) {
+  std::map<std::vector<int32_t>, std::vector<size_t>> classes_from;
+  for (size_t c = 0; c < class_edges.size(); ++c) {
+    const Mapping& own = *class_edges[c];
+    const auto leads_elsewhere = [&](const auto& edge) { return edge.second != own.front().second; };
+    if (own.size() >= least_group && std::none_of(own.begin(), own.end(), leads_elsewhere)) {
+      std::vector<int32_t> sources;
+      std::transform(own.begin(), own.end(), std::back_inserter(sources), [](const auto& edge) { return edge.first; });
+      classes_from[std::move(sources)].push_back(c);
     }
   }
-  return bytes;
+  using Candidate = decltype(classes_from)::const_pointer;
+  std::vector<Candidate> candidates;
+  for (const auto& candidate : classes_from) {
+    candidates.push_back(&candidate);
+  }
+  const auto saves = [](Candidate one) { return one->first.size() * one->second.size(); };
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [&](Candidate left, Candidate right) { return saves(left) > saves(right); });
+  group_of.assign(static_cast<size_t>(states), TokenAutomaton::none);
+  std::vector<int32_t> group_of_class(class_edges.size(), TokenAutomaton::none);
+  int32_t groups = 0;
+  for (const Candidate one : candidates) {
+    const auto is_grouped = [&](int32_t state) { return group_of[static_cast<size_t>(state)] != TokenAutomaton::none; };
+    if (std::any_of(one->first.begin(), one->first.end(), is_grouped)) {
+      continue;
+    }
+    for (const int32_t state : one->first) {
+      group_of[static_cast<size_t>(state)] = groups;
+    }
+    for (const size_t c : one->second) {
+      group_of_class[c] = groups;
+    }
+    ++groups;
+  }
+  return group_of_class;
 }
 
 }  // namespace
@@ -172,32 +207,50 @@ TokenAutomaton::TokenAutomaton(const ByteAutomaton& bytes, const Vocabulary& voc
       is_drawable_[static_cast<size_t>(class_of(id))] = 1;
     }
   }
-  // By state, where the classes have them by class.
-  first_edge_.assign(static_cast<size_t>(states()) + 1, 0);
-  const auto for_each_edge = [&](auto&& visit) {
+  set_edges(mapping_of_class);
+}
+
+void TokenAutomaton::set_edges(const std::vector<const ClassEdges*>& class_edges) {
+  const std::vector<int32_t> group_of_class = find_groups(class_edges, states(), group_of_);
+  int32_t groups = 0;
+  for (const int32_t group : group_of_class) {
+    groups = std::max(groups, group + 1);
+  }
+  // By state or group, where the classes have them by class.
+  first_edge_.assign(static_cast<size_t>(states() + groups) + 1, 0);
+  const auto for_each = [&](auto&& visit) {
     for (int32_t c = 0; c < classes(); ++c) {
-      for (const auto& [from, to] : *mapping_of_class[static_cast<size_t>(c)]) {
-        visit(from, Edge{c, to});
+      const ClassEdges& own = *class_edges[static_cast<size_t>(c)];
+      if (const int32_t group = group_of_class[static_cast<size_t>(c)]; group != none) {
+        visit(states() + group, Edge{c, own.front().second});
+      } else {
+        for (const auto& [from, to] : own) {
+          visit(from, Edge{c, to});
+        }
       }
       if (ended_ != none && is_drawable(c)) {
         visit(ended_, Edge{c, ended_});
       }
     }
   };
-  for_each_edge([&](int32_t from, const Edge&) { ++first_edge_[static_cast<size_t>(from) + 1]; });
+  for_each([&](int32_t row, const Edge&) { ++first_edge_[static_cast<size_t>(row) + 1]; });
   for (size_t i = 1; i < first_edge_.size(); ++i) {
     first_edge_[i] += first_edge_[i - 1];
   }
   edges_.resize(first_edge_.back());
   std::vector<size_t> filled(first_edge_.begin(), first_edge_.end() - 1);
-  for_each_edge([&](int32_t from, const Edge& edge) { edges_[filled[static_cast<size_t>(from)]++] = edge; });
+  for_each([&](int32_t row, const Edge& edge) { edges_[filled[static_cast<size_t>(row)]++] = edge; });
 }
 
 int32_t TokenAutomaton::next_by_class(int32_t state, int32_t token_class) const {
-  const Edges own = edges(state);
-  const Edge* found = std::lower_bound(own.begin(), own.end(), token_class,
-                                       [](const Edge& edge, int32_t wanted) { return edge.token_class < wanted; });
-  return found != own.end() && found->token_class == token_class ? found->next : none;
+  for (const Edges some : {edges(state), shared_edges(group_of(state))}) {
+    const Edge* found = std::lower_bound(some.begin(), some.end(), token_class,
+                                         [](const Edge& edge, int32_t wanted) { return edge.token_class < wanted; });
+    if (found != some.end() && found->token_class == token_class) {
+      return found->next;
+    }
+  }
+  return none;
 }
 
 int32_t TokenAutomaton::next_given(int32_t state, int64_t id) const {
@@ -207,11 +260,35 @@ int32_t TokenAutomaton::next_given(int32_t state, int64_t id) const {
   return next_by_class(state, id == end_token_ ? end_token_as_text_ : class_of(id));
 }
 
+ByteSet spelling_bytes(const Vocabulary& vocabulary) {
+  ByteSet bytes;
+  for (int64_t id = 0; id < vocabulary.size(); ++id) {
+    if (vocabulary.has_text(id)) {
+      for (const char byte : vocabulary.piece(id)) {
+        bytes.set(static_cast<unsigned char>(byte));
+      }
+    }
+  }
+  return bytes;
+}
+
+std::shared_ptr<const TokenAutomaton> compile_rule(const TextRule& rule, const Vocabulary& vocabulary,
+                                                   const std::vector<int64_t>& allowed,
+                                                   std::optional<int64_t> end_token) {
+  const auto compiled = [&](const ByteAutomaton& bytes) {
+    return std::make_shared<const TokenAutomaton>(bytes, vocabulary, allowed, end_token);
+  };
+  if (!rule.pattern) {
+    return compiled(*rule.words);
+  }
+  const ByteAutomaton pattern(parse_pattern(*rule.pattern), spelling_bytes(vocabulary));
+  return compiled(rule.words == nullptr ? pattern : ByteAutomaton::intersection(pattern, *rule.words));
+}
+
 std::shared_ptr<const TokenAutomaton> compile_pattern(std::string_view pattern, const Vocabulary& vocabulary,
                                                       const std::vector<int64_t>& allowed,
                                                       std::optional<int64_t> end_token) {
-  const ByteAutomaton bytes(parse_pattern(pattern), bytes_of(vocabulary));
-  return std::make_shared<const TokenAutomaton>(bytes, vocabulary, allowed, end_token);
+  return compile_rule({pattern, nullptr}, vocabulary, allowed, end_token);
 }
 
 }  // namespace demask

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "pattern/byte_automaton.h"
@@ -29,6 +30,9 @@ class TokenAutomaton {
     const Edge* end() const { return last; }
   };
 
+  // From which states a class leads where; ascending.
+  using ClassEdges = std::vector<std::pair<int32_t, int32_t>>;
+
   // allowed: ids that may be drawn. end_token: where given, drawing it in an accepting state ends the text, whatever is
   // drawn then. Throws Error(bad_usage) where the table would be larger than is any use.
   TokenAutomaton(const ByteAutomaton& bytes, const Vocabulary& vocabulary, const std::vector<int64_t>& allowed,
@@ -48,10 +52,20 @@ class TokenAutomaton {
   // Whether the class has a token that may be drawn.
   bool is_drawable(int32_t token_class) const { return is_drawable_[static_cast<size_t>(token_class)] != 0; }
 
-  // Ascending in their classes.
-  Edges edges(int32_t state) const {
-    return {edges_.data() + first_edge_[static_cast<size_t>(state)],
-            edges_.data() + first_edge_[static_cast<size_t>(state) + 1]};
+  // Those of the state alone, and those that it shares with every state of its group; ascending in their classes.
+  Edges edges(int32_t state) const { return row(state); }
+  Edges shared_edges(int32_t group) const { return group == none ? Edges{nullptr, nullptr} : row(states() + group); }
+  // A group: states from which many classes lead to the same states, as separators do from wherever a word may end.
+  int32_t group_of(int32_t state) const { return group_of_[static_cast<size_t>(state)]; }
+  int32_t groups() const { return static_cast<int32_t>(first_edge_.size()) - 1 - states(); }
+  // Visits both kinds.
+  template <typename Visit>
+  void for_each_edge(int32_t state, Visit visit) const {
+    for (const Edges some : {edges(state), shared_edges(group_of(state))}) {
+      for (const Edge& edge : some) {
+        visit(edge);
+      }
+    }
   }
   size_t edge_count() const { return edges_.size(); }
   int32_t next_by_class(int32_t state, int32_t token_class) const;
@@ -61,17 +75,37 @@ class TokenAutomaton {
   int32_t next_given(int32_t state, int64_t id) const;
 
  private:
+  Edges row(int32_t number) const {
+    return {edges_.data() + first_edge_[static_cast<size_t>(number)],
+            edges_.data() + first_edge_[static_cast<size_t>(number) + 1]};
+  }
+  // class_edges: of each class the states that it leads from, with where to.
+  void set_edges(const std::vector<const ClassEdges*>& class_edges);
+
   std::vector<uint8_t> accepts_;
   std::vector<int32_t> class_of_;  // by id
   std::vector<uint8_t> is_drawable_;
-  std::vector<size_t> first_edge_;
+  std::vector<int32_t> group_of_;   // by state
+  std::vector<size_t> first_edge_;  // of states, then of groups
   std::vector<Edge> edges_;
   std::optional<int64_t> end_token_;
   int32_t end_token_as_text_ = none;  // its class where it is given
   int32_t ended_ = none;
 };
 
-// Reads the pattern for the vocabulary. Throws Error(bad_usage) as parse_pattern, ByteAutomaton and TokenAutomaton.
+// Bytes that tokens with text have.
+ByteSet spelling_bytes(const Vocabulary& vocabulary);
+
+// What texts keep to: a pattern, a list of words, or both; not neither.
+struct TextRule {
+  std::optional<std::string_view> pattern;
+  const ByteAutomaton* words = nullptr;  // of spelling_bytes
+};
+
+// Reads the rule for the vocabulary. Throws Error(bad_usage) as parse_pattern, ByteAutomaton and TokenAutomaton.
+std::shared_ptr<const TokenAutomaton> compile_rule(const TextRule& rule, const Vocabulary& vocabulary,
+                                                   const std::vector<int64_t>& allowed,
+                                                   std::optional<int64_t> end_token);
 std::shared_ptr<const TokenAutomaton> compile_pattern(std::string_view pattern, const Vocabulary& vocabulary,
                                                       const std::vector<int64_t>& allowed,
                                                       std::optional<int64_t> end_token);

@@ -30,9 +30,9 @@ void MatchTracker::write_bias(float* bias, int64_t outputs) const {
   }
   const TokenAutomaton& pattern = *rule_->pattern;
   std::vector<bool> permitted(static_cast<size_t>(pattern.classes()), false);
-  for (const TokenAutomaton::Edge& edge : pattern.edges(state_)) {
+  pattern.for_each_edge(state_, [&](const TokenAutomaton::Edge& edge) {
     permitted[static_cast<size_t>(edge.token_class)] = rule_->reachable->from(edge.next, left_ - 1);
-  }
+  });
   for (int64_t id = 0; id < outputs; ++id) {
     const int32_t c = pattern.class_of(id);
     const bool may = c != TokenAutomaton::none && permitted[static_cast<size_t>(c)];

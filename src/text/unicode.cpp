@@ -77,6 +77,11 @@ bool is_white_space(uint32_t point) {
          point == 0x205F || point == 0x3000;
 }
 
+bool is_letter(uint32_t point) {
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(point));
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_ME;
+}
+
 bool is_word_character(uint32_t point) {
   // Symbols that are Alphabetic all the same.
   const bool is_lettered_symbol = (point >= 0x24B6 && point <= 0x24E9) || (point >= 0x1F130 && point <= 0x1F149) ||

@@ -16,6 +16,9 @@ bool is_surely_nfc(std::string_view text);
 // The property White_Space.
 bool is_white_space(uint32_t point);
 
+// General categories L and M: letters, and the marks that combine with them.
+bool is_letter(uint32_t point);
+
 // What \w matches by Unicode Technical Standard 18: Alphabetic, marks, decimal numbers, connectors and joiners.
 bool is_word_character(uint32_t point);
 

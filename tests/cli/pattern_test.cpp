@@ -1,8 +1,12 @@
 // Patterns as a user gives them: every sample matches, by PCRE2, whatever draws it; what cannot match is refused; and
 // the examples of docs/canvas.md, run as they stand there.
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/cli/refusal.h"
@@ -134,6 +138,51 @@ TEST_CASE("Lines of a list that cannot match are named, or left out") {
   const std::vector<json> samples = read_json_lines(folder / "out.jsonl");
   REQUIRE(samples.size() == 1);
   CHECK(Pcre2Engine("[a-z]*").matches(samples[0]["text"].get<std::string>()));
+}
+
+TEST_CASE("Every word of a text is of the list, in diffusion and in standard sampling, alone and beside a pattern") {
+  const std::string list = std::string(DEMASK_SOURCE_DIR) + "/bench/quality/data/words.txt";
+  std::set<std::string> words;
+  std::ifstream file(list);
+  for (std::string word; std::getline(file, word);) {
+    words.insert(word);
+  }
+  for (const Arguments& more : std::vector<Arguments>{
+           {"--pattern=(.|\\n)*", "--sequence_length=80"},
+           {"--pattern=[A-Z]+:\\n([^e\\n]{10,20}\\n)+", "--sequence_length=48", "--temperature=0"},
+           {"--pattern=[^\\d]*", "--sampling_method=standard", "--max_new_tokens=80", "--start_text=The "}}) {
+    Arguments all = {"--words=" + list};
+    all.insert(all.end(), more.begin() + 1, more.end());
+    for (const std::string& text : check_matching(more[0].substr(sizeof "--pattern=" - 1), all)) {
+      std::string word;
+      for (const char byte : text + " ") {
+        const bool is_letter = std::isalpha(static_cast<unsigned char>(byte)) != 0;
+        if (is_letter || byte == '\'') {
+          word += is_letter ? static_cast<char>(std::tolower(static_cast<unsigned char>(byte))) : byte;
+        } else if (const std::string whole = std::exchange(word, ""); !whole.empty()) {
+          CAPTURE(text, whole);
+          CHECK(words.count(whole) == 1);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("Words that cannot be spelt are counted by their characters, and can be left out") {
+  const TemporaryFolder folder;
+  const std::string list = folder / "words.txt";
+  write_file(list, "caf\u00e9\nna\u00efve\n\u00e9t\u00e9\nthe\n");
+  const std::string counts = "3 of the 4 words of '" + list +
+                             "' have characters that are not in the vocabulary: " + "'\u00e9' (2), '\u00ef' (1)";
+  check_refused({"--words=" + list}, bad_input, {counts, "--unknown_chars=skip"});
+  const ProcessResult result = demask::testing::demask(quick({"--words=" + list, "--unknown_chars=skip"}));
+  CHECK(result.exit_code == done);
+  CHECK(result.err.find(counts) != std::string::npos);
+  check_refused({"--words=" + list, "--unknown_chars=skip", "--start_text=thee"}, bad_usage,
+                {"words: no text of", "has 'e' at position 3"});
+  write_file(list, "two words\n");
+  check_refused({"--words=" + list}, bad_input, {"line 1: white space in a word"});
+  check_refused({"--words=/nowhere/words.txt"}, bad_input, {"--words"});
 }
 
 TEST_CASE("The examples of docs/canvas.md run as they stand there") {

@@ -1,6 +1,8 @@
 // The library as its users meet it: the shared object and its public headers.
 #include "demask/sampler.h"
 
+#include <new>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -15,6 +17,7 @@ using demask::ExitCode;
 using demask::Prompt;
 using demask::Sample;
 using demask::Sampler;
+using demask::Score;
 
 namespace {
 
@@ -125,6 +128,36 @@ TEST_CASE("What the program refuses is an Error with the program's exit code") {
   CHECK(code_of_opening({"--help"}) == ExitCode::bad_usage);
   CHECK(code_of_opening(settings({"--output=samples.jsonl"})) == ExitCode::bad_usage);
   CHECK(code_of_opening(settings({"--live=True"})) == ExitCode::bad_usage);
+}
+
+TEST_CASE("Texts are scored in order, and a text's score is its parts', each given what stands before it") {
+  Sampler sampler(settings({}));
+  const std::string first = "ROMEO:\nWhat, ho", second = " my lord, good night";
+  Prompt whole = prompt("whole", first + second), beginning = prompt("beginning", first), end = prompt("end", second);
+  end.given = first;
+  end.num_samples = 7;  // says nothing of a text to score
+  std::vector<Score> scores;
+  CHECK(sampler.score({whole, beginning, end}, [&](const Score& score) { scores.push_back(score); }) == 3);
+  REQUIRE(scores.size() == 3);
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const Score& score = scores[i];
+    CHECK(score.identity.index == static_cast<int64_t>(i));
+    CHECK_FALSE(score.standard_error);  // exact
+    CHECK(score.tokens.size() == score.token_log_likelihoods.size());
+    const double sum = std::accumulate(score.token_log_likelihoods.begin(), score.token_log_likelihoods.end(), 0.0);
+    CHECK(score.log_likelihood == Catch::Approx(sum));
+    CHECK(score.log_likelihood < 0);
+  }
+  CHECK(scores[2].identity.prompt_id == "end");
+  CHECK(scores[2].tokens.size() == second.size());  // of a model of characters
+  CHECK(scores[1].tokens.size() == first.size() - 1);
+  CHECK(scores[0].log_likelihood == Catch::Approx(scores[1].log_likelihood + scores[2].log_likelihood).epsilon(1e-5));
+
+  int64_t samples = 0;
+  CHECK(sampler.draw([&](const Sample&) { ++samples; }) == samples);  // a Sampler that has scored still draws
+  CHECK_THROWS_AS(sampler.score({whole}, [](const Score&) { throw std::bad_alloc(); }), std::bad_alloc);
+  CHECK_THROWS_AS(sampler.score({prompt("none", "")}, [](const Score&) {}), Error);
+  CHECK(sampler.score({whole, beginning}, [&](const Score&) { sampler.request_stop(); }) <= 2);
 }
 
 TEST_CASE("What on_sample throws reaches the caller as it is, also where it looks like memory that ran out") {
