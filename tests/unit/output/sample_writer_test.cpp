@@ -56,8 +56,8 @@ void write_one(SampleWriter& writer) {
 std::unique_ptr<SampleWriter> json_lines(const std::string& path, const RunDescription& run) {
   RunFileOptions options;
   options.path = path;
-  options.header = {{"demask", "0.1.0"}, {"first", run.first_sample}, {"samples", run.num_samples}};
-  options.range = {run.first_sample, run.num_samples};
+  options.header = {{"demask", "0.1.0"}, {"first", run.first_sample}, {"samples", *run.num_samples}};
+  options.range = {run.first_sample, *run.num_samples};
   return make_json_lines_writer(std::make_unique<RunFile>(options), run);
 }
 
