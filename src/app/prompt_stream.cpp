@@ -152,6 +152,9 @@ void PromptStream::read_lines() {
 // False where the reading ends with this line.
 bool PromptStream::take(const Lines& line, bool is_json) {
   try {
+    if (!options_.skip_bad && !line.ended() && line.bytes() > max_prompt_line_bytes) {  // cut off
+      fail(ExitCode::bad_input, "the line has more than {} bytes: no more are allowed", max_prompt_line_bytes);
+    }
     std::optional<Prompt> prompt = read_list_line(line, options_.what, is_json);
     if (prompt) {
       WorkEntry entry = prepare_(std::move(*prompt));

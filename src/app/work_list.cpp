@@ -332,8 +332,7 @@ const ListKind& list_of(ListOf what) {
 Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
   const std::string& text = lines.text();
   if (lines.bytes() > max_prompt_line_bytes) {
-    refuse("the line has {}{} bytes: at most {} are allowed", lines.ended() ? "" : "at least ", lines.bytes(),
-           max_prompt_line_bytes);
+    refuse("the line has {} bytes: at most {} are allowed", lines.bytes(), max_prompt_line_bytes);
   }
   if (const size_t valid = valid_utf8_bytes(text); valid < text.size()) {
     refuse("not UTF-8 at byte {} of the line, counted from 1", valid + 1);
