@@ -177,8 +177,8 @@ void PromptStream::refuse(const BadLine& bad) {
     notice("left out: {}", words);
     ++end_.bad_lines;
   } else {
-    end_.error = Error(ExitCode::bad_input, printable_lines(with_advice(words) +
-                                                            " The lines before it are answered, none after it is."));
+    end_.error = Error(ExitCode::bad_input,
+                       printable_lines(with_advice(words) + " The lines before it are answered, none after it is."));
   }
 }
 

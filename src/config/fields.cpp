@@ -347,8 +347,8 @@ std::vector<Field> other_fields() {
        {},
        scale,
        Role::which,
-       "file of prompts, .txt: one a line, .jsonl: one object a line; -: stdin. Each gets num_samples, by default 1. Pipes "
-       "are read as they come"},
+       "file of prompts, .txt: one a line, .jsonl: one object a line; -: stdin. Each gets num_samples, by default 1. "
+       "Pipes are read as they come"},
       {"on_error", member<&C::on_error>(), choices<OnError>(), scale, Role::which,
        "lines of prompts or score that cannot be used: refuse the file, or leave them out and exit with 4 at the end"},
       {"order", member<&C::order>(), choices<Order>(), scale, Role::shown,

@@ -112,18 +112,17 @@ Lines::Lines(ByteSource& source, size_t max_line_bytes, LongLine long_line)
     : source_(source), max_line_bytes_(max_line_bytes), long_line_(long_line), piece_(piece_bytes, '\0') {}
 
 std::optional<char> Lines::first_byte() {
-  while (rest_.size() < piece_.size()) {
+  while (true) {
     const bool may_be_mark = starts_with(byte_order_mark, rest_) && rest_.size() < byte_order_mark.size();
     const size_t at =
         rest_.find_first_not_of(" \t\r\n", starts_with(rest_, byte_order_mark) ? byte_order_mark.size() : 0);
     if (!may_be_mark && at != std::string_view::npos) {
       return rest_[at];
     }
-    if (!read_behind_rest()) {
-      break;
+    if (rest_.size() == piece_.size() || !read_behind_rest()) {
+      return std::nullopt;
     }
   }
-  return std::nullopt;
 }
 
 bool Lines::next() {

@@ -69,9 +69,7 @@ Work::Work(const Context& context, Generator& generator) : seed_(static_cast<uin
 }
 
 Work::Work(const Context& context, std::vector<WorkEntry> piece)
-    : seed_(static_cast<uint64_t>(context.config.seed)),
-      is_list_(true),
-      shared_pattern_(own_pattern(context.config)) {
+    : seed_(static_cast<uint64_t>(context.config.seed)), is_list_(true), shared_pattern_(own_pattern(context.config)) {
   for (WorkEntry& entry : piece) {
     add(std::move(entry));
   }

@@ -17,8 +17,8 @@ namespace demask {
 
 // What every sample of a run has in common.
 struct RunDescription {
-  std::string method;      // "diffusion" or "standard"
-  std::string checkpoint;  // path as the user would name it
+  std::string method;                      // "diffusion" or "standard"
+  std::string checkpoint;                  // path as the user would name it
   std::optional<int64_t> num_samples = 0;  // none where the list is read as it comes
   int64_t first_sample = 0;
   std::optional<int64_t> mask_token_id;

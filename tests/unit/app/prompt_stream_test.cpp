@@ -15,8 +15,10 @@
 #include <utility>
 #include <vector>
 
+#include "app/stream_run.h"
 #include "core/write_all.h"
 #include "tests/support/catch.h"
+#include "tests/support/errors.h"
 
 using namespace demask;
 using Catch::Matchers::ContainsSubstring;
@@ -223,7 +225,8 @@ TEST_CASE("A line of 100 MB is told of by the limit before it has ended, and pas
   strict.write(piece + piece.substr(0, 1000));  // and no end
   CHECK(strict.stream().next(100).empty());
   const StreamEnd end = strict.stream().end();
-  CHECK_THAT(end.error.value().what(), ContainsSubstring("pipe:1: the line has more than 1048576 bytes: no more are allowed"));
+  CHECK_THAT(end.error.value().what(),
+             ContainsSubstring("pipe:1: the line has more than 1048576 bytes: no more are allowed"));
 }
 
 TEST_CASE("Where it is asked to stop, the stream names every line that was read and not given") {
@@ -240,6 +243,25 @@ TEST_CASE("Where it is asked to stop, the stream names every line that was read 
   idle.request_stop();
   CHECK(idle.stream().next(1).empty());  // it waits for nothing any more
   CHECK(idle.stream().end().waiting.empty());
+}
+
+TEST_CASE("What needs the whole list is refused for one that is read as it comes") {
+  CHECK_NOTHROW(check_needs_no_whole_list(Config{}, "pipe"));
+  std::vector<std::pair<std::string, Config>> cases(4);
+  cases[0] = {"shard", {}};
+  cases[0].second.shard = "0/1";
+  cases[1] = {"resume", {}};
+  cases[1].second.resume = true;
+  cases[2] = {"trace", {}};
+  cases[2].second.trace = "t.json";
+  cases[3] = {"report", {}};
+  cases[3].second.report = "r.html";
+  for (const auto& [key, config] : cases) {
+    CAPTURE(key);
+    CHECK_THAT(
+        demask::testing::message_of([&asked = config] { check_needs_no_whole_list(asked, "pipe"); }),
+        ContainsSubstring(key + " needs the whole list, and 'pipe' is read as it comes: put the list into a file"));
+  }
 }
 
 TEST_CASE("Line numbers in words are ranges") {
