@@ -9,10 +9,27 @@
 
 namespace demask {
 
+namespace {
+
+ExitCode code_of_stop() {
+  return stop_signal() == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
+}
+
+}  // namespace
+
+void end_interrupted(const std::string& name, int64_t drawn, const LineRanges& unanswered) {
+  fail(code_of_stop(), "interrupted after {} samples: {}", drawn,
+       unanswered.empty() ? "every line that was read is answered." : unanswered_in_words(name, unanswered));
+}
+
+std::string unanswered_in_words(const std::string& name, const LineRanges& unanswered) {
+  return fmt::format("these lines of {} were read and are not answered, or not with all their samples: {}.", name,
+                     unanswered.in_words());
+}
+
 void end_interrupted(const Config& config, int64_t drawn, int64_t asked) {
-  const bool terminated = stop_signal() == SIGTERM;
   const bool resumable = config.output && is_json_lines(*config.output);
-  fail(terminated ? ExitCode::terminated : ExitCode::interrupted, "interrupted after {} of {} samples.{}", drawn, asked,
+  fail(code_of_stop(), "interrupted after {} of {} samples.{}", drawn, asked,
        drawn == asked ? ""
        : resumable
            ? fmt::format(" They are in '{}'; the same command with --resume=True goes on from there.", *config.output)

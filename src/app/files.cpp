@@ -21,7 +21,7 @@ std::vector<WrittenFile> written_files(const Config& config) {
       files.push_back({key, *path});
     }
   };
-  add("output", config.output);
+  add("output", config.output == "-" ? std::nullopt : config.output);
   add("trace", config.trace);
   add("report", config.report);
   return files;

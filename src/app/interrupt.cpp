@@ -1,10 +1,12 @@
 #include "app/interrupt.h"
 
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 
 #include "core/error.h"
@@ -19,6 +21,7 @@ namespace {
 std::atomic<bool> batches_finish{false};
 std::atomic<int> requested{0};
 std::atomic<int64_t> requested_at_ms{0};  // set before `requested`
+std::atomic<int> stop_event{-1};
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
 
 constexpr int64_t patience_ms = 3000;  // for the batch in flight
@@ -36,6 +39,10 @@ void stop_then_exit(int signal_number) {
   }
   if (batches_finish && requested.compare_exchange_strong(none, signal_number)) {
     restore_terminal();
+    const uint64_t one = 1;
+    const int error = errno;
+    static_cast<void>(!::write(stop_event, &one, sizeof one));
+    errno = error;
     constexpr char words[] =
         "\ndemask: stopping after the batch in flight, or giving it up in 3 seconds; once more to stop at once.\n";
     const PipeSignalBlocked blocked;
@@ -89,6 +96,9 @@ void stop_until_continued(int signal_number) {
 }  // namespace
 
 void install_signal_handlers() {
+  if (stop_event < 0) {
+    stop_event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  }
   for (const int signal_number : {SIGINT, SIGTERM}) {
     if (!is_ignored(signal_number)) {
       handle(signal_number, stop_then_exit);
@@ -111,6 +121,10 @@ void let_batches_finish() noexcept {
 
 int stop_signal() noexcept {
   return requested;
+}
+
+int stop_descriptor() noexcept {
+  return stop_event;
 }
 
 bool stop_is_overdue() noexcept {

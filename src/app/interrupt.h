@@ -17,6 +17,10 @@ void let_batches_finish() noexcept;
 // The number of the signal that asked the run to stop; 0 where none has.
 int stop_signal() noexcept;
 
+// A descriptor that can be read from as soon as a signal asked the run to stop, for those who wait in poll(); -1 before
+// install_signal_handlers.
+int stop_descriptor() noexcept;
+
 // Whether that signal came so long ago that the batch in flight is to be given up.
 bool stop_is_overdue() noexcept;
 

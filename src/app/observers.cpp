@@ -24,7 +24,7 @@ std::unique_ptr<LiveView> make_live_view(const Engine& engine, const Terminal& t
   return std::make_unique<LiveView>(terminal, *context.vocabulary, options);
 }
 
-std::unique_ptr<Progress> make_progress(const Config& config, int64_t samples) {
+std::unique_ptr<Progress> make_progress(const Config& config, std::optional<int64_t> samples) {
   ProgressOptions options;
   // A line that redraws itself would run into the views that are printed below it.
   options.terminal = isatty(STDERR_FILENO) != 0 && !config.use_verbose_logging && !config.log_debug;
@@ -44,13 +44,13 @@ std::unique_ptr<Inspection> make_inspection(const Context& context) {
 
 }  // namespace
 
-Observers::Observers(const Engine& engine, int64_t samples) {
+Observers::Observers(const Engine& engine, std::optional<int64_t> samples) {
   const Config& config = engine.context().config;
   if (const auto terminal = config.live ? find_terminal() : std::nullopt) {
     auto live = make_live_view(engine, *terminal);
     live_ = live.get();
     observers_.push_back(std::move(live));
-  } else if (config.show_progress) {
+  } else if (config.show_progress && (samples || engine.context().given.count("show_progress") > 0)) {
     observers_.push_back(make_progress(config, samples));
   }
   if (config.use_verbose_logging || config.log_debug) {

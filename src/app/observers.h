@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/engine.h"
@@ -14,8 +15,10 @@ namespace demask {
 // All observers of a run as one.
 class Observers : public Observer {
  public:
-  // Those that the settings ask for; `samples` are to be drawn. The engine must outlive them.
-  Observers(const Engine& engine, int64_t samples);
+  // Those that the settings ask for; `samples` are to be drawn, none where the list is read as it comes: then progress
+  // is shown only where it was asked for, or a run of days would fill the logs of its caller. The engine must outlive
+  // them.
+  Observers(const Engine& engine, std::optional<int64_t> samples);
 
   // For a sampler: null where nobody watches.
   Observer* pointer() { return observers_.empty() ? nullptr : this; }

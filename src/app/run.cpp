@@ -14,6 +14,7 @@
 #include "app/run_header.h"
 #include "app/run_outputs.h"
 #include "app/shard_settings.h"
+#include "app/stream_run.h"
 #include "app/work_list.h"
 #include "checkpoint/checkpoint_files.h"
 #include "config/command_line.h"
@@ -88,8 +89,11 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
 void sample(CommandLine& command) {
   Config& config = command.parsed.config;
   const Shard shard = settle_shard(config);
+  std::optional<OpenList> open_list = open_as_it_comes(list_path(config));
   std::optional<PromptList> list;
-  if (config.prompts) {
+  if (open_list) {
+    check_needs_no_whole_list(config, open_list->name);
+  } else if (config.prompts) {
     list = read_work_list(*config.prompts, config.on_error == OnError::skip);
   } else if (config.score) {
     list = read_score_list(*config.score, config.on_error == OnError::skip);
@@ -97,8 +101,13 @@ void sample(CommandLine& command) {
   const std::shared_future<std::string> checkpoint_sha256 = start_hashing_checkpoint(config);
   const Engine engine(command.parsed, stop_is_overdue);
   check_overwrites_nothing(config, files_read_by(command, engine.context()));
+  if (open_list) {
+    draw_as_it_comes(engine, std::move(*open_list), checkpoint_sha256);
+    end_process_if_slow_to_end(engine.context().device);
+    return;
+  }
   const Work work = list ? engine.work_of(std::move(*list)) : engine.own_work();
-  RunOutputs outputs(engine, work, shard, checkpoint_sha256);
+  RunOutputs outputs(engine, work, ListExtent::whole, shard, checkpoint_sha256);
   draw_and_write(engine, work, outputs);
   report_bad_lines(work, list_path(config));
   end_process_if_slow_to_end(engine.context().device);

@@ -3,19 +3,24 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <limits>
 #include <utility>
 
 #include "app/run_header.h"
 #include "app/tracing.h"
 #include "app/work_list.h"
+#include "core/json.h"
 #include "core/notice.h"
 #include "engine/sample_text.h"
 #include "engine/scoring.h"
 #include "engine/scoring_generator.h"
+#include "output/line_output.h"
 #include "output/score_writer.h"
 
 namespace demask {
 namespace {
+
+constexpr int64_t every_index = std::numeric_limits<int64_t>::max();  // is below it: the frontier of those in no order
 
 IndexRange range_of(const Work& work, const Shard& shard) {
   std::vector<std::pair<int64_t, double>> counts_and_costs;
@@ -28,9 +33,13 @@ IndexRange range_of(const Work& work, const Shard& shard) {
 }
 
 std::vector<std::pair<std::string, std::string>> describe_work(const Generator& generator, const PreparedPrompt& prompt,
-                                                               const Work& work, const std::string& prompts) {
+                                                               const Work& work, ListExtent extent,
+                                                               const std::string& prompts) {
   auto lines = generator.describe(prompt);
-  if (work.is_list()) {
+  if (extent == ListExtent::beginning) {
+    lines.front().second += ", for the first prompt";
+    lines.insert(lines.begin(), {"prompts", prompts + ", as they come"});
+  } else if (work.is_list()) {
     lines.front().second = fmt::format("at most {} tokens", work.longest().length);
     lines.insert(lines.begin(),
                  {"prompts", fmt::format("{} of {}, {} samples", work.entries().size(), prompts, work.samples())});
@@ -38,13 +47,13 @@ std::vector<std::pair<std::string, std::string>> describe_work(const Generator& 
   return lines;
 }
 
-RunDescription describe_run(const Engine& engine, const Work& work, const Shard& shard) {
+RunDescription describe_run(const Engine& engine, const Work& work, ListExtent extent, const Shard& shard) {
   const Context& context = engine.context();
   const Config& config = context.config;
   RunDescription run;
   run.method = method_name(context);
   run.checkpoint = context.checkpoint;
-  run.num_samples = work.samples();
+  run.num_samples = extent == ListExtent::whole ? std::optional(work.samples()) : std::nullopt;
   run.first_sample = work.first();
   run.mask_token_id = context.shown_mask();
   run.header = {{fmt::format("demask {}", DEMASK_VERSION), ""},
@@ -53,8 +62,9 @@ RunDescription describe_run(const Engine& engine, const Work& work, const Shard&
                 {"vocabulary", context.vocabulary_path},
                 {"device", fmt::format("{}, {}", context.device.str(), dtype_name(context.model->info().dtype))},
                 {"seed", std::to_string(config.seed)}};
-  const auto first = engine.generator().prepare(work.entries().front().prompt, /*quiet=*/true);
-  const auto lines = describe_work(engine.generator(), *first, work, list_path(config));
+  const WorkEntry& entry = work.entries().front();
+  const auto first = entry.prepared ? entry.prepared : engine.generator().prepare(entry.prompt, /*quiet=*/true);
+  const auto lines = describe_work(engine.generator(), *first, work, extent, list_path(config));
   run.header.insert(run.header.end(), lines.begin(), lines.end());
   if (shard.count > 1) {
     run.header.emplace_back("shard", fmt::format("{} of {}, counted from 0", shard.index, shard.count));
@@ -64,13 +74,14 @@ RunDescription describe_run(const Engine& engine, const Work& work, const Shard&
 
 }  // namespace
 
-RunOutputs::RunOutputs(const Engine& engine, const Work& work, const Shard& shard,
+RunOutputs::RunOutputs(const Engine& engine, const Work& work, ListExtent extent, const Shard& shard,
                        const std::shared_future<std::string>& checkpoint_sha256)
     : engine_(engine),
       work_(work),
+      extent_(extent),
       shard_(shard),
       checkpoint_sha256_(checkpoint_sha256),
-      description_(describe_run(engine, work, shard)) {
+      description_(describe_run(engine, work, extent, shard)) {
   const Config& config = engine.context().config;
   remaining_.range = range_of(work, shard);
   remaining_.next = remaining_.range.first;
@@ -85,25 +96,43 @@ RunOutputs::RunOutputs(const Engine& engine, const Work& work, const Shard& shar
 std::vector<std::unique_ptr<SampleWriter>> RunOutputs::open_writers() {
   const Config& config = engine_.context().config;
   std::vector<std::unique_ptr<SampleWriter>> writers;
+  const bool run_file = extent_ == ListExtent::whole && config.output && is_json_lines(*config.output);
   if (config.score) {
     const ScoreLines lines{description_.checkpoint, config.score_draws, config.score_tokens};
-    writers.push_back(config.output ? make_score_writer(open_run_file(), *config.output, lines)
-                                    : make_score_writer(STDOUT_FILENO, "standard output", lines));
+    writers.push_back(run_file ? make_score_writer(open_run_file(), *config.output, lines)
+                               : make_score_writer(open_lines(), lines));
+    return writers;
+  }
+  if (config.output == standard_output_name) {
+    writers.push_back(make_json_lines_writer(open_lines(), description_));
     return writers;
   }
   writers.push_back(make_text_writer(STDOUT_FILENO, "standard output", description_));
-  if (config.output && is_json_lines(*config.output)) {
+  if (run_file) {
     writers.push_back(make_json_lines_writer(open_run_file(), description_));
+  } else if (config.output && is_json_lines(*config.output)) {
+    writers.push_back(make_json_lines_writer(open_lines(), description_));
   } else if (config.output) {
     writers.push_back(make_text_file_writer(*config.output, description_));
   }
   return writers;
 }
 
+// Lines that are written as they come.
+std::unique_ptr<Output> RunOutputs::open_lines() {
+  const std::optional<std::string>& output = engine_.context().config.output;
+  return output && *output != standard_output_name ? open_growing_file(*output, dump_json(header()))
+                                                   : open_line_stream();
+}
+
 // Made once for all who want it: it waits for the checkpoint's hash, which a trace alone leaves time for.
 const nlohmann::ordered_json& RunOutputs::header() {
   if (!header_) {
     header_ = run_header(engine_.context(), work_, shard_, remaining_.range, checkpoint_sha256_.get());
+    if (extent_ == ListExtent::beginning) {  // of the rest nothing is known
+      header_->erase("samples");
+      header_->erase("prompts_sha256");
+    }
   }
   return *header_;
 }
@@ -153,7 +182,8 @@ void RunOutputs::take(const std::vector<SampleTask>& tasks, std::vector<DrawnSam
     records.push_back({tasks[k].identity, std::move(text), std::move(tokens), samples[k].self_confidence,
                        std::move(samples[k].score)});
   }
-  samples_->write(std::move(records), frontier);
+  const bool at_once = engine_.context().config.order == Order::done;
+  samples_->write(std::move(records), at_once ? every_index : frontier);
 }
 
 // Once the samples are safe.
@@ -169,7 +199,7 @@ void RunOutputs::finish(const RunTotals& totals) {
 }
 
 void RunOutputs::leave_unfinished() {
-  samples_->write({}, remaining_.range.end());  // those drawn before their turn need wait no more
+  samples_->write({}, every_index);  // those drawn before their turn need wait no more
   samples_->drain();
   write_traces();
 }

@@ -14,6 +14,7 @@
 #include "app/shard.h"
 #include "engine/engine.h"
 #include "output/background_writer.h"
+#include "output/output_file.h"
 #include "output/run_file.h"
 #include "output/sample_writer.h"
 #include "output/trace_writer.h"
@@ -30,11 +31,17 @@ struct Remaining {
   bool is_done(int64_t index) const { return index < next || held.count(index) != 0; }
 };
 
+// How much of a run's list its work is.
+enum class ListExtent {
+  whole,
+  beginning,  // the rest is read as it comes
+};
+
 class RunOutputs {
  public:
-  // Opens every file, and on resume reads how far they go. All arguments must outlive the outputs. Throws Error where
-  // a file cannot be written, or is of another run.
-  RunOutputs(const Engine& engine, const Work& work, const Shard& shard,
+  // Opens every file, and on resume reads how far they go. All arguments must outlive the outputs, but for a work that
+  // is a beginning. Throws Error where a file cannot be written, or is of another run.
+  RunOutputs(const Engine& engine, const Work& work, ListExtent extent, const Shard& shard,
              const std::shared_future<std::string>& checkpoint_sha256);
 
   const Remaining& remaining() const { return remaining_; }
@@ -53,11 +60,13 @@ class RunOutputs {
   const nlohmann::ordered_json& header();
   std::vector<std::unique_ptr<SampleWriter>> open_writers();
   std::unique_ptr<RunFile> open_run_file();
+  std::unique_ptr<Output> open_lines();
   void open_trace();
   void write_traces();
 
   const Engine& engine_;
   const Work& work_;
+  ListExtent extent_;
   const Shard& shard_;
   const std::shared_future<std::string>& checkpoint_sha256_;
   std::optional<nlohmann::ordered_json> header_;

@@ -22,7 +22,7 @@ void settle_names(const Shard& shard, Config& config) {
   for (const Written& file :
        {Written{"output", config.output, "samples-{shard}.jsonl"}, Written{"trace", config.trace, "trace-{shard}.json"},
         Written{"report", config.report, "report-{shard}.html"}}) {
-    if (!file.path) {
+    if (!file.path || *file.path == "-") {
       continue;
     }
     if (shard.count > 1 && !has_shard_field(*file.path)) {

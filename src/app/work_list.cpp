@@ -325,6 +325,10 @@ class PromptReader final : public nlohmann::json_sax<Json> {
 
 // ---- prompts
 
+const ListKind& list_of(ListOf what) {
+  return what == ListOf::texts ? text_list() : prompt_list();
+}
+
 Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
   const std::string& text = lines.text();
   if (lines.bytes() > max_prompt_line_bytes) {
@@ -349,8 +353,7 @@ Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
   return item;
 }
 
-[[noreturn]] void fail_without_prompts(const std::string& name, const ListKind& kind,
-                                       const std::vector<BadLine>& bad_lines) {
+[[noreturn]] void fail_empty(const std::string& name, const ListKind& kind, const std::vector<BadLine>& bad_lines) {
   if (bad_lines.empty()) {
     fail(ExitCode::bad_input, "'{}' has no {}s. Give one a line.", name, kind.item);
   }
@@ -358,19 +361,29 @@ Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
        kind.item, bad_lines.size(), bad_lines.front().line, bad_lines.front().reason);
 }
 
+// Nothing where the line is blank. Throws Refused.
+std::optional<Prompt> read_item(const Lines& lines, const ListKind& kind, bool is_json) {
+  if (is_json && lines.bytes() <= max_prompt_line_bytes &&
+      lines.text().find_first_not_of(blanks) == std::string::npos) {
+    return std::nullopt;
+  }
+  Prompt item = read_prompt(lines, kind, is_json);
+  item.line = lines.number();
+  item.num_samples = kind.texts ? 1 : item.num_samples;
+  return item;
+}
+
 PromptList read_lines(Lines& lines, const std::string& name, const ListKind& kind, bool is_json, bool skip_bad) {
   PromptList list;
   list.name = name;
   std::unordered_map<std::string, int64_t> line_of_id;
   while (lines.next()) {
-    if (is_json && lines.bytes() <= max_prompt_line_bytes &&
-        lines.text().find_first_not_of(blanks) == std::string::npos) {
-      continue;
-    }
     try {
-      Prompt item = read_prompt(lines, kind, is_json);
-      item.line = lines.number();
-      item.num_samples = kind.texts ? 1 : item.num_samples;
+      std::optional<Prompt> read = read_item(lines, kind, is_json);
+      if (!read) {
+        continue;
+      }
+      Prompt& item = *read;
       if (is_json) {  // line numbers are no two the same
         const auto [known, is_new] = line_of_id.emplace(item.id, item.line);
         if (!is_new) {
@@ -381,8 +394,8 @@ PromptList read_lines(Lines& lines, const std::string& name, const ListKind& kin
       list.prompts.push_back(std::move(item));
     } catch (Refused& refused) {
       if (!skip_bad) {
-        fail(ExitCode::bad_input, "{}:{}: {}. Mend it, or leave such lines out with --on_error=skip.", name,
-             lines.number(), refused.reason);
+        fail(ExitCode::bad_input, "{}. Mend it, or leave such lines out with --on_error=skip.",
+             bad_line_in_words(name, {lines.number(), refused.reason}));
       }
       list.bad_lines.push_back({lines.number(), std::move(refused.reason)});
     }
@@ -391,7 +404,7 @@ PromptList read_lines(Lines& lines, const std::string& name, const ListKind& kin
     fail(ExitCode::bad_input, "'{}' cannot be read beyond line {}.", name, lines.number());
   }
   if (list.prompts.empty()) {
-    fail_without_prompts(name, kind, list.bad_lines);
+    fail_empty(name, kind, list.bad_lines);
   }
   return list;
 }
@@ -409,7 +422,7 @@ PromptList read_file(const std::string& path, const ListKind& kind, bool skip_ba
   }
   std::error_code unknown;
   if (std::filesystem::is_regular_file(path, unknown) && std::filesystem::file_size(path, unknown) == 0) {
-    fail_without_prompts(path, kind, {});
+    fail_empty(path, kind, {});
   }
   uint64_t size = 0;
   const std::string what = fmt::format("{}s", kind.item), advice = fmt::format("Check --{}.", kind.setting);
@@ -436,6 +449,22 @@ PromptList read_score_list(std::istream& in, const std::string& name, bool is_js
 
 PromptList read_score_list(const std::string& path, bool skip_bad) {
   return read_file(path, text_list(), skip_bad);
+}
+
+std::optional<Prompt> read_list_line(const Lines& line, ListOf what, bool is_json) {
+  try {
+    return read_item(line, list_of(what), is_json);
+  } catch (const Refused& refused) {
+    throw_error(ExitCode::bad_input, refused.reason);
+  }
+}
+
+void fail_empty_list(const std::string& name, ListOf what) {
+  fail_empty(name, list_of(what), {});
+}
+
+std::string bad_line_in_words(const std::string& name, const BadLine& bad) {
+  return fmt::format("{}:{}: {}", name, bad.line, bad.reason);
 }
 
 std::string list_path(const Config& config) {

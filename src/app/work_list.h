@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <istream>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "core/input_file.h"
 #include "engine/work.h"
 
 namespace demask {
@@ -38,6 +41,19 @@ PromptList read_work_list(std::istream& in, const std::string& name, bool is_jso
 // seed. Each is a Prompt of one sample, its text start_text.
 PromptList read_score_list(const std::string& path, bool skip_bad);
 PromptList read_score_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
+
+// What a list is of.
+enum class ListOf { prompts, texts };
+
+// A line of such a list, read as it is there: nothing where it is blank and counts for nothing. That no two ids are the
+// same is not looked at. Throws Error(bad_input) that says why the line cannot be used, without its place.
+std::optional<Prompt> read_list_line(const Lines& line, ListOf what, bool is_json);
+
+// Throws Error(bad_input): the list called `name` is empty.
+[[noreturn]] void fail_empty_list(const std::string& name, ListOf what);
+
+// What is said of a line that cannot be used, before what to do about it: "list.jsonl:3: not valid JSON".
+std::string bad_line_in_words(const std::string& name, const BadLine& bad);
 
 // The run's list, of prompts or of texts to score; empty where there is none.
 std::string list_path(const Config& config);

@@ -29,6 +29,11 @@ enum class OnError { stop, skip };
 template <>
 inline constexpr std::array<std::string_view, 2> names_of<OnError>{"stop", "skip"};
 
+// When a sample is written: in its turn, or as soon as it is drawn.
+enum class Order { input, done };
+template <>
+inline constexpr std::array<std::string_view, 2> names_of<Order>{"input", "done"};
+
 enum class Precision { automatic, float32, bfloat16, float16 };
 template <>
 inline constexpr std::array<std::string_view, 4> names_of<Precision>{"auto", "float32", "bfloat16", "float16"};
@@ -95,6 +100,8 @@ struct Config {
 
   std::optional<std::string> prompts;
   OnError on_error = OnError::stop;
+  Order order = Order::input;
+  int64_t batch_wait_ms = 5;
   bool resume = false;
   std::optional<std::string> shard;
   std::optional<std::string> merge;

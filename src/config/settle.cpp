@@ -121,7 +121,7 @@ void check_score(const Config& config) {
       fail(ExitCode::bad_usage, "score='{}' scores texts and draws nothing: leave {} out.", *config.score, key);
     }
   }
-  if (config.output && !ends_with(*config.output, ".jsonl")) {
+  if (config.output && *config.output != "-" && !ends_with(*config.output, ".jsonl")) {
     fail(ExitCode::bad_usage, "output='{}': scores are JSON lines: name a file that ends in .jsonl, or leave it out.",
          *config.output);
   }
@@ -150,8 +150,26 @@ void check_gaps(const Config& config) {
   }
 }
 
+// A run file is in the order of the list, or it could not be gone on with.
+void check_order(const Config& config) {
+  if (config.order == Order::done && config.output && ends_with(*config.output, ".jsonl")) {
+    fail(ExitCode::bad_usage,
+         "order='done' and output='{}' exclude each other: such a file is in the order of the list. Give --output=-.",
+         *config.output);
+  }
+  if (config.batch_wait_ms != Config{}.batch_wait_ms && !config.prompts && !config.score) {
+    fail(ExitCode::bad_usage, "batch_wait_ms={} is for lines of --prompts or --score, and neither is given.",
+         config.batch_wait_ms);
+  }
+}
+
 void settle_scale(ParsedConfig& parsed) {
   Config& config = parsed.config;
+  check_order(config);
+  if (config.merge && config.output == "-") {
+    fail(ExitCode::bad_usage, "merge='{}' writes a file, and output='-' is none: give --output=FILE.jsonl.",
+         *config.merge);
+  }
   if (config.merge && !config.output) {
     fail(ExitCode::bad_usage, "merge='{}' needs an output to write to: --output=FILE.jsonl.", *config.merge);
   }

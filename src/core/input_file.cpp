@@ -14,6 +14,24 @@
 #include "core/utf8.h"
 
 namespace demask {
+namespace {
+
+constexpr size_t piece_bytes = size_t{1} << 16;  // that are read at a time
+
+class StreamSource : public ByteSource {
+ public:
+  explicit StreamSource(std::istream& in) : in_(in) {}
+  size_t read(char* bytes, size_t count) override {
+    in_.read(bytes, static_cast<std::streamsize>(count));
+    return static_cast<size_t>(in_.gcount());
+  }
+  bool failed() const override { return in_.bad(); }
+
+ private:
+  std::istream& in_;
+};
+
+}  // namespace
 
 std::string list_neighbours(const std::filesystem::path& path) {
   constexpr size_t shown = 20;
@@ -84,37 +102,54 @@ std::string read_input_file(const std::string& path, const InputFileKind& kind, 
 }
 
 Lines::Lines(std::istream& in, size_t max_line_bytes)
-    : in_(in), max_line_bytes_(max_line_bytes), piece_(size_t{1} << 16, '\0') {
-  read_piece();
-  if (starts_with(rest_, byte_order_mark)) {
-    rest_.remove_prefix(byte_order_mark.size());
-  }
-}
+    : own_(std::make_unique<StreamSource>(in)),
+      source_(*own_),
+      max_line_bytes_(max_line_bytes),
+      long_line_(LongLine::measured),
+      piece_(piece_bytes, '\0') {}
 
-std::optional<char> Lines::first_byte() const {
-  const size_t at = rest_.find_first_not_of(" \t\r\n");
-  return at == std::string_view::npos ? std::nullopt : std::optional<char>(rest_[at]);
+Lines::Lines(ByteSource& source, size_t max_line_bytes, LongLine long_line)
+    : source_(source), max_line_bytes_(max_line_bytes), long_line_(long_line), piece_(piece_bytes, '\0') {}
+
+std::optional<char> Lines::first_byte() {
+  while (true) {
+    const bool may_be_mark = starts_with(byte_order_mark, rest_) && rest_.size() < byte_order_mark.size();
+    const size_t at =
+        rest_.find_first_not_of(" \t\r\n", starts_with(rest_, byte_order_mark) ? byte_order_mark.size() : 0);
+    if (!may_be_mark && at != std::string_view::npos) {
+      return rest_[at];
+    }
+    if (rest_.size() == piece_.size() || !read_behind_rest()) {
+      return std::nullopt;
+    }
+  }
 }
 
 bool Lines::next() {
   text_.clear();
   bytes_ = 0;
+  while (number_ == 0 && starts_with(byte_order_mark, rest_) && rest_ != byte_order_mark && read_behind_rest()) {
+  }
+  if (number_ == 0 && starts_with(rest_, byte_order_mark)) {
+    rest_.remove_prefix(byte_order_mark.size());
+  }
   if (rest_.empty() && !read_piece()) {
     return false;
   }
   ++number_;
-  bool ended = false;
+  ended_ = false;
   char last = '\0';
-  while (!ended && (!rest_.empty() || read_piece())) {
+  const auto goes_on = [this] { return bytes_ <= max_line_bytes_ || long_line_ == LongLine::measured; };
+  while (!ended_ && goes_on() && (!rest_.empty() || read_piece())) {
     const size_t newline = rest_.find('\n');
-    ended = newline != std::string_view::npos;
+    ended_ = newline != std::string_view::npos;
     const std::string_view part = rest_.substr(0, newline);
     bytes_ += part.size();
     last = part.empty() ? last : part.back();
     text_ += part.substr(0, max_line_bytes_ - text_.size());
-    rest_.remove_prefix(part.size() + (ended ? 1 : 0));
+    rest_.remove_prefix(part.size() + (ended_ ? 1 : 0));
   }
-  if (ended && last == '\r') {
+  if (ended_ && last == '\r') {
     --bytes_;
     text_.resize(std::min(text_.size(), bytes_));
   }
@@ -122,9 +157,17 @@ bool Lines::next() {
 }
 
 bool Lines::read_piece() {
-  in_.read(piece_.data(), static_cast<std::streamsize>(piece_.size()));
-  rest_ = std::string_view(piece_).substr(0, static_cast<size_t>(in_.gcount()));
+  rest_ = std::string_view(piece_).substr(0, source_.read(piece_.data(), piece_.size()));
   return !rest_.empty();
+}
+
+// The piece is as large as a pipe's, and what waits in it is moved to its start.
+bool Lines::read_behind_rest() {
+  const size_t waiting = rest_.size();
+  std::copy(rest_.begin(), rest_.end(), piece_.begin());
+  const size_t got = source_.read(piece_.data() + waiting, piece_.size() - waiting);
+  rest_ = std::string_view(piece_).substr(0, waiting + got);
+  return got > 0;
 }
 
 }  // namespace demask

@@ -15,9 +15,6 @@
 namespace demask {
 namespace {
 
-// Beyond this a larger batch is no faster, and progress and interruption get coarse.
-constexpr int64_t largest_batch = 256;
-
 // Batches that are put together at once from prompts of several kinds or lengths.
 constexpr int64_t batches_ahead = 16;
 
@@ -30,10 +27,14 @@ constexpr int64_t ample = 8;  // times
 // Those measured: their difference leaves out what does not grow with the batch.
 constexpr int64_t few = 2, more = 6;
 
+std::shared_ptr<const PreparedPrompt> prepared(const WorkEntry& entry, Generator& generator) {
+  return entry.prepared ? entry.prepared : generator.prepare(entry.prompt, /*quiet=*/true);
+}
+
 // Bytes that a sample more in the batch takes, by a step of a few of them; 0 where that cannot be said. None where
 // memory runs out on these few.
 std::optional<int64_t> measure_bytes_per_sample(const Context& context, Generator& generator, const WorkEntry& entry) {
-  const std::shared_ptr<const PreparedPrompt> prompt = generator.prepare(entry.prompt, /*quiet=*/true);
+  const std::shared_ptr<const PreparedPrompt> prompt = prepared(entry, generator);
   const Stream first{static_cast<uint64_t>(context.config.seed), 0};
   const auto peak = [&](int64_t count) {
     release_cached_memory(context.device);
@@ -74,7 +75,7 @@ BatchPlanner::Span BatchPlanner::look_ahead(int64_t first, int64_t size) const {
     }
     if (const WorkEntry& own = work_.entry_of(span.end); &own != entry) {
       entry = &own;
-      prompt = generator_.prepare(own.prompt, /*quiet=*/true);
+      prompt = prepared(own, generator_);
     }
     span.samples.push_back(work_.task_of(span.end));
     span.samples.back().prompt = prompt;
@@ -156,9 +157,14 @@ std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<Sa
   return samples;
 }
 
+int64_t most_rows(const Config& config) {
+  return config.batch_size.value_or(largest_batch);
+}
+
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples) {
   const WorkEntry& entry = work.longest();
-  const int64_t most = std::min(samples * entry.rows, context.config.batch_size.value_or(largest_batch));
+  const int64_t limit = most_rows(context.config);
+  const int64_t most = samples <= limit / entry.rows ? samples * entry.rows : limit;
   const int64_t wanted = std::max<int64_t>(1, most);
   if (context.config.batch_size) {
     return wanted;
@@ -180,13 +186,13 @@ int64_t choose_batch_size(const Context& context, Generator& generator, const Wo
   return std::clamp<int64_t>(free / 2 / each, 1, wanted);
 }
 
-void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
-                    const std::function<void(const std::vector<SampleTask>&)>& run_batch,
-                    const std::function<bool()>& stop) {
+int64_t for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
+                       const std::function<void(const std::vector<SampleTask>&)>& run_batch,
+                       const std::function<bool()>& stop) {
   while (!stop()) {
     std::vector<SampleTask> batch = planner.next(batch_size);
     if (batch.empty()) {
-      return;
+      break;
     }
     try {
       run_batch(batch);
@@ -208,6 +214,7 @@ void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device
     release_cached_memory(device);
     notice("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, count / 2);
   }
+  return batch_size;
 }
 
 }  // namespace demask

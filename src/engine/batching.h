@@ -15,6 +15,12 @@
 
 namespace demask {
 
+// Beyond this a larger batch is no faster, and progress and interruption get coarse.
+inline constexpr int64_t largest_batch = 256;
+
+// Rows that a batch has at most, whatever memory there is.
+int64_t most_rows(const Config& config);
+
 // Cuts samples of a run into batches of prompts that can be drawn together, alike in length. It looks ahead some
 // batches and no further, so that what is drawn before its turn stays little; prompts are made ready in the background.
 class BatchPlanner {
@@ -55,10 +61,10 @@ std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<Sa
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);
 
 // Calls run_batch for every batch of the planner, until `stop` says so. A batch that runs out of memory is halved and
-// tried again, with a notice on stderr; those after it are as small. Throws Error(failed) when not even one sample
-// fits.
-void for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
-                    const std::function<void(const std::vector<SampleTask>&)>& run_batch,
-                    const std::function<bool()>& stop);
+// tried again, with a notice on stderr; those after it are as small. Returns the size of batches in the end. Throws
+// Error(failed) when not even one sample fits.
+int64_t for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
+                       const std::function<void(const std::vector<SampleTask>&)>& run_batch,
+                       const std::function<bool()>& stop);
 
 }  // namespace demask

@@ -32,9 +32,30 @@ Generator& Engine::scorer() {
 
 DrawTotals Engine::draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
                            const DrawHooks& hooks) const {
+  if (left == 0) {
+    return {};
+  }
+  const auto started = std::chrono::steady_clock::now();
+  int64_t batch_size = choose_batch_size(*context_, generator, work, left);
+  DrawTotals totals = draw_batches(generator, work, first, end, batch_size, hooks);
+  totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return totals;
+}
+
+DrawTotals Engine::draw_piece(const Work& work, BatchRoom& room, const DrawHooks& hooks) const {
+  const auto started = std::chrono::steady_clock::now();
+  if (const int64_t longest = work.longest().length; longest > room.length) {
+    room = {longest, choose_batch_size(*context_, *generator_, work, most_rows(context_->config))};
+  }
+  DrawTotals totals = draw_batches(*generator_, work, work.first(), work.end(), room.rows, hooks);
+  totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return totals;
+}
+
+DrawTotals Engine::draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
+                                const DrawHooks& hooks) const {
   const auto is_done = [&hooks](int64_t index) { return hooks.is_done && hooks.is_done(index); };
   DrawTotals totals;
-  const auto started = std::chrono::steady_clock::now();
   BatchPlanner planner(work, generator, first, end, is_done);
   const auto run_batch = [&](std::vector<SampleTask> batch) {
     generator.settle(batch);
@@ -52,17 +73,14 @@ DrawTotals Engine::draw_by(Generator& generator, const Work& work, int64_t first
     totals.samples += static_cast<int64_t>(batch.size());
     totals.tokens += tokens;
   };
-  if (left > 0) {
-    try {
-      for_each_batch(planner, choose_batch_size(*context_, generator, work, left), context_->device, run_batch,
-                     [&hooks] { return hooks.stops && hooks.stops(); });
-    } catch (const GivenUp&) {
-      totals.gave_up = true;
-    } catch (const HookThrew& threw) {
-      std::rethrow_exception(threw.what);
-    }
+  try {
+    batch_size = for_each_batch(planner, batch_size, context_->device, run_batch,
+                                [&hooks] { return hooks.stops && hooks.stops(); });
+  } catch (const GivenUp&) {
+    totals.gave_up = true;
+  } catch (const HookThrew& threw) {
+    std::rethrow_exception(threw.what);
   }
-  totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return totals;
 }
 

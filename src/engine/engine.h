@@ -26,6 +26,12 @@ struct DrawHooks {
   std::function<bool()> stops;  // asked between batches
 };
 
+// How large batches may be as far as was found out, for a list that is drawn piece by piece.
+struct BatchRoom {
+  int64_t length = 0;  // of the longest text that it is known for
+  int64_t rows = 0;
+};
+
 struct DrawTotals {
   double elapsed_s = 0;  // of generation
   int64_t samples = 0;
@@ -60,10 +66,17 @@ class Engine {
     return draw_by(*generator_, work, first, end, left, hooks);
   }
 
+  // The same for a piece of a list that is read as it comes, all of it. Memory is measured for the first piece and for
+  // those with a longer text only.
+  DrawTotals draw_piece(const Work& work, BatchRoom& room, const DrawHooks& hooks) const;
+
  private:
   Generator& scorer();
   DrawTotals draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
                      const DrawHooks& hooks) const;
+  // `batch_size` is that of the last batch in the end.
+  DrawTotals draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
+                          const DrawHooks& hooks) const;
 
   std::function<bool()> gives_up_;
   std::unique_ptr<Context> context_;  // the generators refer to it

@@ -39,23 +39,41 @@ void check_keys(const Prompt& prompt, bool standard) {
   }
 }
 
+WorkEntry make_entry(const Context& context, Generator& generator, Prompt prompt) {
+  WorkEntry entry;
+  entry.prepared = generator.prepare(prompt, /*quiet=*/false);
+  entry.samples = prompt.num_samples.value_or(context.config.num_samples);
+  entry.length = entry.prepared->length;
+  entry.generated = entry.prepared->generated;
+  entry.rows = entry.prepared->rows;
+  entry.prompt = std::move(prompt);
+  return entry;
+}
+
 }  // namespace
 
-void Work::add(const Context& context, Generator& generator, Prompt prompt) {
-  const std::shared_ptr<const PreparedPrompt> prepared = generator.prepare(prompt, /*quiet=*/false);
-  WorkEntry entry;
-  entry.first = entries_.empty() ? context.config.first_sample : entries_.back().first + entries_.back().samples;
-  entry.samples = prompt.num_samples.value_or(context.config.num_samples);
-  entry.length = prepared->length;
-  entry.generated = prepared->generated;
-  entry.rows = prepared->rows;
-  entry.prompt = std::move(prompt);
+WorkEntry prepare_entry(const Context& context, Generator& generator, Prompt prompt) {
+  check_keys(prompt, context.config.sampling_method == SamplingMethod::standard);
+  return make_entry(context, generator, std::move(prompt));
+}
+
+void Work::add(WorkEntry entry) {
   samples_ += entry.samples;
   entries_.push_back(std::move(entry));
 }
 
 Work::Work(const Context& context, Generator& generator) : seed_(static_cast<uint64_t>(context.config.seed)) {
-  add(context, generator, own_prompt(context.config));
+  WorkEntry entry = make_entry(context, generator, own_prompt(context.config));
+  entry.prepared.reset();
+  entry.first = context.config.first_sample;
+  add(std::move(entry));
+}
+
+Work::Work(const Context& context, std::vector<WorkEntry> piece)
+    : seed_(static_cast<uint64_t>(context.config.seed)), is_list_(true), shared_pattern_(own_pattern(context.config)) {
+  for (WorkEntry& entry : piece) {
+    add(std::move(entry));
+  }
 }
 
 Work::Work(const Context& context, Generator& generator, PromptList list)
@@ -70,8 +88,10 @@ Work::Work(const Context& context, Generator& generator, PromptList list)
     const std::string place = place_of(list, prompt, position);
     const int64_t line = prompt.line;
     try {
-      check_keys(prompt, context.config.sampling_method == SamplingMethod::standard);
-      add(context, generator, std::move(prompt));
+      WorkEntry entry = prepare_entry(context, generator, std::move(prompt));
+      entry.prepared.reset();
+      entry.first = entries_.empty() ? context.config.first_sample : end();
+      add(std::move(entry));
     } catch (const Error& error) {
       if (!skips) {
         fail(ExitCode::bad_input, "{}: {}{}", place, error.what(),

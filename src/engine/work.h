@@ -21,6 +21,7 @@ struct WorkEntry {
   int64_t length = 0;   // as PreparedPrompt, which is not kept
   int64_t generated = 0;
   int64_t rows = 1;
+  std::shared_ptr<const PreparedPrompt> prepared = {};  // of a list that is read as it comes; of others not kept
 };
 
 // The numbers of a prompt, but for its seed, are at most this.
@@ -39,6 +40,10 @@ struct PromptList {
   std::vector<BadLine> bad_lines;
 };
 
+// A prompt of a list, checked against settings, model and vocabulary and in tokens, its first sample still to be
+// numbered. May run beside Generator::draw. Throws Error.
+WorkEntry prepare_entry(const Context& context, Generator& generator, Prompt prompt);
+
 class Work {
  public:
   // The run's own prompt. Throws Error as Generator::prepare.
@@ -46,6 +51,8 @@ class Work {
   // A list of prompts; those that do not fit vocabulary, model or settings are an Error(bad_input) that names them, or
   // with on_error='skip' left out.
   Work(const Context& context, Generator& generator, PromptList list);
+  // Neighbours from a list that is read as it comes, at least one.
+  Work(const Context& context, std::vector<WorkEntry> piece);
 
   const std::vector<WorkEntry>& entries() const { return entries_; }
   bool is_list() const { return is_list_; }
@@ -65,7 +72,7 @@ class Work {
   std::string digest() const;
 
  private:
-  void add(const Context& context, Generator& generator, Prompt prompt);
+  void add(WorkEntry entry);
 
   uint64_t seed_;
   bool is_list_ = false;

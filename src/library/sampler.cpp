@@ -51,8 +51,8 @@ auto guarded(const Call& call) {
 // Whether a setting is about what the program reads, writes, shows and does itself. Progress is on by default, and
 // shown by nobody here.
 bool is_of_the_program(const Field& field) {
-  constexpr std::array<std::string_view, 7> ways_of_running = {"prompts", "on_error", "resume", "shard",
-                                                               "merge",   "export",   "score"};
+  constexpr std::array<std::string_view, 8> ways_of_running = {"prompts", "on_error", "resume", "shard",
+                                                               "merge",   "export",   "score",  "batch_wait_ms"};
   const bool runs = std::find(ways_of_running.begin(), ways_of_running.end(), field.name) != ways_of_running.end();
   return runs || (field.role == Role::shown && field.name != "show_progress");
 }

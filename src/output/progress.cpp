@@ -90,17 +90,22 @@ std::string Progress::outlook(const StepView& view) const {
   if (done <= 0) {
     return "";
   }
-  const double left = std::max(0.0, static_cast<double>(options_.total_samples) - done);
   const double tokens = static_cast<double>(finished_tokens_) + static_cast<double>(tokens_) * share;
-  return fmt::format(", {:.0f} tokens/s, {} left", tokens / elapsed_s, duration(left * elapsed_s / done));
+  const std::string rate = fmt::format(", {:.0f} tokens/s", tokens / elapsed_s);
+  if (!options_.total_samples) {
+    return rate;
+  }
+  const double left = std::max(0.0, static_cast<double>(*options_.total_samples) - done);
+  return rate + fmt::format(", {} left", duration(left * elapsed_s / done));
 }
 
 std::string Progress::batch_range() const {
-  if (batch_ >= options_.total_samples) {
+  if (options_.total_samples && batch_ >= *options_.total_samples) {
     return "";
   }
-  return fmt::format("{} {}-{} of {}", options_.scoring ? "texts" : "samples", finished_samples_ + 1,
-                     finished_samples_ + batch_, options_.total_samples);
+  return fmt::format("{} {}-{}{}", options_.scoring ? "texts" : "samples", finished_samples_ + 1,
+                     finished_samples_ + batch_,
+                     options_.total_samples ? fmt::format(" of {}", *options_.total_samples) : "");
 }
 
 bool Progress::is_due(const StepView& view) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,10 @@
 namespace demask {
 
 struct ProgressOptions {
-  bool terminal = false;  // redraw one line instead of printing lines
-  bool diffusion = true;  // "Iteration i/N: m/n tokens masked (x%)", else "Token i/N"
-  bool scoring = false;   // "Forward i/N" in place of either, and texts in place of samples
-  int64_t total_samples = 0;
+  bool terminal = false;                     // redraw one line instead of printing lines
+  bool diffusion = true;                     // "Iteration i/N: m/n tokens masked (x%)", else "Token i/N"
+  bool scoring = false;                      // "Forward i/N" in place of either, and texts in place of samples
+  std::optional<int64_t> total_samples = 0;  // none where nobody knows: nothing is said of what is left then
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
 };
 
@@ -40,7 +41,7 @@ class Progress : public Observer {
   std::string state(
       const StepView& view) const;  // "Iteration 3/50: 892/2048 tokens masked (43.6%)", shorter on a terminal
   std::string outlook(const StepView& view) const;  // ", 1660 tokens/s, 0:12 left"
-  std::string batch_range() const;                  // "samples 5-8 of 10", empty where one batch is all
+  std::string batch_range() const;  // "samples 5-8 of 10", empty where one batch is all; without an end "samples 5-8"
   bool is_due(const StepView& view);
   void redraw(std::string line);
   void end_line();

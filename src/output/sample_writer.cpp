@@ -13,6 +13,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "core/utf8.h"
+#include "output/line_output.h"
 #include "output/output_file.h"
 #include "output/readable.h"
 
@@ -60,7 +61,8 @@ class TextWriter : public SampleWriter {
   }
 
   void append_form(const Record& record, std::string& out) const {
-    out += fmt::format("{}\nSAMPLE {}/{}", rule, record.identity.index - run_.first_sample + 1, run_.num_samples);
+    out += fmt::format("{}\nSAMPLE {}", rule, record.identity.index - run_.first_sample + 1);
+    out += run_.num_samples ? fmt::format("/{}", *run_.num_samples) : "";
     if (!record.identity.prompt_id.empty()) {
       out += fmt::format(" (prompt {})", record.identity.prompt_id);
     } else if (run_.first_sample > 0) {
@@ -86,23 +88,14 @@ class TextWriter : public SampleWriter {
   std::map<int64_t, Record> waiting_;
 };
 
-class JsonLinesWriter : public SampleWriter {
+class JsonWriter : public SampleWriter {
  public:
-  JsonLinesWriter(std::unique_ptr<RunFile> file, const RunDescription& run)
-      : file_(std::move(file)),
-        common_(fmt::format(R"(,"method":{},"checkpoint":{}}})", dump_json(run.method), dump_json(run.checkpoint))) {}
+  explicit JsonWriter(const RunDescription& run)
+      : common_(fmt::format(R"(,"method":{},"checkpoint":{}}})", dump_json(run.method), dump_json(run.checkpoint))) {}
 
   void begin() override {}
 
-  void write(std::vector<Record> records, int64_t /*frontier*/) override {
-    for (const Record& record : records) {
-      file_->append(record.identity.index, line_of(record));
-    }
-  }
-
-  void finish(const RunTotals& /*totals*/) override { file_->finish(); }
-
- private:
+ protected:
   std::string line_of(const Record& record) const {
     std::string line = fmt::format(R"({{"index":{})", record.identity.index);
     if (!record.identity.prompt_id.empty()) {
@@ -117,8 +110,42 @@ class JsonLinesWriter : public SampleWriter {
     return line + common_;
   }
 
-  std::unique_ptr<RunFile> file_;
+ private:
   std::string common_;  // what every line ends with
+};
+
+class JsonFileWriter : public JsonWriter {
+ public:
+  JsonFileWriter(std::unique_ptr<RunFile> file, const RunDescription& run) : JsonWriter(run), file_(std::move(file)) {}
+
+  void write(std::vector<Record> records, int64_t /*frontier*/) override {
+    for (const Record& record : records) {
+      file_->append(record.identity.index, line_of(record));
+    }
+  }
+
+  void finish(const RunTotals& /*totals*/) override { file_->finish(); }
+
+ private:
+  std::unique_ptr<RunFile> file_;
+};
+
+class JsonStreamWriter : public JsonWriter {
+ public:
+  JsonStreamWriter(std::unique_ptr<Output> output, const RunDescription& run)
+      : JsonWriter(run), output_(std::move(output)) {}
+
+  void write(std::vector<Record> records, int64_t frontier) override {
+    for (const Record& record : records) {
+      output_.add(record.identity.index, line_of(record));
+    }
+    output_.write_below(frontier);
+  }
+
+  void finish(const RunTotals& /*totals*/) override { output_.finish(); }
+
+ private:
+  LinesInTurn output_;
 };
 
 }  // namespace
@@ -132,7 +159,11 @@ std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, con
 }
 
 std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> file, const RunDescription& run) {
-  return std::make_unique<JsonLinesWriter>(std::move(file), run);
+  return std::make_unique<JsonFileWriter>(std::move(file), run);
+}
+
+std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<Output> output, const RunDescription& run) {
+  return std::make_unique<JsonStreamWriter>(std::move(output), run);
 }
 
 bool is_json_lines(const std::string& path) {

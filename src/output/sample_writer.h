@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "demask/sample.h"
+#include "output/output_file.h"
 #include "output/run_file.h"
 #include "sampling/sample.h"
 
@@ -16,9 +17,9 @@ namespace demask {
 
 // What every sample of a run has in common.
 struct RunDescription {
-  std::string method;      // "diffusion" or "standard"
-  std::string checkpoint;  // path as the user would name it
-  int64_t num_samples = 0;
+  std::string method;                      // "diffusion" or "standard"
+  std::string checkpoint;                  // path as the user would name it
+  std::optional<int64_t> num_samples = 0;  // none where the list is read as it comes
   int64_t first_sample = 0;
   std::optional<int64_t> mask_token_id;
   // The text form's settings header: a line `label: value` each, values aligned; a label alone where the value is empty
@@ -65,6 +66,9 @@ std::unique_ptr<SampleWriter> make_text_file_writer(const std::string& path, con
 
 // One JSON object a line, into a run file.
 std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<RunFile> file, const RunDescription& run);
+
+// The same where no run file is, in the order of the indices as far as their turn has come.
+std::unique_ptr<SampleWriter> make_json_lines_writer(std::unique_ptr<Output> output, const RunDescription& run);
 
 bool is_json_lines(const std::string& path);  // by its ending, .jsonl
 

@@ -6,14 +6,13 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "core/json.h"
 #include "core/notice.h"
 #include "core/utf8.h"
-#include "output/output_file.h"
+#include "output/line_output.h"
 
 namespace demask {
 namespace {
@@ -131,28 +130,23 @@ class ScoreFileWriter : public ScoreWriter {
 
 class ScoreStreamWriter : public ScoreWriter {
  public:
-  ScoreStreamWriter(int descriptor, std::string name, const ScoreLines& lines)
-      : ScoreWriter(lines), output_(std::make_unique<StreamOutput>(descriptor, std::move(name))) {}
+  ScoreStreamWriter(std::unique_ptr<Output> output, const ScoreLines& lines)
+      : ScoreWriter(lines), output_(std::move(output)) {}
 
   void write(std::vector<Record> records, int64_t frontier) override {
     for (const Record& record : records) {
-      waiting_.emplace(record.identity.index, line_of(record) + "\n");
+      output_.add(record.identity.index, line_of(record));
     }
-    std::string text;
-    for (; !waiting_.empty() && waiting_.begin()->first < frontier; waiting_.erase(waiting_.begin())) {
-      text += waiting_.begin()->second;
-    }
-    output_->append(text);
+    output_.write_below(frontier);
   }
 
   void finish(const RunTotals& /*totals*/) override {
-    output_->finish();
+    output_.finish();
     totals().tell();
   }
 
  private:
-  std::unique_ptr<Output> output_;
-  std::map<int64_t, std::string> waiting_;
+  LinesInTurn output_;
 };
 
 }  // namespace
@@ -162,8 +156,8 @@ std::unique_ptr<SampleWriter> make_score_writer(std::unique_ptr<RunFile> file, c
   return std::make_unique<ScoreFileWriter>(std::move(file), path, lines);
 }
 
-std::unique_ptr<SampleWriter> make_score_writer(int descriptor, std::string name, const ScoreLines& lines) {
-  return std::make_unique<ScoreStreamWriter>(descriptor, std::move(name), lines);
+std::unique_ptr<SampleWriter> make_score_writer(std::unique_ptr<Output> output, const ScoreLines& lines) {
+  return std::make_unique<ScoreStreamWriter>(std::move(output), lines);
 }
 
 }  // namespace demask

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "output/output_file.h"
 #include "output/sample_writer.h"
 
 namespace demask {
@@ -21,7 +22,7 @@ struct ScoreLines {
 std::unique_ptr<SampleWriter> make_score_writer(std::unique_ptr<RunFile> file, const std::string& path,
                                                 const ScoreLines& lines);
 
-// On an open descriptor (stdout), which stays open, in the order of the indices; `name` stands for it in errors.
-std::unique_ptr<SampleWriter> make_score_writer(int descriptor, std::string name, const ScoreLines& lines);
+// Where no run file is, in the order of the indices as far as their turn has come.
+std::unique_ptr<SampleWriter> make_score_writer(std::unique_ptr<Output> output, const ScoreLines& lines);
 
 }  // namespace demask

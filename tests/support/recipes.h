@@ -14,11 +14,11 @@ inline const std::string recipe_mark = "<!-- recipe: ";
 // The commands of docs/<document> that are marked with this name.
 inline std::string recipe(const std::string& document, const std::string& name) {
   const std::string text = read_file(std::string(DEMASK_SOURCE_DIR) + "/docs/" + document);
-  const std::string mark = recipe_mark + name + " -->\n```sh\n";
+  const std::string mark = recipe_mark + name + " -->\n```";  // and the language
   const size_t start = text.find(mark);
   CAPTURE(document, name);
   REQUIRE(start != std::string::npos);
-  const size_t begin = start + mark.size();
+  const size_t begin = text.find('\n', start + mark.size()) + 1;
   return text.substr(begin, text.find("```", begin) - begin);
 }
 

@@ -69,9 +69,9 @@ std::string with(const std::string& key, const std::string& value) {
 using Texts = std::vector<std::string>;
 
 // Many equal bytes that are never in memory together, then the rest.
-class LongLine : public std::streambuf {
+class VeryLongLine : public std::streambuf {
  public:
-  LongLine(size_t bytes, std::string rest) : left_(bytes), rest_(std::move(rest)), filler_(4096, 'x') {}
+  VeryLongLine(size_t bytes, std::string rest) : left_(bytes), rest_(std::move(rest)), filler_(4096, 'x') {}
 
  protected:
   int_type underflow() override {
@@ -432,7 +432,7 @@ TEST_CASE("A line of just the most bytes is read, one of more is refused with it
 
 TEST_CASE("What follows an overlong line is read, which itself is never in memory") {
   constexpr size_t bytes = 400000000;
-  LongLine source(bytes, "\nnext\n");
+  VeryLongLine source(bytes, "\nnext\n");
   std::istream in(&source);
   const auto peak_kib = [] {
     rusage usage{};

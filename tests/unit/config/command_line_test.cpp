@@ -180,6 +180,15 @@ TEST_CASE("an empty value or argument is refused and quoted, but for a prompt's"
   CHECK(argument.says("'' is neither"));
 }
 
+TEST_CASE("an output on stdout, in which order and after which wait, is refused where it has no place") {
+  CHECK(config_of({"--prompts=-", "--output=-", "--order=done", "--batch_wait_ms=0"}).order == Order::done);
+  CHECK(failure_of({"--order=done", "--output=a.jsonl"}).says("is in the order of the list. Give --output=-"));
+  CHECK(failure_of({"--merge=a", "--output=-"}).says("give --output=FILE.jsonl"));
+  CHECK(failure_of({"--prompts=-", "--output=-", "--resume=True"}).says("ends in .jsonl, and '-' does not"));
+  CHECK(failure_of({"--batch_wait_ms=1"}).says("is for lines of --prompts or --score"));
+  CHECK(failure_of({"--prompts=-", "--batch_wait_ms=-1"}).says("from 0 to 60000"));
+}
+
 TEST_CASE("an output named as another kind of file than demask writes is refused with the right name") {
   const std::vector<std::pair<std::string, std::string>> cases = {{"a/x.json", "'a/x.jsonl'"},
                                                                   {"x.JSONL", "'x.jsonl'"},

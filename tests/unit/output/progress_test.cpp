@@ -18,7 +18,7 @@ StepView step_of(int64_t step, int64_t steps, int64_t masked_before = 0, int64_t
   return view;
 }
 
-ProgressOptions options_of(bool terminal, bool diffusion, int64_t total_samples) {
+ProgressOptions options_of(bool terminal, bool diffusion, std::optional<int64_t> total_samples) {
   ProgressOptions options;
   options.terminal = terminal;
   options.diffusion = diffusion;
@@ -77,6 +77,23 @@ TEST_CASE("in a pipe several batches are told apart, and one that is tried again
   CHECK(stream.text() ==
         "Samples 1-2 of 3\nIteration 1/1: 16/16 tokens masked (100.0%)\n"
         "Samples 3-3 of 3\nIteration 1/1: 8/8 tokens masked (100.0%)\n");
+}
+
+TEST_CASE("where nobody knows how many samples there will be, nothing is said of them or of the time left") {
+  const MemoryStream lines;
+  Progress piped(lines.get(), options_of(false, true, {}));
+  piped.on_batch(demask::testing::batch_of({0, 1}, 2, 16));
+  piped.on_batch_done();
+  CHECK(lines.text() == "Samples 1-2\n");
+  const MemoryStream line;
+  ProgressOptions options = options_of(true, true, {});
+  int64_t seconds = 0;
+  options.now = [&seconds] { return std::chrono::steady_clock::time_point(std::chrono::seconds(seconds)); };
+  Progress drawn(line.get(), options);
+  drawn.on_batch(demask::testing::batch_of({0, 1}, 2, 16));
+  seconds = 1;
+  drawn.on_step(step_of(0, 2, 16, 16));
+  CHECK(line.text() == "\rIteration 1/2: 100.0% masked, 8 tokens/s, samples 1-2\x1b[K");
 }
 
 TEST_CASE("in a pipe standard sampling shows ten lines however many tokens there are") {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -12,6 +13,7 @@
 #include <sstream>
 
 #include "core/error.h"
+#include "output/line_output.h"
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"
@@ -56,8 +58,8 @@ void write_one(SampleWriter& writer) {
 std::unique_ptr<SampleWriter> json_lines(const std::string& path, const RunDescription& run) {
   RunFileOptions options;
   options.path = path;
-  options.header = {{"demask", "0.1.0"}, {"first", run.first_sample}, {"samples", run.num_samples}};
-  options.range = {run.first_sample, run.num_samples};
+  options.header = {{"demask", "0.1.0"}, {"first", run.first_sample}, {"samples", *run.num_samples}};
+  options.range = {run.first_sample, *run.num_samples};
   return make_json_lines_writer(std::make_unique<RunFile>(options), run);
 }
 
@@ -266,6 +268,24 @@ TEST_CASE("an output that cannot be opened fails before sampling, naming path an
   }
   CHECK(failure_of([] { make_text_writer(-1, "standard output", run_of(0, 1)); }) ==
         "the output 'standard output' could not be written: Bad file descriptor");
+}
+
+TEST_CASE("lines of a list without a known end are in the file as soon as it is their turn, behind what made them") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "stream.jsonl";
+  write_file(path, "an older file, longer than what comes");
+  const auto writer = make_json_lines_writer(open_growing_file(path, R"({"demask":"0.1.0"})"), run_of(0, 1));
+  writer->begin();
+  CHECK(read_file(path) == "{\"demask\":\"0.1.0\"}\n");
+  writer->write({sample_of(1, {3}), sample_of(2, {4})}, 0);
+  CHECK(read_file(path) == "{\"demask\":\"0.1.0\"}\n");
+  writer->write({sample_of(0, {4})}, 2);
+  const std::string written = read_file(path);
+  CHECK(std::count(written.begin(), written.end(), '\n') == 3);
+  CHECK(written.find(R"({"index":0,)") < written.find(R"({"index":1,)"));
+  CHECK_THROWS_AS(open_growing_file(path, "{}"), Error);  // another run has it
+  writer->finish({});
+  CHECK_THAT(read_file(path), !Catch::Matchers::ContainsSubstring(R"({"index":2,)"));
 }
 
 }  // namespace
