@@ -67,19 +67,18 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME demask)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS libopenblas0-openmp)
-set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "text sampler for masked-diffusion and autoregressive models
- Reads checkpoints of nanoGPT's family, TorchScript modules and model folders
- in the form of Hugging Face, and samples text from them with the strategies
- that the field has for masked diffusion, or from left to right.")
+set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "Reads checkpoints of nanoGPT's family, TorchScript modules and model folders
+in the form of Hugging Face, and samples text from them with the strategies
+that the field has for masked diffusion, or from left to right.")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME demask-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS "demask (= ${PROJECT_VERSION}-1)")
-set(CPACK_COMPONENT_DEV_DESCRIPTION "headers and CMake package of the text sampler demask
- With them programs in C++ draw the samples that demask draws.")
+set(CPACK_COMPONENT_DEV_DESCRIPTION "Headers and CMake package: programs in C++ draw the samples that demask draws.")
 # Debian's LibTorch is a package that dpkg-shlibdeps finds; another one is for whoever builds to bring along.
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS OFF)
 if(Torch_DIR MATCHES "^/usr/(lib|share)/")
   set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
 endif()
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/cmake/triggers)
 include(CPack)
