@@ -26,3 +26,23 @@ TEST_CASE("A file that a run would refuse is described, and ends with the run's 
   CHECK(contains(inspected.out, "wte.weight"));
   CHECK(contains(inspected.err, "'model_type' is \"t5\""));
 }
+
+TEST_CASE("Of the files that a run wrote it is said what they are and that they are whole") {
+  const TemporaryFolder folder;
+  const std::string trace = folder / "trace.json", output = folder / "run.jsonl";
+  REQUIRE(demask::testing::demask(quick({"--num_samples=2", "--trace=" + trace, "--output=" + output})).exit_code ==
+          done);
+  const auto inspect = [](const std::string& file) {
+    const ProcessResult result = demask::testing::demask({"--inspect=" + file, "--inspect_format=json"});
+    INFO(result.err);
+    CHECK(result.exit_code == done);
+    return nlohmann::json::parse(result.out);
+  };
+  const nlohmann::json traced = inspect(trace), written = inspect(output);
+  CHECK(traced["kind"] == "trace");
+  CHECK(traced["method"] == "diffusion");
+  CHECK(traced["samples"][0]["positions"] == 8);
+  CHECK(written["lines"]["written"] == 2);
+  CHECK(written["lines"]["of"] == 2);
+  CHECK(written["header"]["seed"] == 1337);
+}

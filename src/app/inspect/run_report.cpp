@@ -63,8 +63,9 @@ void add_progress(const Json& header, const Tail& tail, FileReport& report) {
   lines["written"] = written;
   lines["torn_line_at_the_end"] = tail.torn;
   const bool complete = written == samples && !tail.torn;
-  report.facts["use"] = complete ? "complete: --merge puts it together with other shards"
-                                 : "not complete: its command with --resume=True goes on where it stops";
+  report.facts["use"] = !complete               ? "not complete: its command with --resume=True goes on where it stops"
+                        : shard != header.end() ? "complete: --merge puts it together with the other shards"
+                                                : "complete";
 }
 
 }  // namespace
