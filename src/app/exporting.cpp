@@ -18,6 +18,7 @@
 #include "core/text.h"
 #include "engine/resolve.h"
 #include "engine/vocabulary_place.h"
+#include "model/transformer.h"
 #include "text/read_vocabulary.h"
 
 namespace demask {
@@ -38,17 +39,6 @@ TransformerWeights read_weights(const std::string& checkpoint, Precision dtype) 
   return nanogpt_weights(read_nanogpt_checkpoint(checkpoint, convert));
 }
 
-// What of a model decides on its vocabulary.
-ModelInfo info_of(const TransformerWeights& weights) {
-  const TransformerDescription& of = weights.description;
-  ModelInfo info;
-  info.output_size = of.outputs;
-  info.input_size = of.vocabulary_size;
-  info.mask_token_id = of.mask_token_id;
-  info.dataset = weights.dataset;
-  return info;
-}
-
 }  // namespace
 
 void export_checkpoint(const ParsedConfig& parsed) {
@@ -61,7 +51,8 @@ void export_checkpoint(const ParsedConfig& parsed) {
     options.config_source = (std::filesystem::path(folder_of_checkpoint(checkpoint)) / config_name).string();
   }
   if (!description.binary_classification) {  // a remasking model reads the tokens of the model that it works for
-    const ModelInfo info = info_of(weights);
+    ModelInfo info = info_of(description);
+    info.dataset = weights.dataset;
     const VocabularyPlace place = vocabulary_place(config, checkpoint, info);
     if (!place.notice.empty()) {
       notice("{}", place.notice);

@@ -6,9 +6,12 @@
 #include <optional>
 #include <utility>
 
+#include "app/build_description.h"
+#include "app/doctor.h"
 #include "app/ending.h"
 #include "app/exporting.h"
 #include "app/files.h"
+#include "app/inspect/inspect.h"
 #include "app/interrupt.h"
 #include "app/observers.h"
 #include "app/run_header.h"
@@ -21,6 +24,7 @@
 #include "config/printing.h"
 #include "core/notice.h"
 #include "engine/engine.h"
+#include "engine/installed.h"
 #include "engine/repetition.h"
 #include "model/device.h"
 #include "output/merge_run_files.h"
@@ -123,7 +127,13 @@ void run(const std::vector<std::string>& arguments) {
       write_to_stdout(help_text());
       return;
     case CommandLine::Action::version:
-      write_to_stdout(fmt::format("demask {} ({})\n", DEMASK_VERSION, libtorch_description()));
+      write_to_stdout(fmt::format("demask {} ({})\n{}\n", DEMASK_VERSION, libtorch_description(), build_description()));
+      return;
+    case CommandLine::Action::doctor:
+      write_to_stdout(doctor_text());
+      return;
+    case CommandLine::Action::generate:
+      write_to_stdout(generate(command.generated));
       return;
     case CommandLine::Action::print_config:
       write_to_stdout(print_config(config));
@@ -132,10 +142,15 @@ void run(const std::vector<std::string>& arguments) {
       break;
   }
   install_signal_handlers();
+  if (config.inspect) {
+    print_inspection(config);
+    return;
+  }
   if (config.merge) {
     merge_run_files(*config.merge, *config.output, places_in_header());
     return;
   }
+  use_installed_models(command.parsed);
   if (config.export_folder) {
     export_checkpoint(command.parsed);
     return;

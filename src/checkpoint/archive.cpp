@@ -339,6 +339,10 @@ bool Archive::is_torchscript() const {
   return has_code || records_->find("constants.pkl") != nullptr;
 }
 
+bool Archive::has(const std::string& record) const {
+  return records_->find(record) != nullptr;
+}
+
 std::string Archive::read(const std::string& record) const {
   const auto [data, size] = records_->get(record, path_);
   return size == 0 ? std::string() : std::string(static_cast<const char*>(data.get()), size);

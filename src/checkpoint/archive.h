@@ -44,6 +44,8 @@ class Archive {
   // Told by content: torch.jit.save writes constants.pkl and code beside the data.
   bool is_torchscript() const;
 
+  bool has(const std::string& record) const;  // named as below
+
   // The bytes of a record, named without the archive's folder ("data.pkl").
   // Throws Error(bad_input) where it is missing, compressed or damaged.
   std::string read(const std::string& record) const;

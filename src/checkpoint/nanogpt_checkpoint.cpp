@@ -281,6 +281,10 @@ std::vector<std::string> NanoGptFile::names() const {
   return names;
 }
 
+const Tensors& NanoGptFile::tensors() const {
+  return stored_->tensors;
+}
+
 at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion& convert) const {
   const Archive& archive = stored_->archive;
   const at::Tensor parameter = archive.read(stored_->tensors.at(name), name);

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/archive.h"
 #include "checkpoint/model_args.h"
 
 namespace demask {
@@ -39,6 +40,8 @@ class NanoGptFile {
   const ModelArgs& args() const { return args_; }
   const std::optional<std::string>& dataset() const { return dataset_; }
   std::vector<std::string> names() const;  // of the parameters, as expected_parameters has them
+
+  const std::map<std::string, StoredTensor>& tensors() const;  // the parameters by name, as they are stored
 
   // A parameter, converted. Throws Error(bad_input) where its record is damaged or it holds NaN or an infinity.
   at::Tensor read(const std::string& name, const ParameterConversion& convert = {}) const;

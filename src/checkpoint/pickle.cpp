@@ -444,9 +444,11 @@ class Unpickler {
         return true;
       }
       case BUILD: {
-        // Attributes of an object. Nothing that is read has any, but for a dtype, whose state says its byte order.
+        // Attributes of an object. A dtype's say its byte order, and are read with its arguments.
         const PickleValue* state = pop();
-        if (PickleValue* object = top(); is_numpy_dtype(*object)) {
+        PickleValue* object = top();
+        object->state = state;
+        if (is_numpy_dtype(*object)) {
           attach(*object, state);
         }
         return true;

@@ -24,8 +24,8 @@ struct PickleValue {
     tuple,
     set,
     dict,
-    global,  // a Python function or class, by name
-    call,    // the result of calling a global; what is later done to the result (BUILD, APPEND, SETITEM) is dropped
+    global,         // a Python function or class, by name
+    call,           // the result of calling a global; what is later added to the result (APPEND, SETITEM) is dropped
     persistent_id,  // an object that is stored outside the pickle
   };
 
@@ -36,6 +36,7 @@ struct PickleValue {
   std::string text;  // text and bytes as the file has them (text is not checked to be UTF-8); "module.name" of a global
   std::vector<const PickleValue*>
       items;  // list, tuple, set; dict: key, value, key, value ...; call: callee, arguments; persistent_id: the id
+  const PickleValue* state = nullptr;  // of a call: the attributes that the result was given last, or null
 };
 
 class Pickle {

@@ -1,8 +1,10 @@
 #include "config/command_line.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 
 #include "config/apply.h"
@@ -58,6 +60,15 @@ void apply_arguments(const std::vector<std::string>& arguments, CommandLine& com
   }
 }
 
+Generated read_generated(const std::string& name) {
+  const std::optional<Generated> generated = value_named<Generated>(name);
+  if (!generated) {
+    fail(ExitCode::bad_usage, "--generate={}: it must be one of {}.", printable(name, longest_shown),
+         fmt::join(names_of<Generated>, ", "));
+  }
+  return *generated;
+}
+
 }  // namespace
 
 // CLI11 takes the flags that are no settings and leaves the rest in order. The settings themselves it cannot take: it
@@ -70,11 +81,17 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   app.allow_extras();
   const CLI::Option* help = app.add_flag("-h,--help")->disable_flag_override();
   const CLI::Option* version = app.add_flag("--version")->disable_flag_override();
+  const CLI::Option* doctor = app.add_flag("--doctor")->disable_flag_override();
+  std::string generated;
+  const CLI::Option* generate = app.add_option("--generate", generated);
   const CLI::Option* print = app.add_flag("--print_config")->disable_flag_override();
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::ParseError&) {
-    fail(ExitCode::bad_usage, "--help, --version and --print_config take no value. See demask --help");
+    fail(ExitCode::bad_usage,
+         "--help, --version, --doctor and --print_config take no value, and --generate takes one of {}. See demask "
+         "--help",
+         fmt::join(names_of<Generated>, ", "));
   }
   if (help->count() > 0) {
     command_line.action = CommandLine::Action::help;
@@ -82,6 +99,15 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   }
   if (version->count() > 0) {
     command_line.action = CommandLine::Action::version;
+    return command_line;
+  }
+  if (doctor->count() > 0) {
+    command_line.action = CommandLine::Action::doctor;
+    return command_line;
+  }
+  if (generate->count() > 0) {
+    command_line.action = CommandLine::Action::generate;
+    command_line.generated = read_generated(generated);
     return command_line;
   }
   if (print->count() > 0) {

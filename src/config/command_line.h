@@ -5,13 +5,15 @@
 #include <vector>
 
 #include "config/config.h"
+#include "config/generate.h"
 
 namespace demask {
 
 struct CommandLine {
-  enum class Action { run, help, version, print_config };
+  enum class Action { run, help, version, print_config, doctor, generate };
   Action action = Action::run;
-  ParsedConfig parsed;                    // settled; defaults where the action is help or version
+  Generated generated = Generated::man;   // where the action is to generate
+  ParsedConfig parsed;                    // settled; defaults where the action is another than to run or print it
   std::vector<std::string> config_files;  // that were read
 };
 

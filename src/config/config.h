@@ -34,6 +34,11 @@ enum class Order { input, done };
 template <>
 inline constexpr std::array<std::string_view, 2> names_of<Order>{"input", "done"};
 
+// How what `inspect` finds is written.
+enum class InspectFormat { text, json };
+template <>
+inline constexpr std::array<std::string_view, 2> names_of<InspectFormat>{"text", "json"};
+
 enum class Precision { automatic, float32, bfloat16, float16 };
 template <>
 inline constexpr std::array<std::string_view, 4> names_of<Precision>{"auto", "float32", "bfloat16", "float16"};
@@ -49,6 +54,8 @@ struct Config {
   std::optional<std::string> meta_path;
   std::optional<int64_t> mask_token_id;
   std::optional<std::string> export_folder;  // its key is `export`, which C++ has for itself
+  std::optional<std::string> inspect;
+  InspectFormat inspect_format = InspectFormat::text;
 
   int64_t num_samples = 4;
   int64_t first_sample = 0;

@@ -7,6 +7,7 @@
 #include "config/apply.h"
 #include "config/fields.h"
 #include "config/literal.h"
+#include "config/usage.h"
 
 namespace demask {
 namespace {
@@ -28,7 +29,8 @@ std::string quote_for_shell(const std::string& text) {
 
 std::string help_text() {
   std::string text = R"(Usage: demask [CONFIG ...] [--key=value ...]
-       demask --help | --version | --print_config [CONFIG ...] [--key=value ...]
+       demask --help | --version | --doctor | --generate=WHAT
+       demask --print_config [CONFIG ...] [--key=value ...]
 
 Samples text from masked-diffusion and autoregressive character models.
 
@@ -36,12 +38,10 @@ Arguments act from left to right; later ones win. CONFIG is a .py file of `key =
 A value is a Python literal (True, None, 3, 1e-3, "text\n", [0.9, 0.5]), otherwise plain text.
 
 Examples:
-  demask --num_samples=1 --sequence_length=256
-  demask --sampling_method=standard --max_new_tokens=100 --start_text="To be or not to be"
-  demask configs/high_quality.py --seed=7 --output=samples.jsonl
-  demask --infill_text="ROMEO: ########" --temperature=0.6
-  demask --prompts=prompts.jsonl --output=samples.jsonl --resume=True
 )";
+  for (const std::string_view example : usage_examples()) {
+    text += fmt::format("  {}\n", example);
+  }
   const Config defaults;
   std::string_view group;
   for (const Field& field : fields()) {
@@ -54,14 +54,15 @@ Examples:
     const std::string takers = field.strategies.empty() ? "" : fmt::format("; for {}", field.strategies);
     text += fmt::format("  {:<34}  {}{}\n{:38}{}{}\n", key, field.help, alias, "", allowed_values(field), takers);
   }
-  return text + R"(
-Other:
-  -h, --help                          this text
-  --version                           versions of demask and LibTorch, and whether CUDA is there
-  --print_config                      the effective configuration, as a config file
-
-Exit codes: 0 done; 2 bad usage; 3 an input is missing or unreadable; 4 failed while running; 130 interrupted, 143 by SIGTERM.
-)";
+  text += "\nOther:\n";
+  for (const UsageLine& flag : other_flags()) {
+    text += fmt::format("  {:<34}  {}\n", flag.form, flag.meaning);
+  }
+  text += "\nExit codes:\n";
+  for (const UsageLine& code : exit_codes()) {
+    text += fmt::format("  {:<34}  {}\n", code.form, code.meaning);
+  }
+  return text;
 }
 
 std::string print_config(const Config& config) {

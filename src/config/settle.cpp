@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "config/fields.h"
@@ -88,20 +89,18 @@ void check_live(const Config& config) {
   }
 }
 
-// Exporting draws nothing, so that a file of samples would never come.
-void check_export(const Config& config) {
-  const auto exclude = [&config](const char* key, const std::optional<std::string>& value) {
-    if (value) {
-      fail(ExitCode::bad_usage, "export='{}' writes the model and draws nothing: leave {}='{}' out.",
-           *config.export_folder, key, *value);
+// What reads or writes a file and draws nothing, so that a file of samples would never come.
+void check_draws_nothing(std::string_view key, const std::optional<std::string>& file, std::string_view does,
+                         const Config& config) {
+  if (!file) {
+    return;
+  }
+  for (const std::string_view other : {"output", "trace", "report", "prompts", "score", "merge", "export"}) {
+    const Literal given = value_of(*find_field(other), config);
+    if (other != key && !(given == Literal{})) {
+      fail(ExitCode::bad_usage, "{}='{}' {} and draws nothing: leave {}='{}' out.", key, *file, does, other,
+           std::get<std::string>(given.value));
     }
-  };
-  if (config.export_folder) {
-    exclude("output", config.output);
-    exclude("trace", config.trace);
-    exclude("report", config.report);
-    exclude("prompts", config.prompts);
-    exclude("merge", config.merge);
   }
 }
 
@@ -263,7 +262,8 @@ void settle(ParsedConfig& parsed) {
   }
   check_live(config);
   check_watching(config);
-  check_export(config);
+  check_draws_nothing("inspect", config.inspect, "looks into a file", config);
+  check_draws_nothing("export", config.export_folder, "writes the model", config);
   check_score(config);
   check_gaps(config);
   settle_scale(parsed);

@@ -11,6 +11,7 @@
 #include "checkpoint/checkpoint_files.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "engine/installed.h"
 #include "text/read_vocabulary.h"
 
 namespace demask {
@@ -45,21 +46,21 @@ VocabularyPlace place_of(const fs::path& path, std::string notice = {}) {
   return place;
 }
 
+// In data_dir; where that was left at its default and is not here, among what is installed.
 VocabularyPlace place_in_dataset(const Config& config, const std::string& dataset) {
   const fs::path folder = fs::path(config.data_dir) / dataset;
-  return place_of(vocabulary_in(folder.string()).value_or((folder / "meta.pkl").string()));
-}
-
-// Folders with what is installed beside the program, and where the build says that will be.
-std::vector<fs::path> installed_data() {
-  std::vector<fs::path> folders;
   std::error_code unknown;
-  const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
-  if (!unknown) {
-    folders.push_back(program.parent_path().parent_path() / "share" / "demask" / "data");
+  if (config.data_dir == Config{}.data_dir && !fs::exists(config.data_dir, unknown)) {
+    for (const fs::path& installed : installed_data()) {
+      if (const auto path = vocabulary_in((installed / dataset).string())) {
+        return place_of(*path,
+                        fmt::format("there is no folder '{}' here, so the vocabulary of '{}' is the one installed "
+                                    "with demask, '{}'.",
+                                    config.data_dir, dataset, *path));
+      }
+    }
   }
-  folders.emplace_back(DEMASK_INSTALLED_DATA);
-  return folders;
+  return place_of(vocabulary_in(folder.string()).value_or((folder / "meta.pkl").string()));
 }
 
 VocabularyPlace gpt2_place(const Config& config, const std::string& checkpoint, int64_t rows) {

@@ -51,6 +51,20 @@ bool row_products_suit(const std::vector<LayerWeights>& layers, const LinearWeig
 
 }  // namespace
 
+ModelInfo info_of(const TransformerDescription& of) {
+  ModelInfo info;
+  info.description = describe(of);
+  info.output_size = of.outputs;
+  info.input_size = of.vocabulary_size;
+  info.block_size = of.block_size;
+  info.causal = !of.bidirectional;
+  info.keeps_cache = info.causal;
+  info.bidirectional = of.bidirectional;
+  info.mask_token_id = of.mask_token_id;
+  info.binary_classification = of.binary_classification;
+  return info;
+}
+
 Transformer::Transformer(TransformerWeights weights, const std::string& form, KernelChoice kernels)
     : Transformer(*make_weight_source(std::move(weights)), form, kernels) {}
 
@@ -58,16 +72,9 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
     : device_(source.options().device()) {
   prefer_fast_products();
   const TransformerDescription& of = source.description();
-  info_.description = form + describe(of);
+  info_ = info_of(of);
+  info_.description = form + info_.description;
   info_.dtype = c10::typeMetaToScalarType(source.options().dtype());
-  info_.output_size = of.outputs;
-  info_.input_size = of.vocabulary_size;
-  info_.block_size = of.block_size;
-  info_.causal = !of.bidirectional;
-  info_.keeps_cache = info_.causal;
-  info_.bidirectional = of.bidirectional;
-  info_.mask_token_id = of.mask_token_id;
-  info_.binary_classification = of.binary_classification;
   info_.dataset = source.dataset();
   if (kernels == KernelChoice::own) {
     on_cpu_ = TransformerOnCpu::make(source);

@@ -23,12 +23,10 @@ constexpr InputFileKind vocabulary_file{"vocabulary", "Set --meta_path or --data
 constexpr uint64_t max_file_bytes = uint64_t{64} << 20;  // large tokenizers have 30 MB
 constexpr char pickle_start = '\x80';
 
-enum class JsonKind { tokenizer, pieces, meta };
-
 // Reads a JSON file as far as it takes to know which of the three it is.
 class JsonSniffer : public nlohmann::json_sax<nlohmann::json> {
  public:
-  JsonKind kind() const { return kind_; }
+  VocabularyKind kind() const { return kind_; }
 
   bool null() override { return true; }
   bool boolean(bool /*value*/) override { return true; }
@@ -55,8 +53,9 @@ class JsonSniffer : public nlohmann::json_sax<nlohmann::json> {
       return std::find(keys.begin(), keys.end(), key_) != keys.end();
     };
     is_meta_number_ = is_one_of({"vocab_size", "mask_token_id"});
-    awaited_ = is_one_of({"model", "added_tokens", "normalizer", "pre_tokenizer", "decoder"}) ? JsonKind::tokenizer
-                                                                                              : JsonKind::meta;
+    awaited_ = is_one_of({"model", "added_tokens", "normalizer", "pre_tokenizer", "decoder"})
+                   ? VocabularyKind::tokenizer
+                   : VocabularyKind::meta;
     is_meta_key_ = is_one_of({"itos", "stoi"});
     return true;
   }
@@ -67,7 +66,7 @@ class JsonSniffer : public nlohmann::json_sax<nlohmann::json> {
     if (depth_ != 1 || is_meta_number_) {
       return true;
     }
-    kind_ = JsonKind::pieces;
+    kind_ = VocabularyKind::pieces;
     return false;
   }
 
@@ -75,7 +74,7 @@ class JsonSniffer : public nlohmann::json_sax<nlohmann::json> {
     if (depth_++ != 1) {
       return true;
     }
-    if (awaited_ == JsonKind::tokenizer || is_meta_key_) {
+    if (awaited_ == VocabularyKind::tokenizer || is_meta_key_) {
       kind_ = awaited_;
       return false;
     }
@@ -89,25 +88,17 @@ class JsonSniffer : public nlohmann::json_sax<nlohmann::json> {
 
   size_t depth_ = 0;
   std::string key_;
-  JsonKind kind_ = JsonKind::meta, awaited_ = JsonKind::meta;
+  VocabularyKind kind_ = VocabularyKind::meta, awaited_ = VocabularyKind::meta;
   bool is_meta_number_ = false, is_meta_key_ = false;
 };
 
-std::unique_ptr<Vocabulary> read_json(const std::string& content, const std::string& path) {
+VocabularyKind json_kind(const std::string& content) {
   JsonSniffer sniffer;
   nlohmann::json::sax_parse(content, &sniffer);
-  switch (sniffer.kind()) {
-    case JsonKind::tokenizer:
-      return read_tokenizer_json(content, path);
-    case JsonKind::pieces:
-      return read_vocab_json(content, path);
-    default:
-      return read_meta_file(content, path);
-  }
+  return sniffer.kind();
 }
 
-std::unique_ptr<Vocabulary> read_file(const std::string& path) {
-  const std::string content = read_input_file(path, vocabulary_file, max_file_bytes);
+VocabularyKind kind_of(const std::string& content, const std::string& path) {
   const std::string_view start = std::string_view(content).substr(0, recognised_bytes);
   if (const auto known = recognise_file(start, vocabulary_file)) {
     fail(ExitCode::bad_input, "vocabulary '{}': it is {}", path, *known);
@@ -119,15 +110,40 @@ std::unique_ptr<Vocabulary> read_file(const std::string& path) {
          path);
   }
   if (content[0] == pickle_start) {
-    return read_meta_file(content, path);
+    return VocabularyKind::meta;
   }
   if (looks_like_ranks(content)) {
-    return read_rank_file(content, path);
+    return VocabularyKind::ranks;
   }
-  return looks_like_merges(content) ? read_merges_alone(content, path) : read_json(content, path);
+  return looks_like_merges(content) ? VocabularyKind::merges : json_kind(content);
+}
+
+std::string content_of(const std::string& path) {
+  return read_input_file(path, vocabulary_file, max_file_bytes);
+}
+
+std::unique_ptr<Vocabulary> read_file(const std::string& path) {
+  const std::string content = content_of(path);
+  switch (kind_of(content, path)) {
+    case VocabularyKind::tokenizer:
+      return read_tokenizer_json(content, path);
+    case VocabularyKind::pieces:
+      return read_vocab_json(content, path);
+    case VocabularyKind::merges:
+      return read_merges_alone(content, path);
+    case VocabularyKind::ranks:
+      return read_rank_file(content, path);
+    case VocabularyKind::meta:
+      break;
+  }
+  return read_meta_file(content, path);
 }
 
 }  // namespace
+
+VocabularyKind vocabulary_kind(const std::string& path) {
+  return kind_of(content_of(path), path);
+}
 
 std::optional<std::string> vocabulary_in(const std::string& folder) {
   const std::filesystem::path place(folder);

@@ -107,6 +107,27 @@ TEST_CASE("The example program, built on an installed copy, draws the samples of
   CHECK(refused.out.empty());
 }
 
+TEST_CASE("An installed demask draws from its example models where the working folder has none, and says so") {
+  const TemporaryFolder folder;
+  const std::string prefix = installed();
+  ProcessOptions elsewhere;
+  elsewhere.directory = folder.path();
+  const ProcessResult drawn = run_process(
+      {prefix + "/bin/demask", "--num_samples=1", "--sequence_length=8", "--diffusion_iterations=2"}, elsewhere);
+  INFO(drawn.err);
+  CHECK(drawn.exit_code == 0);
+  CHECK(!drawn.out.empty());
+  CHECK(drawn.err.find("installed with demask") != std::string::npos);
+  const ProcessResult named = run_process({prefix + "/bin/demask", "--out_dir=out"}, elsewhere);
+  CHECK(named.exit_code == 3);
+  for (const char* file : {"/share/man/man1/demask.1.gz", "/share/bash-completion/completions/demask",
+                           "/share/zsh/vendor-completions/_demask", "/share/fish/vendor_completions.d/demask.fish",
+                           "/share/demask/configs/best.py", "/share/doc/demask/copyright"}) {
+    INFO(file);
+    CHECK(std::filesystem::exists(prefix + file));
+  }
+}
+
 TEST_CASE("A model of GPT-2's tokens finds their pieces among the installed files, wherever the program is called") {
   const TemporaryFolder folder;
   const std::string prefix = installed();

@@ -291,12 +291,27 @@ TEST_CASE("help, version and print_config are told to the caller; help and versi
   CHECK(parse_command_line({"--help"}).action == Action::help);
   CHECK(parse_command_line({"-h", "--nonsense"}).action == Action::help);
   CHECK(parse_command_line({"--seed=x", "--version"}).action == Action::version);
+  CHECK(parse_command_line({"--doctor", "--nonsense"}).action == Action::doctor);
+  const CommandLine generate = parse_command_line({"--generate=zsh"});
+  CHECK(generate.action == Action::generate);
+  CHECK(generate.generated == Generated::zsh);
+  CHECK(failure_of({"--generate=tcsh"}).says("man, bash, zsh, fish"));
+  CHECK(failure_of({"--generate"}).code == ExitCode::bad_usage);
+  CHECK(failure_of({"--doctor=yes"}).code == ExitCode::bad_usage);
   const CommandLine print = parse_command_line({"--seed=3", "--print_config", "--top_k=5"});
   CHECK(print.action == Action::print_config);
   CHECK(print.parsed.config.seed == 3);
   CHECK(print.parsed.config.top_k == 5);
   CHECK(failure_of({"--print_config", "--seed=x"}).code == ExitCode::bad_usage);
   CHECK(failure_of({"--help=yes"}).code == ExitCode::bad_usage);
+}
+
+TEST_CASE("a file is looked into alone: nothing is written or drawn beside it") {
+  CHECK(failure_of({"--inspect=a.pt", "--inspect_format=json"}).code == ExitCode::done);
+  CHECK(failure_of({"--inspect=a.pt", "--inspect_format=yaml"}).says("'text' or 'json'"));
+  for (const char* other : {"output=a.jsonl", "prompts=a.txt", "score=a.txt", "export=folder", "trace=a.json"}) {
+    CHECK(failure_of({"--inspect=a.pt", std::string("--") + other}).says("draws nothing"));
+  }
 }
 
 TEST_CASE("help lists every key with its default and what it takes") {

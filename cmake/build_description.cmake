@@ -1,0 +1,15 @@
+# What --version and --doctor say of the build.
+set(has_cpu_kernels 1)
+if(DEMASK_CPU_KERNEL_SOURCES STREQUAL "cpu_isa_none.cpp")
+  set(has_cpu_kernels 0)
+endif()
+set(has_cuda_kernels 1)
+if(DEMASK_CUDA_KERNEL_SOURCES STREQUAL "cuda_none.cpp")
+  set(has_cuda_kernels 0)
+endif()
+set(build_type "${CMAKE_BUILD_TYPE}")
+if(NOT build_type OR build_type STREQUAL "None")
+  set(build_type "plain")
+endif()
+set_source_files_properties(src/app/build_description.cpp PROPERTIES COMPILE_DEFINITIONS
+  "DEMASK_BUILD_TYPE=\"${build_type}\";DEMASK_COMPILER=\"${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}\";DEMASK_PROCESSOR=\"${CMAKE_SYSTEM_PROCESSOR}\";DEMASK_SANITIZERS=\"${DEMASK_SANITIZE}\";DEMASK_HAS_CPU_KERNELS=${has_cpu_kernels};DEMASK_HAS_CUDA_KERNELS=${has_cuda_kernels}")
