@@ -1,9 +1,13 @@
-# demask_layer(<name> [TORCH] SOURCES file... LINKS target...): the library of src/<name>, each header beside its source.
+# demask_layer(<name> [TORCH] [FOLDER folder] SOURCES file... LINKS target...): the library of src/<name>, each header beside
+# its source; with FOLDER, of the files named of src/<folder>, which the program's front has without the others.
 # TORCH layers share one precompiled ATen header, which most of their compile time would otherwise go to.
 function(demask_layer name)
-  cmake_parse_arguments(layer "TORCH" "" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(layer "TORCH" "FOLDER" "SOURCES;LINKS" ${ARGN})
+  if(NOT layer_FOLDER)
+    set(layer_FOLDER ${name})
+  endif()
   set(target demask_${name})
-  list(TRANSFORM layer_SOURCES PREPEND src/${name}/)
+  list(TRANSFORM layer_SOURCES PREPEND src/${layer_FOLDER}/)
   add_library(${target} STATIC ${layer_SOURCES})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${target} PUBLIC ${layer_LINKS})

@@ -1,7 +1,5 @@
 #include "app/run.h"
 
-#include <fmt/format.h>
-
 #include <future>
 #include <optional>
 #include <utility>
@@ -16,14 +14,10 @@
 #include "app/shard_settings.h"
 #include "app/work_list.h"
 #include "checkpoint/checkpoint_files.h"
-#include "config/command_line.h"
-#include "config/printing.h"
 #include "core/notice.h"
 #include "engine/engine.h"
 #include "engine/repetition.h"
 #include "model/device.h"
-#include "output/merge_run_files.h"
-#include "output/output_file.h"
 
 namespace demask {
 namespace {
@@ -106,28 +100,9 @@ void sample(CommandLine& command) {
 
 }  // namespace
 
-void run(const std::vector<std::string>& arguments) {
-  CommandLine command = parse_command_line(arguments);
-  const Config& config = command.parsed.config;
-  switch (command.action) {
-    case CommandLine::Action::help:
-      write_to_stdout(help_text());
-      return;
-    case CommandLine::Action::version:
-      write_to_stdout(fmt::format("demask {} ({})\n", DEMASK_VERSION, libtorch_description()));
-      return;
-    case CommandLine::Action::print_config:
-      write_to_stdout(print_config(config));
-      return;
-    case CommandLine::Action::run:
-      break;
-  }
+void run(CommandLine& command) {
   install_signal_handlers();
-  if (config.merge) {
-    merge_run_files(*config.merge, *config.output, places_in_header());
-    return;
-  }
-  if (config.export_folder) {
+  if (command.parsed.config.export_folder) {
     export_checkpoint(command.parsed);
     return;
   }
