@@ -20,7 +20,7 @@ if(DEMASK_SANITIZE)
 endif()
 add_library(demask_carried_engine MODULE src/app/engine_entry.cpp)
 target_link_libraries(demask_carried_engine PRIVATE demask_app)
-target_link_options(demask_carried_engine PRIVATE "-Wl,--version-script=${PROJECT_SOURCE_DIR}/src/app/engine.map")
+target_link_options(demask_carried_engine PRIVATE -Wl,-z,now "-Wl,--version-script=${PROJECT_SOURCE_DIR}/src/app/engine.map")
 set(engine_file ${CMAKE_BINARY_DIR}/libdemask_engine.so)
 set_target_properties(demask_carried_engine PROPERTIES OUTPUT_NAME demask_engine LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
   LINK_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/engine.map)

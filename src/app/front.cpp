@@ -1,6 +1,7 @@
 #include "app/front.h"
 
 #include "app/interrupt.h"
+#include "app/read_ahead.h"
 #include "app/settings.h"
 #include "app/start_engine.h"
 #include "app/version.h"
@@ -32,6 +33,7 @@ int answer(const std::vector<std::string>& arguments) {
     merge_run_files(*config.merge, *config.output, places_in_header());
     return 0;
   }
+  read_ahead(config);
   return start_engine(command);
 }
 

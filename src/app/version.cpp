@@ -23,9 +23,9 @@ int64_t cuda_device_files() {
   std::error_code unreadable;
   for (const auto& entry : std::filesystem::directory_iterator("/dev", unreadable)) {
     const std::string name = entry.path().filename().string();
-    const bool numbered = starts_with(name, beginning) && name.size() > beginning.size() &&
-                          std::all_of(name.begin() + beginning.size(), name.end(),
-                                      [](unsigned char c) { return std::isdigit(c) != 0; });
+    const bool numbered =
+        starts_with(name, beginning) && name.size() > beginning.size() &&
+        std::all_of(name.begin() + beginning.size(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
     files += numbered ? 1 : 0;
   }
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {

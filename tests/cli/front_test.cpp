@@ -23,7 +23,8 @@ void write_broken_libtorch(const TemporaryFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("Help, version, printed settings, errors in settings and merging need no LibTorch; drawing names what it lacks") {
+TEST_CASE(
+    "Help, version, printed settings, errors in settings and merging need no LibTorch; drawing names what it lacks") {
   const TemporaryFolder folder;
   write_broken_libtorch(folder);
   ProcessOptions options;

@@ -17,10 +17,9 @@ Strategy ancestral_strategy() {
 }  // namespace demask
 
 #else
-#include "sampling/strategies/ancestral.h"
-
 #include <ATen/ATen.h>
 
+#include "sampling/strategies/ancestral.h"
 #include "sampling/strategies/strategy.h"
 
 namespace demask {

@@ -53,8 +53,8 @@ DEMASK_STRATEGIES(DEMASK_DECLARE)
 
 std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* remasking_model) {
   const std::string_view wanted = settings.strategy->name;
-#define DEMASK_MAKE(name)                           \
-  if (wanted == #name) {                            \
+#define DEMASK_MAKE(name)                            \
+  if (wanted == #name) {                             \
     return name##_policy(settings, remasking_model); \
   }
   DEMASK_STRATEGIES(DEMASK_MAKE)
