@@ -14,6 +14,7 @@
 #include "checkpoint/nanogpt_weights.h"
 #include "model/transformer.h"
 #include "sampling/diffusion_sampler.h"
+#include "sampling/strategies/policies.h"
 #include "sampling/strategies/strategy.h"
 
 namespace demask::bench {
@@ -51,7 +52,7 @@ std::unique_ptr<RevealPolicy> self_confidence(double randomness_strength) {
   DiffusionSettings settings;
   settings.parameters.set("randomness_strength", randomness_strength);
   settle_strategy(settings, [](std::string_view) { return false; });
-  return settings.strategy->make_policy(settings, /*remasking_model=*/nullptr);
+  return make_policy(settings, /*remasking_model=*/nullptr);
 }
 
 }  // namespace

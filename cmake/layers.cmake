@@ -1,12 +1,16 @@
-# demask_layer(<name> [TORCH] SOURCES file... LINKS target...): the library of src/<name>, each header beside its source.
+# demask_layer(<name> [TORCH] [FOLDER folder] SOURCES file... LINKS target...): the library of src/<name>, each header beside
+# its source; with FOLDER, of the files named of src/<folder>, which the program's front has without the others.
 # TORCH layers share one precompiled ATen header, which most of their compile time would otherwise go to.
 function(demask_layer name)
-  cmake_parse_arguments(layer "TORCH" "" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(layer "TORCH" "FOLDER" "SOURCES;LINKS" ${ARGN})
+  if(NOT layer_FOLDER)
+    set(layer_FOLDER ${name})
+  endif()
   set(target demask_${name})
-  list(TRANSFORM layer_SOURCES PREPEND src/${name}/)
-  # Families and strategies use the same names for the same parts, a file each, so these are never joined.
+  list(TRANSFORM layer_SOURCES PREPEND src/${layer_FOLDER}/)
+  # Families, strategies and reports on files use the same names for the same parts, so these are never joined.
   foreach(source ${layer_SOURCES})
-    if(source MATCHES "/(families|strategies)/")
+    if(source MATCHES "/(families|strategies|inspect)/")
       set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
   endforeach()

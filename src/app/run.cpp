@@ -1,12 +1,9 @@
 #include "app/run.h"
 
-#include <fmt/format.h>
-
 #include <future>
 #include <optional>
 #include <utility>
 
-#include "app/build_description.h"
 #include "app/doctor.h"
 #include "app/ending.h"
 #include "app/exporting.h"
@@ -20,14 +17,11 @@
 #include "app/stream_run.h"
 #include "app/work_list.h"
 #include "checkpoint/checkpoint_files.h"
-#include "config/command_line.h"
-#include "config/printing.h"
 #include "core/notice.h"
 #include "engine/engine.h"
 #include "engine/installed.h"
 #include "engine/repetition.h"
 #include "model/device.h"
-#include "output/merge_run_files.h"
 #include "output/output_file.h"
 
 namespace demask {
@@ -119,35 +113,15 @@ void sample(CommandLine& command) {
 
 }  // namespace
 
-void run(const std::vector<std::string>& arguments) {
-  CommandLine command = parse_command_line(arguments);
+void run(CommandLine& command) {
   const Config& config = command.parsed.config;
-  switch (command.action) {
-    case CommandLine::Action::help:
-      write_to_stdout(help_text());
-      return;
-    case CommandLine::Action::version:
-      write_to_stdout(fmt::format("demask {} ({})\n{}\n", DEMASK_VERSION, libtorch_description(), build_description()));
-      return;
-    case CommandLine::Action::doctor:
-      write_to_stdout(doctor_text());
-      return;
-    case CommandLine::Action::generate:
-      write_to_stdout(generate(command.generated));
-      return;
-    case CommandLine::Action::print_config:
-      write_to_stdout(print_config(config));
-      return;
-    case CommandLine::Action::run:
-      break;
+  if (command.action == CommandLine::Action::doctor) {
+    write_to_stdout(doctor_text());
+    return;
   }
   install_signal_handlers();
   if (config.inspect) {
     print_inspection(config);
-    return;
-  }
-  if (config.merge) {
-    merge_run_files(*config.merge, *config.output, places_in_header());
     return;
   }
   use_installed_models(command.parsed);

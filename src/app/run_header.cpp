@@ -2,7 +2,6 @@
 
 #include "app/settings.h"
 #include "checkpoint/checkpoint_files.h"
-#include "config/fields.h"
 #include "core/sha256.h"
 #include "engine/resolve.h"
 #include "engine/scoring.h"
@@ -14,19 +13,6 @@ namespace {
 constexpr int format_version = 1;
 
 }  // namespace
-
-const std::set<std::string>& places_in_header() {
-  static const std::set<std::string> places = [] {
-    std::set<std::string> names = {"checkpoint", "vocabulary", "remasking_checkpoint", "prompts", "score"};
-    for (const Field& field : fields()) {
-      if (field.role == Role::place) {
-        names.emplace(field.name);
-      }
-    }
-    return names;
-  }();
-  return places;
-}
 
 nlohmann::ordered_json run_header(const Context& context, const Work& work, const Shard& shard, const IndexRange& range,
                                   const std::string& checkpoint_sha256) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 
 #include "app/shard.h"
@@ -17,9 +16,5 @@ namespace demask {
 // checkpoint, whose hash is given.
 nlohmann::ordered_json run_header(const Context& context, const Work& work, const Shard& shard, const IndexRange& range,
                                   const std::string& checkpoint_sha256);
-
-// Members of it that say where something lies rather than what it is, so that they may differ between runs that make
-// the same samples.
-const std::set<std::string>& places_in_header();
 
 }  // namespace demask

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "app/run_header.h"
+#include "app/settings.h"
 #include "app/tracing.h"
 #include "app/work_list.h"
 #include "core/json.h"

@@ -1,5 +1,6 @@
 #include "app/settings.h"
 
+#include <set>
 #include <string>
 #include <type_traits>
 #include <variant>
@@ -39,6 +40,19 @@ nlohmann::ordered_json settings_json(const Config& config) {
     }
   }
   return settings;
+}
+
+const std::set<std::string>& places_in_header() {
+  static const std::set<std::string> places = [] {
+    std::set<std::string> names = {"checkpoint", "vocabulary", "remasking_checkpoint", "prompts", "score"};
+    for (const Field& field : fields()) {
+      if (field.role == Role::place) {
+        names.emplace(field.name);
+      }
+    }
+    return names;
+  }();
+  return places;
 }
 
 }  // namespace demask

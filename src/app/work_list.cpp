@@ -43,7 +43,7 @@ template <typename... Args>
 
 // ---- JSON lines
 
-struct Key {
+struct LineKey {
   struct Id {};
   using Text = std::optional<std::string> Prompt::*;
   struct Ids {};
@@ -60,23 +60,23 @@ struct Key {
 
 constexpr size_t key_count = 10;
 
-const std::array<Key, key_count>& known_keys() {
-  static const std::array<Key, key_count> keys = {{
-      {"id", Key::Id{}},
+const std::array<LineKey, key_count>& known_keys() {
+  static const std::array<LineKey, key_count> keys = {{
+      {"id", LineKey::Id{}},
       {"start_text", &Prompt::start_text},
       {"infill_text", &Prompt::infill_text},
-      {"infill", Key::Parts{}},
-      {"tokens", Key::Ids{}},
+      {"infill", LineKey::Parts{}},
+      {"tokens", LineKey::Ids{}},
       {"pattern", &Prompt::pattern},
-      {"num_samples", Key::Count{&Prompt::num_samples, 1, largest_prompt_count}},
-      {"seed", Key::Count{&Prompt::seed, 0, INT64_MAX}},
-      {"max_new_tokens", Key::Count{&Prompt::max_new_tokens, 1, largest_prompt_count}},
-      {"sequence_length", Key::Count{&Prompt::sequence_length, 1, largest_prompt_count}},
+      {"num_samples", LineKey::Count{&Prompt::num_samples, 1, largest_prompt_count}},
+      {"seed", LineKey::Count{&Prompt::seed, 0, INT64_MAX}},
+      {"max_new_tokens", LineKey::Count{&Prompt::max_new_tokens, 1, largest_prompt_count}},
+      {"sequence_length", LineKey::Count{&Prompt::sequence_length, 1, largest_prompt_count}},
   }};
   return keys;
 }
 
-using Keys = std::vector<Key>;
+using Keys = std::vector<LineKey>;
 
 // What a list is of: prompts to draw samples of, or texts to score.
 struct ListKind {
@@ -93,36 +93,36 @@ const ListKind& prompt_list() {
 
 const ListKind& text_list() {
   static const Keys keys = {
-      {"id", Key::Id{}},
+      {"id", LineKey::Id{}},
       {"text", &Prompt::start_text},
-      {"tokens", Key::Ids{}},
-      {"given", Key::TextOrIds{}},
-      {"seed", Key::Count{&Prompt::seed, 0, INT64_MAX}},
+      {"tokens", LineKey::Ids{}},
+      {"given", LineKey::TextOrIds{}},
+      {"seed", LineKey::Count{&Prompt::seed, 0, INT64_MAX}},
   };
   static const ListKind kind{"score", "text", keys, true};
   return kind;
 }
 
-std::string allowed_values(const Key& key) {
-  if (const auto* count = std::get_if<Key::Count>(&key.kind)) {
+std::string allowed_values(const LineKey& key) {
+  if (const auto* count = std::get_if<LineKey::Count>(&key.kind)) {
     return fmt::format("a whole number from {} to {}", count->low, count->high);
   }
-  if (std::holds_alternative<Key::Ids>(key.kind)) {
+  if (std::holds_alternative<LineKey::Ids>(key.kind)) {
     return fmt::format("a list of ids, whole numbers from 0 to {}", largest_prompt_count);
   }
-  if (std::holds_alternative<Key::TextOrIds>(key.kind)) {
+  if (std::holds_alternative<LineKey::TextOrIds>(key.kind)) {
     return "a text in quotes or a list of ids";
   }
-  if (std::holds_alternative<Key::Parts>(key.kind)) {
+  if (std::holds_alternative<LineKey::Parts>(key.kind)) {
     return std::string(InfillReader::allowed);
   }
-  return std::holds_alternative<Key::Id>(key.kind) ? "a text in quotes or a whole number of 64 bits"
-                                                   : "a text in quotes";
+  return std::holds_alternative<LineKey::Id>(key.kind) ? "a text in quotes or a whole number of 64 bits"
+                                                       : "a text in quotes";
 }
 
 [[noreturn]] void refuse_key(const std::string& name, const Keys& keys) {
   std::vector<std::string_view> names;
-  for (const Key& key : keys) {
+  for (const LineKey& key : keys) {
     names.push_back(key.name);
   }
   refuse("unknown key {}; did you mean {}? The keys are {}", printable(dump_json(name), longest_shown),
@@ -151,7 +151,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     }
     if (is_id()) {
       item_.id = dump_json(value);
-    } else if (const auto* text = key_ == nullptr ? nullptr : std::get_if<Key::Text>(&key_->kind)) {
+    } else if (const auto* text = key_ == nullptr ? nullptr : std::get_if<LineKey::Text>(&key_->kind)) {
       item_.*(*text) = std::move(value);
     } else if (takes_text_or_ids() && !in_list_) {
       item_.given = std::move(value);
@@ -176,7 +176,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       return infill_->key(name) || refuse_part();
     }
     const Keys& keys = kind_.keys;
-    const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& known) { return known.name == name; });
+    const auto found = std::find_if(keys.begin(), keys.end(), [&](const LineKey& known) { return known.name == name; });
     if (found == keys.end()) {
       refuse_key(name, keys);
     }
@@ -190,7 +190,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
   }
   bool end_object() override { return !infill_ || infill_->finished() || infill_->end_object() || refuse_part(); }
   bool start_array(size_t) override {
-    if (key_ != nullptr && std::holds_alternative<Key::Parts>(key_->kind)) {
+    if (key_ != nullptr && std::holds_alternative<LineKey::Parts>(key_->kind)) {
       if (!infill_) {
         infill_.emplace();
       }
@@ -287,10 +287,10 @@ class PromptReader final : public nlohmann::json_sax<Json> {
     }
   }
 
-  bool is_id() const { return key_ != nullptr && std::holds_alternative<Key::Id>(key_->kind); }
-  bool takes_text_or_ids() const { return key_ != nullptr && std::holds_alternative<Key::TextOrIds>(key_->kind); }
+  bool is_id() const { return key_ != nullptr && std::holds_alternative<LineKey::Id>(key_->kind); }
+  bool takes_text_or_ids() const { return key_ != nullptr && std::holds_alternative<LineKey::TextOrIds>(key_->kind); }
   bool takes_ids() const {
-    return takes_text_or_ids() || (key_ != nullptr && std::holds_alternative<Key::Ids>(key_->kind));
+    return takes_text_or_ids() || (key_ != nullptr && std::holds_alternative<LineKey::Ids>(key_->kind));
   }
 
   // `value` is empty where it is beyond int64.
@@ -306,7 +306,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
       (*ids_)->push_back(*value);
       return true;
     }
-    const auto* count = key_ == nullptr ? nullptr : std::get_if<Key::Count>(&key_->kind);
+    const auto* count = key_ == nullptr ? nullptr : std::get_if<LineKey::Count>(&key_->kind);
     if (count == nullptr || !value || *value < count->low || *value > count->high) {
       refuse_value(as_written);
     }
@@ -316,7 +316,7 @@ class PromptReader final : public nlohmann::json_sax<Json> {
 
   const ListKind& kind_;
   Prompt item_;
-  const Key* key_ = nullptr;  // whose value comes next; null outside the object
+  const LineKey* key_ = nullptr;  // whose value comes next; null outside the object
   std::optional<InfillReader> infill_;
   bool in_list_ = false;  // between the brackets of a list of ids, which is this one
   std::optional<std::vector<int64_t>>* ids_ = nullptr;

@@ -13,7 +13,7 @@
 namespace demask {
 namespace {
 
-constexpr std::string_view begin = R"(# fish completion of demask, from demask --generate=fish
+constexpr std::string_view helpers = R"(# fish completion of demask, from demask --generate=fish
 
 # True where the command line names one of these strategies, or none.
 function __demask_strategy
@@ -70,7 +70,7 @@ std::string fish_line(const Field& field) {
 }  // namespace
 
 std::string generate_fish() {
-  std::string text(begin);
+  std::string text(helpers);
   text += fmt::format("complete -c demask -l generate -x -a '{}' -d 'man page or completions'\n", generated_names());
   for (const Field& field : fields()) {
     text += fish_line(field);

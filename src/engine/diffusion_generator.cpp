@@ -15,7 +15,7 @@
 #include "engine/prompt_tokens.h"
 #include "engine/resolve.h"
 #include "sampling/matching_draw.h"
-#include "sampling/strategies/strategy.h"
+#include "sampling/strategies/policies.h"
 #include "sampling/strategy_plan.h"
 
 namespace demask {
@@ -95,7 +95,7 @@ class DiffusionGenerator : public Generator {
       remasking_model_ = open_remasking_model(context, remasking_path_);
       checked_remasking_model_ = std::make_unique<CheckedModel>(*remasking_model_, remasking_path_);
     }
-    policy_ = settings.strategy->make_policy(settings, checked_remasking_model_.get());
+    policy_ = make_policy(settings, checked_remasking_model_.get());
     options_.draw = draw_options(config);
     options_.mask_token_id = *context.mask_token_id;
     options_.forbidden = forbidden_bias(context.allowed, context.model->info().output_size, context.device);

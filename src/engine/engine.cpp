@@ -15,6 +15,20 @@ struct HookThrew {
   std::exception_ptr what;
 };
 
+// What draw(totals) comes to, also where it is told to give up. What a hook threw goes on as it was.
+template <typename Draw>
+DrawTotals unless_given_up(const Draw& draw) {
+  DrawTotals totals;
+  try {
+    draw(totals);
+  } catch (const GivenUp&) {
+    totals.gave_up = true;
+  } catch (const HookThrew& threw) {
+    std::rethrow_exception(threw.what);
+  }
+  return totals;
+}
+
 }  // namespace
 
 Engine::Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up) : gives_up_(gives_up) {
@@ -36,26 +50,30 @@ DrawTotals Engine::draw_by(Generator& generator, const Work& work, int64_t first
     return {};
   }
   const auto started = std::chrono::steady_clock::now();
-  int64_t batch_size = choose_batch_size(*context_, generator, work, left);
-  DrawTotals totals = draw_batches(generator, work, first, end, batch_size, hooks);
+  int64_t batch_size = 0;
+  DrawTotals totals = unless_given_up([&](DrawTotals& so_far) {
+    batch_size = choose_batch_size(*context_, generator, work, left);
+    draw_batches(generator, work, first, end, batch_size, hooks, so_far);
+  });
   totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return totals;
 }
 
 DrawTotals Engine::draw_piece(const Work& work, BatchRoom& room, const DrawHooks& hooks) const {
   const auto started = std::chrono::steady_clock::now();
-  if (const int64_t longest = work.longest().length; longest > room.length) {
-    room = {longest, choose_batch_size(*context_, *generator_, work, most_rows(context_->config))};
-  }
-  DrawTotals totals = draw_batches(*generator_, work, work.first(), work.end(), room.rows, hooks);
+  DrawTotals totals = unless_given_up([&](DrawTotals& so_far) {
+    if (const int64_t longest = work.longest().length; longest > room.length) {
+      room = {longest, choose_batch_size(*context_, *generator_, work, most_rows(context_->config))};
+    }
+    draw_batches(*generator_, work, work.first(), work.end(), room.rows, hooks, so_far);
+  });
   totals.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return totals;
 }
 
-DrawTotals Engine::draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
-                                const DrawHooks& hooks) const {
+void Engine::draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
+                          const DrawHooks& hooks, DrawTotals& totals) const {
   const auto is_done = [&hooks](int64_t index) { return hooks.is_done && hooks.is_done(index); };
-  DrawTotals totals;
   BatchPlanner planner(work, generator, first, end, is_done);
   const auto run_batch = [&](std::vector<SampleTask> batch) {
     generator.settle(batch);
@@ -73,15 +91,8 @@ DrawTotals Engine::draw_batches(Generator& generator, const Work& work, int64_t 
     totals.samples += static_cast<int64_t>(batch.size());
     totals.tokens += tokens;
   };
-  try {
-    batch_size = for_each_batch(planner, batch_size, context_->device, run_batch,
-                                [&hooks] { return hooks.stops && hooks.stops(); });
-  } catch (const GivenUp&) {
-    totals.gave_up = true;
-  } catch (const HookThrew& threw) {
-    std::rethrow_exception(threw.what);
-  }
-  return totals;
+  batch_size = for_each_batch(planner, batch_size, context_->device, run_batch,
+                              [&hooks] { return hooks.stops && hooks.stops(); });
 }
 
 }  // namespace demask

@@ -75,8 +75,8 @@ class Engine {
   DrawTotals draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
                      const DrawHooks& hooks) const;
   // `batch_size` is that of the last batch in the end.
-  DrawTotals draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
-                          const DrawHooks& hooks) const;
+  void draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
+                    const DrawHooks& hooks, DrawTotals& totals) const;
 
   std::function<bool()> gives_up_;
   std::unique_ptr<Context> context_;  // the generators refer to it

@@ -12,14 +12,6 @@
 #include "model/device.h"
 
 namespace demask {
-namespace {
-
-std::string in_folder(const std::string& folder, const std::string& name) {
-  return (std::filesystem::path(folder) / name).string();  // an absolute name stands alone
-}
-
-}  // namespace
-
 at::Device resolve_device(const std::string& device) {
   if (device == "cpu") {
     return at::kCPU;
@@ -76,15 +68,6 @@ Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat1
   }
   const at::ScalarType named = *named_dtype(dtype);
   return {named, named};
-}
-
-std::string checkpoint_path(const Config& config) {
-  return in_folder(config.out_dir,
-                   config.checkpoint_name.value_or(std::string(name_of(config.sampling_method)) + ".pt"));
-}
-
-std::string remasking_checkpoint_path(const Config& config) {
-  return in_folder(config.out_dir, *config.diffusion.remasking_checkpoint_name);
 }
 
 void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,

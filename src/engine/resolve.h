@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "config/model_paths.h"
 #include "model/language_model.h"
 #include "text/vocabulary.h"
 
@@ -34,9 +35,6 @@ Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat1
 
 // A precision as users spell it.
 const char* dtype_name(at::ScalarType dtype);
-
-std::string checkpoint_path(const Config& config);
-std::string remasking_checkpoint_path(const Config& config);
 
 // Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has
 // many more, beyond what pads it.

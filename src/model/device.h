@@ -48,7 +48,7 @@ int64_t peak_host_memory_bytes(const std::function<void()>& work);
 // Whether `error` says that memory ran out, on the host or on a device.
 bool is_out_of_memory(const std::exception& error);
 
-// How LibTorch was built, for --version: "LibTorch 1.13.0, CUDA not built in".
+// How LibTorch was built, and how many CUDA devices it can use here.
 std::string libtorch_description();
 
 }  // namespace demask

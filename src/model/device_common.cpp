@@ -8,6 +8,7 @@
 #include <string>
 
 #include "model/device.h"
+#include "model/libtorch_build.h"
 
 namespace demask {
 namespace {
@@ -74,6 +75,10 @@ bool is_out_of_memory(const std::exception& error) {
     }
   }
   return false;
+}
+
+std::string libtorch_description() {
+  return describe_libtorch(cuda_device_count());
 }
 
 }  // namespace demask

@@ -1,6 +1,3 @@
-#include <fmt/format.h>
-#include <torch/version.h>
-
 #include "kernels/cpu.h"
 #include "model/device.h"
 
@@ -30,10 +27,6 @@ int64_t free_memory_bytes(at::Device /*device*/) {
 
 int64_t peak_memory_bytes(at::Device /*device*/, const std::function<void()>& work) {
   return peak_host_memory_bytes(work);
-}
-
-std::string libtorch_description() {
-  return fmt::format("LibTorch {}, built without CUDA", TORCH_VERSION);
 }
 
 }  // namespace demask

@@ -4,8 +4,6 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
-#include <fmt/format.h>
-#include <torch/version.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -90,13 +88,6 @@ int64_t peak_memory_bytes(at::Device device, const std::function<void()>& work) 
   allocator::resetPeakStats(device.index());
   work();
   return allocator::getDeviceStats(device.index()).allocated_bytes[all_pools].peak - before;
-}
-
-std::string libtorch_description() {
-  const int64_t devices = cuda_device_count();
-  return fmt::format(
-      "LibTorch {}, CUDA {}.{} built in, {}", TORCH_VERSION, CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100,
-      devices == 0 ? "no CUDA device seen" : fmt::format("{} CUDA device{} seen", devices, devices == 1 ? "" : "s"));
 }
 
 }  // namespace demask

@@ -1,15 +1,13 @@
 // What is settled about a sample's steps before its first: how many, and how much stays masked after each.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <string_view>
 #include <vector>
 
-#include "core/names.h"
 #include "sampling/noise.h"
+#include "sampling/remasking.h"
 #include "sampling/schedule.h"
 
 namespace demask {
@@ -66,21 +64,6 @@ std::function<Plan(const Stream& stream, int64_t free)> plan_by(MaskSchedule sch
 // Ancestral sampling, which draws how many positions a step reveals: each masked one with probability
 // (a_s - (1 - sigma) a_t) / (1 - a_t), a_t = 1 - ratio(t) the visible share (MDLM, Sahoo et al. 2024, where sigma is
 // 0); and how many of the visible are masked again, each with probability sigma (ReMDM, Wang et al. 2025).
-struct Remasking {
-  enum class Kind { none, cap, rescale, conf, loop };
-  Kind kind = Kind::none;
-  // none: sigma = 0. cap: min(eta, sigma_max), sigma_max = min(1, (1 - a_s) / a_t). rescale and conf: eta * sigma_max;
-  // conf then shares it among the positions. loop: while t_off < t <= t_on, a stays at alpha_on and sigma is
-  // min(eta, sigma_max); before, a rises to it as without, and after, from it to 1.
-  double eta = 0;
-  double t_on = 0.55;
-  double t_off = 0.05;
-  double alpha_on = 0.9;
-};
-
-template <>
-inline constexpr std::array<std::string_view, 5> names_of<Remasking::Kind>{"none", "cap", "rescale", "conf", "loop"};
-
 // Pure function of the stream: binomial counts by inverse CDF. With `skips_idle`, steps that change nothing
 // are left out, since they need no forward. Kind conf: chances only, no counts.
 Plan ancestral_plan(const Pace& pace, const Remasking& remasking, const Stream& stream, int64_t free, bool skips_idle);

@@ -131,7 +131,7 @@ TEST_CASE("A closed stdin is one without prompts") {
 
 TEST_CASE("A limit on the size of files ends a run with the file's name and whole lines") {
   const TemporaryFolder folder;
-  constexpr const char* limit = "ulimit -f 8;";  // in blocks of 512 bytes
+  constexpr const char* limit = "ulimit -S -f 8;";  // in blocks of 512 bytes
   const std::vector<std::string> many = quick({"--num_samples=200", "--batch_size=20"});
   for (const std::string name : {"samples.jsonl", "samples.txt"}) {
     const std::string output = folder / name;

@@ -57,12 +57,6 @@ at::Tensor reveal_most_certain(const at::Tensor& certainty, const at::Tensor& dr
   return highest(certainty.neg(), {drawn, (remaining - reveals).clamp_min_(0)});
 }
 
-void reveal_as_needed(Strategy& strategy) {
-  strategy.forwards = "as needed";
-  strategy.pacing = Pacing::decides;
-  strategy.ranks_by_confidence = true;
-}
-
 at::Tensor stability_certainty(const at::Tensor& logits, const at::Tensor& tokens, const kernels::Stability& stability,
                                const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken) {
   if (kernels::cuda::has_kernels_for(logits)) {

@@ -35,9 +35,6 @@ class AdaptiveReveal : public RevealPolicy {
   kernels::RevealRule rule_;
 };
 
-// Sets what they all have: the pacing, and that confidence_source applies to them.
-void reveal_as_needed(Strategy& strategy);
-
 // What kernels::stable_probability adds for stable positions: above every probability.
 inline constexpr double stable_above = 2;
 

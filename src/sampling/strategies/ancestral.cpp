@@ -1,8 +1,25 @@
 // Strategy `ancestral`: draws how many positions each step reveals, as the reverse process does.
-#include "sampling/strategies/ancestral.h"
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/strategy.h"
 
+namespace demask {
+
+Strategy ancestral_strategy() {
+  Strategy strategy;
+  strategy.name = "ancestral";
+  strategy.summary = "reveals each position with the chance that the reverse process gives";
+  strategy.forwards = "at most N";
+  strategy.source = "MDLM (Sahoo et al. 2024)";
+  strategy.pacing = Pacing::follows_the_process;
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
+#include "sampling/strategies/ancestral.h"
 #include "sampling/strategies/strategy.h"
 
 namespace demask {
@@ -13,18 +30,9 @@ at::Tensor AncestralReveal::next_masked(const Proposal& proposal, const Turn& tu
   return hidden_still.logical_or_(highest(turn.noise, {visible, turn.remasked}));
 }
 
-Strategy ancestral_strategy() {
-  Strategy strategy;
-  strategy.name = "ancestral";
-  strategy.summary = "reveals each position with the chance that the reverse process gives";
-  strategy.forwards = "at most N";
-  strategy.source = "MDLM (Sahoo et al. 2024)";
-  strategy.pacing = Pacing::follows_the_process;
-  strategy.make_policy = [](const DiffusionSettings& /*settings*/,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<AncestralReveal>();
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> ancestral_policy(const DiffusionSettings& /*settings*/, CheckedModel* /*model*/) {
+  return std::make_unique<AncestralReveal>();
 }
 
 }  // namespace demask
+#endif

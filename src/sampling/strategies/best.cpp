@@ -1,12 +1,79 @@
 // Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
 // of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
+#ifndef DEMASK_POLICIES
+#include "core/error.h"
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+namespace {
+
+std::optional<ParameterValue> without_source(const DiffusionSettings& settings, const ParameterValue& usual) {
+  return settings.confidence_source ? std::nullopt : std::optional(usual);
+}
+
+void set_shared(DiffusionSettings& settings, const Given& given) {
+  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.04;
+  settings.temperature = given("temperature") ? settings.temperature : 1.0;
+  if (settings.temperature > 0 && !settings.temperature_end) {
+    settings.temperature_end = 0.3 * settings.temperature;
+  }
+  if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
+    settings.schedule_power = 2.6;
+  }
+}
+
+void check(const DiffusionSettings& settings) {
+  if (settings.confidence_source && settings.parameters.has("rescored_share")) {
+    fail(ExitCode::bad_usage, "confidence_source='{}' and rescored_share={} exclude each other: give one of them.",
+         name_of(*settings.confidence_source), settings.parameters.number("rescored_share"));
+  }
+}
+
+}  // namespace
+
+Strategy best_strategy() {
+  Strategy strategy;
+  strategy.name = "best";
+  strategy.summary =
+      "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
+      "the text has too much of; more forwards draw fewer positions each";
+  strategy.forwards = "1.06 N";
+  strategy.source =
+      "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
+      "annealed noise on log confidence is MaskGIT's (Chang et al. 2022)";
+  strategy.pacing = Pacing::remasks_some;
+  strategy.has_ratios = true;
+  strategy.ranks_by_confidence = true;
+  strategy.schedule = ScheduleType::power;
+  strategy.parameters = {
+      choice_temperature_parameter(1.1),
+      {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
+      {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
+       "rescored share", without_source},
+      {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
+      {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
+      {"count_penalty", 1.6, Range{0.0}, "nats against a token that the text has e times as often as expected"},
+      {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
+      {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
+  strategy.variants = {{"best", {}},
+                       {"remask-draw-log",
+                        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
+                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--redraws=0",
+                         "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
+  strategy.set_shared = set_shared;
+  strategy.check = check;
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
-#include "core/error.h"
 #include "kernels/cuda.h"
 #include "sampling/confidence.h"
 #include "sampling/reveal_policy.h"
-#include "sampling/strategies/ranked.h"
+#include "sampling/strategies/strategy.h"
 
 namespace demask {
 namespace {
@@ -109,29 +176,9 @@ class InformativeRemasking : public RevealPolicy {
   at::Tensor prior_;   // [B, V] float32: p0
 };
 
-std::optional<ParameterValue> without_source(const DiffusionSettings& settings, const ParameterValue& usual) {
-  return settings.confidence_source ? std::nullopt : std::optional(usual);
-}
+}  // namespace
 
-void set_shared(DiffusionSettings& settings, const Given& given) {
-  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.04;
-  settings.temperature = given("temperature") ? settings.temperature : 1.0;
-  if (settings.temperature > 0 && !settings.temperature_end) {
-    settings.temperature_end = 0.3 * settings.temperature;
-  }
-  if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
-    settings.schedule_power = 2.6;
-  }
-}
-
-void check(const DiffusionSettings& settings) {
-  if (settings.confidence_source && settings.parameters.has("rescored_share")) {
-    fail(ExitCode::bad_usage, "confidence_source='{}' and rescored_share={} exclude each other: give one of them.",
-         name_of(*settings.confidence_source), settings.parameters.number("rescored_share"));
-  }
-}
-
-std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
   const ParameterValues& values = settings.parameters;
   Options options;
   options.prior_weight = values.number("prior_weight");
@@ -142,41 +189,5 @@ std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, Che
   return std::make_unique<InformativeRemasking>(options);
 }
 
-}  // namespace
-
-Strategy best_strategy() {
-  Strategy strategy;
-  strategy.name = "best";
-  strategy.summary =
-      "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
-      "the text has too much of; more forwards draw fewer positions each";
-  strategy.forwards = "1.06 N";
-  strategy.source =
-      "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
-      "annealed noise on log confidence is MaskGIT's (Chang et al. 2022)";
-  strategy.pacing = Pacing::remasks_some;
-  strategy.has_ratios = true;
-  strategy.ranks_by_confidence = true;
-  strategy.schedule = ScheduleType::power;
-  strategy.parameters = {
-      choice_temperature_parameter(1.1),
-      {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
-      {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
-       "rescored share", without_source},
-      {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
-      {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
-      {"count_penalty", 1.6, Range{0.0}, "nats against a token that the text has e times as often as expected"},
-      {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
-      {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
-  strategy.variants = {{"best", {}},
-                       {"remask-draw-log",
-                        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
-                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--redraws=0",
-                         "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
-  strategy.make_policy = make_policy;
-  strategy.set_shared = set_shared;
-  strategy.check = check;
-  return strategy;
-}
-
 }  // namespace demask
+#endif

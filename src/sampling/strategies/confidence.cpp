@@ -1,8 +1,25 @@
 // Strategy `confidence`: reveals the tokens drawn with the highest probability.
-#include "sampling/confidence.h"
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
 
+namespace demask {
+
+Strategy confidence_strategy() {
+  Strategy strategy;
+  strategy.name = "confidence";
+  strategy.summary = "reveals the tokens drawn with the highest probability";
+  strategy.source = "LLaDA (Nie et al. 2025), its low-confidence remasking; alg_temp: Dream (Ye et al. 2025)";
+  reveal_by_rank(strategy);
+  strategy.parameters = {alg_temp_parameter()};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
+#include "sampling/confidence.h"
 #include "sampling/strategies/ranked.h"
 
 namespace demask {
@@ -21,18 +38,9 @@ class ConfidenceReveal : public RankedReveal {
 
 }  // namespace
 
-Strategy confidence_strategy() {
-  Strategy strategy;
-  strategy.name = "confidence";
-  strategy.summary = "reveals the tokens drawn with the highest probability";
-  strategy.source = "LLaDA (Nie et al. 2025), its low-confidence remasking; alg_temp: Dream (Ye et al. 2025)";
-  reveal_by_rank(strategy);
-  strategy.parameters = {alg_temp_parameter()};
-  strategy.make_policy = [](const DiffusionSettings& settings,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<ConfidenceReveal>(settings.parameters.number("alg_temp"));
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> confidence_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  return std::make_unique<ConfidenceReveal>(settings.parameters.number("alg_temp"));
 }
 
 }  // namespace demask
+#endif

@@ -1,4 +1,22 @@
 // Strategy `entropy`: reveals where the distribution has the lowest entropy.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+
+Strategy entropy_strategy() {
+  Strategy strategy;
+  strategy.name = "entropy";
+  strategy.summary = "reveals where the distribution has the lowest entropy";
+  strategy.source = "Dream (Ye et al. 2025), its entropy and alg_temp";
+  reveal_by_rank(strategy);
+  strategy.parameters = {alg_temp_parameter()};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/confidence.h"
@@ -20,18 +38,9 @@ class EntropyReveal : public RankedReveal {
 
 }  // namespace
 
-Strategy entropy_strategy() {
-  Strategy strategy;
-  strategy.name = "entropy";
-  strategy.summary = "reveals where the distribution has the lowest entropy";
-  strategy.source = "Dream (Ye et al. 2025), its entropy and alg_temp";
-  reveal_by_rank(strategy);
-  strategy.parameters = {alg_temp_parameter()};
-  strategy.make_policy = [](const DiffusionSettings& settings,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<EntropyReveal>(settings.parameters.number("alg_temp"));
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> entropy_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  return std::make_unique<EntropyReveal>(settings.parameters.number("alg_temp"));
 }
 
 }  // namespace demask
+#endif

@@ -1,4 +1,22 @@
 // Strategy `factor`: reveals the n most probable while (n + 1) * (1 - probability) stays below a bound.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+
+Strategy factor_strategy() {
+  Strategy strategy;
+  strategy.name = "factor";
+  strategy.summary = "reveals the n most probable while (n + 1) * (1 - probability) stays below a bound";
+  strategy.source = "Fast-dLLM (Wu et al. 2025), its factor-based parallel decoding";
+  reveal_as_needed(strategy);
+  strategy.parameters = {{"factor", 1.0, Range{0.0}, "reveal n while (n + 1) * (1 - confidence) stays below"}};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/confidence.h"
@@ -20,18 +38,9 @@ class FactorReveal : public AdaptiveReveal {
 
 }  // namespace
 
-Strategy factor_strategy() {
-  Strategy strategy;
-  strategy.name = "factor";
-  strategy.summary = "reveals the n most probable while (n + 1) * (1 - probability) stays below a bound";
-  strategy.source = "Fast-dLLM (Wu et al. 2025), its factor-based parallel decoding";
-  reveal_as_needed(strategy);
-  strategy.parameters = {{"factor", 1.0, Range{0.0}, "reveal n while (n + 1) * (1 - confidence) stays below"}};
-  strategy.make_policy = [](const DiffusionSettings& settings,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<FactorReveal>(settings.parameters.number("factor"));
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> factor_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  return std::make_unique<FactorReveal>(settings.parameters.number("factor"));
 }
 
 }  // namespace demask
+#endif

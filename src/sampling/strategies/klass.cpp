@@ -1,4 +1,25 @@
 // Strategy `klass`: reveals all tokens that are probable and whose distribution has stopped moving.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+
+Strategy klass_strategy() {
+  Strategy strategy;
+  strategy.name = "klass";
+  strategy.summary = "reveals all tokens that are probable and whose distribution has stopped moving";
+  strategy.source = "KLASS (Kim et al. 2025), algorithm 1";
+  reveal_as_needed(strategy);
+  strategy.parameters = {
+      {"conf_threshold", 0.9, share, "reveal what is at least so probable and stable"},
+      {"kl_threshold", 0.01, Range{0.0}, "stable: the distribution moves by less than this KL divergence, nats"},
+      {"kl_history", int64_t{2}, count_from(1), "for so many steps in a row"}};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/confidence.h"
@@ -40,23 +61,11 @@ class KlassReveal : public AdaptiveReveal {
 
 }  // namespace
 
-Strategy klass_strategy() {
-  Strategy strategy;
-  strategy.name = "klass";
-  strategy.summary = "reveals all tokens that are probable and whose distribution has stopped moving";
-  strategy.source = "KLASS (Kim et al. 2025), algorithm 1";
-  reveal_as_needed(strategy);
-  strategy.parameters = {
-      {"conf_threshold", 0.9, share, "reveal what is at least so probable and stable"},
-      {"kl_threshold", 0.01, Range{0.0}, "stable: the distribution moves by less than this KL divergence, nats"},
-      {"kl_history", int64_t{2}, count_from(1), "for so many steps in a row"}};
-  strategy.make_policy = [](const DiffusionSettings& settings,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    const ParameterValues& values = settings.parameters;
-    return std::make_unique<KlassReveal>(
-        kernels::Stability{values.number("conf_threshold"), values.number("kl_threshold"), values.whole("kl_history")});
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> klass_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  const ParameterValues& values = settings.parameters;
+  return std::make_unique<KlassReveal>(
+      kernels::Stability{values.number("conf_threshold"), values.number("kl_threshold"), values.whole("kl_history")});
 }
 
 }  // namespace demask
+#endif

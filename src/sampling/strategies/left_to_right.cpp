@@ -1,4 +1,22 @@
 // Strategy `left_to_right`: reveals from left to right, as an autoregressive model writes.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+
+Strategy left_to_right_strategy() {
+  Strategy strategy;
+  strategy.name = "left_to_right";
+  strategy.summary = "reveals from left to right, seeing what is given on the right as well";
+  strategy.forwards = "N";
+  strategy.source = "the order in which autoregressive models write; block_length=1 is the same, a position a step";
+  strategy.pacing = Pacing::reveals;
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/strategies/ranked.h"
@@ -17,18 +35,9 @@ class LeftToRightReveal : public RevealPolicy {
 
 }  // namespace
 
-Strategy left_to_right_strategy() {
-  Strategy strategy;
-  strategy.name = "left_to_right";
-  strategy.summary = "reveals from left to right, seeing what is given on the right as well";
-  strategy.forwards = "N";
-  strategy.source = "the order in which autoregressive models write; block_length=1 is the same, a position a step";
-  strategy.pacing = Pacing::reveals;
-  strategy.make_policy = [](const DiffusionSettings& /*settings*/,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<LeftToRightReveal>();
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> left_to_right_policy(const DiffusionSettings& /*settings*/, CheckedModel* /*model*/) {
+  return std::make_unique<LeftToRightReveal>();
 }
 
 }  // namespace demask
+#endif

@@ -1,4 +1,23 @@
 // Strategy `maskgit`: reveals the most confident under noise that fades out, on a cosine schedule.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+
+Strategy maskgit_strategy() {
+  Strategy strategy;
+  strategy.name = "maskgit";
+  strategy.summary = "as `confidence`, with noise that fades out";
+  strategy.source = "MaskGIT (Chang et al. 2022), whose code takes a choice_temperature of 4.5";
+  reveal_by_rank(strategy);
+  strategy.schedule = ScheduleType::cosine;
+  strategy.parameters = {choice_temperature_parameter(4.5)};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/confidence.h"
@@ -24,19 +43,9 @@ class MaskGitReveal : public RevealPolicy {
 
 }  // namespace
 
-Strategy maskgit_strategy() {
-  Strategy strategy;
-  strategy.name = "maskgit";
-  strategy.summary = "as `confidence`, with noise that fades out";
-  strategy.source = "MaskGIT (Chang et al. 2022), whose code takes a choice_temperature of 4.5";
-  reveal_by_rank(strategy);
-  strategy.schedule = ScheduleType::cosine;
-  strategy.parameters = {choice_temperature_parameter(4.5)};
-  strategy.make_policy = [](const DiffusionSettings& settings,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<MaskGitReveal>(settings.parameters.number("choice_temperature"));
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> maskgit_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  return std::make_unique<MaskGitReveal>(settings.parameters.number("choice_temperature"));
 }
 
 }  // namespace demask
+#endif

@@ -1,5 +1,27 @@
 // Strategy `planner`: which tokens stay is planned over all free positions, kept ones included. One forward a step, and
 // with a remasking model or confidence_source=rescore two but for the last.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/strategy.h"
+
+namespace demask {
+
+Strategy planner_strategy() {
+  Strategy strategy;
+  strategy.name = "planner";
+  strategy.summary =
+      "keeps the tokens with the best scores, kept ones included, by the model itself or by a remasking model";
+  strategy.forwards = "N";
+  strategy.source = "P2 (Peng et al. 2025), self-planning and planning by a trained model";
+  strategy.ranks_by_confidence = true;
+  strategy.takes_remasking_model = true;
+  strategy.parameters = {{"eta", 1.0, Range{0.0}, "weight of kept tokens' doubt"}};
+  strategy.variants = {{"planner", {}}, {"planner-model", {"--remasking_checkpoint_name=remasking.pt"}}};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/confidence.h"
@@ -43,26 +65,12 @@ class PlannerReveal : public RevealPolicy {
   int64_t right_class_;
 };
 
-std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* remasking_model) {
+}  // namespace
+
+std::unique_ptr<RevealPolicy> planner_policy(const DiffusionSettings& settings, CheckedModel* remasking_model) {
   const int64_t right_class = settings.remasking_positive_class == PositiveClass::correct ? 1 : 0;
   return std::make_unique<PlannerReveal>(settings.parameters.number("eta"), remasking_model, right_class);
 }
 
-}  // namespace
-
-Strategy planner_strategy() {
-  Strategy strategy;
-  strategy.name = "planner";
-  strategy.summary =
-      "keeps the tokens with the best scores, kept ones included, by the model itself or by a remasking model";
-  strategy.forwards = "N";
-  strategy.source = "P2 (Peng et al. 2025), self-planning and planning by a trained model";
-  strategy.ranks_by_confidence = true;
-  strategy.takes_remasking_model = true;
-  strategy.parameters = {{"eta", 1.0, Range{0.0}, "weight of kept tokens' doubt"}};
-  strategy.variants = {{"planner", {}}, {"planner-model", {"--remasking_checkpoint_name=remasking.pt"}}};
-  strategy.make_policy = make_policy;
-  return strategy;
-}
-
 }  // namespace demask
+#endif

@@ -13,18 +13,4 @@ at::Tensor lowest_drawn(const at::Tensor& scores, const Proposal& proposal, cons
   return highest(scores.neg(), {proposal.drawn, turn.budget.count});
 }
 
-void reveal_by_rank(Strategy& strategy) {
-  strategy.forwards = "N";
-  strategy.pacing = Pacing::reveals;
-  strategy.ranks_by_confidence = true;
-}
-
-Parameter alg_temp_parameter() {
-  return {"alg_temp", 0.0, Range{0.0}, "noise in ranking by certainty; 0: none"};
-}
-
-Parameter choice_temperature_parameter(double value) {
-  return {"choice_temperature", value, Range{0.0}, "noise on log confidence, annealed to none"};
-}
-
 }  // namespace demask

@@ -28,10 +28,4 @@ class RankedReveal : public RevealPolicy {
 // Of the positions just drawn, as many with the lowest scores [B, T] as the turn says, which stay masked.
 at::Tensor lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn);
 
-// Sets what they all have: the pacing, and that confidence_source applies to them.
-void reveal_by_rank(Strategy& strategy);
-
-Parameter alg_temp_parameter();
-Parameter choice_temperature_parameter(double value);
-
 }  // namespace demask

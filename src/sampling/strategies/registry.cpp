@@ -1,6 +1,6 @@
-// The list of strategies. A new one is a file beside this, which defines `Strategy NAME_strategy()`, and a line here.
-#include "sampling/strategies/strategy.h"
-
+// The list of strategies. A new one is a file beside this, which defines `Strategy NAME_strategy()` and the function
+// NAME_policy, and a line here. These files and this one are compiled twice: once to the descriptions, which need no
+// LibTorch, and once, with DEMASK_POLICIES, to the policies.
 // In the order in which users read them; the first is the default.
 #define DEMASK_STRATEGIES(X) \
   X(remask)                  \
@@ -19,6 +19,9 @@
   X(planner)                 \
   X(best)
 
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/strategy.h"
+
 namespace demask {
 
 #define DEMASK_DECLARE(name) Strategy name##_strategy();
@@ -33,3 +36,31 @@ const std::vector<Strategy>& strategies() {
 }
 
 }  // namespace demask
+
+#else
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "sampling/strategies/policies.h"
+#include "sampling/strategies/strategy.h"
+
+namespace demask {
+
+#define DEMASK_DECLARE(name) std::unique_ptr<RevealPolicy> name##_policy(const DiffusionSettings&, CheckedModel*);
+DEMASK_STRATEGIES(DEMASK_DECLARE)
+#undef DEMASK_DECLARE
+
+std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* remasking_model) {
+  const std::string_view wanted = settings.strategy->name;
+#define DEMASK_MAKE(name)                            \
+  if (wanted == #name) {                             \
+    return name##_policy(settings, remasking_model); \
+  }
+  DEMASK_STRATEGIES(DEMASK_MAKE)
+#undef DEMASK_MAKE
+  throw std::logic_error("no policy for strategy " + std::string(wanted));
+}
+
+}  // namespace demask
+#endif

@@ -1,12 +1,81 @@
 // Strategy `remask`, the guide's loop: after each step a scheduled number of positions is masked again, kept tokens
 // included. One forward a step, and where a second one judges, two but for the last.
-#include <ATen/ATen.h>
+#include "sampling/strategies/strategy.h"
+
+namespace demask {
+namespace {
+
+bool is_intelligent(const DiffusionSettings& settings) {
+  return settings.parameters.flag("intelligent_remasking");
+}
+
+double randomness_of(const DiffusionSettings& settings) {
+  return settings.parameters.number("randomness_strength");
+}
+
+}  // namespace
+}  // namespace demask
+
+#ifndef DEMASK_POLICIES
 #include <fmt/format.h>
 
 #include "core/error.h"
+
+namespace demask {
+namespace {
+
+void check(const DiffusionSettings& settings) {
+  if (settings.confidence_source && !is_intelligent(settings)) {
+    fail(ExitCode::bad_usage,
+         "confidence_source='{}' has no use with intelligent_remasking=False, which masks again at random.",
+         name_of(*settings.confidence_source));
+  }
+}
+
+std::string describe(const DiffusionSettings& settings) {
+  if (settings.remasking_checkpoint_name) {
+    return fmt::format("by {} (randomness {})", *settings.remasking_checkpoint_name, randomness_of(settings));
+  }
+  return is_intelligent(settings)
+             ? fmt::format("by the model's own confidence (randomness {})", randomness_of(settings))
+             : "random";
+}
+
+}  // namespace
+
+Strategy remask_strategy() {
+  Strategy strategy;
+  strategy.name = "remask";
+  strategy.summary =
+      "the guide's loop: masks again what the model, the remasking model or chance picks, kept tokens included";
+  strategy.forwards = "2N - 1";
+  strategy.source = "the guide's sample.py";
+  strategy.has_ratios = true;
+  strategy.ranks_by_confidence = true;
+  strategy.takes_remasking_model = true;
+  strategy.judge = ConfidenceSource::rescore;
+  Parameter intelligent = {
+      "intelligent_remasking", true, {}, "mask again what the model doubts, rather than at random"};
+  Parameter randomness = {"randomness_strength", 0.4, share,
+                          "in choosing what to mask again: 0 is all model, 1 is all chance"};
+  intelligent.in_every_configuration = randomness.in_every_configuration = true;
+  strategy.parameters = {intelligent, randomness};
+  strategy.variants = {{"remask-random", {"--intelligent_remasking=False"}},
+                       {"remask-rescore", {}},
+                       {"remask-draw", {"--confidence_source=draw"}},
+                       {"remasking-model", {"--remasking_checkpoint_name=remasking.pt"}}};
+  strategy.check = check;
+  strategy.describe = describe;
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
+#include <ATen/ATen.h>
+
 #include "sampling/confidence.h"
 #include "sampling/reveal_policy.h"
-#include "sampling/strategies/strategy.h"
 
 namespace demask {
 namespace {
@@ -68,32 +137,9 @@ class RemaskingModelRemasking : public RevealPolicy {
   double randomness_;
 };
 
-bool is_intelligent(const DiffusionSettings& settings) {
-  return settings.parameters.flag("intelligent_remasking");
-}
+}  // namespace
 
-double randomness_of(const DiffusionSettings& settings) {
-  return settings.parameters.number("randomness_strength");
-}
-
-void check(const DiffusionSettings& settings) {
-  if (settings.confidence_source && !is_intelligent(settings)) {
-    fail(ExitCode::bad_usage,
-         "confidence_source='{}' has no use with intelligent_remasking=False, which masks again at random.",
-         name_of(*settings.confidence_source));
-  }
-}
-
-std::string describe(const DiffusionSettings& settings) {
-  if (settings.remasking_checkpoint_name) {
-    return fmt::format("by {} (randomness {})", *settings.remasking_checkpoint_name, randomness_of(settings));
-  }
-  return is_intelligent(settings)
-             ? fmt::format("by the model's own confidence (randomness {})", randomness_of(settings))
-             : "random";
-}
-
-std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* remasking_model) {
+std::unique_ptr<RevealPolicy> remask_policy(const DiffusionSettings& settings, CheckedModel* remasking_model) {
   if (remasking_model != nullptr) {
     const int64_t wrong_class = settings.remasking_positive_class == PositiveClass::wrong ? 1 : 0;
     return std::make_unique<RemaskingModelRemasking>(*remasking_model, wrong_class, randomness_of(settings));
@@ -104,33 +150,5 @@ std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, Che
   return std::make_unique<RandomRemasking>();
 }
 
-}  // namespace
-
-Strategy remask_strategy() {
-  Strategy strategy;
-  strategy.name = "remask";
-  strategy.summary =
-      "the guide's loop: masks again what the model, the remasking model or chance picks, kept tokens included";
-  strategy.forwards = "2N - 1";
-  strategy.source = "the guide's sample.py";
-  strategy.has_ratios = true;
-  strategy.ranks_by_confidence = true;
-  strategy.takes_remasking_model = true;
-  strategy.judge = ConfidenceSource::rescore;
-  Parameter intelligent = {
-      "intelligent_remasking", true, {}, "mask again what the model doubts, rather than at random"};
-  Parameter randomness = {"randomness_strength", 0.4, share,
-                          "in choosing what to mask again: 0 is all model, 1 is all chance"};
-  intelligent.in_every_configuration = randomness.in_every_configuration = true;
-  strategy.parameters = {intelligent, randomness};
-  strategy.variants = {{"remask-random", {"--intelligent_remasking=False"}},
-                       {"remask-rescore", {}},
-                       {"remask-draw", {"--confidence_source=draw"}},
-                       {"remasking-model", {"--remasking_checkpoint_name=remasking.pt"}}};
-  strategy.make_policy = make_policy;
-  strategy.check = check;
-  strategy.describe = describe;
-  return strategy;
-}
-
 }  // namespace demask
+#endif

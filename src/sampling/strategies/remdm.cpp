@@ -1,10 +1,5 @@
 // Strategy `remdm`: as `ancestral`, and masks visible tokens again with a chance of its own.
-#include <ATen/ATen.h>
-#include <fmt/format.h>
-
-#include "core/error.h"
-#include "sampling/plan.h"
-#include "sampling/strategies/ancestral.h"
+#include "sampling/remasking.h"
 #include "sampling/strategies/strategy.h"
 
 namespace demask {
@@ -12,36 +7,18 @@ namespace {
 
 using Kind = Remasking::Kind;
 
-// The kind conf: a visible position is masked again with probability sigma * exp(-psi) / sum exp(-psi) over the
-// visible, psi the probability under which its token was drawn; a masked one is revealed with the chance that the plan
-// gives (section 4.1). The other kinds give every visible position the same chance, and so take AncestralReveal.
-class ConfidentAncestralReveal : public RevealPolicy {
- public:
-  void begin(const at::Tensor& tokens) override {
-    if (!psi_.defined() || psi_.sizes() != tokens.sizes()) {
-      psi_ = at::empty_like(tokens, tokens.options().dtype(at::kFloat));
-    }
-    psi_.zero_();
-  }
-
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    const at::Tensor visible = turn.budget.eligible.logical_and(proposal.drawn.logical_not());
-    const at::Tensor weight = psi_.neg().exp_().mul_(visible);
-    const at::Tensor part = weight / weight.sum(1, /*keepdim=*/true).clamp_min_(1e-30);
-    const at::Tensor hidden_still = proposal.drawn.logical_and(turn.noise >= turn.reveal_chance);
-    psi_.copy_(at::where(proposal.drawn, proposal.probabilities, psi_));
-    return visible.logical_and_(turn.noise < part * turn.remask_chance).logical_or_(hidden_still);
-  }
-
-  bool decides_counts() const override { return true; }
-
- private:
-  at::Tensor psi_;  // [B, T] float32
-};
-
 Kind kind_of(const DiffusionSettings& settings) {
   return *value_named<Kind>(settings.parameters.text("remdm"));
 }
+
+}  // namespace
+}  // namespace demask
+
+#ifndef DEMASK_POLICIES
+#include "core/error.h"
+
+namespace demask {
+namespace {
 
 std::optional<ParameterValue> eta_of_kind(const DiffusionSettings& settings, const ParameterValue& usual) {
   switch (kind_of(settings)) {
@@ -95,13 +72,6 @@ void check(const DiffusionSettings& settings) {
   }
 }
 
-std::unique_ptr<RevealPolicy> make_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
-  if (kind_of(settings) == Kind::conf) {
-    return std::make_unique<ConfidentAncestralReveal>();
-  }
-  return std::make_unique<AncestralReveal>();
-}
-
 }  // namespace
 
 Strategy remdm_strategy() {
@@ -122,10 +92,56 @@ Strategy remdm_strategy() {
                        {"remdm-rescale", {"--remdm=rescale"}},
                        {"remdm-conf", {"--remdm=conf"}},
                        {"remdm-loop", {"--remdm=loop"}}};
-  strategy.make_policy = make_policy;
   strategy.check = check;
   strategy.remasking = remasking_of;
   return strategy;
 }
 
 }  // namespace demask
+
+#else
+#include <ATen/ATen.h>
+
+#include "sampling/strategies/ancestral.h"
+
+namespace demask {
+namespace {
+
+// The kind conf: a visible position is masked again with probability sigma * exp(-psi) / sum exp(-psi) over the
+// visible, psi the probability under which its token was drawn; a masked one is revealed with the chance that the plan
+// gives (section 4.1). The other kinds give every visible position the same chance, and so take AncestralReveal.
+class ConfidentAncestralReveal : public RevealPolicy {
+ public:
+  void begin(const at::Tensor& tokens) override {
+    if (!psi_.defined() || psi_.sizes() != tokens.sizes()) {
+      psi_ = at::empty_like(tokens, tokens.options().dtype(at::kFloat));
+    }
+    psi_.zero_();
+  }
+
+  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+    const at::Tensor visible = turn.budget.eligible.logical_and(proposal.drawn.logical_not());
+    const at::Tensor weight = psi_.neg().exp_().mul_(visible);
+    const at::Tensor part = weight / weight.sum(1, /*keepdim=*/true).clamp_min_(1e-30);
+    const at::Tensor hidden_still = proposal.drawn.logical_and(turn.noise >= turn.reveal_chance);
+    psi_.copy_(at::where(proposal.drawn, proposal.probabilities, psi_));
+    return visible.logical_and_(turn.noise < part * turn.remask_chance).logical_or_(hidden_still);
+  }
+
+  bool decides_counts() const override { return true; }
+
+ private:
+  at::Tensor psi_;  // [B, T] float32
+};
+
+}  // namespace
+
+std::unique_ptr<RevealPolicy> remdm_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  if (kind_of(settings) == Kind::conf) {
+    return std::make_unique<ConfidentAncestralReveal>();
+  }
+  return std::make_unique<AncestralReveal>();
+}
+
+}  // namespace demask
+#endif

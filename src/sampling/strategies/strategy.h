@@ -1,15 +1,13 @@
-// What a strategy is: one entry that says everything about it, from its name to how its policy is made. Each stands in
-// a file of its own, strategies/<name>.cpp, and registry.cpp lists them; flags, help, printed settings, checks,
-// messages, the README's table and the benchmark's list are made from, or tested against, these entries.
+// What a strategy is: one entry that says everything about it but its policy. Each stands in a file of its own,
+// strategies/<name>.cpp, with the policy, and registry.cpp lists them; flags, help, printed settings, checks, messages,
+// the README's table and the benchmark's list are made from, or tested against, these entries.
 //
-// This header knows nothing of LibTorch, so that the reading of settings, which includes it, compiles without. What
-// makes a policy is a pointer to a function over types that are only declared here: its definition, in the strategy's
-// own file, is where tensors begin.
+// Neither this header nor a description knows LibTorch, so that settings are read, and errors in them told, by a
+// program that has not loaded it. policies.h is where tensors begin.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,8 +18,6 @@
 
 namespace demask {
 
-class RevealPolicy;
-class CheckedModel;
 struct Remasking;
 
 // A setting of a strategy's own. Strategies may share one: then its type is the same for all and its flag one.
@@ -73,9 +69,6 @@ struct Strategy {
   ScheduleType schedule = ScheduleType::linear;     // unless another is given
   ConfidenceSource judge = ConfidenceSource::draw;  // unless another is given
 
-  // The policy for settled settings. `remasking_model` is null where there is none, and outlives the policy.
-  std::unique_ptr<RevealPolicy> (*make_policy)(const DiffusionSettings& settings,
-                                               CheckedModel* remasking_model) = nullptr;
   // Null, or sets what the strategy would have otherwise of the settings that all share.
   void (*set_shared)(DiffusionSettings& settings, const Given& given) = nullptr;
   // Null, or throws Error(bad_usage) where settings contradict each other.

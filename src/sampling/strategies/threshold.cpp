@@ -1,4 +1,22 @@
 // Strategy `threshold`: reveals all tokens of at least this probability.
+#ifndef DEMASK_POLICIES
+#include "sampling/strategies/descriptions.h"
+
+namespace demask {
+
+Strategy threshold_strategy() {
+  Strategy strategy;
+  strategy.name = "threshold";
+  strategy.summary = "reveals all tokens of at least this probability";
+  strategy.source = "Fast-dLLM (Wu et al. 2025), section 3.3";
+  reveal_as_needed(strategy);
+  strategy.parameters = {{"threshold", 0.9, share, "reveal what is at least so probable"}};
+  return strategy;
+}
+
+}  // namespace demask
+
+#else
 #include <ATen/ATen.h>
 
 #include "sampling/confidence.h"
@@ -20,18 +38,9 @@ class ThresholdReveal : public AdaptiveReveal {
 
 }  // namespace
 
-Strategy threshold_strategy() {
-  Strategy strategy;
-  strategy.name = "threshold";
-  strategy.summary = "reveals all tokens of at least this probability";
-  strategy.source = "Fast-dLLM (Wu et al. 2025), section 3.3";
-  reveal_as_needed(strategy);
-  strategy.parameters = {{"threshold", 0.9, share, "reveal what is at least so probable"}};
-  strategy.make_policy = [](const DiffusionSettings& settings,
-                            CheckedModel* /*model*/) -> std::unique_ptr<RevealPolicy> {
-    return std::make_unique<ThresholdReveal>(settings.parameters.number("threshold"));
-  };
-  return strategy;
+std::unique_ptr<RevealPolicy> threshold_policy(const DiffusionSettings& settings, CheckedModel* /*model*/) {
+  return std::make_unique<ThresholdReveal>(settings.parameters.number("threshold"));
 }
 
 }  // namespace demask
+#endif

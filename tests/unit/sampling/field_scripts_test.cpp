@@ -184,7 +184,7 @@ struct Outcome {
 Outcome draw(ContextLogits& fake, const DiffusionSettings& settings, const Ids& prompt, int64_t length,
              const Filters& filters = {}) {
   CheckedModel model(fake, "fake");
-  const auto policy = settings.strategy->make_policy(settings, nullptr);
+  const auto policy = make_policy(settings, nullptr);
   DiffusionOptions options;
   options.mask_token_id = mask;
   options.forbidden = at::zeros({outputs});
@@ -210,7 +210,7 @@ DiffusionSettings greedy(const std::string& strategy, int64_t iterations) {
 
 // Positions that each step of a text with so many free ones reveals.
 Ids revealed(const DiffusionSettings& settings, int64_t free) {
-  const auto policy = settings.strategy->make_policy(settings, nullptr);
+  const auto policy = make_policy(settings, nullptr);
   DiffusionOptions options;
   plan_strategy(settings, *policy, options);
   Ids counts;
@@ -289,7 +289,7 @@ TEST_CASE("Dream's schedule takes more iterations than there are positions, and 
 
 TEST_CASE("Dream's origin is the strategy ancestral on its schedule: each masked position with the chance 1 - s / t") {
   const DiffusionSettings settings = dreaming("ancestral", 8);
-  const auto policy = settings.strategy->make_policy(settings, nullptr);
+  const auto policy = make_policy(settings, nullptr);
   DiffusionOptions options;
   plan_strategy(settings, *policy, options);
   const Plan plan = options.plan({7, 0}, 1000);

@@ -9,6 +9,7 @@
 #include "sampling/plan.h"
 #include "sampling/reveal_policy.h"
 #include "sampling/strategies/ancestral.h"
+#include "sampling/strategies/policies.h"
 #include "sampling/strategies/strategy.h"
 #include "tests/support/catch.h"
 
@@ -31,7 +32,7 @@ inline DiffusionSettings settings_of(std::string_view strategy, Values values = 
 
 inline std::unique_ptr<RevealPolicy> policy_of(std::string_view strategy, Values values = {}) {
   const DiffusionSettings settings = settings_of(strategy, values);
-  return settings.strategy->make_policy(settings, /*remasking_model=*/nullptr);
+  return make_policy(settings, /*remasking_model=*/nullptr);
 }
 
 // class_one: what class 1 of the model means.
@@ -39,7 +40,7 @@ inline std::unique_ptr<RevealPolicy> policy_by_model(std::string_view strategy, 
                                                      PositiveClass class_one, Values values = {}) {
   DiffusionSettings settings = settings_of(strategy, values);
   settings.remasking_positive_class = class_one;
-  return settings.strategy->make_policy(settings, &model);
+  return make_policy(settings, &model);
 }
 
 inline std::unique_ptr<RevealPolicy> confidence(double alg_temp) {

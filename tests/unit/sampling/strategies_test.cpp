@@ -73,6 +73,13 @@ const std::vector<double> level(5, 0.5);
 
 }  // namespace
 
+TEST_CASE("Every strategy of the list makes a policy") {
+  for (const Strategy& strategy : strategies()) {
+    CAPTURE(strategy.name);
+    CHECK(demask::testing::policy_of(strategy.name) != nullptr);
+  }
+}
+
 TEST_CASE("confidence keeps the most probable of those drawn and masks no other again") {
   // Probabilities 0.9, 0.2, 0.5, 0.7, 0.1; the last was visible before.
   const Proposal proposal = proposal_of({sure(0.9), sure(0.2), sure(0.5), sure(0.7), sure(0.1)}, {1, 1, 1, 1, 0});

@@ -1,0 +1,48 @@
+#include "app/front.h"
+
+#include "app/interrupt.h"
+#include "app/read_ahead.h"
+#include "app/settings.h"
+#include "app/start_engine.h"
+#include "app/version.h"
+#include "config/command_line.h"
+#include "config/generate.h"
+#include "config/printing.h"
+#include "output/merge_run_files.h"
+#include "output/output_file.h"
+
+namespace demask {
+
+int answer(const std::vector<std::string>& arguments) {
+  CommandLine command = parse_command_line(arguments);
+  const Config& config = command.parsed.config;
+  switch (command.action) {
+    case CommandLine::Action::help:
+      write_to_stdout(help_text());
+      return 0;
+    case CommandLine::Action::version:
+      write_to_stdout(version_text());
+      return 0;
+    case CommandLine::Action::print_config:
+      write_to_stdout(print_config(config));
+      return 0;
+    case CommandLine::Action::generate:
+      write_to_stdout(generate(command.generated));
+      return 0;
+    case CommandLine::Action::doctor:
+      return start_engine(command);
+    case CommandLine::Action::run:
+      break;
+  }
+  if (config.merge) {
+    install_signal_handlers();
+    merge_run_files(*config.merge, *config.output, places_in_header());
+    return 0;
+  }
+  if (!config.inspect) {
+    read_ahead(config);
+  }
+  return start_engine(command);
+}
+
+}  // namespace demask

@@ -1,0 +1,7 @@
+// The engine as a part of the executable, for sanitizers, which want to be there before any code that they check.
+#include "app/engine_entry.h"
+#include "app/start_engine.h"
+
+int demask::start_engine(const CommandLine& command) {
+  return demask_engine(&command);
+}

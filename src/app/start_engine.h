@@ -1,0 +1,13 @@
+// Where the front hands over to the engine, which is all of demask that stands on LibTorch.
+#pragma once
+
+#include "config/command_line.h"
+
+namespace demask {
+
+// Does what the command line asks for and gives the exit code; errors of the work itself have been told on stderr.
+// Throws Error(failed) where the engine or LibTorch cannot be loaded. In one file that loads the engine out of the
+// executable and one that is linked to it, chosen by CMake.
+int start_engine(const CommandLine& command);
+
+}  // namespace demask
