@@ -360,7 +360,7 @@ TEST_CASE("An output that gets too large is told of behind the samples that were
   const TemporaryFolder folder;
   const Run run("--num_samples=100 --batch_size=1 --sequence_length=8 --diffusion_iterations=2 --output=" +
                     (folder / "samples.jsonl"),
-                "--ignore-signal=XFSZ prlimit --fsize=5000");
+                "--ignore-signal=XFSZ prlimit --fsize=5000:");
   run.check_left_clean(4);
   const std::string text = run.terminal.all_text();
   CHECK(contains(text, "File too large"));
