@@ -8,9 +8,9 @@ function(demask_layer name)
   endif()
   set(target demask_${name})
   list(TRANSFORM layer_SOURCES PREPEND src/${layer_FOLDER}/)
-  # Families, strategies and reports on files use the same names for the same parts, so these are never joined.
+  # Strategies and reports on files use the same names for the same parts, so these are never joined.
   foreach(source ${layer_SOURCES})
-    if(source MATCHES "/(families|strategies|inspect)/")
+    if(source MATCHES "/(strategies|inspect)/")
       set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
   endforeach()

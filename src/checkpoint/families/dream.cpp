@@ -8,7 +8,7 @@
 namespace demask {
 namespace {
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_dream_fields(const ConfigReader& config) {
   Architecture architecture = read_llama_config(config, "dream");
   check_sliding_window(config, architecture.description.block_size);
   architecture.biases.query_key_value = true;
@@ -20,7 +20,7 @@ Architecture read_config(const ConfigReader& config) {
 }  // namespace
 
 const Family& dream_family() {
-  static const Family family{"dream", "Dream", {"DreamModel"}, llama_names(), read_config, write_llama_config};
+  static const Family family{"dream", "Dream", {"DreamModel"}, llama_names(), read_dream_fields, write_llama_config};
   return family;
 }
 

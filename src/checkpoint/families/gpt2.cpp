@@ -8,7 +8,7 @@
 namespace demask {
 namespace {
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_gpt2_fields(const ConfigReader& config) {
   check_common_fields(config);
   config.check(
       {{"scale_attn_weights", {"true"}, "scores of attention that are not scaled"},
@@ -28,7 +28,7 @@ Architecture read_config(const ConfigReader& config) {
   return architecture;
 }
 
-nlohmann::ordered_json write_config(const Architecture& architecture) {
+nlohmann::ordered_json write_gpt2_fields(const Architecture& architecture) {
   const TransformerDescription& description = architecture.description;
   nlohmann::ordered_json config{{"n_layer", description.layers},
                                 {"n_head", description.heads},
@@ -45,7 +45,7 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
   return config;
 }
 
-TensorNames names() {
+TensorNames gpt2_tensor_names() {
   TensorNames names = gpt_names();
   names.prefixes = {"transformer.", ""};
   names.transposed = true;
@@ -55,7 +55,8 @@ TensorNames names() {
 }  // namespace
 
 const Family& gpt2_family() {
-  static const Family family{"gpt2", "gpt2", {"GPT2LMHeadModel", "GPT2Model"}, names(), read_config, write_config};
+  static const Family family{"gpt2",           "gpt2",           {"GPT2LMHeadModel", "GPT2Model"}, gpt2_tensor_names(),
+                             read_gpt2_fields, write_gpt2_fields};
   return family;
 }
 

@@ -51,7 +51,7 @@ int64_t read_rows(const ConfigReader& config) {
   return rows;
 }
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_llada_fields(const ConfigReader& config) {
   check_fields(config);
   Architecture architecture;
   TransformerDescription& description = architecture.description;
@@ -86,7 +86,7 @@ Architecture read_config(const ConfigReader& config) {
   return architecture;
 }
 
-nlohmann::ordered_json write_config(const Architecture& architecture) {
+nlohmann::ordered_json write_llada_fields(const Architecture& architecture) {
   const TransformerDescription& description = architecture.description;
   nlohmann::ordered_json config{{"d_model", description.width},
                                 {"n_heads", description.heads},
@@ -119,7 +119,7 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
   return config;
 }
 
-TensorNames names() {
+TensorNames llada_tensor_names() {
   TensorNames names;
   names.prefixes = {"model.transformer.", "transformer."};
   names.token_embedding = "wte.weight";
@@ -140,7 +140,8 @@ TensorNames names() {
 }  // namespace
 
 const Family& llada_family() {
-  static const Family family{"llada", "llada", {"LLaDAModelLM"}, names(), read_config, write_config};
+  static const Family family{"llada",           "llada",           {"LLaDAModelLM"}, llada_tensor_names(),
+                             read_llada_fields, write_llada_fields};
   return family;
 }
 

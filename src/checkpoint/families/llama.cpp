@@ -8,7 +8,7 @@
 namespace demask {
 namespace {
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_llama_fields(const ConfigReader& config) {
   Architecture architecture = read_llama_config(config, "llama");
   const bool attention = config.flag("attention_bias", false);
   architecture.biases.query_key_value = architecture.biases.attention_projection = attention;
@@ -16,7 +16,7 @@ Architecture read_config(const ConfigReader& config) {
   return architecture;
 }
 
-nlohmann::ordered_json write_config(const Architecture& architecture) {
+nlohmann::ordered_json write_llama_fields(const Architecture& architecture) {
   nlohmann::ordered_json config = write_llama_config(architecture);
   config["attention_bias"] = architecture.biases.query_key_value;
   config["mlp_bias"] = architecture.biases.feed_forward;
@@ -26,7 +26,8 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
 }  // namespace
 
 const Family& llama_family() {
-  static const Family family{"llama", "llama", {"LlamaForCausalLM"}, llama_names(), read_config, write_config};
+  static const Family family{"llama",       "llama",           {"LlamaForCausalLM"},
+                             llama_names(), read_llama_fields, write_llama_fields};
   return family;
 }
 

@@ -19,7 +19,7 @@ constexpr int64_t time_features = 256;
 constexpr int64_t expansion = 4;
 constexpr double rotary_base = 10000;
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_mdlm_fields(const ConfigReader& config) {
   check_common_fields(config);
   config.check({{"time_conditioning", {"false"}, "a model that is told the time"}});
   Architecture architecture;
@@ -47,7 +47,7 @@ Architecture read_config(const ConfigReader& config) {
   return architecture;
 }
 
-nlohmann::ordered_json write_config(const Architecture& architecture) {
+nlohmann::ordered_json write_mdlm_fields(const Architecture& architecture) {
   const TransformerDescription& description = architecture.description;
   return {{"n_blocks", description.layers},
           {"n_heads", description.heads},
@@ -203,7 +203,7 @@ NamedTensors make_extra(const TransformerWeights& weights) {
   return extra;
 }
 
-TensorNames names() {
+TensorNames mdlm_tensor_names() {
   TensorNames names;
   names.prefixes = {"backbone.", ""};
   names.token_embedding = "vocab_embed.embedding";
@@ -224,7 +224,8 @@ TensorNames names() {
 }  // namespace
 
 const Family& mdlm_family() {
-  static const Family family{"mdlm", "mdlm", {"MDLM"}, names(), read_config, write_config, adapt, make_extra};
+  static const Family family{"mdlm", "mdlm",    {"MDLM"}, mdlm_tensor_names(), read_mdlm_fields, write_mdlm_fields,
+                             adapt,  make_extra};
   return family;
 }
 

@@ -11,7 +11,7 @@
 namespace demask {
 namespace {
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_nanogpt_fields(const ConfigReader& config) {
   check_common_fields(config);
   Architecture architecture;
   TransformerDescription& description = architecture.description;
@@ -36,7 +36,7 @@ Architecture read_config(const ConfigReader& config) {
   return architecture;
 }
 
-nlohmann::ordered_json write_config(const Architecture& architecture) {
+nlohmann::ordered_json write_nanogpt_fields(const Architecture& architecture) {
   const TransformerDescription& description = architecture.description;
   nlohmann::ordered_json config{{"n_layer", description.layers},
                                 {"n_head", description.heads},
@@ -58,7 +58,7 @@ nlohmann::ordered_json write_config(const Architecture& architecture) {
 }  // namespace
 
 const Family& nanogpt_family() {
-  static const Family family{"nanogpt", "nanogpt", {"GPT"}, gpt_names(), read_config, write_config};
+  static const Family family{"nanogpt", "nanogpt", {"GPT"}, gpt_names(), read_nanogpt_fields, write_nanogpt_fields};
   return family;
 }
 

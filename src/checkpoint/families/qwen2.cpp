@@ -8,7 +8,7 @@
 namespace demask {
 namespace {
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_qwen2_fields(const ConfigReader& config) {
   Architecture architecture = read_llama_config(config, "qwen2");
   check_sliding_window(config, architecture.description.block_size);
   architecture.biases.query_key_value = true;
@@ -18,7 +18,8 @@ Architecture read_config(const ConfigReader& config) {
 }  // namespace
 
 const Family& qwen2_family() {
-  static const Family family{"qwen2", "qwen2", {"Qwen2ForCausalLM"}, llama_names(), read_config, write_llama_config};
+  static const Family family{"qwen2",       "qwen2",           {"Qwen2ForCausalLM"},
+                             llama_names(), read_qwen2_fields, write_llama_config};
   return family;
 }
 

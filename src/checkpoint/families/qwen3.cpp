@@ -8,7 +8,7 @@
 namespace demask {
 namespace {
 
-Architecture read_config(const ConfigReader& config) {
+Architecture read_qwen3_fields(const ConfigReader& config) {
   Architecture architecture = read_llama_config(config, "qwen3");
   check_sliding_window(config, architecture.description.block_size);
   architecture.query_key_norms = true;
@@ -17,13 +17,13 @@ Architecture read_config(const ConfigReader& config) {
   return architecture;
 }
 
-nlohmann::ordered_json write_config(const Architecture& architecture) {
+nlohmann::ordered_json write_qwen3_fields(const Architecture& architecture) {
   nlohmann::ordered_json config = write_llama_config(architecture);
   config["attention_bias"] = architecture.biases.query_key_value;
   return config;
 }
 
-TensorNames names() {
+TensorNames qwen3_tensor_names() {
   TensorNames names = llama_names();
   names.query_norm = "self_attn.q_norm";
   names.key_norm = "self_attn.k_norm";
@@ -33,7 +33,8 @@ TensorNames names() {
 }  // namespace
 
 const Family& qwen3_family() {
-  static const Family family{"qwen3", "qwen3", {"Qwen3ForCausalLM"}, names(), read_config, write_config};
+  static const Family family{"qwen3",           "qwen3",           {"Qwen3ForCausalLM"}, qwen3_tensor_names(),
+                             read_qwen3_fields, write_qwen3_fields};
   return family;
 }
 
