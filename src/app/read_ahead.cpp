@@ -1,8 +1,6 @@
 #include "app/read_ahead.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include <thread>
 
 #include "config/model_paths.h"
+#include "core/signals_blocked.h"
 
 namespace demask {
 namespace {
@@ -52,15 +51,11 @@ void ask_for_checkpoint(const std::string& checkpoint) {
 }  // namespace
 
 void read_ahead(const Config& config) {
-  // Signals are for the thread that draws; a new thread blocks what its maker does.
-  sigset_t all, former;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, &former);
+  const SignalsBlocked blocked;  // inherited by the thread: signals are for the one that draws
   try {
     std::thread(ask_for_checkpoint, checkpoint_path(config)).detach();
   } catch (const std::system_error&) {  // no thread to be had: the files are read when they are needed
   }
-  ::pthread_sigmask(SIG_SETMASK, &former, nullptr);
 }
 
 }  // namespace demask

@@ -101,11 +101,7 @@ class StreamRun {
     if (drawn.gave_up) {
       notice("the batch in flight would have taken longer and was given up.");
     }
-    for (size_t k = 0; k < left_.size(); ++k) {
-      if (left_[k] > 0) {
-        unanswered_.add(work_->entries()[k].prompt.line);
-      }
-    }
+    add_undrawn(unanswered_);
     return drawn.samples == work_->samples();
   }
 
@@ -118,14 +114,19 @@ class StreamRun {
     outputs_->take(tasks, std::move(samples), frontier);
   }
 
-  // Before an error ends the run.
-  void name_unanswered() {
-    LineRanges lines;
+  // The lines of the piece that still have samples to be drawn.
+  void add_undrawn(LineRanges& lines) const {
     for (size_t k = 0; k < left_.size(); ++k) {
       if (left_[k] > 0) {
         lines.add(work_->entries()[k].prompt.line);
       }
     }
+  }
+
+  // Before an error ends the run.
+  void name_unanswered() {
+    LineRanges lines;
+    add_undrawn(lines);
     lines.append(stream_.end().waiting);
     if (!lines.empty()) {
       notice("{}", unanswered_in_words(list_name_, lines));

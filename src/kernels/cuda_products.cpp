@@ -3,18 +3,17 @@
 // library offers for a number of rows, the first is taken whose sums have the bits of one reference kernel, the
 // library's choice for many rows, on operands made to tell orders apart.
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <cublasLt.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <vector>

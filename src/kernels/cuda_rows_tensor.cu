@@ -295,7 +295,7 @@ void launch_tensor_row_product(const RowProductArguments& a, cudaStream_t stream
 
 template <typename T>
 void launch_tensor_row_product(RowProductArguments a, cudaStream_t stream) {
-  if (normed_row_values(Precision::bfloat16, a) > 0) {
+  if (a.norm_weight != nullptr && norms_apart(a)) {
     const auto kernel = norm_rows_kernel<T>;
     const auto bytes = static_cast<size_t>(a.inner) * sizeof(T);
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "core/held_output.h"
+#include "core/signals_blocked.h"
 #include "output/readable.h"
 
 namespace demask {
@@ -39,22 +39,6 @@ ScreenSize size_of(int terminal) {
       ::ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 0;  // NOLINT(*-vararg)
   return known ? ScreenSize{size.ws_row, size.ws_col} : ScreenSize{};
 }
-
-// Signals go to the other threads: see terminal.h.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &former_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &former_, nullptr); }
-
- private:
-  sigset_t former_{};
-};
 
 }  // namespace
 
@@ -93,7 +77,7 @@ void LiveView::open() {
   wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   hold_output();
   claim_terminal(terminal_);
-  const SignalsBlocked blocked;  // inherited by the thread
+  const SignalsBlocked blocked;  // inherited by the thread: see terminal.h
   thread_ = std::thread([this] { run(); });
 }
 

@@ -9,7 +9,7 @@
 namespace demask {
 namespace {
 
-constexpr uint32_t last_point = 0x10FFFF, first_surrogate = 0xD800, last_surrogate = 0xDFFF;
+constexpr uint32_t first_surrogate = 0xD800, last_surrogate = 0xDFFF;
 constexpr uint32_t continuation_bits = 6;
 
 ByteSet bytes_between(uint8_t low, uint8_t high) {
@@ -81,15 +81,15 @@ std::vector<PointRange> complement(const std::vector<PointRange>& ranges) {
     }
     next = range.high + 1;
   }
-  if (next <= last_point) {
-    gaps.push_back({next, last_point});
+  if (next <= last_code_point) {
+    gaps.push_back({next, last_code_point});
   }
   return normalized(std::move(gaps));
 }
 
 std::vector<std::vector<ByteSet>> utf8_sequences(const std::vector<PointRange>& ranges) {
   // The last code points of one, two, three and four bytes.
-  constexpr std::array<uint32_t, 4> last_of_length = {0x7F, 0x7FF, 0xFFFF, last_point};
+  constexpr std::array<uint32_t, 4> last_of_length = {0x7F, 0x7FF, 0xFFFF, last_code_point};
   std::vector<std::vector<ByteSet>> sequences;
   ByteSet single;  // all of one byte together
   for (const PointRange& range : ranges) {
