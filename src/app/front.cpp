@@ -1,5 +1,6 @@
 #include "app/front.h"
 
+#include "app/cuda_start.h"
 #include "app/interrupt.h"
 #include "app/read_ahead.h"
 #include "app/settings.h"
@@ -41,6 +42,9 @@ int answer(const std::vector<std::string>& arguments) {
   }
   if (!config.inspect) {
     read_ahead(config);
+    if (const std::future<void> ready = start_cuda(config); ready.valid()) {
+      ready.wait();
+    }
   }
   return start_engine(command);
 }

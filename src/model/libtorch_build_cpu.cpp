@@ -9,4 +9,8 @@ std::string describe_libtorch(int64_t /*cuda_devices*/) {
   return fmt::format("LibTorch {}, built without CUDA", TORCH_VERSION);
 }
 
+bool built_with_cuda() {
+  return false;
+}
+
 }  // namespace demask

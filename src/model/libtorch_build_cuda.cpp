@@ -13,4 +13,8 @@ std::string describe_libtorch(int64_t cuda_devices) {
                         : fmt::format("{} CUDA device{} seen", cuda_devices, cuda_devices == 1 ? "" : "s"));
 }
 
+bool built_with_cuda() {
+  return true;
+}
+
 }  // namespace demask

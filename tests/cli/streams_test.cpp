@@ -93,11 +93,11 @@ TEST_CASE("A signal stops a run whose stderr takes nothing as it stops any other
     CAPTURE(redirection);
     const std::string output = folder / "samples.jsonl";
     ProcessOptions options;
-    options.interrupt_after_s = 1.5;
+    options.interrupt_on_file = output;
     options.signal = SIGTERM;
-    const ProcessResult result = in_shell(
-        quick({"--device=cpu", "--num_samples=100000", "--batch_size=1", "--output=" + output}), redirection, before,
-        options);  // on the CPU, where a second and a half is enough for a first sample
+    const ProcessResult result =
+        in_shell(quick({"--device=cpu", "--num_samples=100000", "--batch_size=1", "--output=" + output}), redirection,
+                 before, options);
     CHECK(result.exit_code == was_terminated);
     CHECK(!read_objects(output).empty());  // throws where a line is not whole
     std::filesystem::remove(output);

@@ -132,6 +132,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+bool has_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  return std::getline(file, line) && !file.eof();
+}
+
 // Sends what the options ask for to the child and all it started.
 class Signals {
  public:
@@ -141,7 +147,8 @@ class Signals {
     const bool time_has_come = options_.interrupt_after_s > 0 && elapsed_s >= options_.interrupt_after_s;
     const bool text_has_come =
         !options_.interrupt_on_stderr.empty() && result.err.find(options_.interrupt_on_stderr) != std::string::npos;
-    if (!interrupted_ && (time_has_come || text_has_come)) {
+    const bool line_has_come = !options_.interrupt_on_file.empty() && has_line(options_.interrupt_on_file);
+    if (!interrupted_ && (time_has_come || text_has_come || line_has_come)) {
       interrupted_ = true;
       interrupted_at_s_ = elapsed_s;
       ::kill(-child_, options_.signal);

@@ -16,6 +16,7 @@ struct ProcessOptions {
   double interrupt_after_s = 0.0;                                // send `signal` after this long, if > 0
   int signal = 2;                                                // SIGINT
   std::string interrupt_on_stderr;                               // or as soon as stderr holds this text
+  std::string interrupt_on_file;                                 // or as soon as this file has a line in it
   bool interrupt_again = false;                                  // and once more 0.2 s later
   double timeout_s = 300.0;                                      // then SIGKILL, and timed_out
   size_t address_space_bytes = 0;                                // RLIMIT_AS, if > 0

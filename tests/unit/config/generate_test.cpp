@@ -112,6 +112,10 @@ TEST_CASE("The man page has every key and strategy, and man finds nothing to war
   options.environment = {{"LC_ALL", "C.UTF-8"}, {"MANROFFSEQ", ""}, {"MANWIDTH", "100"}};
   const ProcessResult result = run_process({"man", "--warnings", "-l", folder / "demask.1"}, options);
   CHECK(result.exit_code == 0);
+  if (result.out.find("unminimize") != std::string::npos) {  // what small images of Ubuntu have in man's place
+    WARN("man is not installed, so the page is not checked by it");
+    return;
+  }
   CHECK(result.err.empty());
   CHECK(result.out.find("--temperature=") != std::string::npos);
 }

@@ -154,7 +154,8 @@ TEST_CASE("Texts are scored in order, and a text's score is its parts', each giv
   CHECK(scores[0].log_likelihood == Catch::Approx(scores[1].log_likelihood + scores[2].log_likelihood).epsilon(1e-5));
 
   int64_t samples = 0;
-  CHECK(sampler.draw([&](const Sample&) { ++samples; }) == samples);  // a Sampler that has scored still draws
+  const int64_t drawn = sampler.draw([&](const Sample&) { ++samples; });  // a Sampler that has scored still draws
+  CHECK(drawn == samples);
   CHECK_THROWS_AS(sampler.score({whole}, [](const Score&) { throw std::bad_alloc(); }), std::bad_alloc);
   CHECK_THROWS_AS(sampler.score({prompt("none", "")}, [](const Score&) {}), Error);
   CHECK(sampler.score({whole, beginning}, [&](const Score&) { sampler.request_stop(); }) <= 2);

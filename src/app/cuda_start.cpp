@@ -1,0 +1,83 @@
+#include "app/cuda_start.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "core/signals_blocked.h"
+#include "core/text.h"
+#include "model/libtorch_build.h"
+
+namespace demask {
+namespace {
+
+// The CUDA driver's functions of the same names; 0 is success.
+using Init = int (*)(unsigned flags);
+using RetainPrimaryContext = int (*)(void** context, int device);
+
+void start_driver(int device, std::promise<void> loaded) {
+  void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  const auto init = driver == nullptr ? nullptr : reinterpret_cast<Init>(::dlsym(driver, "cuInit"));
+  const bool started = init != nullptr && init(0) == 0;
+  loaded.set_value();
+  if (!started) {
+    return;
+  }
+  void* context = nullptr;
+  if (const auto retain = reinterpret_cast<RetainPrimaryContext>(::dlsym(driver, "cuDevicePrimaryCtxRetain"))) {
+    retain(&context, device);
+  }
+}
+
+// The first that `device` names: "cuda:1" and "cuda:1,0" are 1, "auto" and "cuda" 0.
+int first_device(const std::string& device) {
+  const size_t colon = device.find(':');
+  return colon == std::string::npos ? 0 : std::atoi(device.c_str() + colon + 1);
+}
+
+}  // namespace
+
+int64_t cuda_device_files() {
+  constexpr std::string_view beginning = "nvidia";
+  int64_t files = 0;
+  std::error_code unreadable;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev", unreadable)) {
+    const std::string name = entry.path().filename().string();
+    const bool numbered =
+        starts_with(name, beginning) && name.size() > beginning.size() &&
+        std::all_of(name.begin() + beginning.size(), name.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+    files += numbered ? 1 : 0;
+  }
+  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {
+    const std::string_view named = visible;
+    const bool none = named.empty() || starts_with(named, "-") || named == "NoDevFiles";
+    files = std::min(files, none ? 0 : static_cast<int64_t>(split(named, ",").size()));
+  }
+  return files;
+}
+
+std::future<void> start_cuda(const Config& config) {
+  std::promise<void> loaded;
+  std::future<void> ready = loaded.get_future();
+  if (!built_with_cuda() || config.device == "cpu" || cuda_device_files() == 0) {
+    loaded.set_value();
+    return ready;
+  }
+  const SignalsBlocked blocked;  // inherited by the thread: signals are for the one that draws
+  try {
+    std::thread(start_driver, first_device(config.device), std::move(loaded)).detach();
+  } catch (const std::system_error&) {  // no thread to be had: LibTorch starts CUDA when it needs it
+    ready = {};
+  }
+  return ready;
+}
+
+}  // namespace demask

@@ -1,0 +1,21 @@
+// CUDA before LibTorch: its driver is asked by name, so that nothing needs to be linked.
+#pragma once
+
+#include <cstdint>
+#include <future>
+
+#include "config/config.h"
+
+namespace demask {
+
+// How many devices a process here would see, without starting CUDA: /dev/nvidia0 and so on, no more than
+// CUDA_VISIBLE_DEVICES names.
+int64_t cuda_device_files();
+
+// Begins to start CUDA in the background where this build can use it and the settings may. What comes is ready once the
+// driver has loaded its own libraries: until then it and LibTorch, which loads libraries too, would hold each other up,
+// and from then on the device's context is made while LibTorch is loaded, and kept for it. What fails here fails again
+// in LibTorch, where it is told.
+std::future<void> start_cuda(const Config& config);
+
+}  // namespace demask
