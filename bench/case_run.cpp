@@ -157,7 +157,7 @@ CaseResult run_case(const Case& one, const Options& options, const Ceilings& cei
   result.tokens = one.samples * loaded.prompt->generated;
   result.seconds = time_draws(loaded, options.repeats);
   const int64_t draws = options.repeats + warm_ups(options.device);
-  result.forwards = loaded.engine.generator().forwards() / draws;  // every draw makes as many
+  result.forwards = loaded.engine.forwards() / draws;  // every draw makes as many
   if (options.yardstick) {
     if (const std::function<void()> plain_draw = make_plain_draw(loaded.context(), *loaded.prompt)) {
       const Turns turns = time_in_turns(

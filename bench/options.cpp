@@ -8,7 +8,7 @@
 namespace demask::bench {
 
 void resolve(Options& options) {
-  options.device = resolve_device(options.device_name);
+  options.device = resolve_devices(options.device_name).front();
   const std::optional<Precision> precision = value_named<Precision>(options.dtype_name);
   if (!precision) {
     fail(ExitCode::bad_usage, "--dtype={}: must be {}.", options.dtype_name, allowed_values(*find_field("dtype")));

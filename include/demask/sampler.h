@@ -52,7 +52,7 @@ class Sampler {
   // from a signal's handler.
   void request_stop() noexcept;
 
-  // The device and model in words, such as "cpu" and "out/diffusion.pt (6 layers, 4 heads, ...)".
+  // The device and model in words, such as "cpu" or "cuda:0,1", and "out/diffusion.pt (6 layers, 4 heads, ...)".
   const std::string& device() const;
   const std::string& model() const;
 

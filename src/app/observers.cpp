@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "config/devices.h"
+#include "core/notice.h"
 #include "output/inspection.h"
 #include "output/progress.h"
 
@@ -20,7 +22,7 @@ std::unique_ptr<LiveView> make_live_view(const Engine& engine, const Terminal& t
   options.diffusion = context.config.sampling_method == SamplingMethod::diffusion;
   options.mask_token_id = context.shown_mask();
   options.colours = choose_colours(std::getenv("NO_COLOR"), std::getenv("COLORTERM"));
-  options.forwards = [&generator = engine.generator()] { return generator.forwards(); };
+  options.forwards = [&engine] { return engine.forwards(); };
   return std::make_unique<LiveView>(terminal, *context.vocabulary, options);
 }
 
@@ -46,6 +48,14 @@ std::unique_ptr<Inspection> make_inspection(const Context& context) {
 
 Observers::Observers(const Engine& engine, std::optional<int64_t> samples) {
   const Config& config = engine.context().config;
+  const bool looks_at_steps = config.live || config.use_verbose_logging || config.log_debug;
+  if (looks_at_steps && engine.context().devices.size() > 1 && numbered_devices(config.device)) {
+    notice("{}=True shows the steps of one device: {} draws alone.",
+           config.live                  ? "live"
+           : config.use_verbose_logging ? "use_verbose_logging"
+                                        : "log_debug",
+           engine.context().device.str());
+  }
   if (const auto terminal = config.live ? find_terminal() : std::nullopt) {
     auto live = make_live_view(engine, *terminal);
     live_ = live.get();
@@ -78,6 +88,12 @@ bool Observers::reads_tensors() const {
 void Observers::on_batch_done() {
   for (const auto& observer : observers_) {
     observer->on_batch_done();
+  }
+}
+
+void Observers::on_other_batch_done(int64_t samples, int64_t tokens) {
+  for (const auto& observer : observers_) {
+    observer->on_other_batch_done(samples, tokens);
   }
 }
 

@@ -27,6 +27,7 @@ class Observers : public Observer {
   void on_step(const StepView& view) override;
   bool reads_tensors() const override;
   void on_batch_done() override;
+  void on_other_batch_done(int64_t samples, int64_t tokens) override;
 
   // Leaves the terminal, once its last step was visible.
   void close();

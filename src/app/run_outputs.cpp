@@ -48,6 +48,14 @@ std::vector<std::pair<std::string, std::string>> describe_work(const Generator& 
   return lines;
 }
 
+// More than one device is wanted where the work is more than one batch.
+std::string describe_device(const Context& context, const Work& work, ListExtent extent) {
+  const bool may_take_all =
+      extent == ListExtent::beginning || work.samples() * work.longest().rows > most_rows(context.config);
+  return fmt::format("{}, {}", may_take_all ? name_of(context.devices) : context.device.str(),
+                     dtype_name(context.model->info().dtype));
+}
+
 RunDescription describe_run(const Engine& engine, const Work& work, ListExtent extent, const Shard& shard) {
   const Context& context = engine.context();
   const Config& config = context.config;
@@ -61,7 +69,7 @@ RunDescription describe_run(const Engine& engine, const Work& work, ListExtent e
                 {"method", run.method},
                 {"checkpoint", fmt::format("{} ({})", context.checkpoint, context.model->info().description)},
                 {"vocabulary", context.vocabulary_path},
-                {"device", fmt::format("{}, {}", context.device.str(), dtype_name(context.model->info().dtype))},
+                {"device", describe_device(context, work, extent)},
                 {"seed", std::to_string(config.seed)}};
   const WorkEntry& entry = work.entries().front();
   const auto first = entry.prepared ? entry.prepared : engine.generator().prepare(entry.prompt, /*quiet=*/true);

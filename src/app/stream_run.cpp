@@ -68,7 +68,7 @@ class StreamRun {
       end_interrupted(list_name_, totals_.samples, unanswered_);
     }
     if (outputs_) {
-      outputs_->finish({totals_.elapsed_s, totals_.samples, totals_.tokens, engine_.generator().forwards()});
+      outputs_->finish({totals_.elapsed_s, totals_.samples, totals_.tokens, engine_.forwards()});
     }
     if (end.error) {
       throw Error(*end.error);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "config/devices.h"
 #include "core/text.h"
 #include "core/utf8.h"
 #include "sampling/strategies/strategy.h"
@@ -43,12 +44,7 @@ bool is_resume(const std::string& text) {
 }
 
 bool is_device(const std::string& text) {
-  constexpr std::string_view numbered = "cuda:";
-  if (!starts_with(text, numbered)) {
-    return text == "auto" || text == "cpu" || text == "cuda";
-  }
-  const std::string index = text.substr(numbered.size());
-  return (index.size() == 1 || index.size() == 2) && index.find_first_not_of("0123456789") == std::string::npos;
+  return text == "auto" || text == "cpu" || text == "cuda" || numbered_devices(text);
 }
 
 template <typename Enumeration>
@@ -235,8 +231,9 @@ std::vector<Field> shared_fields() {
 
       {"seed", member<&C::seed>(), Range{-1.0}, running, Role::which,
        "same seed, same text; -1 draws one and prints it"},
-      {"device", member<&C::device>(), Form{"'auto', 'cpu', 'cuda' or 'cuda:N' with N from 0 to 99", is_device},
-       running, Role::which, "where to run; auto: CUDA if there is any"},
+      {"device", member<&C::device>(),
+       Form{"'auto', 'cpu', 'cuda', 'cuda:N' or several as in 'cuda:0,1', N from 0 to 99", is_device}, running,
+       Role::which, "where to run; auto: CUDA if there is any; both it and cuda: every GPU of the first's kind"},
       {"dtype", member<&C::dtype>(), choices<Precision>(), running, Role::which,
        "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU"},
       {"compile", member<&C::compile>(), {}, running, Role::text, "spend start-up time to run faster"},

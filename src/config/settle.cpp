@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "config/devices.h"
 #include "config/fields.h"
 #include "core/error.h"
 #include "core/text.h"
@@ -79,6 +80,15 @@ void settle_ratios(ParsedConfig& parsed) {
     fail(ExitCode::bad_usage,
          "schedule_type='custom' takes its steps from masking_ratios, which is not set: give one such as "
          "--masking_ratios=\"[0.9, 0.5, 0.1]\"");
+  }
+}
+
+void check_device(const Config& config) {
+  const std::vector<int64_t> numbers = numbered_devices(config.device).value_or(std::vector<int64_t>{});
+  for (auto number = numbers.begin(); number != numbers.end(); ++number) {
+    if (std::find(numbers.begin(), number, *number) != number) {
+      fail(ExitCode::bad_usage, "device='{}': names cuda:{} twice. Name each device once.", config.device, *number);
+    }
   }
 }
 
@@ -260,6 +270,7 @@ void settle(ParsedConfig& parsed) {
   if (config.sampling_method == SamplingMethod::diffusion && !parsed.is_given("top_k")) {
     config.top_k.reset();
   }
+  check_device(config);
   check_live(config);
   check_watching(config);
   check_draws_nothing("inspect", config.inspect, "looks into a file", config);

@@ -90,10 +90,10 @@ BatchPlanner::Span BatchPlanner::look_ahead(int64_t first, int64_t size) const {
 }
 
 std::vector<SampleTask> BatchPlanner::next(int64_t size) {
-  if (!halves_.empty()) {
-    std::vector<SampleTask> half = std::move(halves_.front());
-    halves_.pop_front();
-    return half;
+  if (!returned_.empty()) {
+    std::vector<SampleTask> batch = std::move(returned_.front());
+    returned_.pop_front();
+    return batch;
   }
   if (window_.empty()) {
     Span span = upcoming_.valid() ? upcoming_.get() : look_ahead(next_, size);
@@ -118,14 +118,20 @@ std::vector<SampleTask> BatchPlanner::next(int64_t size) {
 
 void BatchPlanner::put_back_halved(std::vector<SampleTask> batch) {
   const auto middle = batch.begin() + static_cast<std::ptrdiff_t>(batch.size() / 2);
-  halves_.emplace_front(middle, batch.end());
-  halves_.emplace_front(batch.begin(), middle);
+  returned_.emplace_front(middle, batch.end());
+  returned_.emplace_front(batch.begin(), middle);
+}
+
+void BatchPlanner::put_back(std::vector<SampleTask> batch) {
+  if (!batch.empty()) {
+    returned_.push_front(std::move(batch));
+  }
 }
 
 int64_t BatchPlanner::frontier() const {
   int64_t lowest = next_;
-  for (const std::vector<SampleTask>& half : halves_) {
-    for (const SampleTask& sample : half) {
+  for (const std::vector<SampleTask>& batch : returned_) {
+    for (const SampleTask& sample : batch) {
       lowest = std::min(lowest, sample.identity.index);
     }
   }
@@ -186,6 +192,29 @@ int64_t choose_batch_size(const Context& context, Generator& generator, const Wo
   return std::clamp<int64_t>(free / 2 / each, 1, wanted);
 }
 
+int64_t even_rows(int64_t rows, int64_t room, int64_t devices) {
+  constexpr int64_t multiple = 8;  // at which kernels are at their best
+  const auto divided_up = [](int64_t number, int64_t by) { return (number + by - 1) / by; };
+  const int64_t batches = devices * divided_up(rows, devices * room);
+  return std::min(room, divided_up(divided_up(rows, batches), multiple) * multiple);
+}
+
+int64_t halve_batch(BatchPlanner& planner, std::vector<SampleTask> batch, at::Device device) {
+  const size_t count = batch.size();
+  const int64_t rows = std::max<int64_t>(1, rows_of(batch) / 2);
+  planner.put_back_halved(std::move(batch));
+  release_cached_memory(device);
+  notice("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, count / 2);
+  return rows;
+}
+
+void fail_for_one_sample(at::Device device) {
+  fail(ExitCode::failed,
+       "out of memory on {} with a single sample. Reduce the length (--sequence_length, --max_new_tokens) or use a "
+       "smaller model or dtype.",
+       device.str());
+}
+
 int64_t for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device device,
                        const std::function<void(const std::vector<SampleTask>&)>& run_batch,
                        const std::function<bool()>& stop) {
@@ -202,17 +231,10 @@ int64_t for_each_batch(BatchPlanner& planner, int64_t batch_size, at::Device dev
         throw;
       }
     }
-    const auto count = static_cast<int64_t>(batch.size());
-    if (count == 1) {
-      fail(ExitCode::failed,
-           "out of memory on {} with a single sample. Reduce the length (--sequence_length, --max_new_tokens) or use a "
-           "smaller model or dtype.",
-           device.str());
+    if (batch.size() == 1) {
+      fail_for_one_sample(device);
     }
-    batch_size = std::max<int64_t>(1, rows_of(batch) / 2);
-    planner.put_back_halved(std::move(batch));
-    release_cached_memory(device);
-    notice("out of memory on {} with {} samples at once; going on with {}.", device.str(), count, count / 2);
+    batch_size = halve_batch(planner, std::move(batch), device);
   }
   return batch_size;
 }

@@ -32,6 +32,8 @@ class BatchPlanner {
   std::vector<SampleTask> next(int64_t size);
   // Takes back a batch that did not fit, of two samples or more: its halves come next, whatever size is asked for.
   void put_back_halved(std::vector<SampleTask> batch);
+  // Takes back a batch that was not drawn, which comes next, as it is; it may be empty.
+  void put_back(std::vector<SampleTask> batch);
   // Every index below is done or handed out, and not put back.
   int64_t frontier() const;
 
@@ -48,7 +50,7 @@ class BatchPlanner {
   int64_t next_, end_;
   std::function<bool(int64_t)> done_;
   Window window_;
-  std::deque<std::vector<SampleTask>> halves_;  // put back
+  std::deque<std::vector<SampleTask>> returned_;  // put back
   std::future<Span> upcoming_;
 };
 
@@ -59,6 +61,17 @@ std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<Sa
 // How many rows to run at once, one a sample or more: as many as asked for, or as the device has memory for by what one
 // step of a few of the longest takes, measured where there might not be enough. At most those of `samples` samples.
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);
+
+// Rows of a batch where `devices` devices share `rows` rows of work, of which each has room for `room` at once: as many
+// as give each device the same number of batches, all about as large.
+int64_t even_rows(int64_t rows, int64_t room, int64_t devices);
+
+// What follows where a batch of two samples or more ran out of memory on the device: its halves are put back, the
+// device's cache is emptied, and a notice says so. Returns the rows that batches have from now on.
+int64_t halve_batch(BatchPlanner& planner, std::vector<SampleTask> batch, at::Device device);
+
+// Throws Error(failed): the device has no memory for a single sample.
+[[noreturn]] void fail_for_one_sample(at::Device device);
 
 // Calls run_batch for every batch of the planner, until `stop` says so. A batch that runs out of memory is halved and
 // tried again, with a notice on stderr; those after it are as small. Returns the size of batches in the end. Throws

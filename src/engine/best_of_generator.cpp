@@ -63,6 +63,10 @@ class BestOfGenerator : public Generator {
 
   int64_t forwards() const override { return generator_->forwards() + scorer_.forwards(); }
 
+  std::unique_ptr<Generator> on_device(const Context& context) const override {
+    return std::make_unique<BestOfGenerator>(context, generator_->on_device(context), options_.gives_up);
+  }
+
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     auto lines = generator_->describe(prompt);
     lines.emplace_back("best of", fmt::format("{}, by score: {}", candidates_, describe_scores(options_)));

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <random>
+#include <utility>
 
 #include "checkpoint/checkpoint_files.h"
 #include "core/error.h"
 #include "core/freed_memory.h"
 #include "core/notice.h"
+#include "engine/batching.h"
 #include "engine/prompt_tokens.h"
 #include "engine/vocabulary_place.h"
 #include "model/device.h"
@@ -61,29 +63,53 @@ std::optional<int64_t> Context::shown_mask() const {
   return is_text ? std::nullopt : mask_token_id;
 }
 
-std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path) {
+namespace {
+
+std::unique_ptr<LanguageModel> load_quietly(const Context& context, const std::string& path) {
   LoadOptions options{context.device, context.dtypes.native, context.dtypes.module, context.config.compile,
                       context.config.batch_invariant};
   if (context.config.sampling_method == SamplingMethod::diffusion) {
     options.length = context.config.sequence_length;
   }
-  std::unique_ptr<LanguageModel> model = load_model(path, options);
+  return load_model(path, options);
+}
+
+// Whether so much is to be drawn that every device is wanted as soon as it can be had.
+bool is_large(const Config& config) {
+  return config.prompts || config.score || config.num_samples * config.best_of > most_rows(config);
+}
+
+}  // namespace
+
+std::unique_ptr<LanguageModel> model_like(const LanguageModel& model, const Context& context, const std::string& path) {
+  std::unique_ptr<LanguageModel> copy = model.copy_to(context.device);
+  return copy ? std::move(copy) : load_quietly(context, path);
+}
+
+std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path) {
+  std::unique_ptr<LanguageModel> model = load_quietly(context, path);
   for (const std::string& text : model->info().notices) {
     notice("{}", text);
   }
   return model;
 }
 
-Context open_context(const ParsedConfig& parsed) {
+Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices) {
   Context context;
   context.config = parsed.config;
   context.given = parsed.given;
   Config& config = context.config;
-  context.device = resolve_device(config.device);
-  context.device_start = start_up(context.device);
+  context.devices = devices.empty() ? resolve_devices(config.device) : devices;
+  context.device = context.devices.front();
+  for (const at::Device device : context.devices) {
+    if (device == context.device || is_large(config)) {
+      context.device_starts.push_back(start_up(device));
+    }
+  }
   context.dtypes = resolve_dtype(config.dtype, context.device, multiplies_bfloat16(context.device));
   config.seed = settle_seed(config.seed);
   context.checkpoint = checkpoint_path(config);
+  const WorksOn device(context.device);
   context.model = open_model(context, context.checkpoint);
   if (context.model->info().binary_classification) {
     fail(ExitCode::bad_input,
@@ -92,6 +118,23 @@ Context open_context(const ParsedConfig& parsed) {
          context.checkpoint);
   }
   open_vocabulary(context);
+  return context;
+}
+
+Context context_on(const Context& first, at::Device device) {
+  Context context;
+  context.config = first.config;
+  context.given = first.given;
+  context.devices = {device};
+  context.device = device;
+  context.dtypes = first.dtypes;
+  context.checkpoint = first.checkpoint;
+  context.model = model_like(*first.model, context, first.checkpoint);
+  context.vocabulary_path = first.vocabulary_path;
+  context.vocabulary_files = first.vocabulary_files;
+  context.vocabulary = first.vocabulary;
+  context.mask_token_id = first.mask_token_id;
+  context.allowed = first.allowed;
   return context;
 }
 

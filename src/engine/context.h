@@ -19,16 +19,17 @@
 namespace demask {
 
 struct Context {
-  std::future<void> device_start;  // first, so that it ends last
-  Config config;                   // seed settled
-  std::set<std::string> given;     // keys that the user gave
-  at::Device device = at::kCPU;
+  std::vector<std::future<void>> device_starts;  // first, so that they end last
+  Config config;                                 // seed settled
+  std::set<std::string> given;                   // keys that the user gave
+  std::vector<at::Device> devices{at::kCPU};     // that may draw
+  at::Device device = at::kCPU;                  // the first of them, where the model is
   Dtypes dtypes;
   std::string checkpoint;  // its path
   std::unique_ptr<LanguageModel> model;
   std::string vocabulary_path;
   std::vector<std::string> vocabulary_files;  // that were read
-  std::unique_ptr<Vocabulary> vocabulary;
+  std::shared_ptr<const Vocabulary> vocabulary;
   std::optional<int64_t> mask_token_id;
   std::vector<int64_t> allowed;  // ids that may be sampled
 
@@ -38,8 +39,15 @@ struct Context {
   std::optional<int64_t> shown_mask() const;
 };
 
-// Loads model and vocabulary and checks that they belong together. Throws Error.
-Context open_context(const ParsedConfig& parsed);
+// Loads model and vocabulary and checks that they belong together. `devices`, where there are any, take the place of
+// the configuration's. Throws Error.
+Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices = {});
+
+// The same for another of its devices, with a model of its own there. Nothing is said again. Throws as load_model.
+Context context_on(const Context& first, at::Device device);
+
+// A model like one that was loaded from this path, on the context's device. Throws as load_model.
+std::unique_ptr<LanguageModel> model_like(const LanguageModel& model, const Context& context, const std::string& path);
 
 // Loads another model with the context's device, dtype and options. Throws Error.
 std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path);

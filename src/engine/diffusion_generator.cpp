@@ -86,13 +86,18 @@ std::vector<DiffusionTask> to_diffusion_tasks(const std::vector<SampleTask>& sam
 
 class DiffusionGenerator : public Generator {
  public:
-  DiffusionGenerator(const Context& context, const std::function<bool()>& gives_up)
-      : context_(context), model_(*context.model, context.checkpoint), patterns_(context) {
+  // `first`: one on another device that it takes its prompts from, or null.
+  DiffusionGenerator(const Context& context, const std::function<bool()>& gives_up, const DiffusionGenerator* first)
+      : context_(context),
+        model_(*context.model, context.checkpoint),
+        patterns_(first != nullptr ? first->patterns_ : std::make_shared<Patterns>(context)),
+        kinds_(first != nullptr ? first->kinds_ : std::make_shared<BatchKinds>()) {
     const Config& config = context.config;
     const DiffusionSettings& settings = config.diffusion;
     if (settings.remasking_checkpoint_name) {
       remasking_path_ = remasking_checkpoint_path(config);
-      remasking_model_ = open_remasking_model(context, remasking_path_);
+      remasking_model_ = first != nullptr ? model_like(*first->remasking_model_, context, remasking_path_)
+                                          : open_remasking_model(context, remasking_path_);
       checked_remasking_model_ = std::make_unique<CheckedModel>(*remasking_model_, remasking_path_);
     }
     policy_ = make_policy(settings, checked_remasking_model_.get());
@@ -101,9 +106,8 @@ class DiffusionGenerator : public Generator {
     options_.forbidden = forbidden_bias(context.allowed, context.model->info().output_size, context.device);
     options_.gives_up = gives_up;
     options_.on_unrecordable = notice_unrecordable;
-    for (const std::string& text :
-         notices_about(settings, [&](std::string_view key) { return context.given.count(std::string(key)) > 0; })) {
-      notice("{}", text);
+    if (first == nullptr) {
+      tell_of_settings();
     }
     plan_strategy(settings, *policy_, options_);
     sampler_ = std::make_unique<DiffusionSampler>(model_, *policy_, options_);
@@ -126,7 +130,7 @@ class DiffusionGenerator : public Generator {
     if (remasking_model_) {
       check_length(remasking_model_->info(), remasking_path_, key, prompt->length);
     }
-    prompt->text.pattern = patterns_.of(given);
+    prompt->text.pattern = patterns_->of(given);
     prompt->text.unshown = prompt->unshown;
     if (prompt->text.pattern && !prompt->gaps.empty()) {
       fail(ExitCode::bad_usage,
@@ -136,7 +140,7 @@ class DiffusionGenerator : public Generator {
            key);
     }
     if (prompt->text.pattern) {
-      patterns_.check_has_completion(prompt->text.pattern, partial_text(prompt->text));
+      patterns_->check_has_completion(prompt->text.pattern, partial_text(prompt->text));
     }
     if (options_.cfg_scale > 0 && prompt->generated == prompt->length) {
       fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",
@@ -176,6 +180,10 @@ class DiffusionGenerator : public Generator {
 
   int64_t forwards() const override { return sampler_->forwards() + gaps_->forwards(); }
 
+  std::unique_ptr<Generator> on_device(const Context& context) const override {
+    return std::make_unique<DiffusionGenerator>(context, options_.gives_up, this);
+  }
+
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     const DiffusionSettings& settings = context_.config.diffusion;
     const int64_t steps = options_.plan_per_sample ? planned_steps(settings, prompt.generated)
@@ -193,6 +201,13 @@ class DiffusionGenerator : public Generator {
   }
 
  private:
+  void tell_of_settings() const {
+    const auto is_given = [this](std::string_view key) { return context_.given.count(std::string(key)) > 0; };
+    for (const std::string& text : notices_about(context_.config.diffusion, is_given)) {
+      notice("{}", text);
+    }
+  }
+
   // The text, and what follows from it.
   void set_text(PreparedPrompt& prompt, Template text) {
     prompt.text = std::move(text);
@@ -204,7 +219,7 @@ class DiffusionGenerator : public Generator {
   void set_kind(PreparedPrompt& prompt) {
     const Plan plan = options_.plan({}, prompt.generated);
     prompt.batch_kind =
-        kinds_.number(fmt::format("{} {} {} {}", prompt.length, options_.block_length ? prompt.generated : 0,
+        kinds_->number(fmt::format("{} {} {} {}", prompt.length, options_.block_length ? prompt.generated : 0,
                                   judged_steps(plan), prompt.text.pattern ? "pattern" : "free"));
   }
 
@@ -230,13 +245,13 @@ class DiffusionGenerator : public Generator {
 
   const Context& context_;
   CheckedModel model_;
-  Patterns patterns_;
+  std::shared_ptr<Patterns> patterns_;
   std::string remasking_path_;
   std::unique_ptr<LanguageModel> remasking_model_;  // none where the settings name none
   std::unique_ptr<CheckedModel> checked_remasking_model_;
   std::unique_ptr<RevealPolicy> policy_;
   DiffusionOptions options_;
-  BatchKinds kinds_;
+  std::shared_ptr<BatchKinds> kinds_;
   std::unique_ptr<DiffusionSampler> sampler_;
   std::unique_ptr<GapChooser> gaps_;
 };
@@ -271,7 +286,7 @@ void check_diffusion_model(const ModelInfo& info, const std::string& checkpoint,
 
 std::unique_ptr<Generator> make_diffusion_generator(const Context& context, const std::function<bool()>& gives_up) {
   check_diffusion_model(context);
-  return std::make_unique<DiffusionGenerator>(context, gives_up);
+  return std::make_unique<DiffusionGenerator>(context, gives_up, nullptr);
 }
 
 }  // namespace demask

@@ -9,22 +9,11 @@
 
 #include "engine/batching.h"
 #include "engine/context.h"
+#include "engine/draw_hooks.h"
 #include "engine/generator.h"
 #include "engine/work.h"
 
 namespace demask {
-
-// What a caller of Engine::draw wants to know and to say. All but `on_batch` may be empty.
-struct DrawHooks {
-  Observer* observer = nullptr;
-  // Samples that need not be drawn. Asked some batches ahead, perhaps on another thread.
-  std::function<bool(int64_t index)> is_done;
-  std::function<bool(int64_t index)> is_traced;  // samples that come with a trace
-  // Given each finished batch; every index below `frontier` has been given by then, or was done.
-  std::function<void(const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier)>
-      on_batch;
-  std::function<bool()> stops;  // asked between batches
-};
 
 // How large batches may be as far as was found out, for a list that is drawn piece by piece.
 struct BatchRoom {
@@ -32,21 +21,20 @@ struct BatchRoom {
   int64_t rows = 0;
 };
 
-struct DrawTotals {
-  double elapsed_s = 0;  // of generation
-  int64_t samples = 0;
-  int64_t tokens = 0;    // generated, over all samples
-  bool gave_up = false;  // the last batch
-};
-
 class Engine {
  public:
   // Loads what the configuration names. `gives_up` is asked before each step whether to give up the batch in flight; it
-  // may be empty. Throws Error.
-  explicit Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up = {});
+  // may be empty. Where `devices` names any, they take the place of the settings' own. Throws Error.
+  explicit Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up = {},
+                  const std::vector<at::Device>& devices = {});
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
 
   const Context& context() const { return *context_; }
   Generator& generator() const { return *generator_; }
+  // Model calls so far, of all devices. Not while it draws on several.
+  int64_t forwards() const;
 
   // The settings' own prompt, or a list of prompts, as work. Throws Error, see Work.
   Work own_work() const { return {*context_, *generator_}; }
@@ -61,7 +49,7 @@ class Engine {
   }
 
   // Draws the samples first .. end - 1 of the work that are not done, of which there are `left`, in batches that fit in
-  // memory. Throws Error, and what the hooks throw.
+  // memory, on every device where that is more than one batch. Throws Error, and what the hooks throw.
   DrawTotals draw(const Work& work, int64_t first, int64_t end, int64_t left, const DrawHooks& hooks) const {
     return draw_by(*generator_, work, first, end, left, hooks);
   }
@@ -71,17 +59,32 @@ class Engine {
   DrawTotals draw_piece(const Work& work, BatchRoom& room, const DrawHooks& hooks) const;
 
  private:
+  struct Station;
+
+  // What is to be drawn, and for how many samples batches are made.
+  struct Drawing {
+    const Work& work;
+    int64_t first, end, left;
+    int64_t planned;
+  };
+
   Generator& scorer();
   DrawTotals draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
                      const DrawHooks& hooks) const;
-  // `batch_size` is that of the last batch in the end.
-  void draw_batches(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t& batch_size,
-                    const DrawHooks& hooks, DrawTotals& totals) const;
+  DrawTotals draw_in(BatchRoom& room, Generator& generator, const Drawing& drawing, const DrawHooks& hooks) const;
+  void draw_alone(int64_t& rows, Generator& generator, at::Device device, const Drawing& drawing,
+                  const DrawHooks& hooks, DrawTotals& totals) const;
+  void draw_together(BatchRoom& room, const Drawing& drawing, const DrawHooks& hooks, DrawTotals& totals) const;
+  std::vector<Station*> sound_stations() const;
+  Generator& ready(Station& station) const;
+  int64_t rows_on(Station& station, BatchRoom& room, const Drawing& drawing, size_t devices) const;
 
   std::function<bool()> gives_up_;
-  std::unique_ptr<Context> context_;  // the generators refer to it
+  mutable std::atomic<bool> abandoned_{false};  // batches in flight are of no use
+  std::unique_ptr<Context> context_;            // the generators refer to it
   std::unique_ptr<Generator> generator_;
-  std::unique_ptr<Generator> scorer_;  // made where texts are scored beside samples
+  std::unique_ptr<Generator> scorer_;               // made where texts are scored beside samples
+  std::vector<std::unique_ptr<Station>> stations_;  // one a device
 };
 
 }  // namespace demask

@@ -64,6 +64,10 @@ class Generator {
   // Model calls so far.
   virtual int64_t forwards() const = 0;
 
+  // Another that draws on the device of `context`, a context_on of this one's own, what this one prepares; it says
+  // nothing again. `context` and this one's own must outlive it. Throws as make_generator.
+  virtual std::unique_ptr<Generator> on_device(const Context& context) const = 0;
+
   // How it samples such prompts, a label and a value each, for people; the first tells their length.
   virtual std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const = 0;
 };

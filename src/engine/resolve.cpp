@@ -7,30 +7,65 @@
 #include <filesystem>
 #include <limits>
 
+#include "config/devices.h"
 #include "core/error.h"
 #include "core/notice.h"
 #include "model/device.h"
 
 namespace demask {
-at::Device resolve_device(const std::string& device) {
-  if (device == "cpu") {
-    return at::kCPU;
+namespace {
+
+at::Device cuda_device(int64_t number) {
+  return {at::kCUDA, static_cast<at::DeviceIndex>(number)};
+}
+
+std::vector<at::Device> all_like_the_first(int64_t present) {
+  std::vector<at::Device> devices;
+  for (int64_t number = 0; number < present; ++number) {
+    if (number == 0 || are_alike(cuda_device(0), cuda_device(number))) {
+      devices.push_back(cuda_device(number));
+    }
   }
-  const int64_t devices = cuda_device_count();
-  if (device == "auto") {
-    return devices > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+  return devices;
+}
+
+}  // namespace
+
+std::vector<at::Device> resolve_devices(const std::string& device) {
+  const int64_t present = device == "cpu" ? 0 : cuda_device_count();
+  if (device == "cpu" || (device == "auto" && present == 0)) {
+    return {at::kCPU};
   }
-  if (devices == 0) {
+  if (present == 0) {
     fail(ExitCode::bad_usage, "device='{}': no CUDA device can be used here ({}). Use --device=cpu or --device=auto.",
          device, libtorch_description());
   }
-  const size_t colon = device.find(':');
-  const std::string number = colon == std::string::npos ? "0" : device.substr(colon + 1);
-  const int64_t index = number.size() <= 3 ? std::stoll(number) : devices;
-  if (index >= devices) {
-    fail(ExitCode::bad_usage, "device='{}': only cuda:0 to cuda:{} are here.", device, devices - 1);
+  const std::optional<std::vector<int64_t>> numbers = numbered_devices(device);
+  if (!numbers) {
+    return all_like_the_first(present);
   }
-  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  std::vector<at::Device> devices;
+  for (const int64_t number : *numbers) {
+    if (number >= present) {
+      fail(ExitCode::bad_usage, "device='{}': there is no cuda:{}. {}. Name those that are here, or give --device=cuda.",
+           device, number,
+           present == 1 ? "Only cuda:0 is here" : fmt::format("Only cuda:0 to cuda:{} are here", present - 1));
+    }
+    devices.push_back(cuda_device(number));
+    if (!are_alike(devices.front(), devices.back())) {
+      notice("{} and {} are GPUs of different models: which of them draws a sample shows in its last bits.",
+             devices.front().str(), devices.back().str());
+    }
+  }
+  return devices;
+}
+
+std::string name_of(const std::vector<at::Device>& devices) {
+  std::string name;
+  for (const at::Device device : devices) {
+    name += name.empty() ? device.str() : fmt::format(",{}", device.index());
+  }
+  return name;
 }
 
 std::optional<at::ScalarType> named_dtype(Precision dtype) {

@@ -15,8 +15,12 @@
 
 namespace demask {
 
-// Throws Error(bad_usage) where the device is not here.
-at::Device resolve_device(const std::string& device);
+// One or more, those that a number names in that order. Of CUDA devices that no number names, all that are like the
+// first: others would give other bits. Throws Error(bad_usage) where a device is not here.
+std::vector<at::Device> resolve_devices(const std::string& device);
+
+// "cpu", "cuda:1", "cuda:0,1": as the setting spells them.
+std::string name_of(const std::vector<at::Device>& devices);
 
 // None where demask is to choose.
 std::optional<at::ScalarType> named_dtype(Precision dtype);

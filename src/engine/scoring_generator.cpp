@@ -73,6 +73,10 @@ class ScoringGenerator : public Generator {
 
   int64_t forwards() const override { return scorer_.forwards(); }
 
+  std::unique_ptr<Generator> on_device(const Context& context) const override {
+    return std::make_unique<ScoringGenerator>(context, options_.gives_up);
+  }
+
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     return {{"length", std::to_string(prompt.length) + " tokens"}, {"scores", describe_scores(options_)}};
   }

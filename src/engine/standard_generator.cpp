@@ -39,10 +39,10 @@ AutoregressiveOptions options_for(const Context& context, const std::function<bo
 
 class StandardGenerator : public Generator {
  public:
-  StandardGenerator(const Context& context, const std::function<bool()>& gives_up)
+  StandardGenerator(const Context& context, const std::function<bool()>& gives_up, std::shared_ptr<Patterns> patterns)
       : context_(context),
         model_(*context.model, context.checkpoint),
-        patterns_(context),
+        patterns_(std::move(patterns)),
         options_(options_for(context, gives_up)),
         sampler_(model_, options_) {}
 
@@ -57,7 +57,7 @@ class StandardGenerator : public Generator {
     read_beginning(given, quiet, *prompt);
     prompt->generated = given.max_new_tokens.value_or(config.max_new_tokens);
     prompt->length = static_cast<int64_t>(std::max<size_t>(prompt->tokens.size(), 1)) + prompt->generated;
-    if (const std::shared_ptr<const TokenAutomaton> pattern = patterns_.of(given)) {
+    if (const std::shared_ptr<const TokenAutomaton> pattern = patterns_->of(given)) {
       set_rule(pattern, *prompt);
     }
     tell_of_outgrowing(*prompt, quiet);
@@ -71,6 +71,10 @@ class StandardGenerator : public Generator {
   void try_step(const std::vector<SampleTask>& tasks) override { sampler_.try_step(to_standard_tasks(tasks)); }
 
   int64_t forwards() const override { return sampler_.forwards(); }
+
+  std::unique_ptr<Generator> on_device(const Context& context) const override {
+    return std::make_unique<StandardGenerator>(context, options_.gives_up, patterns_);
+  }
 
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     std::vector<std::pair<std::string, std::string>> lines = {
@@ -102,8 +106,8 @@ class StandardGenerator : public Generator {
     text.slots.resize(static_cast<size_t>(prompt.length), PatternSlot::masked);
     text.tokens = prompt.tokens;
     text.tokens.resize(text.slots.size());
-    patterns_.check_has_completion(pattern, text);
-    prompt.rule = {pattern, patterns_.reachable(pattern, prompt.length), static_cast<int64_t>(prompt.unshown)};
+    patterns_->check_has_completion(pattern, text);
+    prompt.rule = {pattern, patterns_->reachable(pattern, prompt.length), static_cast<int64_t>(prompt.unshown)};
     prompt.batch_kind = 1;
   }
 
@@ -120,7 +124,7 @@ class StandardGenerator : public Generator {
   const Context& context_;
   bool told_ = false;
   CheckedModel model_;
-  Patterns patterns_;
+  std::shared_ptr<Patterns> patterns_;
   AutoregressiveOptions options_;
   AutoregressiveSampler sampler_;
 };
@@ -135,7 +139,7 @@ std::unique_ptr<Generator> make_standard_generator(const Context& context, const
   if (info.bidirectional && info.every_position) {
     notice("'{}' is bidirectional: it was not trained to write from left to right.", context.checkpoint);
   }
-  return std::make_unique<StandardGenerator>(context, gives_up);
+  return std::make_unique<StandardGenerator>(context, gives_up, std::make_shared<Patterns>(context));
 }
 
 }  // namespace demask

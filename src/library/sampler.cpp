@@ -76,7 +76,7 @@ ParsedConfig parse_settings(const std::vector<std::string>& arguments) {
 struct Sampler::Parts {
   explicit Parts(const std::vector<std::string>& arguments)
       : engine(parse_settings(arguments), [this] { return stopping.load(); }),
-        device(engine.context().device.str()),
+        device(name_of(engine.context().devices)),
         model(fmt::format("{} ({})", engine.context().checkpoint, engine.context().model->info().description)) {}
 
   int64_t draw(const Work& work, const OnSample& on_sample);

@@ -5,6 +5,7 @@
 #include <torch/version.h>
 
 #include <cstdlib>
+#include <mutex>
 
 #include "model/attention.h"
 
@@ -28,10 +29,14 @@ void use_planned_attention(bool use) {
 #endif
 }
 
+// What LibTorch may choose among is the process's, so that devices which several threads work on take turns: calls only
+// queue work, and recorded steps make none.
+std::mutex choosing;
+
 // LibTorch's kernels for a call: those that it may choose among.
 class KernelsAllowed {
  public:
-  KernelsAllowed(bool planned, bool splitting) {
+  KernelsAllowed(bool planned, bool splitting) : alone_(choosing) {
     use_planned_attention(planned);
     at::globalContext().setSDPUseFlash(splitting);
   }
@@ -41,6 +46,9 @@ class KernelsAllowed {
     use_planned_attention(false);
     at::globalContext().setSDPUseFlash(true);
   }
+
+ private:
+  std::lock_guard<std::mutex> alone_;
 };
 
 // heads [B, K, N, D] -> [B, H, N, D], each as often as queries [B, H, Q, D] share it.
@@ -107,6 +115,7 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
 }
 
 void prefer_fast_products() {
+  const std::lock_guard<std::mutex> alone(choosing);
   use_planned_attention(false);
   // MKL otherwise rounds by how a product is split over threads and where it lies in memory, which the batch decides.
   setenv("MKL_CBWR", "AUTO,STRICT", /*overwrite=*/0);

@@ -7,12 +7,33 @@
 #include <exception>
 #include <functional>
 #include <future>
+#include <shared_mutex>
 #include <string>
 
 namespace demask {
 
 // CUDA devices that LibTorch can use here; 0 without CUDA.
 int64_t cuda_device_count();
+
+// Makes a CUDA device the one that this thread's work goes to, as long as this lives. On the CPU nothing.
+class WorksOn {
+ public:
+  explicit WorksOn(at::Device device);
+  WorksOn(const WorksOn&) = delete;
+  WorksOn& operator=(const WorksOn&) = delete;
+  ~WorksOn();
+
+ private:
+  at::Device device_;
+  int64_t former_ = 0;
+};
+
+// Whether the same work gives the same bits on both: devices of one model, as far as they say.
+bool are_alike(at::Device one, at::Device other);
+
+// Held together by those who record a step as a CUDA graph, and alone by those whom no recording on another thread may
+// meet: who gives memory back, which LibTorch does for all devices at once, and who copies from device to device.
+std::shared_mutex& recordings();
 
 // Begins to make `device` ready in the background, which on CUDA takes some tenths of a second; whoever uses the device
 // meanwhile waits for it. The result must be kept until the process is done with it; waiting for it is never needed.
@@ -47,6 +68,10 @@ int64_t peak_host_memory_bytes(const std::function<void()>& work);
 
 // Whether `error` says that memory ran out, on the host or on a device.
 bool is_out_of_memory(const std::exception& error);
+
+// Whether `error` says that a CUDA device or a library of it failed other than by lack of memory, so that nothing more
+// can be expected of the device.
+bool is_device_failure(const std::exception& error);
 
 // How LibTorch was built, and how many CUDA devices it can use here.
 std::string libtorch_description();

@@ -62,6 +62,11 @@ int64_t peak_host_memory_bytes(const std::function<void()>& work) {
   return reset ? std::max<int64_t>(own_memory_bytes("VmHWM:") - before, 0) : 0;
 }
 
+std::shared_mutex& recordings() {
+  static std::shared_mutex mutex;
+  return mutex;
+}
+
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
       dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) {
@@ -70,6 +75,19 @@ bool is_out_of_memory(const std::exception& error) {
   // LibTorch's CPU allocator, and errors that passed through TorchScript, are told by their words only.
   for (const char* words :
        {"DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "out of memory"}) {
+    if (std::strstr(error.what(), words) != nullptr) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// LibTorch has a type for the runtime's own errors only; errors of libraries and of TorchScript are told by their words.
+bool is_device_failure(const std::exception& error) {
+  if (is_out_of_memory(error)) {
+    return false;
+  }
+  for (const char* words : {"CUDA error", "CUDA driver error", "CUBLAS_STATUS_", "cuBLASLt: ", "cuDNN error"}) {
     if (std::strstr(error.what(), words) != nullptr) {
       return true;
     }

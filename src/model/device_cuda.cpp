@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 
 #include "core/error.h"
 #include "kernels/cpu.h"
@@ -16,6 +17,35 @@ namespace demask {
 
 int64_t cuda_device_count() {
   return c10::cuda::device_count();
+}
+
+WorksOn::WorksOn(at::Device device) : device_(device) {
+  if (device.is_cuda()) {
+    former_ = c10::cuda::current_device();
+    c10::cuda::set_device(device.index());
+  }
+}
+
+WorksOn::~WorksOn() {
+  if (device_.is_cuda()) {
+    static_cast<void>(cudaSetDevice(static_cast<int>(former_)));
+  }
+}
+
+bool are_alike(at::Device one, at::Device other) {
+  if (!one.is_cuda() || !other.is_cuda()) {
+    return one.type() == other.type();
+  }
+  for (const cudaDeviceAttr attribute :
+       {cudaDevAttrComputeCapabilityMajor, cudaDevAttrComputeCapabilityMinor, cudaDevAttrMultiProcessorCount}) {
+    int of_one = 0, of_other = 0;
+    const bool known = cudaDeviceGetAttribute(&of_one, attribute, one.index()) == cudaSuccess &&
+                       cudaDeviceGetAttribute(&of_other, attribute, other.index()) == cudaSuccess;
+    if (!known || of_one != of_other) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void end_process_if_slow_to_end(at::Device device) {
@@ -61,7 +91,12 @@ void synchronize(at::Device device) {
 
 void release_cached_memory(at::Device device) {
   if (device.is_cuda()) {
-    c10::cuda::CUDACachingAllocator::emptyCache();
+    const std::lock_guard<std::shared_mutex> alone(recordings());
+    try {
+      c10::cuda::CUDACachingAllocator::emptyCache();
+    } catch (const std::exception&) {
+      // A device that failed before has nothing to give.
+    }
   }
 }
 

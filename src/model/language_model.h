@@ -104,6 +104,9 @@ class LanguageModel {
   // The same at positions [B, n] int64 only -> [B, n, V]. By default computes all and drops the others.
   virtual at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions);
 
+  // The same model on another device, of this one's weights; null where it has to be loaded anew.
+  virtual std::unique_ptr<LanguageModel> copy_to(at::Device /*device*/) const { return nullptr; }
+
   // How often its forward must run before it does the same work each time.
   virtual int64_t runs_before_recording() const { return 1; }
 

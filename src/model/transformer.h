@@ -40,6 +40,8 @@ class Transformer : public LanguageModel {
   // Whether a text's logits are the same bits in any batch, as they are at first, on CUDA where demask's own kernels
   // suit the model. On the CPU they are in any case.
   void keep_batch_invariant(bool keep) { batch_invariant_ = keep; }
+  // To devices of the same kind. Null of one that runs on the CPU's kernels, whose panels stay where they are.
+  std::unique_ptr<LanguageModel> copy_to(at::Device device) const override;
   at::Tensor logits(const at::Tensor& tokens) override;
   at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override;
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
@@ -48,6 +50,8 @@ class Transformer : public LanguageModel {
 
  private:
   friend class CachedSession;
+
+  Transformer(const Transformer& other, at::Device device);
 
   // Keys and values [B, K, max, D], one pair a layer, the first `length` positions of which are known.
   struct Cache {

@@ -66,6 +66,11 @@ void Progress::on_batch_done() {
   end_line();
 }
 
+void Progress::on_other_batch_done(int64_t samples, int64_t tokens) {
+  finished_samples_ += samples;
+  finished_tokens_ += tokens;
+}
+
 std::string Progress::state(const StepView& view) const {
   if (options_.scoring) {
     return fmt::format("Forward {}/{}", view.step + 1, view.steps);

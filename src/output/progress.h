@@ -34,6 +34,7 @@ class Progress : public Observer {
   void on_step(const StepView& view) override;
   bool reads_tensors() const override { return false; }
   void on_batch_done() override;
+  void on_other_batch_done(int64_t samples, int64_t tokens) override;
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -3,10 +3,12 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
+#include <torch/version.h>
 
 #include <array>
 #include <cstddef>
 #include <exception>
+#include <shared_mutex>
 #include <utility>
 
 #include "model/device.h"
@@ -19,6 +21,16 @@ constexpr size_t steps_ahead = 4;
 
 // Recording takes about as long as launching the step twice.
 constexpr int64_t worth_recording = 4;  // runs
+
+// Other threads may work on other devices meanwhile. LibTorch before 2.1 forbids them what a recording cannot have, such
+// as taking memory of a device.
+void begin_recording(at::cuda::CUDAGraph& graph) {
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1)
+  graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+#else
+  graph.capture_begin();
+#endif
+}
 
 class GraphRunner : public StepRunner {
  public:
@@ -49,6 +61,7 @@ class GraphRunner : public StepRunner {
 
   // Capture wants a stream of its own; the replay goes to the current one. Nothing of the step is executed here.
   void record() {
+    const std::shared_lock<std::shared_mutex> with_others(recordings());
     const c10::cuda::CUDAStream outer = c10::cuda::getCurrentCUDAStream(device_.index());
     const c10::cuda::CUDAStream stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device_.index());
     at::cuda::CUDAEvent ready;
@@ -57,7 +70,7 @@ class GraphRunner : public StepRunner {
     const c10::cuda::CUDAStreamGuard guard(stream);
     bool began = false;
     try {
-      graph_.capture_begin();
+      begin_recording(graph_);
       began = true;
       step_();
       graph_.capture_end();

@@ -77,6 +77,8 @@ class Observer {
   virtual bool reads_tensors() const { return true; }
   // The batch is complete and read back.
   virtual void on_batch_done() {}
+  // A batch that this observer did not follow is complete: another device drew it, meanwhile.
+  virtual void on_other_batch_done(int64_t /*samples*/, int64_t /*tokens*/) {}
 };
 
 }  // namespace demask

@@ -165,6 +165,13 @@ TEST_CASE("a wrong value names the key, the value and what is allowed") {
   }
 }
 
+TEST_CASE("a device that is named twice is refused, and the message says which") {
+  const Failure failure = failure_of({"--device=cuda:2,0,2"});
+  CHECK(failure.code == ExitCode::bad_usage);
+  CHECK(failure.says("device='cuda:2,0,2': names cuda:2 twice"));
+  CHECK(parse_command_line({"--device=cuda:2,0"}).parsed.config.device == "cuda:2,0");
+}
+
 TEST_CASE("an empty value or argument is refused and quoted, but for a prompt's") {
   for (const std::string key : {"log_debug", "seed", "dtype", "output", "trace", "report", "compare", "prompts",
                                 "shard", "merge", "out_dir", "checkpoint_name", "data_dir", "dataset", "meta_path"}) {

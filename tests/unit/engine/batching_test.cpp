@@ -35,6 +35,7 @@ class PlanningGenerator : public Generator {
     }
   }
   int64_t forwards() const override { return 0; }
+  std::unique_ptr<Generator> on_device(const Context& /*context*/) const override { return nullptr; }
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& /*prompt*/) const override {
     return {};
   }
@@ -158,6 +159,23 @@ TEST_CASE("When not even one sample fits, the run fails and says so") {
     CHECK(error.code() == ExitCode::failed);
     CHECK(std::string(error.what()).find("single sample") != std::string::npos);
   }
+}
+
+TEST_CASE("Devices share work in batches as large as leave none of them waiting in the end") {
+  for (const int64_t room : {1, 5, 8, 100, 256}) {
+    for (const int64_t devices : {2, 3, 8}) {
+      for (const int64_t rows : {2, 9, 257, 300, 513, 100000}) {
+        CAPTURE(room, devices, rows);
+        const auto divided_up = [](int64_t number, int64_t by) { return (number + by - 1) / by; };
+        const int64_t each = even_rows(rows, room, devices);
+        CHECK(each >= 1);
+        CHECK(each <= room);
+        // As many turns as if every batch were full.
+        CHECK(divided_up(divided_up(rows, each), devices) <= divided_up(rows, devices * room));
+      }
+    }
+  }
+  CHECK(even_rows(300, 256, 2) == 152);  // and not 256 and 44
 }
 
 TEST_CASE("Other errors are not retried, and a run that is to stop draws no further batch") {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "model/device.h"
 #include "tests/support/catch.h"
 #include "tests/support/goldens.h"
 #include "text/character_vocabulary.h"
@@ -39,6 +40,22 @@ TEST_CASE("A precision that was named is taken, except that an old GPU goes on i
   check(resolve_dtype(Precision::bfloat16, at::kCUDA, multiplies), at::kBFloat16, at::kBFloat16);
   check(resolve_dtype(Precision::bfloat16, at::kCUDA, !multiplies), at::kFloat, at::kFloat);
   CHECK_THROWS_AS(resolve_dtype(Precision::float16, at::kCPU, multiplies), Error);
+}
+
+TEST_CASE("Devices are those that are named, and where one is not here the message says which") {
+  CHECK(resolve_devices("cpu") == std::vector<at::Device>{at::kCPU});
+  CHECK(resolve_devices("auto").front().is_cuda() == (cuda_device_count() > 0));
+  const bool has_cuda = cuda_device_count() > 0;
+  try {
+    resolve_devices("cuda:0,99");
+    FAIL("a device that is not here was taken");
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::bad_usage);
+    CHECK(std::string(error.what()).find("device='cuda:0,99'") != std::string::npos);
+    CHECK(std::string(error.what()).find(has_cuda ? "there is no cuda:99" : "no CUDA device") != std::string::npos);
+  }
+  CHECK(name_of({at::kCPU}) == "cpu");
+  CHECK(name_of({at::Device(at::kCUDA, 2), at::Device(at::kCUDA, 0)}) == "cuda:2,0");
 }
 
 TEST_CASE("The mask is the flag's, else the model's, else the vocabulary's, else the first id past it") {

@@ -55,6 +55,19 @@ TEST_CASE("float32 logits agree with float64") {
   }
 }
 
+TEST_CASE("A copy for another device gives the same bits, without the model that it was made of") {
+  for (const at::Device device : devices()) {
+    auto model = std::make_unique<Transformer>(load("out/english.pt", at::kFloat, device, KernelChoice::libtorch));
+    const at::Tensor tokens = some_tokens(2, 40, 65).to(device);
+    const at::Tensor logits = model->logits(tokens);
+    const std::unique_ptr<LanguageModel> copy = model->copy_to(device);
+    REQUIRE(copy);
+    const std::string description = std::exchange(model, nullptr)->info().description;
+    CHECK(copy->info().description == description);
+    CHECK(at::equal(copy->logits(tokens), logits));
+  }
+}
+
 TEST_CASE("CUDA and CPU logits agree to 1e-3 in float32, and half precisions stay close") {
   if (cuda_device_count() == 0) {
     return;
