@@ -62,6 +62,7 @@ class BestOfGenerator : public Generator {
   void try_step(const std::vector<SampleTask>& tasks) override { generator_->try_step(tasks); }
 
   int64_t forwards() const override { return generator_->forwards() + scorer_.forwards(); }
+  double computed_share() const override { return generator_->computed_share(); }
 
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     auto lines = generator_->describe(prompt);

@@ -70,6 +70,16 @@ std::unique_ptr<LanguageModel> open_remasking_model(const Context& context, cons
   return model;
 }
 
+void check_keeps_blocks(const Context& context) {
+  const CacheKind cache = context.config.diffusion.cache;
+  if (cache != CacheKind::none && !context.model->info().keeps_blocks) {
+    fail(ExitCode::bad_input,
+         "cache='{}' is for models that demask runs natively, and '{}' runs as the TorchScript module that it is, whose "
+         "keys and values nobody can keep: leave cache out.",
+         name_of(cache), context.checkpoint);
+  }
+}
+
 // The longest template's key in messages.
 std::string length_key(const Prompt& given) {
   return given.infill ? "infill" : given.infill_text ? "infill_text" : "sequence_length";
@@ -95,6 +105,7 @@ class DiffusionGenerator : public Generator {
       remasking_model_ = open_remasking_model(context, remasking_path_);
       checked_remasking_model_ = std::make_unique<CheckedModel>(*remasking_model_, remasking_path_);
     }
+    check_keeps_blocks(context);
     policy_ = make_policy(settings, checked_remasking_model_.get());
     options_.draw = draw_options(config);
     options_.mask_token_id = *context.mask_token_id;
@@ -175,6 +186,8 @@ class DiffusionGenerator : public Generator {
   void try_step(const std::vector<SampleTask>& tasks) override { sampler_->try_step(to_diffusion_tasks(tasks)); }
 
   int64_t forwards() const override { return sampler_->forwards() + gaps_->forwards(); }
+
+  double computed_share() const override { return sampler_->computed_share(); }
 
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     const DiffusionSettings& settings = context_.config.diffusion;

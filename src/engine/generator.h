@@ -64,6 +64,9 @@ class Generator {
   // Model calls so far.
   virtual int64_t forwards() const = 0;
 
+  // The share of the texts' positions that they computed, where a cache keeps some.
+  virtual double computed_share() const { return 1; }
+
   // How it samples such prompts, a label and a value each, for people; the first tells their length.
   virtual std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const = 0;
 };
