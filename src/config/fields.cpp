@@ -284,7 +284,8 @@ std::vector<Field> strategy_fields() {
       {"block_length", member<&C::diffusion, &D::block_length>(), count_from(1), strategies_group, Role::text,
        "fill blocks of so many positions, one after the other from the left; None: all at once"},
       {"cache", member<&C::diffusion, &D::cache>(), choices<CacheKind>(), strategies_group, Role::text,
-       "with block_length: keep keys and values while a block is filled, of what is before it (prefix) or of all outside "
+       "with block_length: keep keys and values while a block is filled, of what is before it (prefix) or of all "
+       "outside "
        "of it (dual); faster, and the text is another"},
       {"confidence_source", member<&C::diffusion, &D::confidence_source>(), choices<ConfidenceSource>(),
        strategies_group, Role::text,

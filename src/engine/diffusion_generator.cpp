@@ -73,10 +73,11 @@ std::unique_ptr<LanguageModel> open_remasking_model(const Context& context, cons
 void check_keeps_blocks(const Context& context) {
   const CacheKind cache = context.config.diffusion.cache;
   if (cache != CacheKind::none && !context.model->info().keeps_blocks) {
-    fail(ExitCode::bad_input,
-         "cache='{}' is for models that demask runs natively, and '{}' runs as the TorchScript module that it is, whose "
-         "keys and values nobody can keep: leave cache out.",
-         name_of(cache), context.checkpoint);
+    fail(
+        ExitCode::bad_input,
+        "cache='{}' is for models that demask runs natively, and '{}' runs as the TorchScript module that it is, whose "
+        "keys and values nobody can keep: leave cache out.",
+        name_of(cache), context.checkpoint);
   }
 }
 

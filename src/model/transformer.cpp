@@ -179,9 +179,7 @@ Transformer::Places Transformer::places_of(const Cache* cache, int64_t length) c
 
 // In a text of so many known positions.
 Transformer::Places Transformer::places_at(const at::Tensor& positions, int64_t known) const {
-  const auto rows = [&](const at::Tensor& table) {
-    return table.defined() ? table.index_select(0, positions) : table;
-  };
+  const auto rows = [&](const at::Tensor& table) { return table.defined() ? table.index_select(0, positions) : table; };
   Places places = {rows(weights_.position_embedding), rows(cosine_), rows(sine_), {}};
   if (!weights_.description.bidirectional) {
     places.seen = at::arange(known, positions.options()) <= positions.unsqueeze(1);
@@ -238,8 +236,8 @@ at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) con
   at::Tensor x, normed;
   if (fused_ && (cache == nullptr || cache->length == 0)) {
     x = at::empty({tokens.size(0), tokens.size(1), weights_.description.width}, weights_.token_embedding.options());
-    normed = kernels::cuda::embed_and_norm(x, tokens, {weights_.token_embedding, places.embedding},
-                                           own_norm(first_norm()));
+    normed =
+        kernels::cuda::embed_and_norm(x, tokens, {weights_.token_embedding, places.embedding}, own_norm(first_norm()));
   } else {
     x = at::embedding(weights_.token_embedding, tokens);
     x = places.embedding.defined() ? x + places.embedding : x;
@@ -256,8 +254,8 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
   const at::Tensor normed = kernels::cuda::embed_one_and_norm(
       x, text.tokens, text.position, {weights_.token_embedding, weights_.position_embedding}, own_norm(first_norm()));
   const auto attend_last = [&](const at::Tensor& qkv, size_t layer) {
-    return kernels::cuda::decode_attention(qkv, own_heads(layer, cosine_, sine_), cache.keys[layer], cache.values[layer], text.position,
-                                           cache.workspace);
+    return kernels::cuda::decode_attention(qkv, own_heads(layer, cosine_, sine_), cache.keys[layer],
+                                           cache.values[layer], text.position, cache.workspace);
   };
   if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
     return logits_by_row_products(x, attend_last).squeeze(1);
@@ -287,9 +285,8 @@ at::Tensor Transformer::head(const at::Tensor& x) const {
 }
 
 at::Tensor Transformer::shifted_states(const at::Tensor& states) const {
-  return weights_.description.shifted
-             ? at::cat({states.narrow(1, 0, 1), states.narrow(1, 0, states.size(1) - 1)}, 1)
-             : states;
+  return weights_.description.shifted ? at::cat({states.narrow(1, 0, 1), states.narrow(1, 0, states.size(1) - 1)}, 1)
+                                      : states;
 }
 
 at::Tensor Transformer::logits(const at::Tensor& tokens) {

@@ -15,8 +15,7 @@ class CpuDecodingSession : public DecodingSession {
   CpuDecodingSession(TransformerOnCpu& model, GrowingText text)
       : model_(model),
         text_(std::move(text)),
-        cache_(model.make_cache(text_.tokens.size(0),
-                                std::min(text_.tokens.size(1), model.description_.block_size))) {}
+        cache_(model.make_cache(text_.tokens.size(0), std::min(text_.tokens.size(1), model.description_.block_size))) {}
 
   void restart(const Beginnings& beginnings, const OnLogits& on_logits) override {
     const c10::InferenceMode inference;

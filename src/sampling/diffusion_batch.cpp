@@ -92,13 +92,13 @@ bool DiffusionBatch::fills_same_positions() const {
     return task.text == &first || task.text->fixed == first.fixed;
   });
   return same_places && std::all_of(plans.begin(), plans.end(), [this](const Plan& plan) {
-    for (int64_t number = 0; number < steps; ++number) {
-      if (at(plan, number).block != block_of(number)) {
-        return false;
-      }
-    }
-    return true;
-  });
+           for (int64_t number = 0; number < steps; ++number) {
+             if (at(plan, number).block != block_of(number)) {
+               return false;
+             }
+           }
+           return true;
+         });
 }
 
 int64_t DiffusionBatch::first_block_of(int64_t masked) const {

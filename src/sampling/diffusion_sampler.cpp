@@ -136,11 +136,14 @@ Extent DiffusionSampler::enter_block(const DiffusionBatch& batch, int64_t number
 
 StepRunner& DiffusionSampler::runner(StepKind kind, Extent extent) {
   Chain& chain = *chain_;
+  const bool judges_by_window = kind == StepKind::judging && !policy_.has_own_model();
+  const bool has_window = chain.cache && (extent == Extent::window || judges_by_window);
   // What follows a prefix is of another size in each block, and a recording of each would keep memory of its own: these
   // steps share a runner that records none.
-  const bool is_window = extent == Extent::window, records = !is_window || options_.cache == CacheKind::dual;
-  std::unique_ptr<StepRunner>& found = chain.runners[{kind, is_window && records ? chain.window.count : is_window,
-                                                      is_window && records ? chain.cache->computed() : 0}];
+  const bool records = !has_window || options_.cache == CacheKind::dual;
+  const int64_t window = has_window && records ? chain.window.count : 0;
+  const int64_t computed = has_window && records ? chain.cache->computed() : 0;
+  std::unique_ptr<StepRunner>& found = chain.runners[{kind, extent, window, computed}];
   if (!found) {
     const int64_t warm_ups = std::max(model_.runs_before_recording(), policy_.runs_before_recording());
     found = make_step_runner([this, kind, extent] { step(kind, extent, nullptr, /*first=*/false); }, model_.device(),

@@ -190,9 +190,8 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
   if (chain.block.defined() && kind != StepKind::filling) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
-        is_open_ended()
-            ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
-            : column_of(counts, block_column);
+        is_open_ended() ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
+                        : column_of(counts, block_column);
     const at::Tensor inside = chain.block == active;
     drawn = drawn.logical_and(inside);
     eligible = eligible.logical_and(inside);

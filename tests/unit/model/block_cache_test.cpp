@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <memory>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "model/device.h"
@@ -21,6 +21,10 @@ namespace {
 
 constexpr int64_t texts = 2, length = 37;
 
+// Rounding moves a few rows of whole forwards in bfloat16 by up to 0.05 too; keys and values of the step itself in
+// place of those kept would move them by 0.08 to 0.4, see below.
+constexpr double half_tolerance = 0.07;
+
 // A step: which positions change before it, and what it computes.
 struct Forward {
   Extent extent;
@@ -29,8 +33,8 @@ struct Forward {
 
 // Two blocks inside of the text, the second beginning where the first ends; the text's beginning; all to its end.
 const std::vector<Forward> forwards = {
-    {Extent::whole, {9, 7}},  {Extent::window, {9, 7}},  {Extent::window, {9, 7}},
-    {Extent::whole, {16, 7}}, {Extent::window, {16, 7}}, {Extent::window, {0, 5}},
+    {Extent::whole, {9, 7}},   {Extent::window, {9, 7}},   {Extent::window, {9, 7}},
+    {Extent::whole, {16, 7}},  {Extent::window, {16, 7}},  {Extent::window, {0, 5}},
     {Extent::whole, {21, 16}}, {Extent::window, {21, 16}}, {Extent::window, {21, 16}},
 };
 
@@ -116,10 +120,27 @@ void check_same_bits(Transformer& model, const NamedDescription& named) {
 
 }  // namespace
 
+TEST_CASE("What the reference keeps moves its logits where a model looks both ways, by more than any tolerance here") {
+  for (const NamedDescription& named : mixtures()) {
+    CAPTURE(named.name);
+    const TransformerWeights exact = random_weights(named, at::kDouble);
+    const ReferenceTransformer reference(exact);
+    const Forward whole = {Extent::whole, {9, 7}}, window = {Extent::window, {9, 7}};
+    ReferenceTransformer::Kept kept, fresh;
+    const at::Tensor tokens = at::arange(length).mul(31).remainder(named.description.vocabulary_size);
+    const at::Tensor changed = tokens_of_step(tokens, window.window, 1, named.description.vocabulary_size);
+    reference_rows(reference, named.description.shifted, tokens, whole, kept);
+    const at::Tensor expected = reference_rows(reference, named.description.shifted, changed, window, kept);
+    const at::Tensor others = reference_rows(reference, named.description.shifted, changed, whole, fresh);
+    const double moved = relative_error(others, expected);
+    CHECK((named.description.bidirectional ? moved > half_tolerance : moved < 1e-12));
+  }
+}
+
 TEST_CASE("A forward over a window is one over the whole text with the keys and values kept elsewhere") {
   for (const NamedDescription& named : mixtures()) {
     CAPTURE(named.name);
-    for (const auto& [dtype, tolerance] : {std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, 3e-2)}) {
+    for (const auto& [dtype, tolerance] : {std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, half_tolerance)}) {
       CAPTURE(dtype);
       Transformer own(random_weights(named, dtype));
       check_against_reference(own, named, tolerance);
@@ -144,7 +165,7 @@ TEST_CASE("On CUDA a forward over a window computes what the reference does, in 
   }
   for (const NamedDescription& named : mixtures()) {
     CAPTURE(named.name);
-    for (const auto& [dtype, tolerance] : {std::pair(at::kFloat, 1e-3), std::pair(at::kBFloat16, 5e-2)}) {
+    for (const auto& [dtype, tolerance] : {std::pair(at::kFloat, 1e-3), std::pair(at::kBFloat16, half_tolerance)}) {
       for (const KernelChoice kernels : {KernelChoice::own, KernelChoice::libtorch}) {
         CAPTURE(dtype, kernels == KernelChoice::own);
         Transformer model(to_device(random_weights(named, dtype), at::kCUDA), {}, kernels);

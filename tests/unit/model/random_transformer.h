@@ -155,8 +155,7 @@ inline TransformerWeights to_device(TransformerWeights weights, at::Device devic
          {&layer.query_key_value, &layer.attention_projection, &layer.expand, &layer.contract}) {
       move_linear(*linear);
     }
-    for (NormWeights* norm :
-         {&layer.attention_norm, &layer.query_norm, &layer.key_norm, &layer.feed_forward_norm}) {
+    for (NormWeights* norm : {&layer.attention_norm, &layer.query_norm, &layer.key_norm, &layer.feed_forward_norm}) {
       move_norm(*norm);
     }
   }
