@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "bench/blocks.h"
 #include "bench/case_run.h"
 #include "bench/cases.h"
 #include "bench/ceilings.h"
@@ -37,6 +38,7 @@ struct Request {
   bool scaling = false;
   bool synthetic = false;
   std::string shapes;          // names, or empty for none
+  std::string blocks;          // names, or empty for none
   int64_t decode_kernels = 0;  // texts, or 0 for none
 };
 
@@ -60,7 +62,9 @@ void add_flags(CLI::App& app, Request& request) {
   app.add_flag("--synthetic", request.synthetic, "also time a model of GPT-2's size with random weights");
   app.add_option("--shapes", request.shapes,
                  "also time forwards and decoding of released models' shapes with random weights: llada-8b, dream-7b, "
-                 "gpt2-124m, qwen3-0.6b, llama-8b, separated by commas, or all");
+                 "mdlm-170m, gpt2-124m, qwen3-0.6b, llama-8b, separated by commas, or all");
+  app.add_option("--blocks", request.blocks,
+                 "also time these shapes, of those that see both ways, filled block by block with each cache");
   app.add_option("--decode_kernels", request.decode_kernels,
                  "also time the CUDA kernels of decoding so many texts one by one, at GPT-2's shape")
       ->check(CLI::Range(int64_t{1}, int64_t{8}));
@@ -107,6 +111,9 @@ void measure(Request& request) {
   }
   if (!request.shapes.empty()) {
     json["shapes"] = run_shapes(request.shapes, options, ceilings, file);
+  }
+  if (!request.blocks.empty()) {
+    json["blocks"] = run_blocks(request.blocks, options, file);
   }
   if (request.decode_kernels > 0) {
     json["decode_kernels"] = run_decode_kernels(request.decode_kernels, options, file);

@@ -21,12 +21,6 @@
 namespace demask::bench {
 namespace {
 
-struct Shape {
-  std::string name;
-  TransformerDescription description;
-  RandomParts parts;
-};
-
 // Layers, heads, key heads, head width, width, feed-forward width.
 TransformerDescription sizes(int64_t layers, int64_t heads, int64_t keys, int64_t head_width, int64_t width,
                              int64_t feed_forward, int64_t vocabulary) {
@@ -66,34 +60,13 @@ std::vector<Shape> all_shapes() {
   Shape qwen{
       "qwen3-0.6b", llama_like(sizes(28, 16, 8, 128, 1024, 3072, 151936), 1e-6, 1e6), {RandomBiases::none, true}};
   qwen.description.tied_head = true;
+  Shape mdlm{"mdlm-170m", sizes(12, 12, 12, 64, 768, 3072, 50258), {RandomBiases::all, false}};
+  mdlm.description.block_size = 1024;
+  mdlm.description.activation = Activation::gelu_tanh;
+  mdlm.description.rotary = true;
+  mdlm.description.bidirectional = true;
   const Shape llama{"llama-8b", llama_like(sizes(32, 32, 8, 128, 4096, 14336, 128256), 1e-5, 5e5), {}};
-  return {llada, dream, gpt2, qwen, llama};
-}
-
-std::vector<Shape> select_shapes(const std::string& selection) {
-  const std::vector<Shape> all = all_shapes();
-  if (selection == "all") {
-    return all;
-  }
-  std::vector<Shape> chosen;
-  for (size_t start = 0; start <= selection.size();) {
-    const size_t end = std::min(selection.find(',', start), selection.size());
-    const std::string name = selection.substr(start, end - start);
-    std::string names;
-    bool found = false;
-    for (const Shape& shape : all) {
-      names += (names.empty() ? "" : ", ") + shape.name;
-      if (shape.name == name) {
-        chosen.push_back(shape);
-        found = true;
-      }
-    }
-    if (!found) {
-      fail(ExitCode::bad_usage, "--shapes: '{}' is none of {}, all.", name, names);
-    }
-    start = end + 1;
-  }
-  return chosen;
+  return {llada, dream, mdlm, gpt2, qwen, llama};
 }
 
 double forward_operations(const TransformerDescription& of, int64_t batch, int64_t length) {
@@ -156,6 +129,32 @@ nlohmann::ordered_json time_decoding(const Shape& shape, Transformer& transforme
 }
 
 }  // namespace
+
+std::vector<Shape> select_shapes(const std::string& selection) {
+  const std::vector<Shape> all = all_shapes();
+  if (selection == "all") {
+    return all;
+  }
+  std::vector<Shape> chosen;
+  for (size_t start = 0; start <= selection.size();) {
+    const size_t end = std::min(selection.find(',', start), selection.size());
+    const std::string name = selection.substr(start, end - start);
+    std::string names;
+    bool found = false;
+    for (const Shape& shape : all) {
+      names += (names.empty() ? "" : ", ") + shape.name;
+      if (shape.name == name) {
+        chosen.push_back(shape);
+        found = true;
+      }
+    }
+    if (!found) {
+      fail(ExitCode::bad_usage, "shape '{}' is none of {}, all.", name, names);
+    }
+    start = end + 1;
+  }
+  return chosen;
+}
 
 nlohmann::ordered_json run_shapes(const std::string& selection, const Options& options, const Ceilings& ceilings,
                                   std::FILE* file) {

@@ -31,8 +31,9 @@ int64_t warm_ups(at::Device device) {
   return device.is_cuda() ? 2 : 1;
 }
 
-std::vector<double> time_calls(at::Device device, int64_t repeats, const std::function<void()>& call) {
-  for (int64_t i = 0; i < warm_ups(device); ++i) {
+std::vector<double> time_calls(at::Device device, int64_t repeats, const std::function<void()>& call,
+                               std::optional<int64_t> untimed) {
+  for (int64_t i = 0; i < untimed.value_or(warm_ups(device)); ++i) {
     call();
   }
   std::vector<double> seconds;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 namespace demask::bench {
@@ -18,8 +19,10 @@ double seconds_since(Clock::time_point start);
 // Untimed calls before the first timed one. Kernels of CUDA are loaded by the first, and memory settles by the second.
 int64_t warm_ups(at::Device device);
 
-// Seconds of each of `repeats` calls, warm, the device idle before and after each.
-std::vector<double> time_calls(at::Device device, int64_t repeats, const std::function<void()>& call);
+// Seconds of each of `repeats` calls, warm, the device idle before and after each; after warm_ups(device) untimed ones,
+// or for long calls so many.
+std::vector<double> time_calls(at::Device device, int64_t repeats, const std::function<void()>& call,
+                               std::optional<int64_t> untimed = {});
 
 // Of two kinds of calls that took turns: seconds[i] of the one right before seconds[i] of the other.
 struct Turns {

@@ -78,7 +78,7 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
     outputs.leave_unfinished();
     end_interrupted(config, drawn.samples, left);
   }
-  outputs.finish({drawn.elapsed_s, drawn.samples, drawn.tokens, engine.forwards()});
+  outputs.finish({drawn.elapsed_s, drawn.samples, drawn.tokens, engine.forwards(), engine.computed_share()});
   if (stop_signal() != 0) {
     end_interrupted(config, drawn.samples, left);
   }

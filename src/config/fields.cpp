@@ -280,6 +280,10 @@ std::vector<Field> strategy_fields() {
        "spend exactly so many forwards, in place of diffusion_iterations; not counted: one for the self-confidence"},
       {"block_length", member<&C::diffusion, &D::block_length>(), count_from(1), strategies_group, Role::text,
        "fill blocks of so many positions, one after the other from the left; None: all at once"},
+      {"cache", member<&C::diffusion, &D::cache>(), choices<CacheKind>(), strategies_group, Role::text,
+       "with block_length: keep keys and values while a block is filled, of what is before it (prefix) or of all "
+       "outside "
+       "of it (dual); faster, and the text is another"},
       {"confidence_source", member<&C::diffusion, &D::confidence_source>(), choices<ConfidenceSource>(),
        strategies_group, Role::text,
        "judge tokens by a second forward, by the one that drew them, or by its distribution as temperature, top_k and "

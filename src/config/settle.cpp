@@ -60,6 +60,12 @@ void check_diffusion(const DiffusionSettings& settings) {
          "confidence_source='{}' and remasking_checkpoint_name exclude each other: the remasking model judges.",
          name_of(*settings.confidence_source));
   }
+  if (settings.cache != CacheKind::none && !settings.block_length) {
+    fail(
+        ExitCode::bad_usage,
+        "cache='{}' keeps what is outside of a block, and there are no blocks: give --block_length=N, or leave it out.",
+        name_of(settings.cache));
+  }
   if (settings.forwards && settings.masking_ratios) {
     fail(ExitCode::bad_usage, "forwards={} and masking_ratios exclude each other: the list says how many iterations.",
          *settings.forwards);

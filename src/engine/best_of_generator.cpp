@@ -62,6 +62,7 @@ class BestOfGenerator : public Generator {
   void try_step(const std::vector<SampleTask>& tasks) override { generator_->try_step(tasks); }
 
   int64_t forwards() const override { return generator_->forwards() + scorer_.forwards(); }
+  double computed_share() const override { return generator_->computed_share(); }
 
   std::unique_ptr<Generator> on_device(const Context& context) const override {
     return std::make_unique<BestOfGenerator>(context, generator_->on_device(context), options_.gives_up);

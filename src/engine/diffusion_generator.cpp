@@ -70,6 +70,17 @@ std::unique_ptr<LanguageModel> open_remasking_model(const Context& context, cons
   return model;
 }
 
+void check_keeps_blocks(const Context& context) {
+  const CacheKind cache = context.config.diffusion.cache;
+  if (cache != CacheKind::none && !context.model->info().keeps_blocks) {
+    fail(
+        ExitCode::bad_input,
+        "cache='{}' is for models that demask runs natively, and '{}' runs as the TorchScript module that it is, whose "
+        "keys and values nobody can keep: leave cache out.",
+        name_of(cache), context.checkpoint);
+  }
+}
+
 // The longest template's key in messages.
 std::string length_key(const Prompt& given) {
   return given.infill ? "infill" : given.infill_text ? "infill_text" : "sequence_length";
@@ -100,6 +111,7 @@ class DiffusionGenerator : public Generator {
                                           : open_remasking_model(context, remasking_path_);
       checked_remasking_model_ = std::make_unique<CheckedModel>(*remasking_model_, remasking_path_);
     }
+    check_keeps_blocks(context);
     policy_ = make_policy(settings, checked_remasking_model_.get());
     options_.draw = draw_options(config);
     options_.mask_token_id = *context.mask_token_id;
@@ -183,6 +195,8 @@ class DiffusionGenerator : public Generator {
   std::unique_ptr<Generator> on_device(const Context& context) const override {
     return std::make_unique<DiffusionGenerator>(context, options_.gives_up, this);
   }
+
+  double computed_share() const override { return sampler_->computed_share(); }
 
   std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const override {
     const DiffusionSettings& settings = context_.config.diffusion;

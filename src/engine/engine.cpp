@@ -100,6 +100,18 @@ int64_t Engine::forwards() const {
   return forwards;
 }
 
+double Engine::computed_share() const {
+  double computed = 0;
+  int64_t forwards = 0;
+  for (const auto& station : stations_) {
+    if (station->generator != nullptr) {
+      computed += station->generator->computed_share() * static_cast<double>(station->generator->forwards());
+      forwards += station->generator->forwards();
+    }
+  }
+  return forwards == 0 ? 1 : computed / static_cast<double>(forwards);
+}
+
 DrawTotals Engine::draw_by(Generator& generator, const Work& work, int64_t first, int64_t end, int64_t left,
                            const DrawHooks& hooks) const {
   if (left == 0) {

@@ -35,6 +35,8 @@ class Engine {
   Generator& generator() const { return *generator_; }
   // Model calls so far, of all devices. Not while it draws on several.
   int64_t forwards() const;
+  // The share of the texts' positions that they computed, where a cache keeps some.
+  double computed_share() const;
 
   // The settings' own prompt, or a list of prompts, as work. Throws Error, see Work.
   Work own_work() const { return {*context_, *generator_}; }

@@ -68,6 +68,9 @@ class Generator {
   // nothing again. `context` and this one's own must outlive it. Throws as make_generator.
   virtual std::unique_ptr<Generator> on_device(const Context& context) const = 0;
 
+  // The share of the texts' positions that they computed, where a cache keeps some.
+  virtual double computed_share() const { return 1; }
+
   // How it samples such prompts, a label and a value each, for people; the first tells their length.
   virtual std::vector<std::pair<std::string, std::string>> describe(const PreparedPrompt& prompt) const = 0;
 };

@@ -10,6 +10,7 @@ namespace demask {
 struct AttentionForm {
   bool causal = false;           // query i stands at position N - Q + i and sees the keys up to its own position
   bool batch_invariant = false;  // a text's result is the same bits whatever B
+  at::Tensor seen = {};          // bool [Q, N], in place of `causal`: the keys that each query sees; or undefined
 };
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, AttentionForm form);
 

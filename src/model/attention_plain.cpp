@@ -15,14 +15,20 @@ namespace {
 
 constexpr int64_t query_block = 128;  // 128 x 1024 float32 scores are 512 KiB: a second-level cache holds them
 
-// Queries [Q, D] whose first stands at position `first`, keys and values [K, D], into out [Q, D].
-void attend_block(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, bool causal,
-                  int64_t first, double scale, at::Tensor out) {
+// Which keys [N] the queries `start` .. start + count - 1 of Q see, bool [count, N]; undefined: all.
+at::Tensor seen_by(const AttentionForm& form, int64_t start, int64_t count, int64_t queries, int64_t known) {
+  if (form.seen.defined()) {
+    return form.seen.narrow(0, start, count);
+  }
+  return form.causal ? at::ones({count, known}, at::kBool).tril(known - queries + start) : at::Tensor();
+}
+
+// Queries [Q, D], keys and values [N, D], seen [Q, N] bool or undefined, into out [Q, D].
+void attend_block(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, const at::Tensor& seen,
+                  double scale, at::Tensor out) {
   at::Tensor scores = at::mm(queries, keys.t()).mul_(scale);
-  if (causal) {
-    const at::Tensor allowed =
-        at::ones({queries.size(0), keys.size(0)}, queries.options().dtype(at::kBool)).tril(first);
-    scores.masked_fill_(allowed.logical_not(), -std::numeric_limits<double>::infinity());
+  if (seen.defined()) {
+    scores.masked_fill_(seen.logical_not(), -std::numeric_limits<double>::infinity());
   }
   at::mm_out(out, at::softmax(scores, -1), values);
 }
@@ -56,8 +62,8 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
     for (int64_t head = begin; head < end; ++head) {
       for (int64_t start = 0; start < length; start += query_block) {
         const int64_t count = std::min(query_block, length - start);
-        attend_block(q[head].narrow(0, start, count), k[head / each], v[head / each], form.causal,
-                     known - length + start, scale, out[head].narrow(0, start, count));
+        attend_block(q[head].narrow(0, start, count), k[head / each], v[head / each],
+                     seen_by(form, start, count, length, known), scale, out[head].narrow(0, start, count));
       }
     }
   });

@@ -102,6 +102,10 @@ at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::T
   const bool planned = length == known && (form.batch_invariant ? planned_whatever_the_batch(queries, form.causal)
                                                                 : !form.causal && worth_a_plan(queries));
   const KernelsAllowed allowed(planned, splitting);
+  if (form.seen.defined()) {
+    return at::scaled_dot_product_attention(queries, for_each_query(keys, queries), for_each_query(values, queries),
+                                            form.seen);
+  }
   if (!form.causal || length == 1) {
     // One query, the last, sees every key.
     return attend_unmasked(queries, keys, values, /*causal=*/false, splitting);

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "model/block_cache.h"
+
 namespace demask {
 
 struct ModelInfo {
@@ -24,6 +26,7 @@ struct ModelInfo {
   bool every_position = true;         // false: gives logits at the last position only
   bool binary_classification = false;    // the logits are two classes, not tokens
   bool keeps_cache = false;              // a session computes only the new token of a text that fits the block
+  bool keeps_blocks = false;             // begin_blocks gives a cache
   std::optional<std::string> dataset;    // the dataset named in the training configuration
   std::optional<int64_t> mask_token_id;  // the mask token, where the checkpoint's model_args name it
   std::vector<std::string> notices;      // what the user should be told of how the model is run
@@ -113,6 +116,9 @@ class LanguageModel {
   // A session over `text`, whose tensors it keeps; call restart before the first use. By default each step runs the
   // whole context again.
   virtual std::unique_ptr<DecodingSession> begin(const GrowingText& text);
+
+  // A cache for texts [batch, length] that are filled block by block; null where info().keeps_blocks is false.
+  virtual std::unique_ptr<BlockCache> begin_blocks(int64_t /*batch*/, int64_t /*length*/) { return nullptr; }
 };
 
 }  // namespace demask

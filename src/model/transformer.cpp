@@ -59,6 +59,7 @@ ModelInfo info_of(const TransformerDescription& of) {
   info.block_size = of.block_size;
   info.causal = !of.bidirectional;
   info.keeps_cache = info.causal;
+  info.keeps_blocks = true;
   info.bidirectional = of.bidirectional;
   info.mask_token_id = of.mask_token_id;
   info.binary_classification = of.binary_classification;
@@ -104,11 +105,11 @@ kernels::Norm Transformer::own_norm(const NormWeights& weights) const {
   return {weights.weight, weights.bias, of.norm_epsilon, of.norm};
 }
 
-kernels::Heads Transformer::own_heads(size_t layer) const {
+kernels::Heads Transformer::own_heads(size_t layer, const at::Tensor& cosine, const at::Tensor& sine) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
-  return {of.heads, of.key_value_heads, weights.query_norm.weight, weights.key_norm.weight, of.norm_epsilon, cosine_,
-          sine_};
+  return {of.heads, of.key_value_heads, weights.query_norm.weight, weights.key_norm.weight, of.norm_epsilon, cosine,
+          sine};
 }
 
 // x [..., in] -> [..., out], bias [out] or undefined.
@@ -124,23 +125,23 @@ at::Tensor Transformer::norm(const at::Tensor& x, const NormWeights& weights) co
              : at::layer_norm(x, weights.weight.sizes(), weights.weight, weights.bias, of.norm_epsilon);
 }
 
-// heads [B, H, T, D], the first of which stands at first_position.
-at::Tensor Transformer::rotate(const at::Tensor& heads, int64_t first_position) const {
-  const int64_t length = heads.size(2), half = heads.size(3) / 2;
-  const at::Tensor cosine = cosine_.narrow(0, first_position, length);
-  const at::Tensor sine = sine_.narrow(0, first_position, length);
-  const at::Tensor first = heads.narrow(3, 0, half), second = heads.narrow(3, half, half);
-  return at::cat({first * cosine - second * sine, second * cosine + first * sine}, 3);
+at::Tensor Transformer::Cache::keep(const at::Tensor& x, const at::Tensor& stored) const {
+  if (positions.defined()) {
+    at::Tensor all = stored;
+    return all.index_copy_(2, positions, x);
+  }
+  stored.narrow(2, length, x.size(2)).copy_(x);
+  return length == 0 ? x : stored.narrow(2, 0, length + x.size(2));
 }
 
 // qkv [B, T, (H + 2K) * D] -> [B, T, H * D]
-at::Tensor Transformer::attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const {
+at::Tensor Transformer::attention(const at::Tensor& qkv, size_t layer, const Places& places, const Cache* cache) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
-  const int64_t batch = qkv.size(0), length = qkv.size(1), past = cache != nullptr ? cache->length : 0;
+  const int64_t batch = qkv.size(0), length = qkv.size(1);
   const bool normed = weights.query_norm.weight.defined() || weights.key_norm.weight.defined();
   if (fused_ && (of.rotary || normed)) {
-    kernels::cuda::prepare_heads(qkv, own_heads(layer), past);
+    kernels::cuda::prepare_heads(qkv, own_heads(layer, places.cosine, places.sine), /*first_position=*/0);
   }
   int64_t column = 0;
   const auto next = [&](int64_t heads) {  // [B, T, heads * D] -> [B, T, heads, D]
@@ -150,18 +151,16 @@ at::Tensor Transformer::attention(const at::Tensor& qkv, size_t layer, const Cac
   };
   const auto prepared = [&](const at::Tensor& heads, const NormWeights& norm) {  // [B, heads, T, D]
     const at::Tensor own = !fused_ && norm.weight.defined() ? rms_norm(heads, norm.weight, of.norm_epsilon) : heads;
-    return !fused_ && of.rotary ? rotate(own.transpose(1, 2), past) : own.transpose(1, 2);
+    return !fused_ && of.rotary ? rotate(own.transpose(1, 2), places.cosine, places.sine) : own.transpose(1, 2);
   };
   const at::Tensor queries = prepared(next(of.heads), weights.query_norm);
   at::Tensor keys = prepared(next(of.key_value_heads), weights.key_norm);
   at::Tensor values = next(of.key_value_heads).transpose(1, 2);
   if (cache != nullptr) {
-    cache->keys[layer].narrow(2, past, length).copy_(keys);
-    cache->values[layer].narrow(2, past, length).copy_(values);
-    keys = cache->keys[layer].narrow(2, 0, past + length);
-    values = cache->values[layer].narrow(2, 0, past + length);
+    keys = cache->keep(keys, cache->keys[layer]);
+    values = cache->keep(values, cache->values[layer]);
   }
-  const at::Tensor mixed = attend(queries, keys, values, {!of.bidirectional, fused_ && batch_invariant_});
+  const at::Tensor mixed = attend(queries, keys, values, {!of.bidirectional, fused_ && batch_invariant_, places.seen});
   return mixed.transpose(1, 2).reshape({batch, length, of.heads * of.head_width});
 }
 
@@ -169,9 +168,23 @@ const NormWeights& Transformer::first_norm() const {
   return weights_.layers.empty() ? weights_.final_norm : weights_.layers.front().attention_norm;
 }
 
-at::Tensor Transformer::embed(const at::Tensor& tokens, int64_t first_position) const {
-  const at::Tensor x = at::embedding(weights_.token_embedding, tokens);
-  return weights_.description.rotary ? x : x + weights_.position_embedding.narrow(0, first_position, tokens.size(1));
+Transformer::Places Transformer::places_of(const Cache* cache, int64_t length) const {
+  if (cache != nullptr && cache->positions.defined()) {
+    return places_at(cache->positions, cache->keys.empty() ? 0 : cache->keys.front().size(2));
+  }
+  const int64_t past = cache != nullptr ? cache->length : 0;
+  const auto rows = [&](const at::Tensor& table) { return table.defined() ? table.narrow(0, past, length) : table; };
+  return {rows(weights_.position_embedding), rows(cosine_), rows(sine_), {}};
+}
+
+// In a text of so many known positions.
+Transformer::Places Transformer::places_at(const at::Tensor& positions, int64_t known) const {
+  const auto rows = [&](const at::Tensor& table) { return table.defined() ? table.index_select(0, positions) : table; };
+  Places places = {rows(weights_.position_embedding), rows(cosine_), rows(sine_), {}};
+  if (!weights_.description.bidirectional) {
+    places.seen = at::arange(known, positions.options()) <= positions.unsqueeze(1);
+  }
+  return places;
 }
 
 // x += update + the bias of the product that update came from; returns the norm of the sum.
@@ -219,17 +232,19 @@ at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Attend
 }
 
 at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) const {
-  const int64_t past = cache != nullptr ? cache->length : 0;
+  const Places places = places_of(cache, tokens.size(1));
   at::Tensor x, normed;
-  if (fused_ && past == 0) {
+  if (fused_ && (cache == nullptr || cache->length == 0)) {
     x = at::empty({tokens.size(0), tokens.size(1), weights_.description.width}, weights_.token_embedding.options());
-    normed = kernels::cuda::embed_and_norm(x, tokens, {weights_.token_embedding, weights_.position_embedding},
-                                           own_norm(first_norm()));
+    normed =
+        kernels::cuda::embed_and_norm(x, tokens, {weights_.token_embedding, places.embedding}, own_norm(first_norm()));
   } else {
-    x = embed(tokens, past);
+    x = at::embedding(weights_.token_embedding, tokens);
+    x = places.embedding.defined() ? x + places.embedding : x;
     normed = norm(x, first_norm());
   }
-  return run_blocks(x, normed, [&](const at::Tensor& qkv, size_t layer) { return attention(qkv, layer, cache); });
+  return run_blocks(x, normed,
+                    [&](const at::Tensor& qkv, size_t layer) { return attention(qkv, layer, places, cache); });
 }
 
 at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cache) const {
@@ -239,8 +254,8 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
   const at::Tensor normed = kernels::cuda::embed_one_and_norm(
       x, text.tokens, text.position, {weights_.token_embedding, weights_.position_embedding}, own_norm(first_norm()));
   const auto attend_last = [&](const at::Tensor& qkv, size_t layer) {
-    return kernels::cuda::decode_attention(qkv, own_heads(layer), cache.keys[layer], cache.values[layer], text.position,
-                                           cache.workspace);
+    return kernels::cuda::decode_attention(qkv, own_heads(layer, cosine_, sine_), cache.keys[layer],
+                                           cache.values[layer], text.position, cache.workspace);
   };
   if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
     return logits_by_row_products(x, attend_last).squeeze(1);
@@ -269,16 +284,17 @@ at::Tensor Transformer::head(const at::Tensor& x) const {
   return multiply(x, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
 }
 
+at::Tensor Transformer::shifted_states(const at::Tensor& states) const {
+  return weights_.description.shifted ? at::cat({states.narrow(1, 0, 1), states.narrow(1, 0, states.size(1) - 1)}, 1)
+                                      : states;
+}
+
 at::Tensor Transformer::logits(const at::Tensor& tokens) {
   const c10::InferenceMode inference;
   if (on_cpu_) {
     return on_cpu_->logits(tokens, {});
   }
-  const at::Tensor states = hidden(tokens, nullptr);
-  if (!weights_.description.shifted) {
-    return head(states);
-  }
-  return head(at::cat({states.narrow(1, 0, 1), states.narrow(1, 0, states.size(1) - 1)}, 1));
+  return head(shifted_states(hidden(tokens, nullptr)));
 }
 
 at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& positions) {

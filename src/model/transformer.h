@@ -47,9 +47,11 @@ class Transformer : public LanguageModel {
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
   // position moves with each token, so the last block is run again.
   std::unique_ptr<DecodingSession> begin(const GrowingText& text) override;
+  std::unique_ptr<BlockCache> begin_blocks(int64_t batch, int64_t length) override;
 
  private:
   friend class CachedSession;
+  friend class TransformerBlockCache;
 
   Transformer(const Transformer& other, at::Device device);
 
@@ -59,10 +61,21 @@ class Transformer : public LanguageModel {
     std::vector<at::Tensor> values;
     kernels::cuda::DecodeWorkspace workspace;  // where the kernels decode
     int64_t length = 0;
+    at::Tensor positions;  // [T] int64: the cache holds all positions, and the tokens stand at these; or undefined
+
+    // Keeps keys or values x [B, K, T, D] in `stored`, one of the tensors above, and gives those that queries see.
+    at::Tensor keep(const at::Tensor& x, const at::Tensor& stored) const;
   };
 
-  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions, and their
-  // keys and values are written to it.
+  // What the positions of a forward's T tokens give them.
+  struct Places {
+    at::Tensor embedding;     // [T, C], absolute positions only
+    at::Tensor cosine, sine;  // [T, D / 2], rotary positions only
+    at::Tensor seen;          // bool [T, N], which of the cache's positions each sees; undefined: as the model does
+  };
+
+  // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions or stand at
+  // its positions, and their keys and values are written to it.
   at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const;
   // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
   // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
@@ -75,17 +88,19 @@ class Transformer : public LanguageModel {
   template <typename Attend>
   at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const;
   const NormWeights& first_norm() const;
-  at::Tensor embed(const at::Tensor& tokens, int64_t first_position) const;
+  Places places_of(const Cache* cache, int64_t length) const;
+  Places places_at(const at::Tensor& positions, int64_t known) const;
   at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& from,
                           const NormWeights& norm) const;
   at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
   kernels::Norm own_norm(const NormWeights& weights) const;
-  kernels::Heads own_heads(size_t layer) const;
+  kernels::Heads own_heads(size_t layer, const at::Tensor& cosine, const at::Tensor& sine) const;
   at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x) const;
-  at::Tensor attention(const at::Tensor& qkv, size_t layer, const Cache* cache) const;
+  at::Tensor attention(const at::Tensor& qkv, size_t layer, const Places& places, const Cache* cache) const;
   at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
-  at::Tensor rotate(const at::Tensor& heads, int64_t first_position) const;
   at::Tensor head(const at::Tensor& x) const;
+  // Of the final hidden states [B, T, C] of a text's first T positions, those that each position's logits are made of.
+  at::Tensor shifted_states(const at::Tensor& states) const;
 
   TransformerWeights weights_;  // empty where on_cpu_ holds them
   ModelInfo info_;

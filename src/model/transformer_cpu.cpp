@@ -187,7 +187,7 @@ void TransformerOnCpu::attend(const Pass& pass, size_t layer) {
   const int64_t columns = isa_.columns, stride = spaced(description_.query_key_value_width());
   const bool chosen = layer + 1 == weights_.blocks.size() && pass.positions != nullptr;
   const int64_t queries = chosen ? pass.wanted : pass.length;
-  const int64_t known = pass.past + pass.length;
+  const int64_t known = std::max(pass.past + pass.length, pass.cache != nullptr ? pass.cache->kept : 0);
   const int64_t capacity = pass.cache != nullptr ? pass.cache->capacity : divide_up(known, columns) * columns;
   const int64_t all_heads = pass.batch * key_heads(), threads = kernels::thread_count();
   const bool split = pass.cache == nullptr && all_heads < 2 * threads;

@@ -33,15 +33,20 @@ class TransformerOnCpu {
   // Keeps keys and values; for causal models. Its logits are those of the next token, which no shift changes.
   std::unique_ptr<DecodingSession> begin(const GrowingText& text);
 
+  // As LanguageModel::begin_blocks.
+  std::unique_ptr<BlockCache> begin_blocks(int64_t batch, int64_t length);
+
  private:
   friend class CpuDecodingSession;
+  friend class CpuBlockCache;
   using Isa = kernels::cpu::Isa;
 
   // Packed keys and values [B * K, bytes of one head], a pair a layer.
   struct Cache {
     std::vector<at::Tensor> keys, values;
     int64_t capacity = 0;
-    int64_t length = 0;  // positions known
+    int64_t length = 0;  // positions known before those of the next forward
+    int64_t kept = 0;    // positions known in all, where later ones are known too
   };
   // Memory that is kept from one forward to the next, in bytes.
   struct Buffer {
@@ -74,6 +79,8 @@ class TransformerOnCpu {
   at::Tensor forward_of_different(const at::Tensor& tokens, const at::Tensor& positions);
   // Takes the pass from its tokens to logits or hidden states.
   void run(Pass& pass);
+  // For texts of at most so many positions.
+  Cache make_cache(int64_t texts, int64_t positions) const;
   Cache texts_of(const Cache& cache, const Slice& slice) const;
   // Every text's keys and values of the first `length` positions become those of its beginning.
   void spread(const Cache& cache, int64_t length, const Beginnings& beginnings) const;

@@ -12,19 +12,10 @@ namespace demask {
 
 class CpuDecodingSession : public DecodingSession {
  public:
-  CpuDecodingSession(TransformerOnCpu& model, GrowingText text) : model_(model), text_(std::move(text)) {
-    const int64_t heads = text_.tokens.size(0) * model.key_heads();
-    cache_.capacity = model.round_to_panels(std::min(text_.tokens.size(1), model.description_.block_size));
-    kernels::cpu::LargePages pages;
-    // Written to at once: what a batch takes is measured while its texts are short.
-    const auto take = [&](int64_t head_bytes) {
-      return pages.take(heads * head_bytes).zero_().view({heads, head_bytes});
-    };
-    for (size_t layer = 0; layer < model.weights_.blocks.size(); ++layer) {
-      cache_.keys.push_back(take(model.key_bytes(cache_.capacity)));
-      cache_.values.push_back(take(model.value_bytes(cache_.capacity)));
-    }
-  }
+  CpuDecodingSession(TransformerOnCpu& model, GrowingText text)
+      : model_(model),
+        text_(std::move(text)),
+        cache_(model.make_cache(text_.tokens.size(0), std::min(text_.tokens.size(1), model.description_.block_size))) {}
 
   void restart(const Beginnings& beginnings, const OnLogits& on_logits) override {
     const c10::InferenceMode inference;
@@ -64,6 +55,22 @@ class CpuDecodingSession : public DecodingSession {
   TransformerOnCpu::Cache cache_;
   at::Tensor after_beginning_;  // [B, V]
 };
+
+TransformerOnCpu::Cache TransformerOnCpu::make_cache(int64_t texts, int64_t positions) const {
+  Cache cache;
+  cache.capacity = round_to_panels(positions);
+  const int64_t all_heads = texts * key_heads();
+  kernels::cpu::LargePages pages;
+  // Written to at once: what a batch takes is measured while its texts are short.
+  const auto take = [&](int64_t head_bytes) {
+    return pages.take(all_heads * head_bytes).zero_().view({all_heads, head_bytes});
+  };
+  for (size_t layer = 0; layer < weights_.blocks.size(); ++layer) {
+    cache.keys.push_back(take(key_bytes(cache.capacity)));
+    cache.values.push_back(take(value_bytes(cache.capacity)));
+  }
+  return cache;
+}
 
 std::unique_ptr<DecodingSession> TransformerOnCpu::begin(const GrowingText& text) {
   return std::make_unique<CpuDecodingSession>(*this, text);

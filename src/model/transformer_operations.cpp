@@ -84,6 +84,12 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
   return wide.mul(at::rsqrt(wide.square().mean(-1, /*keepdim=*/true).add_(epsilon))).to(x.scalar_type()).mul_(weight);
 }
 
+at::Tensor rotate(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine) {
+  const int64_t half = heads.size(3) / 2;
+  const at::Tensor first = heads.narrow(3, 0, half), second = heads.narrow(3, half, half);
+  return at::cat({first * cosine - second * sine, second * cosine + first * sine}, 3);
+}
+
 at::Tensor pad_rows(const at::Tensor& parameter) {
   const int64_t surplus = parameter.defined() && parameter.is_cuda() ? parameter.size(0) % 8 : 0;
   if (surplus == 0) {

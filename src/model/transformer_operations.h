@@ -25,6 +25,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 // x [..., C], weight [C]; computed in float32, as the families do.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
+// heads [B, H, T, D] turned by the angles of their positions [T, D / 2].
+at::Tensor rotate(const at::Tensor& heads, const at::Tensor& cosine, const at::Tensor& sine);
+
 // A parameter [rows, ...] on CUDA with zeros up to a multiple of 8 rows: LibTorch's products reach half their rate
 // there where rows of the result do not begin at 16-byte boundaries. Others, and an undefined one, as they are.
 at::Tensor pad_rows(const at::Tensor& parameter);

@@ -40,8 +40,10 @@ class TextWriter : public SampleWriter {
 
   void finish(const RunTotals& totals) override {
     const double tokens_per_s = totals.elapsed_s > 0 ? static_cast<double>(totals.tokens) / totals.elapsed_s : 0.0;
-    output_->append(fmt::format("{}\nGenerated {} tokens in {:.3f} s ({:.0f} tokens/s, {} forwards)\n", rule,
-                                totals.tokens, totals.elapsed_s, tokens_per_s, totals.forwards));
+    const std::string computed =
+        totals.computed_share < 1 ? fmt::format(" over {:.0f}% of the positions", 100 * totals.computed_share) : "";
+    output_->append(fmt::format("{}\nGenerated {} tokens in {:.3f} s ({:.0f} tokens/s, {} forwards{})\n", rule,
+                                totals.tokens, totals.elapsed_s, tokens_per_s, totals.forwards, computed));
     output_->finish();
   }
 

@@ -39,8 +39,9 @@ struct Record {
 struct RunTotals {
   double elapsed_s = 0.0;  // of generation
   int64_t samples = 0;
-  int64_t tokens = 0;    // generated, over all samples
-  int64_t forwards = 0;  // model calls, each over a whole batch
+  int64_t tokens = 0;         // generated, over all samples
+  int64_t forwards = 0;       // model calls, each over a whole batch
+  double computed_share = 1;  // of the batches' positions, where a cache keeps some
 };
 
 // Every function throws Error(failed) naming the output and the reason where it cannot be written.

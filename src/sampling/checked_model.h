@@ -22,6 +22,9 @@ class CheckedModel : public LanguageModel {
     return model_.logits_at(tokens, positions);
   }
   std::unique_ptr<DecodingSession> begin(const GrowingText& text) override { return model_.begin(text); }
+  std::unique_ptr<BlockCache> begin_blocks(int64_t batch, int64_t length) override {
+    return model_.begin_blocks(batch, length);
+  }
   int64_t runs_before_recording() const override { return model_.runs_before_recording(); }
 
   // The model's name in messages.

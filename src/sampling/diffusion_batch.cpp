@@ -25,6 +25,24 @@ at::Tensor tabulate(const std::vector<Plan>& plans, int64_t steps, int64_t colum
   return at::tensor(values, dtype).view({static_cast<int64_t>(plans.size()), steps, columns});
 }
 
+// A block reaches from its first free position to its last, and what is given between them is computed with it.
+std::vector<Window> windows_of(const Template& text, const std::vector<int64_t>& blocks, CacheKind cache) {
+  std::vector<int64_t> free;
+  for (int64_t position = 0; position < text.length(); ++position) {
+    if (!text.fixed[static_cast<size_t>(position)]) {
+      free.push_back(position);
+    }
+  }
+  std::vector<Window> windows;
+  auto first = free.begin();
+  for (const int64_t size : blocks) {
+    const int64_t last = cache == CacheKind::prefix ? text.length() - 1 : *(first + size - 1);
+    windows.push_back({*first, last - *first + 1});
+    first += size;
+  }
+  return windows;
+}
+
 }  // namespace
 
 DiffusionBatch::DiffusionBatch(const std::vector<DiffusionTask>& all, const DiffusionOptions& options,
@@ -53,6 +71,9 @@ DiffusionBatch::DiffusionBatch(const std::vector<DiffusionTask>& all, const Diff
     }
   }
   blocks = block_sizes(first_free, options.block_length);
+  if (options.cache != CacheKind::none) {
+    windows = windows_of(*tasks.front().text, blocks, options.cache);
+  }
   for (int64_t number = 0; number < steps; ++number) {
     const bool last = number + 1 == steps;
     const bool fills = last || (counts_known && masked_after(number) == 0);
@@ -63,6 +84,42 @@ DiffusionBatch::DiffusionBatch(const std::vector<DiffusionTask>& all, const Diff
 
 const PlannedStep& DiffusionBatch::at(const Plan& plan, int64_t number) const {
   return plan[std::min(static_cast<size_t>(number), plan.size() - 1)];
+}
+
+bool DiffusionBatch::fills_same_positions() const {
+  const Template& first = *tasks.front().text;
+  const bool same_places = std::all_of(tasks.begin(), tasks.end(), [&](const DiffusionTask& task) {
+    return task.text == &first || task.text->fixed == first.fixed;
+  });
+  return same_places && std::all_of(plans.begin(), plans.end(), [this](const Plan& plan) {
+           for (int64_t number = 0; number < steps; ++number) {
+             if (at(plan, number).block != block_of(number)) {
+               return false;
+             }
+           }
+           return true;
+         });
+}
+
+int64_t DiffusionBatch::first_block_of(int64_t masked) const {
+  auto block = static_cast<int64_t>(blocks.size()) - 1;
+  for (; block > 0 && masked > blocks[static_cast<size_t>(block)]; --block) {
+    masked -= blocks[static_cast<size_t>(block)];
+  }
+  return block;
+}
+
+int64_t DiffusionBatch::steps_like(int64_t number) const {
+  const auto work = [this](int64_t step) {
+    const bool is_whole = windows.empty() || step == 0 || block_of(step) != block_of(step - 1);
+    return std::pair(kinds[static_cast<size_t>(step)],
+                     is_whole ? 0 : windows[static_cast<size_t>(block_of(step))].count);
+  };
+  int64_t like = 0;
+  for (int64_t later = number + 1; later < steps; ++later) {
+    like += work(later) == work(number) ? 1 : 0;
+  }
+  return like;
 }
 
 int64_t DiffusionBatch::drawn_each(int64_t number) const {

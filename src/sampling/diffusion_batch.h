@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/block_cache.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/noise.h"
 #include "sampling/plan.h"
@@ -33,9 +34,18 @@ struct DiffusionBatch {
   int64_t steps = 0;            // at most
   std::vector<Plan> plans;      // one for all, or one a sample
   std::vector<int64_t> blocks;  // of each text; where there is only one, of the first text
+  std::vector<Window> windows;  // what a step of each block computes, by the first text; where nothing is kept, none
   std::vector<StepKind> kinds;  // of each step
   std::vector<int64_t> traced;  // rows
 
+  // Whether each step fills the same block in every text, at the same positions, where the plans say which.
+  bool fills_same_positions() const;
+  // The block that step `number` fills, by the first plan.
+  int64_t block_of(int64_t number) const { return at(plans[0], number).block; }
+  // The first block of a text that has so many positions masked, in it and in those after it; `masked` above 0.
+  int64_t first_block_of(int64_t masked) const;
+  // Steps after `number` that do the same work: of its kind, and where windows are computed, over one of its size.
+  int64_t steps_like(int64_t number) const;
   // Positions that the steps before `number` have left masked in the block that step fills; of the first plan.
   int64_t drawn_each(int64_t number) const;
   // Positions of a text with this plan that are masked after step `number`.

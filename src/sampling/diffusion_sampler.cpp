@@ -4,18 +4,13 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <array>
+#include <limits>
 #include <utility>
 
 #include "model/device.h"
 #include "sampling/confidence.h"
-#include "sampling/diffusion_batch.h"
-#include "sampling/guidance.h"
-#include "sampling/matching_draw.h"
-#include "sampling/noise.h"
+#include "sampling/diffusion_chain.h"
 #include "sampling/read_back.h"
-#include "sampling/step_runner.h"
-#include "sampling/step_tracer.h"
 
 namespace demask {
 
@@ -32,62 +27,19 @@ std::vector<DiffusionTask> consecutive(const Stream& first, int64_t count, const
   return tasks;
 }
 
-namespace {
-
-bool penalizes(const DrawOptions& draw) {
-  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
-}
-
-at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
-                            const DrawOptions& draw) {
-  return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
-                                               draw.repetition_window)
-                         : logits;
-}
-
-}  // namespace
-
-Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
-                 const at::Tensor& uniforms, const DrawOptions& draw, const at::Tensor& forbidden,
-                 const at::Tensor& broken) {
-  const at::Tensor penalized = penalized_logits(logits, tokens, masked, draw);
-  const Draw drawn = draw_tokens_where(masked, tokens, penalized, forbidden, uniforms, draw.filters, broken);
-  return {drawn.ids, masked, drawn.probabilities, {}, broken};
-}
-
-Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
-                    const at::Tensor& masked, const at::Tensor& uniforms, const DrawFilters& filters,
-                    const at::Tensor& forbidden, const at::Tensor& broken) {
-  const Draw drawn = draw_tokens_where({}, {}, logits, forbidden, uniforms.gather(1, positions), filters, broken);
-  return {tokens.scatter(1, positions, drawn.ids),
-          masked,
-          at::ones_like(uniforms).scatter_(1, positions, drawn.probabilities),
-          {},
-          broken};
-}
-
-// What a step reads and changes: tensors at fixed addresses, so that a step recorded once serves every iteration and
-// every batch of this shape.
-struct DiffusionSampler::Chain {
-  Streams streams;
-  at::Tensor tokens;       // [B, T] int64
-  at::Tensor masked;       // [B, T] bool
-  at::Tensor eligible;     // [B, T] bool: the free positions
-  at::Tensor block;        // [B, T] int64: the block of each free position; undefined where there is only one
-  at::Tensor counts;       // [1 or B, steps, count_columns] int64
-  at::Tensor numbers;      // [1 or B, steps, number_columns] float32
-  at::Tensor step;         // [1] int64
-  int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
-  std::vector<const Template*> patterned;              // the texts [B] where one is to match a pattern, else empty
-  bool all_patterned = false;                          // each of them is
-  std::unique_ptr<StepTracer> tracer;                  // null where no text is traced
-  std::array<std::unique_ptr<StepRunner>, 3> runners;  // one a kind
-};
-
 DiffusionSampler::DiffusionSampler(CheckedModel& model, RevealPolicy& policy, DiffusionOptions options)
     : model_(model), policy_(policy), options_(std::move(options)) {}
 
 DiffusionSampler::~DiffusionSampler() = default;
+
+bool DiffusionSampler::is_open_ended() const {
+  return policy_.ends_when_filled() && !options_.spends_all;
+}
+
+// Guidance is a second text beside each.
+int64_t DiffusionSampler::forwards_a_call() const {
+  return options_.cfg_scale == 0 ? 1 : 2;
+}
 
 void DiffusionSampler::make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers) {
   const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
@@ -107,10 +59,9 @@ void DiffusionSampler::make_chain(const DiffusionBatch& batch, at::IntArrayRef c
     chain_->tracer = std::make_unique<StepTracer>(batch.traced, counts[1], chain_->tokens, options_.mask_token_id,
                                                   options_.forbidden);
   }
-  for (const StepKind kind : {StepKind::masking, StepKind::judging, StepKind::filling}) {
-    chain_->runners[static_cast<size_t>(kind)] = make_step_runner(
-        [this, kind] { step(kind, nullptr, /*first=*/false); }, model_.device(),
-        std::max(model_.runs_before_recording(), policy_.runs_before_recording()), options_.on_unrecordable);
+  if (options_.cache != CacheKind::none) {
+    chain_->cache = model_.begin_blocks(batch.size * forwards_a_call(), batch.length);
+    TORCH_CHECK_VALUE(chain_->cache != nullptr, "the model keeps no blocks");
   }
 }
 
@@ -161,218 +112,107 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
   send(counts, chain_->counts);
   send(numbers, chain_->numbers);
   chain_->step.zero_();
+  chain_->active_block = -1;
   if (chain_->tracer) {
     chain_->tracer->begin_batch();
   }
   policy_.begin(chain_->tokens);
 }
 
-at::Tensor DiffusionSampler::guided_logits(const at::Tensor& tokens) {
-  if (options_.cfg_scale == 0) {
-    return model_.logits(tokens);
-  }
-  // The free positions stand as they are; without the fixed ones, nothing is said about the text.
-  const at::Tensor unprompted = tokens.masked_fill(chain_->eligible.logical_not(), options_.mask_token_id);
-  return guided(model_.logits(at::cat({tokens, unprompted})), options_.cfg_scale);
-}
-
-// With a temperature for each sample, unless it stays.
-DrawOptions DiffusionSampler::draw_of_step(const at::Tensor& numbers) const {
-  DrawOptions draw = options_.draw;
-  if (!options_.temperature_end) {
-    return draw;
-  }
-  const Chain& chain = *chain_;
-  // How far a sample is: by its plan, or where that is not known, by how much of it is filled.
-  const at::Tensor progress =
-      policy_.ends_when_filled()
-          ? 1 - chain.masked.sum(1, /*keepdim=*/true) / chain.eligible.sum(1, /*keepdim=*/true).to(at::kFloat)
-          : column_of(numbers, start_column);
-  const double begin = draw.filters.temperature, end = *options_.temperature_end;
-  const at::Tensor temperatures = options_.temperature_power == 1
-                                      ? progress * (end - begin) + begin
-                                      : (1 - progress).pow(options_.temperature_power) * (begin - end) + end;
-  draw.filters.temperatures = temperatures.clamp(least_temperature, most_temperature).contiguous();
-  return draw;
-}
-
-Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::Tensor& positions,
-                                            const at::Tensor& drawn, const at::Tensor& uniforms,
-                                            const DrawOptions& draw) {
-  const Chain& chain = *chain_;
-  Proposal proposal = {chain.tokens, drawn, at::ones_like(uniforms), {}, model_.broken()};
-  if (!chain.all_patterned) {
-    proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
-  }
-  draw_matching({chain.patterned, chain.tokens, chain.masked, drawn, uniforms, positions},
-                penalized_logits(logits, chain.tokens, drawn, draw), options_.forbidden, draw.filters, proposal);
-  return proposal;
-}
-
-Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& drawn, const DrawOptions& draw, StepView* view,
-                                   bool first) {
+Extent DiffusionSampler::enter_block(const DiffusionBatch& batch, int64_t number, int64_t masked) {
   Chain& chain = *chain_;
-  const at::Tensor uniforms = uniform(chain.streams, chain.step, chain.tokens.size(1), Purpose::draw);
-  const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
-                                                      : kind == StepKind::judging && policy_.has_own_model() &&
-                                                            policy_.reads_logits(/*judged=*/true);
-  // A pattern reads what is masked in later blocks too, from its logits.
-  const bool draws_all_masked = chain.all_patterned && !chain.block.defined();
-  const bool whole_step = !options_.draws_in_parts || kind == StepKind::filling;  // no masked position waits
-  // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
-  // which they are would wait for it.
-  if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
-      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && whole_step &&
-      (chain.patterned.empty() || draws_all_masked)) {
-    const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
-    if (!chain.patterned.empty()) {
-      return predict_matching(model_.logits_at(chain.tokens, positions), positions, drawn, uniforms, draw);
-    }
-    return predict_at(model_.logits_at(chain.tokens, positions), positions, chain.tokens, drawn, uniforms, draw.filters,
-                      options_.forbidden, model_.broken());
+  if (!chain.cache) {
+    return Extent::whole;
   }
-  const at::Tensor logits = guided_logits(chain.tokens);
-  if (first) {
-    policy_.look_at_start(logits, chain.eligible);
+  const int64_t block = is_open_ended() ? batch.first_block_of(masked) : batch.block_of(number);
+  if (block == chain.active_block) {
+    return Extent::window;
   }
-  if (view != nullptr) {
-    view->logits = logits;
-  }
-  const at::Tensor weighed = policy_.weigh(logits, chain.tokens, chain.masked.logical_not());
-  Proposal proposal = chain.patterned.empty()
-                          ? predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken())
-                          : predict_matching(weighed, /*positions=*/{}, drawn, uniforms, draw);
-  if (chain.tracer) {
-    chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
-  }
-  if (judges_these) {
-    proposal.logits = options_.judges_filtered ? filtered_logits(weighed, draw.filters) : weighed;
-  }
-  return proposal;
+  chain.active_block = block;
+  chain.window = batch.windows[static_cast<size_t>(block)];
+  chain.cache->choose(chain.window);
+  return Extent::whole;
 }
 
-// One column of a step's row [1 or B, 1, columns] of counts or numbers, for every text: [B, 1].
-at::Tensor DiffusionSampler::column_of(const at::Tensor& row, int64_t column) const {
-  return row.select(2, column).expand({chain_->tokens.size(0), 1});
-}
-
-// Of the masked positions [B, T] those that the step draws.
-at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const {
-  const at::Tensor offset = uniform(chain_->streams, chain_->step, 1, Purpose::part);
-  return spread(masked, column_of(numbers, share_column), offset);
-}
-
-// The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
-at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
-                                           const at::Tensor& waiting, const at::Tensor& counts,
-                                           const at::Tensor& numbers) {
+StepRunner& DiffusionSampler::runner(StepKind kind, Extent extent) {
   Chain& chain = *chain_;
-  const int64_t length = chain.tokens.size(1);
-  Turn turn;
-  turn.judged = kind == StepKind::judging;
-  if (turn.judged && !policy_.has_own_model()) {
-    proposal.logits = guided_logits(proposal.tokens);
-    if (chain.tracer) {
-      chain.tracer->record_judgement(chain.step, proposal.logits, proposal.tokens, model_.broken());
-    }
+  const bool judges_by_window = kind == StepKind::judging && !policy_.has_own_model();
+  const bool has_window = chain.cache && (extent == Extent::window || judges_by_window);
+  // What follows a prefix is of another size in each block, and a recording of each would keep memory of its own: these
+  // steps share a runner that records none.
+  const bool records = !has_window || options_.cache == CacheKind::dual;
+  const int64_t window = has_window && records ? chain.window.count : 0;
+  const int64_t computed = has_window && records ? chain.cache->computed() : 0;
+  std::unique_ptr<StepRunner>& found = chain.runners[{kind, extent, window, computed}];
+  if (!found) {
+    const int64_t warm_ups = std::max(model_.runs_before_recording(), policy_.runs_before_recording());
+    found = make_step_runner([this, kind, extent] { step(kind, extent, nullptr, /*first=*/false); }, model_.device(),
+                             records ? warm_ups : std::numeric_limits<int64_t>::max(), options_.on_unrecordable);
   }
-  at::Tensor right;
-  turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
-  turn.budget.eligible = eligible;
-  turn.waiting = waiting;
-  turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
-  turn.progress = column_of(numbers, progress_column);
-  turn.reveal_chance = column_of(numbers, reveal_column);
-  turn.remask_chance = column_of(numbers, remask_column);
-  if (!policy_.decides_counts()) {
-    turn.budget.count = column_of(counts, masked_column);
-    turn.remasked = column_of(counts, remasked_column);
-  } else if (options_.spends_all) {
-    turn.steps_left = column_of(counts, masked_column);
-  }
-  const at::Tensor next_masked = policy_.next_masked(proposal, turn);
-  if (right.defined()) {
-    chain.tracer->record_judgement(chain.step, right);
-  }
-  return next_masked;
+  return *found;
 }
 
-void DiffusionSampler::step(StepKind kind, StepView* view, bool first) {
-  Chain& chain = *chain_;
-  const int64_t length = chain.tokens.size(1);
-  const at::Tensor counts = chain.counts.index_select(1, chain.step),
-                   numbers = chain.numbers.index_select(1, chain.step);
-  at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
-  if (chain.block.defined() && kind != StepKind::filling) {
-    // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
-    const at::Tensor active =
-        policy_.ends_when_filled() && !options_.spends_all
-            ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
-            : column_of(counts, block_column);
-    const at::Tensor inside = chain.block == active;
-    drawn = drawn.logical_and(inside);
-    eligible = eligible.logical_and(inside);
-    later = chain.masked.logical_and(chain.block > active);
+void DiffusionSampler::count_forwards(const DiffusionBatch& batch, StepKind kind, Extent extent) {
+  const int64_t a_call = forwards_a_call();
+  const auto whole = static_cast<double>(batch.size * batch.length);
+  const double window = chain_->cache ? static_cast<double>(batch.size * chain_->cache->computed()) : whole;
+  const auto count = [&](int64_t forwards, double computed) {
+    forwards_ += forwards;
+    positions_ += static_cast<double>(forwards) * whole;
+    computed_ += static_cast<double>(forwards) * computed;
+  };
+  count(a_call, extent == Extent::whole ? whole : window);
+  if (kind == StepKind::judging) {
+    count(policy_.has_own_model() ? 1 : a_call, policy_.has_own_model() ? whole : window);
   }
-  if (options_.draws_in_parts && kind != StepKind::filling) {
-    const at::Tensor all = drawn;
-    drawn = choose_drawn(all, numbers);
-    waiting = all.logical_and(drawn.logical_not());
-  }
-  Proposal proposal = propose(kind, drawn, draw_of_step(numbers), view, first);
-  if (view != nullptr) {
-    view->before = chain.tokens.clone();
-    view->was_masked = drawn.clone();
-    view->filled = proposal.tokens;
-    view->probabilities = proposal.probabilities;
-  }
-  if (kind != StepKind::filling) {
-    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers);
-    if (later.defined()) {
-      next_masked = next_masked.logical_or(later);
-    }
-    chain.masked.copy_(next_masked);
-    chain.tokens.copy_(proposal.tokens.masked_fill(next_masked, options_.mask_token_id));
-  } else {
-    chain.masked.zero_();
-    chain.tokens.copy_(proposal.tokens);
-  }
-  if (view != nullptr) {
-    view->after = chain.tokens.clone();
-  }
-  chain.step.add_(1);
 }
 
-void DiffusionSampler::run_step(const DiffusionBatch& batch, int64_t number, StepView* view) {
+double DiffusionSampler::computed_share() const {
+  return positions_ > 0 ? computed_ / positions_ : 1;
+}
+
+void DiffusionSampler::run_step(const DiffusionBatch& batch, int64_t number, int64_t masked, StepView* view) {
   const StepKind kind = batch.kinds[static_cast<size_t>(number)];
   const bool first = number == 0 && policy_.looks_at_start();
   chain_->drawn_each = batch.plans.size() == 1 && !policy_.decides_counts() ? batch.drawn_each(number) : 0;
+  const Extent extent = enter_block(batch, number, masked);
   if (view != nullptr || first || !chain_->patterned.empty()) {
-    step(kind, view, first);  // patterns are read on the host, which no recorded step may wait for
+    step(kind, extent, view, first);  // patterns are read on the host, which no recorded step may wait for
   } else {
-    const auto after = batch.kinds.begin() + number + 1;
-    chain_->runners[static_cast<size_t>(kind)]->run(std::count(after, batch.kinds.end(), kind));
+    runner(kind, extent).run(batch.steps_like(number));
   }
-  const int64_t a_call = options_.cfg_scale == 0 ? 1 : 2;
-  forwards_ += a_call + (kind != StepKind::judging ? 0 : policy_.has_own_model() ? 1 : a_call);
+  count_forwards(batch, kind, extent);
 }
 
 void DiffusionSampler::try_step(const std::vector<DiffusionTask>& tasks) {
   const c10::InferenceMode inference;
   const DiffusionBatch batch(tasks, options_, !policy_.decides_counts());
   set_up(batch);
-  step(batch.kinds.front(), nullptr, policy_.looks_at_start());
+  const Extent extent = enter_block(batch, 0, batch.masked_after(-1));
+  step(batch.kinds.front(), extent, nullptr, policy_.looks_at_start());
   log_probability_in_place(model_, chain_->tokens);
   synchronize(model_.device());
   chain_.reset();
 }
 
+// Each is drawn as if alone.
+std::vector<DrawnSample> DiffusionSampler::sample_each(const std::vector<DiffusionTask>& tasks, Observer* observer) {
+  std::vector<DrawnSample> samples;
+  for (const DiffusionTask& task : tasks) {
+    samples.push_back(std::move(sample({task}, observer).front()));
+  }
+  return samples;
+}
+
 std::vector<DrawnSample> DiffusionSampler::sample(const std::vector<DiffusionTask>& tasks, Observer* observer) {
   const c10::InferenceMode inference;
   const DiffusionBatch batch(tasks, options_, !policy_.decides_counts());
+  const bool counts_known = !policy_.decides_counts(), open_ended = is_open_ended();
+  if (options_.cache != CacheKind::none && tasks.size() > 1 && (open_ended || !batch.fills_same_positions())) {
+    return sample_each(tasks, observer);
+  }
   set_up(batch);
 
-  const bool counts_known = !policy_.decides_counts(), open_ended = policy_.ends_when_filled() && !options_.spends_all;
   if (observer != nullptr) {
     observer->on_batch(batch.view(open_ended));
   }
@@ -383,7 +223,7 @@ std::vector<DrawnSample> DiffusionSampler::sample(const std::vector<DiffusionTas
       throw GivenUp{};
     }
     StepView view;
-    run_step(batch, number, shows_tensors ? &view : nullptr);
+    run_step(batch, number, masked, shows_tensors ? &view : nullptr);
     const int64_t masked_before = masked;
     // Asking waits for the device: only where the answer decides something, or somebody looks.
     if (counts_known) {
@@ -403,6 +243,8 @@ std::vector<DrawnSample> DiffusionSampler::sample(const std::vector<DiffusionTas
   }
   const at::Tensor log_probability = log_probability_in_place(model_, chain_->tokens);
   ++forwards_;
+  positions_ += static_cast<double>(batch.size * batch.length);
+  computed_ += static_cast<double>(batch.size * batch.length);
   model_.check();
   std::vector<DrawnSample> samples = read_back(batch.streams, chain_->tokens, mean_log_probability(log_probability));
   if (chain_->tracer) {

@@ -12,6 +12,7 @@
 
 #include "pattern/token_automaton.h"
 #include "sampling/checked_model.h"
+#include "sampling/diffusion_settings.h"
 #include "sampling/plan.h"
 #include "sampling/reveal_policy.h"
 #include "sampling/sample.h"
@@ -49,6 +50,9 @@ struct DiffusionOptions {
   bool plan_per_sample = false;  // plans differ from sample to sample
   bool spends_all = false;       // a policy that decides paces itself, so that it takes every step of the plan
   std::optional<int64_t> block_length;
+  // Other than none: the model keeps blocks. The first forward of a block is over whole texts, those after it are over
+  // the block, with `prefix` and all after it. A remasking model's forwards and the last are over whole texts.
+  CacheKind cache = CacheKind::none;
   DrawOptions draw;
   std::optional<double> temperature_end;  // the last step's, above 0
   double temperature_power = 1;           // those between fall as (1 - progress) to this power
@@ -79,7 +83,9 @@ Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const
                     const at::Tensor& forbidden, const at::Tensor& broken);
 
 struct DiffusionBatch;
+enum class Extent;
 enum class StepKind;
+class StepRunner;
 
 class DiffusionSampler {
  public:
@@ -89,8 +95,9 @@ class DiffusionSampler {
   DiffusionSampler& operator=(const DiffusionSampler&) = delete;
 
   // Draws one sample or more, all in the same tensor operations, each as if it were drawn alone: texts of one length,
-  // whose plans judge the same steps; with block_length, of as many free positions. `observer` may be null. Throws
-  // Error(failed) on non-finite logits, GivenUp where gives_up says so.
+  // whose plans judge the same steps; with block_length, of as many free positions. With a cache, texts that are not at
+  // the same block in every step are drawn one after the other. `observer` may be null. Throws Error(failed) on
+  // non-finite logits, GivenUp where gives_up says so.
   std::vector<DrawnSample> sample(const std::vector<DiffusionTask>& tasks, Observer* observer);
 
   // One step and one forward on texts that are thrown away, to see what memory they take.
@@ -99,6 +106,9 @@ class DiffusionSampler {
   // Forwards so far, of the model and of the policy's: those of the steps, and one a batch for the self-confidence.
   int64_t forwards() const { return forwards_; }
 
+  // The share of the texts' positions that these computed: 1 without a cache.
+  double computed_share() const;
+
  private:
   struct Chain;
 
@@ -106,10 +116,18 @@ class DiffusionSampler {
   void make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers);
   // Makes the chain ready for these samples, as a new one where its shape differs.
   void set_up(const DiffusionBatch& batch);
-  void run_step(const DiffusionBatch& batch, int64_t number, StepView* view);
+  std::vector<DrawnSample> sample_each(const std::vector<DiffusionTask>& tasks, Observer* observer);
+  bool is_open_ended() const;  // until nothing is masked, whatever the plan
+  int64_t forwards_a_call() const;
+  // `masked`: positions of all texts that are masked before it.
+  void run_step(const DiffusionBatch& batch, int64_t number, int64_t masked, StepView* view);
+  // Whether the step's first forward is over whole texts, as that of a block's first step is; chooses the window.
+  Extent enter_block(const DiffusionBatch& batch, int64_t number, int64_t masked);
+  StepRunner& runner(StepKind kind, Extent extent);
+  void count_forwards(const DiffusionBatch& batch, StepKind kind, Extent extent);
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
   // is null, with tensors. `first`: no other step of this batch came before.
-  void step(StepKind kind, StepView* view, bool first);
+  void step(StepKind kind, Extent extent, StepView* view, bool first);
   // As predict, or with positions as predict_at, for a batch in which texts are to match patterns.
   Proposal predict_matching(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& drawn,
                             const at::Tensor& uniforms, const DrawOptions& draw);
@@ -117,8 +135,11 @@ class DiffusionSampler {
   at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
   at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
                            const at::Tensor& counts, const at::Tensor& numbers);
-  Proposal propose(StepKind kind, const at::Tensor& drawn, const DrawOptions& draw, StepView* view, bool first);
-  at::Tensor guided_logits(const at::Tensor& tokens);
+  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const DrawOptions& draw, StepView* view,
+                   bool first);
+  at::Tensor logits(const at::Tensor& tokens, Extent extent);
+  at::Tensor logits_at(const at::Tensor& positions, Extent extent);
+  at::Tensor guided_logits(const at::Tensor& tokens, Extent extent);
   DrawOptions draw_of_step(const at::Tensor& numbers) const;
 
   CheckedModel& model_;
@@ -126,6 +147,8 @@ class DiffusionSampler {
   DiffusionOptions options_;
   std::unique_ptr<Chain> chain_;
   int64_t forwards_ = 0;
+  // Positions of all texts and forwards, and those of them that were computed.
+  double positions_ = 0, computed_ = 0;
 };
 
 }  // namespace demask

@@ -31,6 +31,12 @@ enum class ConfidenceSource { rescore, draw, filtered };
 template <>
 inline constexpr std::array<std::string_view, 3> names_of<ConfidenceSource>{"rescore", "draw", "filtered"};
 
+// Which keys and values are kept while a block is filled: none, those of the positions before it, or those of all
+// positions outside of it.
+enum class CacheKind { none, prefix, dual };
+template <>
+inline constexpr std::array<std::string_view, 3> names_of<CacheKind>{"none", "prefix", "dual"};
+
 // What class 1 of a remasking model means.
 enum class PositiveClass { wrong, correct };
 template <>
@@ -68,6 +74,7 @@ struct DiffusionSettings {
   int64_t diffusion_iterations = 50;
   std::optional<int64_t> forwards;
   std::optional<int64_t> block_length;  // positions
+  CacheKind cache = CacheKind::none;
   ScheduleType schedule_type = ScheduleType::linear;
   double start_ratio = 0.95;
   double end_ratio = 0.05;

@@ -225,6 +225,7 @@ int64_t planned_steps(const DiffusionSettings& settings, int64_t free) {
 
 void plan_strategy(const DiffusionSettings& settings, const RevealPolicy& policy, DiffusionOptions& options) {
   options.block_length = settings.block_length;
+  options.cache = settings.cache;
   options.cfg_scale = settings.cfg_scale;
   options.temperature_end = settings.temperature_end;
   if (settings.parameters.has("temperature_power")) {

@@ -156,6 +156,9 @@ std::string describe_strategy(const DiffusionSettings& settings) {
   if (settings.block_length) {
     text += fmt::format(", blocks of {}", *settings.block_length);
   }
+  if (settings.cache != CacheKind::none) {
+    text += fmt::format(", {} cache", name_of(settings.cache));
+  }
   if (settings.cfg_scale > 0) {
     text += fmt::format(", cfg_scale {}", settings.cfg_scale);
   }

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -16,15 +17,24 @@ class ReferenceTransformer {
  public:
   explicit ReferenceTransformer(const TransformerWeights& weights) : weights_(weights), of_(weights.description) {}
 
-  // [T, V] of ids [T]
-  at::Tensor logits(const std::vector<int64_t>& ids) const {
+  // Keys and values [K, T, D] of each layer, and the positions from `first` on that are not taken from them.
+  struct Kept {
+    std::vector<at::Tensor> keys, values;
+    int64_t first = 0, count = 0;
+  };
+
+  // [T, V] of ids [T]. With `kept` every layer's keys and values outside of its positions are those kept, and then all
+  // of this forward's are.
+  at::Tensor logits(const std::vector<int64_t>& ids, Kept* kept = nullptr) const {
     const auto length = static_cast<int64_t>(ids.size());
     at::Tensor x = wide(weights_.token_embedding).index_select(0, at::tensor(ids, at::kLong));
     if (!of_.rotary) {
       x = x + wide(weights_.position_embedding).slice(0, 0, length);
     }
-    for (const LayerWeights& layer : weights_.layers) {
-      const at::Tensor heads = attend(layer, linear(layer.query_key_value, norm(layer.attention_norm, x)));
+    for (size_t number = 0; number < weights_.layers.size(); ++number) {
+      const LayerWeights& layer = weights_.layers[number];
+      const at::Tensor heads =
+          attend(layer, linear(layer.query_key_value, norm(layer.attention_norm, x)), kept, number);
       x = x + linear(layer.attention_projection, heads);
       x = x + feed_forward(layer, norm(layer.feed_forward_norm, x));
     }
@@ -94,8 +104,16 @@ class ReferenceTransformer {
     return at::cat({halves[0] * cosines - halves[1] * sines, halves[1] * cosines + halves[0] * sines}, -1);
   }
 
+  // x [K, T, D] at the positions that are computed, else what is stored; that is stored then.
+  static at::Tensor replace(const at::Tensor& x, std::vector<at::Tensor>& stored, const Kept& kept, size_t layer) {
+    stored.resize(std::max(stored.size(), layer + 1));
+    at::Tensor all = stored[layer].defined() ? stored[layer].clone() : at::zeros_like(x);
+    all.narrow(1, kept.first, kept.count).copy_(x.narrow(1, kept.first, kept.count));
+    return stored[layer] = all;
+  }
+
   // [T, (H + 2K) * D] to [T, H * D]
-  at::Tensor attend(const LayerWeights& layer, const at::Tensor& rows) const {
+  at::Tensor attend(const LayerWeights& layer, const at::Tensor& rows, Kept* kept, size_t number) const {
     const int64_t length = rows.size(0);
     const std::vector<at::Tensor> parts = rows.view({length, of_.heads + 2 * of_.key_value_heads, of_.head_width})
                                               .transpose(0, 1)
@@ -111,8 +129,13 @@ class ReferenceTransformer {
       keys = rotate(keys);
     }
     const int64_t shared = of_.heads / of_.key_value_heads;
+    at::Tensor values = parts[2];
+    if (kept != nullptr) {
+      keys = replace(keys, kept->keys, *kept, number);
+      values = replace(values, kept->values, *kept, number);
+    }
     keys = keys.repeat_interleave(shared, 0);
-    const at::Tensor values = parts[2].repeat_interleave(shared, 0);
+    values = values.repeat_interleave(shared, 0);
     at::Tensor scores = queries.matmul(keys.transpose(1, 2)) / std::sqrt(static_cast<double>(of_.head_width));
     if (!of_.bidirectional) {
       scores = scores.masked_fill(at::ones({length, length}, at::kBool).triu(1), -INFINITY);

@@ -323,6 +323,19 @@ TEST_CASE("the printed configuration of every strategy feeds back to the same") 
   }
 }
 
+TEST_CASE("a cache is of blocks, whatever the strategy, and none is of anything") {
+  for (const Settings& strategy : every_strategy()) {
+    for (const std::string& cache : {"cache='prefix'", "cache='dual'"}) {
+      CAPTURE(strategy, cache);
+      const std::string message = refusal(with(strategy, {cache}));
+      CHECK(contains(message, cache));
+      CHECK(contains(message, "--block_length=N"));
+      CHECK(refusal(with(strategy, {cache, "block_length=16"})).empty());
+    }
+    CHECK(refusal(with(strategy, {"cache='none'"})).empty());
+  }
+}
+
 TEST_CASE("standard sampling refuses a strategy and its parameters, and accepts them at their defaults") {
   const Settings standard = {"sampling_method='standard'"};
   for (const Field& field : fields()) {

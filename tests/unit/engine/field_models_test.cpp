@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/command_line.h"
+#include "core/error.h"
 #include "engine/engine.h"
 #include "model/device.h"
 #include "tests/support/catch.h"
@@ -55,6 +56,25 @@ TEST_CASE("LLaDA fills in what its generate fills in, with any steps, blocks and
 
 TEST_CASE("Dream fills in what its diffusion_generate fills in, with any algorithm, steps and filters") {
   check_all_runs("dream");
+}
+
+TEST_CASE("A module that runs as it is keeps no keys and values, and says so") {
+  const std::string module = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/modules/near_gpt_tanh.pt";
+  const std::vector<std::string> arguments = {"--checkpoint_name=" + module, "--block_length=8", "--device=cpu"};
+  CHECK_NOTHROW(Engine(parse_command_line(arguments).parsed));
+  std::vector<std::string> cached = arguments;
+  cached.emplace_back("--cache=dual");
+  try {
+    const Engine engine(parse_command_line(cached).parsed);
+    FAIL("was taken");
+  } catch (const Error& error) {
+    CHECK(error.code() == ExitCode::bad_input);
+    const std::string message = error.what();
+    CAPTURE(message);
+    CHECK(message.find("cache='dual'") != std::string::npos);
+    CHECK(message.find(module) != std::string::npos);
+    CHECK(message.find("leave cache out") != std::string::npos);
+  }
 }
 
 TEST_CASE("Models that write from left to right write what the field's own code writes, past their block too") {

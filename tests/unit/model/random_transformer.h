@@ -138,4 +138,30 @@ inline TransformerWeights random_weights(const NamedDescription& named, at::Scal
   return weights;
 }
 
+inline TransformerWeights to_device(TransformerWeights weights, at::Device device) {
+  const auto move = [&](at::Tensor& x) { x = x.defined() ? x.to(device) : x; };
+  const auto move_linear = [&](LinearWeights& linear) {
+    move(linear.weight);
+    move(linear.bias);
+  };
+  const auto move_norm = [&](NormWeights& norm) {
+    move(norm.weight);
+    move(norm.bias);
+  };
+  move(weights.token_embedding);
+  move(weights.position_embedding);
+  for (LayerWeights& layer : weights.layers) {
+    for (LinearWeights* linear :
+         {&layer.query_key_value, &layer.attention_projection, &layer.expand, &layer.contract}) {
+      move_linear(*linear);
+    }
+    for (NormWeights* norm : {&layer.attention_norm, &layer.query_norm, &layer.key_norm, &layer.feed_forward_norm}) {
+      move_norm(*norm);
+    }
+  }
+  move_norm(weights.final_norm);
+  move_linear(weights.head);
+  return weights;
+}
+
 }  // namespace demask::testing

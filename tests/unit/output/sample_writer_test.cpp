@@ -144,7 +144,8 @@ TEST_CASE("the characters of word pieces' texts are counted, not the pieces") {
   Record record = sample_of(0, {0, 1, 2, 1});
   record.text = pieces.decode(record.tokens);
   writer->write({record}, 1);
-  writer->finish({1.0, 1, 4, 1});
+  writer->finish({1.0, 1, 4, 1, 0.254});
+  CHECK(read_file(folder / "a.txt").find("(4 tokens/s, 1 forwards over 25% of the positions)\n") != std::string::npos);
   CHECK(read_file(folder / "a.txt").find("\n the😀\uFFFD\nStats: 6 chars, most common: ' ': 1, 't': 1,") !=
         std::string::npos);
 }

@@ -1,0 +1,229 @@
+// One step of diffusion, a pure function of the chain's tensors: what the sampler records and repeats.
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "sampling/diffusion_chain.h"
+#include "sampling/guidance.h"
+#include "sampling/matching_draw.h"
+
+namespace demask {
+namespace {
+
+bool penalizes(const DrawOptions& draw) {
+  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
+}
+
+at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                            const DrawOptions& draw) {
+  return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
+                                               draw.repetition_window)
+                         : logits;
+}
+
+}  // namespace
+
+Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                 const at::Tensor& uniforms, const DrawOptions& draw, const at::Tensor& forbidden,
+                 const at::Tensor& broken) {
+  const at::Tensor penalized = penalized_logits(logits, tokens, masked, draw);
+  const Draw drawn = draw_tokens_where(masked, tokens, penalized, forbidden, uniforms, draw.filters, broken);
+  return {drawn.ids, masked, drawn.probabilities, {}, broken};
+}
+
+Proposal predict_at(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& tokens,
+                    const at::Tensor& masked, const at::Tensor& uniforms, const DrawFilters& filters,
+                    const at::Tensor& forbidden, const at::Tensor& broken) {
+  const Draw drawn = draw_tokens_where({}, {}, logits, forbidden, uniforms.gather(1, positions), filters, broken);
+  return {tokens.scatter(1, positions, drawn.ids),
+          masked,
+          at::ones_like(uniforms).scatter_(1, positions, drawn.probabilities),
+          {},
+          broken};
+}
+
+at::Tensor DiffusionSampler::logits(const at::Tensor& tokens, Extent extent) {
+  return chain_->cache ? chain_->cache->logits(tokens, extent) : model_.logits(tokens);
+}
+
+at::Tensor DiffusionSampler::logits_at(const at::Tensor& positions, Extent extent) {
+  return chain_->cache ? chain_->cache->logits_at(chain_->tokens, positions, extent)
+                       : model_.logits_at(chain_->tokens, positions);
+}
+
+at::Tensor DiffusionSampler::guided_logits(const at::Tensor& tokens, Extent extent) {
+  if (options_.cfg_scale == 0) {
+    return logits(tokens, extent);
+  }
+  // The free positions stand as they are; without the fixed ones, nothing is said about the text.
+  const at::Tensor unprompted = tokens.masked_fill(chain_->eligible.logical_not(), options_.mask_token_id);
+  return guided(logits(at::cat({tokens, unprompted}), extent), options_.cfg_scale);
+}
+
+// With a temperature for each sample, unless it stays.
+DrawOptions DiffusionSampler::draw_of_step(const at::Tensor& numbers) const {
+  DrawOptions draw = options_.draw;
+  if (!options_.temperature_end) {
+    return draw;
+  }
+  const Chain& chain = *chain_;
+  // How far a sample is: by its plan, or where that is not known, by how much of it is filled.
+  const at::Tensor progress =
+      policy_.ends_when_filled()
+          ? 1 - chain.masked.sum(1, /*keepdim=*/true) / chain.eligible.sum(1, /*keepdim=*/true).to(at::kFloat)
+          : column_of(numbers, start_column);
+  const double begin = draw.filters.temperature, end = *options_.temperature_end;
+  const at::Tensor temperatures = options_.temperature_power == 1
+                                      ? progress * (end - begin) + begin
+                                      : (1 - progress).pow(options_.temperature_power) * (begin - end) + end;
+  draw.filters.temperatures = temperatures.clamp(least_temperature, most_temperature).contiguous();
+  return draw;
+}
+
+Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::Tensor& positions,
+                                            const at::Tensor& drawn, const at::Tensor& uniforms,
+                                            const DrawOptions& draw) {
+  const Chain& chain = *chain_;
+  Proposal proposal = {chain.tokens, drawn, at::ones_like(uniforms), {}, model_.broken()};
+  if (!chain.all_patterned) {
+    proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  }
+  draw_matching({chain.patterned, chain.tokens, chain.masked, drawn, uniforms, positions},
+                penalized_logits(logits, chain.tokens, drawn, draw), options_.forbidden, draw.filters, proposal);
+  return proposal;
+}
+
+Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const DrawOptions& draw,
+                                   StepView* view, bool first) {
+  Chain& chain = *chain_;
+  const at::Tensor uniforms = uniform(chain.streams, chain.step, chain.tokens.size(1), Purpose::draw);
+  const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
+                                                      : kind == StepKind::judging && policy_.has_own_model() &&
+                                                            policy_.reads_logits(/*judged=*/true);
+  // A pattern reads what is masked in later blocks too, from its logits.
+  const bool draws_all_masked = chain.all_patterned && !chain.block.defined();
+  const bool whole_step = !options_.draws_in_parts || kind == StepKind::filling;  // no masked position waits
+  // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
+  // which they are would wait for it.
+  if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
+      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && whole_step &&
+      (chain.patterned.empty() || draws_all_masked)) {
+    const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
+    if (!chain.patterned.empty()) {
+      return predict_matching(logits_at(positions, extent), positions, drawn, uniforms, draw);
+    }
+    return predict_at(logits_at(positions, extent), positions, chain.tokens, drawn, uniforms, draw.filters,
+                      options_.forbidden, model_.broken());
+  }
+  const at::Tensor logits = guided_logits(chain.tokens, extent);
+  if (first) {
+    policy_.look_at_start(logits, chain.eligible);
+  }
+  if (view != nullptr) {
+    view->logits = chain.cache ? logits.clone() : logits;  // the cache's are overwritten by the forward that judges
+  }
+  const at::Tensor weighed = policy_.weigh(logits, chain.tokens, chain.masked.logical_not());
+  Proposal proposal = chain.patterned.empty()
+                          ? predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken())
+                          : predict_matching(weighed, /*positions=*/{}, drawn, uniforms, draw);
+  if (chain.tracer) {
+    chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
+  }
+  if (judges_these) {
+    proposal.logits = options_.judges_filtered ? filtered_logits(weighed, draw.filters) : weighed;
+  }
+  return proposal;
+}
+
+// One column of a step's row [1 or B, 1, columns] of counts or numbers, for every text: [B, 1].
+at::Tensor DiffusionSampler::column_of(const at::Tensor& row, int64_t column) const {
+  return row.select(2, column).expand({chain_->tokens.size(0), 1});
+}
+
+// Of the masked positions [B, T] those that the step draws.
+at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const {
+  const at::Tensor offset = uniform(chain_->streams, chain_->step, 1, Purpose::part);
+  return spread(masked, column_of(numbers, share_column), offset);
+}
+
+// The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
+at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
+                                           const at::Tensor& waiting, const at::Tensor& counts,
+                                           const at::Tensor& numbers) {
+  Chain& chain = *chain_;
+  const int64_t length = chain.tokens.size(1);
+  Turn turn;
+  turn.judged = kind == StepKind::judging;
+  if (turn.judged && !policy_.has_own_model()) {
+    proposal.logits = guided_logits(proposal.tokens, chain.cache ? Extent::window : Extent::whole);
+    if (chain.tracer) {
+      chain.tracer->record_judgement(chain.step, proposal.logits, proposal.tokens, model_.broken());
+    }
+  }
+  at::Tensor right;
+  turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
+  turn.budget.eligible = eligible;
+  turn.waiting = waiting;
+  turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
+  turn.progress = column_of(numbers, progress_column);
+  turn.reveal_chance = column_of(numbers, reveal_column);
+  turn.remask_chance = column_of(numbers, remask_column);
+  if (!policy_.decides_counts()) {
+    turn.budget.count = column_of(counts, masked_column);
+    turn.remasked = column_of(counts, remasked_column);
+  } else if (options_.spends_all) {
+    turn.steps_left = column_of(counts, masked_column);
+  }
+  const at::Tensor next_masked = policy_.next_masked(proposal, turn);
+  if (right.defined()) {
+    chain.tracer->record_judgement(chain.step, right);
+  }
+  return next_masked;
+}
+
+void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool first) {
+  Chain& chain = *chain_;
+  const int64_t length = chain.tokens.size(1);
+  const at::Tensor counts = chain.counts.index_select(1, chain.step),
+                   numbers = chain.numbers.index_select(1, chain.step);
+  at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
+  if (chain.block.defined() && kind != StepKind::filling) {
+    // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
+    const at::Tensor active =
+        is_open_ended() ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
+                        : column_of(counts, block_column);
+    const at::Tensor inside = chain.block == active;
+    drawn = drawn.logical_and(inside);
+    eligible = eligible.logical_and(inside);
+    later = chain.masked.logical_and(chain.block > active);
+  }
+  if (options_.draws_in_parts && kind != StepKind::filling) {
+    const at::Tensor all = drawn;
+    drawn = choose_drawn(all, numbers);
+    waiting = all.logical_and(drawn.logical_not());
+  }
+  Proposal proposal = propose(kind, extent, drawn, draw_of_step(numbers), view, first);
+  if (view != nullptr) {
+    view->before = chain.tokens.clone();
+    view->was_masked = drawn.clone();
+    view->filled = proposal.tokens;
+    view->probabilities = proposal.probabilities;
+  }
+  if (kind != StepKind::filling) {
+    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers);
+    if (later.defined()) {
+      next_masked = next_masked.logical_or(later);
+    }
+    chain.masked.copy_(next_masked);
+    chain.tokens.copy_(proposal.tokens.masked_fill(next_masked, options_.mask_token_id));
+  } else {
+    chain.masked.zero_();
+    chain.tokens.copy_(proposal.tokens);
+  }
+  if (view != nullptr) {
+    view->after = chain.tokens.clone();
+  }
+  chain.step.add_(1);
+}
+
+}  // namespace demask
