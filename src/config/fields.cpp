@@ -238,7 +238,8 @@ std::vector<Field> shared_fields() {
       {"device", member<&C::device>(), Form{"'auto', 'cpu', 'cuda' or 'cuda:N' with N from 0 to 99", is_device},
        running, Role::which, "where to run; auto: CUDA if there is any"},
       {"dtype", member<&C::dtype>(), choices<Precision>(), running, Role::which,
-       "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU"},
+       "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU; int8: "
+       "products on the CPU, for speed and memory"},
       {"compile", member<&C::compile>(), {}, running, Role::text, "spend start-up time to run faster"},
       {"batch_invariant",
        member<&C::batch_invariant>(),
