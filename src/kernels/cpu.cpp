@@ -50,8 +50,12 @@ const Isa* find(at::ScalarType dtype) {
     return best != nullptr ? best : avx2_float();
   }
   if (dtype == at::kChar) {
-    const Isa* const best = avx512_vnni() != nullptr ? avx512_vnni() : avx_vnni();
-    return best != nullptr ? best : avx2_int8();
+    for (const Isa* isa : {avx512_vnni(), avx_vnni(), avx2_int8()}) {
+      if (isa != nullptr) {
+        return isa;
+      }
+    }
+    return portable_int8();
   }
   return dtype == at::kBFloat16 ? avx512_bfloat16() : nullptr;
 }

@@ -1,9 +1,9 @@
 // Products with weights and activations in int8, for files whose elements are floats, after cpu_simd.h and a `Dot`: the
 // instructions that multiply. Sums are whole numbers, so every instruction set computes the same ones.
 //
-// An output's weights share a scale, a row's activations too: what stands for x is x / scale, rounded, from -127 to 127,
-// where the largest |x| is 127 times the scale (per-token and per-channel quantization: Xiao et al. 2023, SmoothQuant;
-// Yao et al. 2022, ZeroQuant).
+// An output's weights share a scale, a row's activations too: what stands for x is x / scale, rounded, from -127 to
+// 127, where the largest |x| is 127 times the scale (per-token and per-channel quantization: Xiao et al. 2023,
+// SmoothQuant; Yao et al. 2022, ZeroQuant).
 namespace demask::kernels::cpu {
 namespace {
 

@@ -115,13 +115,14 @@ struct Isa {
 };
 
 // Null where this build or this machine does not have the instructions: AVX2 with FMA or AVX-512 for float, AVX-512
-// with BF16 for bfloat16; for int8 AVX2 with FMA, the same with AVX-VNNI, or AVX-512 with VNNI.
+// with BF16 for bfloat16; for int8 AVX2 with FMA, the same with AVX-VNNI, or AVX-512 with VNNI. Never null: portable.
 const Isa* avx2_float();
 const Isa* avx512_float();
 const Isa* avx512_bfloat16();
 const Isa* avx2_int8();
 const Isa* avx_vnni();
 const Isa* avx512_vnni();
+const Isa* portable_int8();
 
 // The tables themselves, not to be touched where the machine does not have the instructions.
 namespace compiled {

@@ -1,4 +1,5 @@
-// Products with packed weights; see cpu_simd.h. They are written for a tile T, whose operands may be other than elements.
+// Products with packed weights; see cpu_simd.h. They are written for a tile T, whose operands may be other than
+// elements.
 namespace demask::kernels::cpu {
 namespace {
 
@@ -52,7 +53,7 @@ inline void run_panel(const typename T::Operand* a, int64_t a_stride, int64_t ro
   const int64_t each = rows < full || rest <= few ? full : (rows + tiles - 1) / tiles;
   for (int64_t row = 0; row < rows; row += each) {
     run_rows<T>(each < rows - row ? each : rows - row, a + row * a_stride, a_stride, panel, inner,
-             [&](unsigned within, Lanes first, Lanes second) { finish(row + within, first, second); });
+                [&](unsigned within, Lanes first, Lanes second) { finish(row + within, first, second); });
   }
 }
 
@@ -67,10 +68,10 @@ void for_each_panel(const ProductArguments& x, const Finish& finish) {
     const int64_t left = x.outputs - p * columns, valid = left < columns ? left : columns;
     const Lanes first_bias = load(x.bias + column), second_bias = load(x.bias + column + Lanes::width);
     run_panel<T>(static_cast<const Operand*>(x.a), x.a_stride, x.rows,
-              static_cast<const Operand*>(x.packed) + p * panel_size, x.inner,
-              [&](int64_t row, Lanes first, Lanes second) {
-                finish(row * x.out_stride + p * columns, first + first_bias, second + second_bias, valid);
-              });
+                 static_cast<const Operand*>(x.packed) + p * panel_size, x.inner,
+                 [&](int64_t row, Lanes first, Lanes second) {
+                   finish(row * x.out_stride + p * columns, first + first_bias, second + second_bias, valid);
+                 });
   }
 }
 
@@ -151,8 +152,8 @@ void pack(const float* weight, int64_t outputs, int64_t inner, void* packed) {
 
 void unpack_row(const void* packed, int64_t inner, int64_t output, float* weight) {
   constexpr int64_t pair = Tile::pair;
-  const Element* column = static_cast<const Element*>(packed) +
-                          output / panel_columns * Tile::panel_size(inner) + output % panel_columns * pair;
+  const Element* column = static_cast<const Element*>(packed) + output / panel_columns * Tile::panel_size(inner) +
+                          output % panel_columns * pair;
   for (int64_t k = 0; k < inner; ++k) {
     weight[k] = from_element(column[k / pair * pair * panel_columns + k % pair]);
   }

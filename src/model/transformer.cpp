@@ -95,8 +95,8 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
   }
   if (kernels == KernelChoice::int8) {
     fail(ExitCode::bad_usage,
-         "dtype='int8': there are no kernels for it here: they take a CPU with AVX2 and FMA, and models of even widths. "
-         "Use --dtype=float32.");
+         "dtype='int8': its kernels are the CPU's, for models of one layer or more and even widths. Use "
+         "--dtype=float32.");
   }
   weights_ = read_all(source);
   fused_ = kernels == KernelChoice::own &&

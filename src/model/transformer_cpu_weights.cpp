@@ -31,8 +31,8 @@ Linear pack(const Isa& isa, LinearWeights& from, LargePages& pages) {
   return kernels::cpu::pack(isa, own.weight, own.bias, pages);
 }
 
-// The feed-forward's first layer. Its outputs are rounded up to whole pairs: further ones are zero, as are the activations
-// of zero and the weights that meet them.
+// The feed-forward's first layer. Its outputs are rounded up to whole pairs: further ones are zero, as are the
+// activations of zero and the weights that meet them.
 Linear pack_expand(const Isa& isa, LinearWeights& from, bool gated, LargePages& pages) {
   const LinearWeights own = std::exchange(from, {});
   Linear linear = gated ? kernels::cpu::pack_gated(isa, own.weight, own.bias, pages)

@@ -3,16 +3,19 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "tests/support/catch.h"
+#include "tests/support/errors.h"
 #include "tests/support/goldens.h"
 #include "text/character_vocabulary.h"
 #include "text/read_vocabulary.h"
 
 using namespace demask;
 using demask::testing::goldens;
+using demask::testing::message_of;
 
 namespace {
 
@@ -38,7 +41,15 @@ TEST_CASE("A precision that was named is taken, except that an old GPU goes on i
   check(resolve_dtype(Precision::bfloat16, at::kCPU, !multiplies), at::kBFloat16, at::kBFloat16);
   check(resolve_dtype(Precision::bfloat16, at::kCUDA, multiplies), at::kBFloat16, at::kBFloat16);
   check(resolve_dtype(Precision::bfloat16, at::kCUDA, !multiplies), at::kFloat, at::kFloat);
+  check(resolve_dtype(Precision::int8, at::kCPU, multiplies), at::kChar, at::kChar);
   CHECK_THROWS_AS(resolve_dtype(Precision::float16, at::kCPU, multiplies), Error);
+}
+
+TEST_CASE("int8 on CUDA is refused with what to use there") {
+  const std::string message = message_of([] { resolve_dtype(Precision::int8, at::kCUDA, multiplies); });
+  CHECK(message ==
+        "dtype='int8' is for the CPU, whose kernels multiply in it. Use --device=cpu, or --dtype=bfloat16 on "
+        "cuda.");
 }
 
 TEST_CASE("The mask is the flag's, else the model's, else the vocabulary's, else the first id past it") {
