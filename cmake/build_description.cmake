@@ -1,6 +1,6 @@
 # What --version and --doctor say of the build.
 set(has_cpu_kernels 1)
-if(DEMASK_CPU_KERNEL_SOURCES STREQUAL "cpu_isa_none.cpp")
+if("cpu_isa_none.cpp" IN_LIST DEMASK_CPU_KERNEL_SOURCES)
   set(has_cpu_kernels 0)
 endif()
 set(has_cuda_kernels 1)

@@ -1,21 +1,34 @@
 # demask's own CPU kernels: one file an instruction set, compiled for it; at run time the machine is asked whether it has
 # it. Optimised in every build: without inlining their registers become memory.
+set(DEMASK_CPU_KERNEL_SOURCES cpu_portable_int8.cpp)
+# A compiler that fuses the product with a scale and the sum with a bias does so in tiles of some heights only, and rows
+# would depend on what is computed beside them.
+set(without_fusing -ffp-contract=off)
+set(flags_cpu_portable_int8.cpp ${without_fusing})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(DEMASK_CPU_KERNEL_SOURCES cpu_detect.cpp cpu_avx2.cpp cpu_avx512.cpp cpu_avx512_bf16.cpp)
+  list(APPEND DEMASK_CPU_KERNEL_SOURCES cpu_avx2.cpp cpu_avx512.cpp cpu_avx512_bf16.cpp cpu_avx2_int8.cpp cpu_avx_vnni.cpp
+    cpu_avx512_vnni.cpp)
   set(avx512 -mfma -mavx512f -mavx512dq -mavx512bw -mavx512vl)
   set(flags_cpu_avx2.cpp -mfma -mavx2)
   set(flags_cpu_avx512.cpp ${avx512})
   set(flags_cpu_avx512_bf16.cpp ${avx512} -mavx512bf16)
-  # For the sources as seen from the calling folder.
-  macro(demask_set_cpu_kernel_flags)
-    foreach(source cpu_avx2.cpp cpu_avx512.cpp cpu_avx512_bf16.cpp)
-      # GCC 12 takes the undefined vectors inside its own intrinsics for ours.
-      set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
-        COMPILE_OPTIONS "-O3;-Wno-unused-function;-Wno-uninitialized;-Wno-unknown-warning-option;-Wno-maybe-uninitialized;${flags_${source}};${ARGN}")
-    endforeach()
-  endmacro()
-  # Sanitizers make them tens of times slower, so the program goes without; unit_kernels has them checked.
-  demask_set_cpu_kernel_flags(-fno-sanitize=all)
+  set(flags_cpu_avx2_int8.cpp ${without_fusing} -mfma -mavx2)
+  set(flags_cpu_avx_vnni.cpp ${without_fusing} -mfma -mavx2 -mavxvnni)
+  set(flags_cpu_avx512_vnni.cpp ${without_fusing} ${avx512} -mavx512vnni)
+endif()
+set(compiled_for_instructions ${DEMASK_CPU_KERNEL_SOURCES})
+# For the sources as seen from the calling folder.
+macro(demask_set_cpu_kernel_flags)
+  foreach(source ${compiled_for_instructions})
+    # GCC 12 takes the undefined vectors inside its own intrinsics for ours.
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
+      COMPILE_OPTIONS "-O3;-Wno-unused-function;-Wno-uninitialized;-Wno-unknown-warning-option;-Wno-maybe-uninitialized;${flags_${source}};${ARGN}")
+  endforeach()
+endmacro()
+# Sanitizers make them tens of times slower, so the program goes without; unit_kernels has them checked.
+demask_set_cpu_kernel_flags(-fno-sanitize=all)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND DEMASK_CPU_KERNEL_SOURCES cpu_detect.cpp)
 else()
-  set(DEMASK_CPU_KERNEL_SOURCES cpu_isa_none.cpp)
+  list(APPEND DEMASK_CPU_KERNEL_SOURCES cpu_isa_none.cpp)
 endif()

@@ -8,7 +8,7 @@ namespace demask {
 std::string build_description() {
   const std::string sanitizers = DEMASK_SANITIZERS;
   return fmt::format("{} build, {}, {}, CPU kernels {}, CUDA kernels {}{}", DEMASK_BUILD_TYPE, DEMASK_COMPILER,
-                     DEMASK_PROCESSOR, DEMASK_HAS_CPU_KERNELS ? "AVX2, AVX-512 and AVX-512 BF16" : "none",
+                     DEMASK_PROCESSOR, DEMASK_HAS_CPU_KERNELS ? "AVX2, AVX-512, AVX-512 BF16 and VNNI" : "none",
                      DEMASK_HAS_CUDA_KERNELS ? "built in" : "none",
                      sanitizers.empty() ? "" : ", sanitizers " + sanitizers);
 }

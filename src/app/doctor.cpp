@@ -88,8 +88,9 @@ std::optional<double> own_rate(at::ScalarType dtype) {
   if (isa == nullptr) {
     return std::nullopt;
   }
-  const at::Tensor a = at::ones({size, size}, dtype);
-  at::Tensor out = at::empty({size, size}, dtype);
+  const at::ScalarType elements = isa->element_bytes == 2 ? at::kBFloat16 : at::kFloat;
+  const at::Tensor a = at::ones({size, size}, elements);
+  at::Tensor out = at::empty({size, size}, elements);
   kernels::cpu::LargePages pages;
   const kernels::cpu::Linear linear = kernels::cpu::pack(*isa, a, {}, pages);
   return rate(size, [&] {
@@ -100,7 +101,7 @@ std::optional<double> own_rate(at::ScalarType dtype) {
 
 std::string cpu_products() {
   std::string text = fmt::format("float32 {:.0f} GFLOP/s by LibTorch", libtorch_rate(at::kCPU, at::kFloat, size));
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kChar}) {
     if (const std::optional<double> own = own_rate(dtype)) {
       text += fmt::format(", {} {:.0f} by demask's kernels", dtype_name(dtype), *own);
     }
@@ -111,7 +112,8 @@ std::string cpu_products() {
 std::string instructions() {
   std::string names;
   for (const kernels::cpu::Isa* isa :
-       {kernels::cpu::avx2_float(), kernels::cpu::avx512_float(), kernels::cpu::avx512_bfloat16()}) {
+       {kernels::cpu::avx2_float(), kernels::cpu::avx512_float(), kernels::cpu::avx512_bfloat16(),
+        kernels::cpu::avx_vnni(), kernels::cpu::avx512_vnni()}) {
     names += isa == nullptr ? "" : (names.empty() ? "" : ", ") + std::string(isa->name);
   }
   return names.empty() ? "none that demask has kernels for: LibTorch's operations take their place"

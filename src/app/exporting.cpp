@@ -25,6 +25,11 @@ namespace demask {
 namespace {
 
 TransformerWeights read_weights(const std::string& checkpoint, Precision dtype) {
+  if (dtype == Precision::int8) {
+    fail(ExitCode::bad_usage,
+         "dtype='int8' is how the CPU's kernels hold weights, which no folder does. Export in float32, float16 or "
+         "bfloat16, or leave --dtype out to keep what is stored; --dtype=int8 reads any of them.");
+  }
   const std::optional<at::ScalarType> wanted = named_dtype(dtype);
   if (is_model_folder(checkpoint)) {
     return read_model_folder(checkpoint, wanted ? at::TensorOptions(*wanted) : at::TensorOptions());

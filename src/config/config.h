@@ -39,9 +39,9 @@ enum class InspectFormat { text, json };
 template <>
 inline constexpr std::array<std::string_view, 2> names_of<InspectFormat>{"text", "json"};
 
-enum class Precision { automatic, float32, bfloat16, float16 };
+enum class Precision { automatic, float32, bfloat16, float16, int8 };
 template <>
-inline constexpr std::array<std::string_view, 4> names_of<Precision>{"auto", "float32", "bfloat16", "float16"};
+inline constexpr std::array<std::string_view, 5> names_of<Precision>{"auto", "float32", "bfloat16", "float16", "int8"};
 
 // Members are named as their keys, but for one; an optional is a key that can be None.
 struct Config {

@@ -235,7 +235,8 @@ std::vector<Field> shared_fields() {
        Form{"'auto', 'cpu', 'cuda', 'cuda:N' or several as in 'cuda:0,1', N from 0 to 99", is_device}, running,
        Role::which, "where to run; auto: CUDA if there is any; both it and cuda: every GPU of the first's kind"},
       {"dtype", member<&C::dtype>(), choices<Precision>(), running, Role::which,
-       "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU"},
+       "precision; auto: bfloat16 where the device multiplies in it, else float16 on CUDA, float32 on the CPU; int8: "
+       "products on the CPU, for speed and memory"},
       {"compile", member<&C::compile>(), {}, running, Role::text, "spend start-up time to run faster"},
       {"batch_invariant",
        member<&C::batch_invariant>(),

@@ -76,6 +76,8 @@ std::optional<at::ScalarType> named_dtype(Precision dtype) {
       return at::kBFloat16;
     case Precision::float16:
       return at::kHalf;
+    case Precision::int8:
+      return at::kChar;
     case Precision::automatic:
       break;
   }
@@ -86,6 +88,11 @@ Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat1
   if (dtype == Precision::float16 && device.is_cpu()) {
     fail(ExitCode::bad_usage,
          "dtype='float16' needs CUDA: the CPU does not compute in it. Use --dtype=float32, or bfloat16 for speed.");
+  }
+  if (dtype == Precision::int8 && !device.is_cpu()) {
+    fail(ExitCode::bad_usage,
+         "dtype='int8' is for the CPU, whose kernels multiply in it. Use --device=cpu, or --dtype=bfloat16 on {}.",
+         device.str());
   }
   if (dtype == Precision::automatic) {
     if (device.is_cuda()) {
@@ -155,7 +162,16 @@ at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, 
 }
 
 const char* dtype_name(at::ScalarType dtype) {
-  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+  switch (dtype) {
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kChar:
+      return "int8";
+    default:
+      return "float32";
+  }
 }
 
 }  // namespace demask

@@ -13,17 +13,13 @@ namespace {
 constexpr int64_t worth_sharing = 1 << 16;   // multiply-adds, some microseconds: what waking a thread costs
 constexpr int64_t packed_at_once = 1 << 20;  // weights, of which there are floats meanwhile
 
-int64_t bytes_of_panel(const Isa& isa, int64_t inner) {
-  return isa.columns * ((inner + isa.pair - 1) / isa.pair * isa.pair) * isa.element_bytes;
-}
-
 // Panels for a layer whose products write `outputs` columns, `each` from a panel.
 Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each, LargePages& pages) {
   Linear linear;
   linear.outputs = outputs;
   linear.inner = inner;
   const int64_t panels = (outputs + each - 1) / each;
-  linear.panels = pages.take(panels * bytes_of_panel(isa, inner));
+  linear.panels = pages.take(panels * isa.panel_bytes(inner));
   linear.bias = at::zeros({panels * isa.columns}, at::kFloat);
   return linear;
 }
@@ -32,7 +28,7 @@ Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each, L
 template <typename RowsOf>
 void pack_panels(const Isa& isa, const Linear& linear, const RowsOf& rows_of) {
   const int64_t panels = linear.bias.size(0) / isa.columns;
-  const int64_t panel_bytes = bytes_of_panel(isa, linear.inner);
+  const int64_t panel_bytes = isa.panel_bytes(linear.inner);
   const int64_t each = std::max<int64_t>(1, packed_at_once / (isa.columns * linear.inner));
   for (int64_t start = 0; start < panels; start += each) {
     const at::Tensor rows = rows_of(start, std::min(each, panels - start)).to(at::kFloat).contiguous();
@@ -52,6 +48,14 @@ const Isa* find(at::ScalarType dtype) {
   if (dtype == at::kFloat) {
     const Isa* best = avx512_float();
     return best != nullptr ? best : avx2_float();
+  }
+  if (dtype == at::kChar) {
+    for (const Isa* isa : {avx512_vnni(), avx_vnni(), avx2_int8()}) {
+      if (isa != nullptr) {
+        return isa;
+      }
+    }
+    return portable_int8();
   }
   return dtype == at::kBFloat16 ? avx512_bfloat16() : nullptr;
 }
@@ -90,8 +94,16 @@ Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bi
 
 void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilogue, void* out, int64_t out_stride) {
   ProductArguments arguments;
-  arguments.a = a.data;
-  arguments.a_stride = a.stride;
+  thread_local std::vector<char> quantised;  // the threads that share the panels read the caller's
+  if (isa.quantise == nullptr) {
+    arguments.a = a.data;
+    arguments.a_stride = a.stride;
+  } else {
+    arguments.a_stride = isa.quantised_row_bytes(linear.inner);
+    quantised.resize(static_cast<size_t>(arguments.a_stride * a.count));
+    isa.quantise(static_cast<const float*>(a.data), a.stride, a.count, linear.inner, quantised.data());
+    arguments.a = quantised.data();
+  }
   arguments.packed = linear.panels.data_ptr();
   arguments.bias = linear.bias.data_ptr<float>();
   arguments.rows = a.count;

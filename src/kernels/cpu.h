@@ -12,7 +12,7 @@
 
 namespace demask::kernels::cpu {
 
-// The best kernels for this machine that compute in `dtype`; null where there are none.
+// The best kernels for this machine that compute in `dtype`, kChar for products in int8; null where there are none.
 const Isa* find(at::ScalarType dtype);
 
 // A linear layer made ready for products.

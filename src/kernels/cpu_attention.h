@@ -104,11 +104,11 @@ void attend(const AttendArguments& x) {
     seen = seen < x.known ? seen : x.known;
     const int64_t padded = round_up(seen, panel_columns);
     for (int64_t position = 0; position < padded; position += panel_columns) {
-      run_panel(queries, query_stride, rows, static_cast<const Element*>(x.keys) + position * x.head_width,
-                x.head_width, [&](int64_t row, Lanes first, Lanes second) {
-                  store(scores + row * weight_stride + position, first);
-                  store(scores + row * weight_stride + position + Lanes::width, second);
-                });
+      run_panel<Tile>(queries, query_stride, rows, static_cast<const Element*>(x.keys) + position * x.head_width,
+                      x.head_width, [&](int64_t row, Lanes first, Lanes second) {
+                        store(scores + row * weight_stride + position, first);
+                        store(scores + row * weight_stride + position + Lanes::width, second);
+                      });
     }
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t own = x.first_position + number(row) + 1;
@@ -117,13 +117,13 @@ void attend(const AttendArguments& x) {
     }
     for (int64_t d = 0; d < x.head_width; d += panel_columns) {
       const int64_t valid = x.head_width - d < panel_columns ? x.head_width - d : panel_columns;
-      run_panel(weights, weight_stride, rows, static_cast<const Element*>(x.values) + d * x.capacity, padded,
-                [&](int64_t row, Lanes first, Lanes second) {
-                  const Lanes share = splat(shares[row]);
-                  Element* out = static_cast<Element*>(x.out) + (start + row) / x.group * x.out_stride +
-                                 (start + row) % x.group * x.head_width;
-                  store_row(first * share, second * share, out + d, valid);
-                });
+      run_panel<Tile>(weights, weight_stride, rows, static_cast<const Element*>(x.values) + d * x.capacity, padded,
+                      [&](int64_t row, Lanes first, Lanes second) {
+                        const Lanes share = splat(shares[row]);
+                        Element* out = static_cast<Element*>(x.out) + (start + row) / x.group * x.out_stride +
+                                       (start + row) % x.group * x.head_width;
+                        store_row(first * share, second * share, out + d, valid);
+                      });
     }
   }
 }

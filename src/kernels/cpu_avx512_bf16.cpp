@@ -22,13 +22,22 @@ inline uint16_t to_element(float x) {
   return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
 }
 
+inline float from_element(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float single = 0.0F;
+  std::memcpy(&single, &bits, sizeof bits);
+  return single;
+}
+
 inline void store(uint16_t* p, Lanes x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 
 struct Tile {
+  using Operand = Element;
   static constexpr int64_t pair = 2;
   static constexpr unsigned rows = 12;
+  static int64_t panel_size(int64_t inner) { return 2 * Lanes::width * ((inner + 1) / 2 * 2); }
 
   // sums[row] = a[row] x panel; a [rows, inner], panel [inner / 2][two vectors of pairs]. Two products a lane are
   // summed at once (VDPBF16PS).

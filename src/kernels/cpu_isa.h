@@ -19,7 +19,8 @@
 namespace demask::kernels::cpu {
 
 // An element is what activations, weights, keys and values are stored in: float, or bfloat16 as its 16 bits. Sums,
-// norms, softmax and the residual stream are float in either.
+// norms, softmax and the residual stream are float in either. The int8 tables have elements of float; their products
+// take weights of int8, and activations that are made int8 row by row.
 
 enum class Epilogue {
   store,         // elements
@@ -35,7 +36,7 @@ enum class Epilogue {
 };
 
 struct ProductArguments {
-  const void* a = nullptr;  // [rows, inner] elements, a_stride apart
+  const void* a = nullptr;  // [rows, inner] elements, a_stride apart; rows as quantise writes them, bytes apart
   int64_t a_stride = 0;
   const void* packed = nullptr;  // weight [outputs, inner] in panels, see pack
   const float* bias = nullptr;   // [panels * columns]
@@ -69,11 +70,18 @@ struct Isa {
   int64_t element_bytes;
   int64_t rows;     // of a tile: work is best cut into multiples
   int64_t columns;  // of a panel
-  int64_t pair;     // neighbours of the inner dimension that lie side by side: 2 in bfloat16, else 1
+  int64_t pair;     // neighbours of the inner dimension that lie side by side in panels: 1, 2 or 4
 
-  // weight [outputs, inner] float -> panels of `columns` outputs: [panels][inner][columns], missing outputs zero;
-  // bfloat16 has two neighbours of the inner dimension side by side: [panels][inner / 2][columns][2].
+  int64_t (*panel_bytes)(int64_t inner);
+  // weight [outputs, inner] float -> panels of `columns` outputs: [panels][inner / pair][columns][pair], missing ones
+  // zero. In int8 each output's scale, its largest weight / 127, stands before them.
   void (*pack)(const float* weight, int64_t outputs, int64_t inner, void* packed);
+  // One output's weights [inner] as the panels hold them.
+  void (*unpack_row)(const void* packed, int64_t inner, int64_t output, float* weight);
+  // x [rows, width] float, x_stride apart -> rows of quantised_row_bytes(width) for products. A row with NaN or an
+  // infinity gives NaN. Null where products take elements as they are.
+  void (*quantise)(const float* x, int64_t x_stride, int64_t rows, int64_t width, void* out) = nullptr;
+  int64_t (*quantised_row_bytes)(int64_t width) = nullptr;
   void (*product)(const ProductArguments& arguments);
 
   // LayerNorm of x [rows, width] float into elements, out_stride apart. bias may be null.
@@ -107,16 +115,23 @@ struct Isa {
 };
 
 // Null where this build or this machine does not have the instructions: AVX2 with FMA or AVX-512 for float, AVX-512
-// with BF16 for bfloat16.
+// with BF16 for bfloat16; for int8 AVX2 with FMA, the same with AVX-VNNI, or AVX-512 with VNNI. Never null: portable.
 const Isa* avx2_float();
 const Isa* avx512_float();
 const Isa* avx512_bfloat16();
+const Isa* avx2_int8();
+const Isa* avx_vnni();
+const Isa* avx512_vnni();
+const Isa* portable_int8();
 
 // The tables themselves, not to be touched where the machine does not have the instructions.
 namespace compiled {
 const Isa* avx2_float();
 const Isa* avx512_float();
 const Isa* avx512_bfloat16();
+const Isa* avx2_int8();
+const Isa* avx_vnni();
+const Isa* avx512_vnni();
 }  // namespace compiled
 
 }  // namespace demask::kernels::cpu

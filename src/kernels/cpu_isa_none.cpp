@@ -12,5 +12,14 @@ const Isa* avx512_float() {
 const Isa* avx512_bfloat16() {
   return nullptr;
 }
+const Isa* avx2_int8() {
+  return nullptr;
+}
+const Isa* avx_vnni() {
+  return nullptr;
+}
+const Isa* avx512_vnni() {
+  return nullptr;
+}
 
 }  // namespace demask::kernels::cpu

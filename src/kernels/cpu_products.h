@@ -1,4 +1,5 @@
-// Products with packed weights; see cpu_simd.h.
+// Products with packed weights; see cpu_simd.h. They are written for a tile T, whose operands may be other than
+// elements.
 namespace demask::kernels::cpu {
 namespace {
 
@@ -18,10 +19,11 @@ inline void store_row(Lanes first, Lanes second, T* out, int64_t valid) {
 }
 
 // One tile's sums go to `finish(row, first, second)`.
-template <unsigned rows, typename Finish>
-inline void run_tile(const Element* a, int64_t a_stride, const Element* panel, int64_t inner, const Finish& finish) {
+template <typename T, unsigned rows, typename Finish>
+inline void run_tile(const typename T::Operand* a, int64_t a_stride, const typename T::Operand* panel, int64_t inner,
+                     const Finish& finish) {
   Lanes sums[rows][2];
-  Tile::multiply<rows>(a, a_stride, panel, inner, sums);
+  T::template multiply<rows>(a, a_stride, panel, inner, sums);
   DEMASK_UNROLL
   for (unsigned row = 0; row < rows; ++row) {
     finish(row, sums[row][0], sums[row][1]);
@@ -29,59 +31,61 @@ inline void run_tile(const Element* a, int64_t a_stride, const Element* panel, i
 }
 
 // As many rows as there are, up to a full tile; finish gets the row's number from the first one on.
-template <typename Finish, unsigned rows = Tile::rows>
-inline void run_rows(int64_t count, const Element* a, int64_t a_stride, const Element* panel, int64_t inner,
-                     const Finish& finish) {
+template <typename T, typename Finish, unsigned rows = T::rows>
+inline void run_rows(int64_t count, const typename T::Operand* a, int64_t a_stride, const typename T::Operand* panel,
+                     int64_t inner, const Finish& finish) {
   if constexpr (rows > 0) {
     if (count >= rows) {
-      run_tile<rows>(a, a_stride, panel, inner, finish);
+      run_tile<T, rows>(a, a_stride, panel, inner, finish);
     } else {
-      run_rows<Finish, rows - 1>(count, a, a_stride, panel, inner, finish);
+      run_rows<T, Finish, rows - 1>(count, a, a_stride, panel, inner, finish);
     }
   }
 }
 
 // Calls finish(row, first, second) for every row, tile by tile. A tile of half the rows takes more than half the time,
 // so tiles are alike, except that a few rows cost next to nothing after full tiles.
-template <typename Finish>
-inline void run_panel(const Element* a, int64_t a_stride, int64_t rows, const Element* panel, int64_t inner,
-                      const Finish& finish) {
-  constexpr int64_t full = Tile::rows, few = 3;
+template <typename T, typename Finish>
+inline void run_panel(const typename T::Operand* a, int64_t a_stride, int64_t rows, const typename T::Operand* panel,
+                      int64_t inner, const Finish& finish) {
+  constexpr int64_t full = T::rows, few = 3;
   const int64_t tiles = (rows + full - 1) / full, rest = rows % full;
   const int64_t each = rows < full || rest <= few ? full : (rows + tiles - 1) / tiles;
   for (int64_t row = 0; row < rows; row += each) {
-    run_rows(each < rows - row ? each : rows - row, a + row * a_stride, a_stride, panel, inner,
-             [&](unsigned within, Lanes first, Lanes second) { finish(row + within, first, second); });
+    run_rows<T>(each < rows - row ? each : rows - row, a + row * a_stride, a_stride, panel, inner,
+                [&](unsigned within, Lanes first, Lanes second) { finish(row + within, first, second); });
   }
 }
 
 // Calls finish(place in out, first, second, valid) for every row of every panel, which gives `columns` of the outputs,
 // or the `valid` ones that are left.
-template <int64_t columns = panel_columns, typename Finish>
+template <typename T, int64_t columns = panel_columns, typename Finish>
 void for_each_panel(const ProductArguments& x, const Finish& finish) {
+  using Operand = typename T::Operand;
+  const int64_t panel_size = T::panel_size(x.inner);
   for (int64_t p = x.first_panel; p < x.last_panel; ++p) {
     const int64_t column = p * panel_columns;
     const int64_t left = x.outputs - p * columns, valid = left < columns ? left : columns;
     const Lanes first_bias = load(x.bias + column), second_bias = load(x.bias + column + Lanes::width);
-    run_panel(static_cast<const Element*>(x.a), x.a_stride, x.rows,
-              static_cast<const Element*>(x.packed) + column * round_up(x.inner, Tile::pair), x.inner,
-              [&](int64_t row, Lanes first, Lanes second) {
-                finish(row * x.out_stride + p * columns, first + first_bias, second + second_bias, valid);
-              });
+    run_panel<T>(static_cast<const Operand*>(x.a), x.a_stride, x.rows,
+                 static_cast<const Operand*>(x.packed) + p * panel_size, x.inner,
+                 [&](int64_t row, Lanes first, Lanes second) {
+                   finish(row * x.out_stride + p * columns, first + first_bias, second + second_bias, valid);
+                 });
   }
 }
 
-template <typename Function>
+template <typename T, typename Function>
 void store_elements(const ProductArguments& x, const Function& function) {
-  for_each_panel(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
+  for_each_panel<T>(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
     store_row(function(first), function(second), static_cast<Element*>(x.out) + at, valid);
   });
 }
 
 // A panel's first vector holds gates, its second what they let through.
-template <typename Function>
+template <typename T, typename Function>
 void store_gated(const ProductArguments& x, const Function& function) {
-  for_each_panel<Lanes::width>(x, [&](int64_t at, Lanes gate, Lanes up, int64_t valid) {
+  for_each_panel<T, Lanes::width>(x, [&](int64_t at, Lanes gate, Lanes up, int64_t valid) {
     const Lanes passed = function(gate) * up;
     Element* out = static_cast<Element*>(x.out) + at;
     if (valid == Lanes::width) {
@@ -92,16 +96,17 @@ void store_gated(const ProductArguments& x, const Function& function) {
   });
 }
 
+template <typename T>
 void product(const ProductArguments& x) {
   switch (x.epilogue) {
     case Epilogue::store:
-      return store_elements(x, [](Lanes sum) { return sum; });
+      return store_elements<T>(x, [](Lanes sum) { return sum; });
     case Epilogue::store_single:
-      return for_each_panel(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
+      return for_each_panel<T>(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
         store_row(first, second, static_cast<float*>(x.out) + at, valid);
       });
     case Epilogue::add:
-      return for_each_panel(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
+      return for_each_panel<T>(x, [&](int64_t at, Lanes first, Lanes second, int64_t valid) {
         float* out = static_cast<float*>(x.out) + at;
         if (valid == panel_columns) {
           store(out, load(out) + first);
@@ -116,17 +121,17 @@ void product(const ProductArguments& x) {
         }
       });
     case Epilogue::gelu:
-      return store_elements(x, exact_gelu);
+      return store_elements<T>(x, exact_gelu);
     case Epilogue::gelu_tanh:
-      return store_elements(x, tanh_gelu);
+      return store_elements<T>(x, tanh_gelu);
     case Epilogue::silu:
-      return store_elements(x, silu);
+      return store_elements<T>(x, silu);
     case Epilogue::gated_gelu:
-      return store_gated(x, exact_gelu);
+      return store_gated<T>(x, exact_gelu);
     case Epilogue::gated_gelu_tanh:
-      return store_gated(x, tanh_gelu);
+      return store_gated<T>(x, tanh_gelu);
     case Epilogue::gated_silu:
-      return store_gated(x, silu);
+      return store_gated<T>(x, silu);
   }
 }
 
@@ -142,6 +147,15 @@ void pack(const float* weight, int64_t outputs, int64_t inner, void* packed) {
         }
       }
     }
+  }
+}
+
+void unpack_row(const void* packed, int64_t inner, int64_t output, float* weight) {
+  constexpr int64_t pair = Tile::pair;
+  const Element* column = static_cast<const Element*>(packed) + output / panel_columns * Tile::panel_size(inner) +
+                          output % panel_columns * pair;
+  for (int64_t k = 0; k < inner; ++k) {
+    weight[k] = from_element(column[k / pair * pair * panel_columns + k % pair]);
   }
 }
 

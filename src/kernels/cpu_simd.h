@@ -28,15 +28,21 @@ inline int64_t round_up(int64_t number, int64_t to) {
 namespace demask::kernels::cpu {
 namespace {
 
+// T is the tile of products with weights; attention's is Tile.
+template <typename T = Tile>
 Isa make_isa(const char* name) {
   Isa isa;
   isa.name = name;
   isa.element_bytes = static_cast<int64_t>(sizeof(Element));
-  isa.rows = Tile::rows;
+  isa.rows = T::rows;
   isa.columns = panel_columns;
-  isa.pair = Tile::pair;
+  isa.pair = T::pair;
+  isa.panel_bytes = [](int64_t inner) {
+    return T::panel_size(inner) * static_cast<int64_t>(sizeof(typename T::Operand));
+  };
   isa.pack = pack;
-  isa.product = product;
+  isa.unpack_row = unpack_row;
+  isa.product = product<T>;
   isa.norm = norm;
   isa.rms_norm = rms_norm;
   isa.rms_norm_heads = rms_norm_heads;

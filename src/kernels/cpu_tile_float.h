@@ -6,10 +6,15 @@ using Element = float;
 inline float to_element(float x) {
   return x;
 }
+inline float from_element(float x) {
+  return x;
+}
 
 struct Tile {
+  using Operand = Element;
   static constexpr int64_t pair = 1;  // neighbours of the inner dimension that one instruction takes
   static constexpr unsigned rows = tile_rows;
+  static int64_t panel_size(int64_t inner) { return 2 * Lanes::width * inner; }
 
   // sums[row] = a[row] x panel; a [rows, inner], panel [inner][two vectors].
   template <unsigned count>

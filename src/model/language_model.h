@@ -17,7 +17,7 @@ namespace demask {
 struct ModelInfo {
   std::string
       description;  // for headers and messages, for example "6 layers, 4 heads, 256 wide, rotary, bidirectional"
-  at::ScalarType dtype = at::kFloat;  // of weights and activations
+  at::ScalarType dtype = at::kFloat;  // of weights and activations; kChar where products are in int8
   int64_t output_size = 0;            // V, the width of the logits
   int64_t input_size = 0;             // ids it accepts are below this, or 0 where the model does not say
   int64_t block_size = 0;             // longest sequence, or 0 where the model does not say

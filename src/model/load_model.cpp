@@ -16,14 +16,15 @@ namespace demask {
 namespace {
 
 std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& options) {
-  const auto weights = at::TensorOptions(options.dtype).device(options.device);
+  const at::TensorOptions weights = options_of_weights(options.dtype, options.device);
+  const KernelChoice kernels = kernels_for(options.dtype);
   if (is_model_folder(path)) {
-    return std::make_unique<Transformer>(*open_model_folder(path, weights));
+    return std::make_unique<Transformer>(*open_model_folder(path, weights), std::string(), kernels);
   }
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return std::make_unique<Transformer>(*open_nanogpt(path, weights));
+  return std::make_unique<Transformer>(*open_nanogpt(path, weights), std::string(), kernels);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace demask {
 
 struct LoadOptions {
   at::Device device = at::kCPU;
-  at::ScalarType dtype = at::kFloat;           // of weights and activations
+  at::ScalarType dtype = at::kFloat;           // of weights and activations; kChar: products in int8, for the CPU
   std::optional<at::ScalarType> module_dtype;  // the same where a TorchScript module runs as it is, if another
   bool compile = false;                        // freeze and optimise TorchScript for inference
   bool batch_invariant = true;                 // see Transformer

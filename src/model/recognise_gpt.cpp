@@ -172,9 +172,9 @@ std::unique_ptr<Transformer> recognise_gpt(NanoGptCheckpoint proposed, LanguageM
   }
   args = candidates.front();
   for (auto& [name, parameter] : proposed.parameters) {
-    parameter = parameter.to(device, dtype);
+    parameter = parameter.to(options_of_weights(dtype, device));
   }
-  return std::make_unique<Transformer>(nanogpt_weights(proposed), "TorchScript, run natively: ");
+  return std::make_unique<Transformer>(nanogpt_weights(proposed), "TorchScript, run natively: ", kernels_for(dtype));
 }
 
 }  // namespace demask

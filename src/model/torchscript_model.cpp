@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "core/error.h"
 #include "model/recognise_gpt.h"
 #include "model/torchscript_code.h"
 #include "model/torchscript_file.h"
@@ -84,6 +85,12 @@ std::unique_ptr<LanguageModel> load_torchscript_model(const std::string& path, c
     checked = read_module(path, options.device);
   } else if (!options.device.is_cpu()) {
     checked = read_module(path, options.device);
+  }
+  if (as_it_is.dtype == at::kChar) {
+    fail(ExitCode::bad_usage,
+         "dtype='int8': '{}' is a TorchScript module that demask does not run natively, and its operations are "
+         "LibTorch's, which have none in int8. Use --dtype=float32.",
+         path);
   }
   return run_as_it_is(path, std::move(checked), as_it_is, Trials::all);
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "model/attention.h"
 
 namespace demask {
@@ -66,6 +67,15 @@ ModelInfo info_of(const TransformerDescription& of) {
   return info;
 }
 
+KernelChoice kernels_for(at::ScalarType dtype) {
+  return dtype == at::kChar ? KernelChoice::int8 : KernelChoice::own;
+}
+
+at::TensorOptions options_of_weights(at::ScalarType dtype, at::Device device) {
+  const at::TensorOptions as_stored = at::TensorOptions().device(device);
+  return dtype == at::kChar ? as_stored : as_stored.dtype(dtype);
+}
+
 Transformer::Transformer(TransformerWeights weights, const std::string& form, KernelChoice kernels)
     : Transformer(*make_weight_source(std::move(weights)), form, kernels) {}
 
@@ -75,14 +85,19 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
   const TransformerDescription& of = source.description();
   info_ = info_of(of);
   info_.description = form + info_.description;
-  info_.dtype = c10::typeMetaToScalarType(source.options().dtype());
+  info_.dtype = kernels == KernelChoice::int8 ? at::kChar : c10::typeMetaToScalarType(source.options().dtype());
   info_.dataset = source.dataset();
-  if (kernels == KernelChoice::own) {
-    on_cpu_ = TransformerOnCpu::make(source);
+  if (kernels != KernelChoice::libtorch) {
+    on_cpu_ = TransformerOnCpu::make(source, info_.dtype);
   }
   if (on_cpu_) {
     weights_.description = of;
     return;
+  }
+  if (kernels == KernelChoice::int8) {
+    fail(ExitCode::bad_usage,
+         "dtype='int8': its kernels are the CPU's, for models of one layer or more and even widths. Use "
+         "--dtype=float32.");
   }
   weights_ = read_all(source);
   fused_ = kernels == KernelChoice::own &&

@@ -21,8 +21,13 @@ namespace demask {
 // What is known of a model by its description alone; precision and dataset stay open.
 ModelInfo info_of(const TransformerDescription& of);
 
-// Whose kernels a model runs on: demask's own where they suit, or LibTorch's everywhere.
-enum class KernelChoice { own, libtorch };
+// Whose kernels a model runs on: demask's own where they suit, those with products in int8, or LibTorch's everywhere.
+enum class KernelChoice { own, int8, libtorch };
+
+// What a model that computes in `dtype` asks for. int8, which is kChar, is a form that the CPU kernels bring weights
+// into from whatever dtype they are stored in.
+KernelChoice kernels_for(at::ScalarType dtype);
+at::TensorOptions options_of_weights(at::ScalarType dtype, at::Device device);
 
 // Sources: Radford et al. 2019; Touvron et al. 2023 (RMSNorm, SwiGLU, rotary); Ainslie et al. 2023 (grouped queries).
 class Transformer : public LanguageModel {
@@ -30,7 +35,8 @@ class Transformer : public LanguageModel {
   // Weights all in one dtype on one device. `form` begins the description.
   explicit Transformer(TransformerWeights weights, const std::string& form = {},
                        KernelChoice kernels = KernelChoice::own);
-  // The same of weights that are read as they are needed. Throws as the source does.
+  // The same of weights that are read as they are needed. Throws as the source does, and Error(bad_usage) where int8 is
+  // asked for and there are no kernels for it.
   explicit Transformer(WeightSource& source, const std::string& form = {}, KernelChoice kernels = KernelChoice::own);
 
   const ModelInfo& info() const override { return info_; }

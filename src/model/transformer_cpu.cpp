@@ -71,10 +71,9 @@ void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
 
 }  // namespace
 
-std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(WeightSource& source) {
+std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(WeightSource& source, at::ScalarType dtype) {
   const TransformerDescription& of = source.description();
-  const at::TensorOptions options = source.options();
-  const Isa* isa = options.device().is_cpu() ? kernels::cpu::find(c10::typeMetaToScalarType(options.dtype())) : nullptr;
+  const Isa* isa = source.options().device().is_cpu() ? kernels::cpu::find(dtype) : nullptr;
   // bfloat16 takes neighbours of the inner dimension two by two.
   const bool suits = of.width % 2 == 0 && of.head_width % 2 == 0 && of.layers > 0;
   return isa != nullptr && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, source)) : nullptr;

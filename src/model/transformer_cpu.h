@@ -22,9 +22,9 @@ namespace demask {
 // time: the work space is the model's.
 class TransformerOnCpu {
  public:
-  // Null, and nothing read, where the machine has no kernels for the weights' dtype, or widths are odd. Throws as the
-  // source does.
-  static std::unique_ptr<TransformerOnCpu> make(WeightSource& source);
+  // Computes in `dtype`; kChar is products in int8, whatever the dtype of the weights. Null, and nothing read, where
+  // the machine has no kernels for it, or widths are odd. Throws as the source does.
+  static std::unique_ptr<TransformerOnCpu> make(WeightSource& source, at::ScalarType dtype);
 
   // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given, for
   // the positions that the description shifts them to.

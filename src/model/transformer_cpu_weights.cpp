@@ -1,6 +1,7 @@
 #include "model/transformer_cpu_weights.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
 #include <c10/core/InferenceMode.h>
 
 #include <utility>
@@ -30,13 +31,13 @@ Linear pack(const Isa& isa, LinearWeights& from, LargePages& pages) {
   return kernels::cpu::pack(isa, own.weight, own.bias, pages);
 }
 
-// The feed-forward's first layer. Its outputs are rounded up to pairs: further ones are zero, as are the activations of
-// zero and the weights that meet them.
+// The feed-forward's first layer. Its outputs are rounded up to whole pairs: further ones are zero, as are the
+// activations of zero and the weights that meet them.
 Linear pack_expand(const Isa& isa, LinearWeights& from, bool gated, LargePages& pages) {
   const LinearWeights own = std::exchange(from, {});
   Linear linear = gated ? kernels::cpu::pack_gated(isa, own.weight, own.bias, pages)
                         : kernels::cpu::pack(isa, own.weight, own.bias, pages);
-  linear.outputs += linear.outputs % isa.pair;
+  linear.outputs = (linear.outputs + isa.pair - 1) / isa.pair * isa.pair;
   return linear;
 }
 
@@ -53,13 +54,10 @@ CpuBlock pack(const Isa& isa, LayerWeights from, bool gated, LargePages& pages) 
   return block;
 }
 
-// x[k] = row[k / pair * step + k % pair]
-template <typename Element>
-void widen(const Element* row, int64_t step, int64_t pair, int64_t width, float* x) {
-  for (int64_t k = 0; k < width; k += pair, row += step) {
-    for (int64_t i = 0; i < pair; ++i) {
-      x[k + i] = static_cast<float>(row[i]);
-    }
+template <typename Stored>
+void widen(const Stored* row, int64_t width, float* x) {
+  for (int64_t k = 0; k < width; ++k) {
+    x[k] = static_cast<float>(row[k]);
   }
 }
 
@@ -96,16 +94,13 @@ CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
 }
 
 void embed_token(const Isa& isa, const CpuWeights& weights, int64_t token, int64_t width, float* x) {
-  const bool own = weights.token_embedding.defined();
-  const int64_t step = isa.pair * (own ? 1 : isa.columns);
-  const int64_t first =
-      own ? token * width : token / isa.columns * isa.columns * width + token % isa.columns * isa.pair;
-  const void* const elements = own ? weights.token_embedding.data_ptr() : weights.head.panels.data_ptr();
-  if (isa.element_bytes == 2) {
-    widen(static_cast<const at::BFloat16*>(elements) + first, step, isa.pair, width, x);
-  } else {
-    widen(static_cast<const float*>(elements) + first, step, isa.pair, width, x);
+  const at::Tensor& own = weights.token_embedding;
+  if (!own.defined()) {
+    isa.unpack_row(weights.head.panels.data_ptr(), width, token, x);
+    return;
   }
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, own.scalar_type(), "embed_token",
+                                  [&] { widen(own.data_ptr<scalar_t>() + token * width, width, x); });
 }
 
 }  // namespace demask

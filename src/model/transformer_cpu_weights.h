@@ -25,7 +25,7 @@ struct CpuBlock {
 };
 
 struct CpuWeights {
-  at::Tensor token_embedding;     // [rows, C] elements; undefined where the head's panels hold it
+  at::Tensor token_embedding;     // [rows, C] as the source has it; undefined where the head's panels hold it
   at::Tensor position_embedding;  // [block, C] float32, absolute positions only
   at::Tensor cosine, sine;        // [block, D / 2] float32, rotary positions only
   std::vector<CpuBlock> blocks;

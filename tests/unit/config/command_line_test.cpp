@@ -152,7 +152,7 @@ TEST_CASE("a wrong value names the key, the value and what is allowed") {
       {"--masking_ratios=[]", "a list of one or more numbers from 0 to 1"},
       {"--batch_size=many", "or None"},
       {"--log_debug=1", "True or False"},
-      {"--dtype=float64", "'auto', 'float32', 'bfloat16' or 'float16'"},
+      {"--dtype=float64", "'auto', 'float32', 'bfloat16', 'float16' or 'int8'"},
       {"--init_from=gpt2", "'resume', the only source"},
       {"--mask_char=ab", "a single character"},
       {"--device=cuda:x", "'cuda:N'"}};

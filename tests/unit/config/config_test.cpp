@@ -163,7 +163,7 @@ TEST_CASE("values at the edge of a range are taken, those past it are not") {
       {"mask_char", {"'#'", "'_'", R"('\u20ac')", R"('\U0001F600')"}, {"''", "'##'", R"('\u00e9x')", "None"}},
       {"unknown_chars", {"'error'", "'skip'"}, {"'ignore'"}},
       {"remasking_positive_class", {"'wrong'", "'correct'"}, {"1"}},
-      {"dtype", {"'auto'", "'float32'", "'bfloat16'", "'float16'"}, {"'float64'"}},
+      {"dtype", {"'auto'", "'float32'", "'bfloat16'", "'float16'", "'int8'"}, {"'float64'"}},
       {"device",
        {"'auto'", "'cpu'", "'cuda'", "'cuda:0'", "'cuda:12'", "'cuda:0,1'", "'cuda:3,0,12'"},
        {"'cuda:'", "'cuda:x'", "'cuda:-1'", "'cuda:100'", "'mps'", "''", "'cuda:0,'", "'cuda:,1'", "'cuda:0,cpu'",

@@ -3,17 +3,20 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "core/error.h"
 #include "model/device.h"
 #include "tests/support/catch.h"
+#include "tests/support/errors.h"
 #include "tests/support/goldens.h"
 #include "text/character_vocabulary.h"
 #include "text/read_vocabulary.h"
 
 using namespace demask;
 using demask::testing::goldens;
+using demask::testing::message_of;
 
 namespace {
 
@@ -39,6 +42,7 @@ TEST_CASE("A precision that was named is taken, except that an old GPU goes on i
   check(resolve_dtype(Precision::bfloat16, at::kCPU, !multiplies), at::kBFloat16, at::kBFloat16);
   check(resolve_dtype(Precision::bfloat16, at::kCUDA, multiplies), at::kBFloat16, at::kBFloat16);
   check(resolve_dtype(Precision::bfloat16, at::kCUDA, !multiplies), at::kFloat, at::kFloat);
+  check(resolve_dtype(Precision::int8, at::kCPU, multiplies), at::kChar, at::kChar);
   CHECK_THROWS_AS(resolve_dtype(Precision::float16, at::kCPU, multiplies), Error);
 }
 
@@ -56,6 +60,13 @@ TEST_CASE("Devices are those that are named, and where one is not here the messa
   }
   CHECK(name_of({at::kCPU}) == "cpu");
   CHECK(name_of({at::Device(at::kCUDA, 2), at::Device(at::kCUDA, 0)}) == "cuda:2,0");
+}
+
+TEST_CASE("int8 on CUDA is refused with what to use there") {
+  const std::string message = message_of([] { resolve_dtype(Precision::int8, at::kCUDA, multiplies); });
+  CHECK(message ==
+        "dtype='int8' is for the CPU, whose kernels multiply in it. Use --device=cpu, or --dtype=bfloat16 on "
+        "cuda.");
 }
 
 TEST_CASE("The mask is the flag's, else the model's, else the vocabulary's, else the first id past it") {

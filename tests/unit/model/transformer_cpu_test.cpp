@@ -17,7 +17,7 @@ namespace {
 
 std::vector<at::ScalarType> dtypes_here() {
   std::vector<at::ScalarType> dtypes;
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kChar}) {
     if (kernels::cpu::find(dtype) != nullptr) {
       dtypes.push_back(dtype);
     }
@@ -34,15 +34,46 @@ double relative_error(const at::Tensor& value, const at::Tensor& reference) {
   return ((value.to(at::kDouble) - exact).norm() / exact.norm()).item<double>();
 }
 
+// In int8 the reference has the same weights; what is left are activations, rounded to steps of a 127th of the largest.
+// A row of 24 to 96 has its largest at some 2.5 standard deviations, so a step is 0.02 of one, and its rounding 0.006;
+// the nine products from the embedding to the logits add up to three times as much, 0.018. Norms of queries and softmax
+// between them may treble that.
 double tolerance(at::ScalarType dtype) {
-  return dtype == at::kFloat ? 1e-5 : 3e-2;
+  return dtype == at::kFloat ? 1e-5 : dtype == at::kChar ? 5.5e-2 : 3e-2;
+}
+
+Transformer own_model(const NamedDescription& named, at::ScalarType dtype) {
+  return dtype == at::kChar ? Transformer(random_weights(named, at::kFloat), {}, KernelChoice::int8)
+                            : Transformer(random_weights(named, dtype));
+}
+
+TransformerWeights exact_weights(const NamedDescription& named, at::ScalarType dtype) {
+  TransformerWeights weights = random_weights(named, at::kDouble);
+  if (dtype != at::kChar) {
+    return weights;
+  }
+  const auto round = [](at::Tensor& weight) {
+    const at::Tensor step = weight.abs().amax({1}, true) / 127;
+    weight = at::round(weight / step) * step;
+  };
+  for (LayerWeights& layer : weights.layers) {
+    for (LinearWeights* linear :
+         {&layer.query_key_value, &layer.attention_projection, &layer.expand, &layer.contract}) {
+      round(linear->weight);
+    }
+  }
+  round(weights.head.weight);
+  if (named.description.tied_head) {
+    weights.token_embedding = weights.head.weight;
+  }
+  return weights;
 }
 
 struct Pair {
   Transformer own, reference;
 
   Pair(const NamedDescription& named, at::ScalarType dtype)
-      : own(random_weights(named, dtype)), reference(random_weights(named, at::kDouble)) {
+      : own(own_model(named, dtype)), reference(exact_weights(named, dtype)) {
     REQUIRE(own.has_cpu_kernels());
     REQUIRE_FALSE(reference.has_cpu_kernels());
   }
@@ -83,7 +114,7 @@ TEST_CASE("Chosen positions have the bits of all, and a text's bits do not depen
   for (const at::ScalarType dtype : dtypes_here()) {
     for (const NamedDescription& named : mixtures()) {
       CAPTURE(named.name, dtype);
-      Transformer model(random_weights(named, dtype));
+      Transformer model = own_model(named, dtype);
       const at::Tensor tokens = some_tokens(4, 40, named.description.vocabulary_size);
       const at::Tensor all = model.logits(tokens);
       const at::Tensor positions = some_tokens(4, 9, 40);
