@@ -11,6 +11,7 @@
 
 #include "kernels/excess_rule.h"
 #include "kernels/operands.h"
+#include "kernels/pattern_tensors.h"
 #include "kernels/reveal_rule.h"
 
 namespace demask::kernels::cuda {
@@ -109,6 +110,11 @@ void add_row_product(const at::Tensor& onto, const at::Tensor& x, const RowProdu
 void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
           const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
           const at::Tensor& probabilities, const at::Tensor& broken);
+
+// Of texts that match patterns, by the rules of pattern/completions.h, writes tokens and probabilities of the drawn
+// positions; the others keep their tokens with probability 1. Texts without a pattern are left alone. Sets broken where
+// a probability is not a number.
+void draw_matching(const PatternTensors& tensors, const PatternDraw& draw);
 
 // softmax(logits [..., V]) of tokens [...] int64, or of `column` in every row where tokens is undefined, or its
 // logarithm: float32 [...]. Sets broken [] bool where it is not a number.

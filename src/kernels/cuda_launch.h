@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/transformer_forms.h"
+#include "kernels/pattern_rule.h"
 #include "kernels/reveal_rule.h"
 
 namespace demask::kernels::cuda::launch {
@@ -128,6 +129,9 @@ struct DrawArguments {
   float top_p = 1;    // 1: off
 };
 void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
+
+// The rules of pattern/completions.h, for texts that match patterns; others are left alone.
+void draw_matching(Precision precision, const PatternArguments& arguments, cudaStream_t stream);
 
 struct JudgeArguments {
   Logits logits;

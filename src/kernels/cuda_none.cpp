@@ -75,6 +75,9 @@ void draw(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const a
           const at::Tensor& /*tokens*/, const at::Tensor& /*probabilities*/, const at::Tensor& /*broken*/) {
   absent();
 }
+void draw_matching(const PatternTensors& /*tensors*/, const PatternDraw& /*draw*/) {
+  absent();
+}
 at::Tensor judge(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, int64_t /*column*/, bool /*logarithm*/,
                  const at::Tensor& /*broken*/) {
   absent();

@@ -68,6 +68,13 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
   check_launch();
 }
 
+void draw_matching(const PatternTensors& tensors, const PatternDraw& draw) {
+  PatternDraw even = draw;
+  even.logits = with_even_rows(draw.logits);
+  launch::draw_matching(precision_of(even.logits), pattern_arguments(tensors, even), stream_of(even.logits));
+  check_launch();
+}
+
 at::Tensor judge(const at::Tensor& logits, const at::Tensor& tokens, int64_t column, bool logarithm,
                  const at::Tensor& broken) {
   const at::Tensor rows = with_even_rows(logits);

@@ -43,7 +43,6 @@ class Lattice {
     }
     std::vector<int64_t> ids;
     int32_t state = TokenAutomaton::start();
-    double message = messages_.front().front();
     for (size_t position = 0; position < text_.slots.size(); ++position) {
       if (text_.slots[position] != PatternSlot::masked) {
         state = next_at(automaton_, text_, position, state);
@@ -51,8 +50,8 @@ class Lattice {
       }
       load_messages(position + 1);
       const size_t masked = ids.size();
-      message = rule_ == Rule::likeliest ? 0 : message_from(state, weights_of(masked));
-      ids.push_back(choose(state, message, logits_.rows[masked], uniforms == nullptr ? nullptr : uniforms + masked));
+      ids.push_back(rule_ == Rule::likeliest ? choose_likeliest(state, logits_.rows[masked])
+                                             : choose(state, masked, uniforms[masked]));
       state = automaton_.next_drawn(state, ids.back());
     }
     return ids;
@@ -159,13 +158,33 @@ class Lattice {
   }
 
   // The token of a masked position in this state, with the messages of the next position loaded.
-  int64_t choose(int32_t state, double message, const float* logits, const float* uniform) {
+  int64_t choose(int32_t state, size_t masked, float uniform) {
+    const double* weights = weights_of(masked);
+    const double message = message_from(state, weights);
+    int32_t token_class = TokenAutomaton::none;
+    double below = 0, share = 0;
+    automaton_.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
+      const double weight = weights[edge.token_class];
+      const double mass =
+          weight == minus_infinity ? 0 : std::exp(weight + after_[static_cast<size_t>(edge.next)] - message);
+      if (mass > 0 && below <= static_cast<double>(uniform)) {  // should rounding leave the sum below it, the last
+        token_class = edge.token_class;
+        share = std::min((static_cast<double>(uniform) - below) / mass, 1.0);
+        below += mass;
+      }
+    });
+    return token_class == TokenAutomaton::none
+               ? 0
+               : pick(automaton_, logits_, masked, token_class, weights[token_class], share);
+  }
+
+  int64_t choose_likeliest(int32_t state, const float* logits) {
     next_of_class_.assign(class_sizes_.size(), TokenAutomaton::none);
     automaton_.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
       next_of_class_[static_cast<size_t>(edge.token_class)] = edge.next;
     });
     int64_t chosen = 0;
-    double largest = minus_infinity, cumulative = 0;
+    double largest = minus_infinity;
     for (int64_t id = 0; id < logits_.outputs; ++id) {
       const int32_t c = automaton_.class_of(id);
       const int32_t next = c == TokenAutomaton::none ? c : next_of_class_[static_cast<size_t>(c)];
@@ -173,18 +192,9 @@ class Lattice {
       if (next == TokenAutomaton::none || !(logit > minus_infinity)) {
         continue;
       }
-      const double term = logit + after_[static_cast<size_t>(next)];
-      if (uniform == nullptr) {
-        if (term > largest) {
-          largest = term;
-          chosen = id;
-        }
-      } else if (term - message > negligible) {
-        chosen = id;  // should rounding leave the sum below the last threshold, the last of them
-        cumulative += std::exp(term - message);
-        if (cumulative > static_cast<double>(*uniform)) {
-          break;
-        }
+      if (const double term = logit + after_[static_cast<size_t>(next)]; term > largest) {
+        largest = term;
+        chosen = id;
       }
     }
     return chosen;

@@ -42,7 +42,8 @@ struct MaskedLogits {
 //
 // Messages go from the end to the start, one a state, scaled at each position, or in logarithms where the range of
 // numbers would not hold them, so that neither length nor temperature makes them vanish; then tokens are drawn from the
-// start on, each by inverse CDF in the order of ids as draw_from does. Source: forward filtering, backward sampling of
+// start on, by inverse CDF: the class in the order of the state's edges, by what is left of the number the token in the
+// order of ids. Source: forward filtering, backward sampling of
 // hidden Markov models (Scott 2002), with the directions exchanged.
 std::optional<std::vector<int64_t>> draw_completion(const TokenAutomaton& automaton, const PartialText& text,
                                                     const MaskedLogits& logits, const float* uniforms);

@@ -16,6 +16,23 @@ constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 }  // namespace
 
+int64_t pick(const TokenAutomaton& automaton, const MaskedLogits& logits, size_t masked, int32_t token_class,
+             double base, double threshold) {
+  const float* own = logits.rows[masked];
+  int64_t chosen = 0;
+  double cumulative = 0;
+  for (int64_t id = 0; id < logits.outputs && cumulative <= threshold; ++id) {
+    const auto logit = static_cast<double>(own[id]);
+    if (automaton.class_of(id) != token_class || !(logit > minus_infinity)) {
+      continue;
+    }
+    const double weight = std::exp(logit - base);
+    chosen = weight > 0 ? id : chosen;
+    cumulative += weight;
+  }
+  return chosen;
+}
+
 ScaledMessages::ScaledMessages(const TokenAutomaton& automaton, const PartialText& text, const MaskedLogits& logits)
     : automaton_(automaton), text_(text), logits_(logits) {
   weights_.assign(logits.rows.size() * static_cast<size_t>(automaton.classes()), 0);
@@ -105,26 +122,21 @@ void ScaledMessages::send() {
   }
 }
 
-// The first id at which the sum of weights exceeds the threshold, with the messages of the next position loaded.
-int64_t ScaledMessages::choose(int32_t state, double threshold, size_t masked) {
-  const float* logits = logits_.rows[masked];
-  next_of_class_.assign(static_cast<size_t>(automaton_.classes()), TokenAutomaton::none);
+// With the messages of the next position loaded.
+int64_t ScaledMessages::choose(int32_t state, float uniform, size_t masked) {
+  const double* weights = weights_of(masked);
+  const double threshold = message_from(state, weights) * static_cast<double>(uniform);
+  int32_t token_class = TokenAutomaton::none;
+  double below = 0, share = 0;
   automaton_.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
-    next_of_class_[static_cast<size_t>(edge.token_class)] = edge.next;
-  });
-  int64_t chosen = 0;
-  double cumulative = 0;
-  for (int64_t id = 0; id < logits_.outputs && cumulative <= threshold; ++id) {
-    const int32_t c = automaton_.class_of(id);
-    const int32_t next = c == TokenAutomaton::none ? c : next_of_class_[static_cast<size_t>(c)];
-    const auto logit = static_cast<double>(logits[id]);
-    if (next == TokenAutomaton::none || !(logit > minus_infinity) || !(after_[static_cast<size_t>(next)] > 0)) {
-      continue;
+    const double mass = weights[edge.token_class] * after_[static_cast<size_t>(edge.next)];
+    if (mass > 0 && below <= threshold) {  // should rounding leave the sum below the threshold, the last of them
+      token_class = edge.token_class;
+      share = std::min((threshold - below) / mass, 1.0);
+      below += mass;
     }
-    chosen = id;  // should rounding leave the sum below the last threshold, the last of them
-    cumulative += std::exp(logit - largest_[masked]) * after_[static_cast<size_t>(next)];
-  }
-  return chosen;
+  });
+  return pick(automaton_, logits_, masked, token_class, largest_[masked], share * weights[token_class]);
 }
 
 std::optional<std::vector<int64_t>> ScaledMessages::draw(const float* uniforms) {
@@ -140,8 +152,7 @@ std::optional<std::vector<int64_t>> ScaledMessages::draw(const float* uniforms) 
     }
     load(position + 1);
     const size_t masked = ids.size();
-    const double threshold = message_from(state, weights_of(masked)) * static_cast<double>(uniforms[masked]);
-    ids.push_back(choose(state, threshold, masked));
+    ids.push_back(choose(state, uniforms[masked], masked));
     state = automaton_.next_drawn(state, ids.back());
   }
   return ids;

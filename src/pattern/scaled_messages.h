@@ -12,6 +12,11 @@
 
 namespace demask {
 
+// The token of a masked position, of this class: the first id at which the sum of exp(logit - base) exceeds the
+// threshold; where rounding keeps the sum below, the last of them.
+int64_t pick(const TokenAutomaton& automaton, const MaskedLogits& logits, size_t masked, int32_t token_class,
+             double base, double threshold);
+
 // Messages from the end of a text to its start, those of a position scaled so that the largest is 1, as the forward
 // variables of hidden Markov models are (Rabiner 1989, section V.A).
 class ScaledMessages {
@@ -32,7 +37,7 @@ class ScaledMessages {
   void load(size_t position);
   double sum_over(TokenAutomaton::Edges edges, const double* weights) const;
   double message_from(int32_t state, const double* weights);
-  int64_t choose(int32_t state, double threshold, size_t masked);
+  int64_t choose(int32_t state, float uniform, size_t masked);
 
   const TokenAutomaton& automaton_;
   const PartialText& text_;
@@ -45,7 +50,6 @@ class ScaledMessages {
   std::vector<double> scales_;                 // of the messages of each position
   std::vector<double> after_;                  // by state: the messages of one position
   std::vector<double> shared_;                 // by group: what its edges add to that; below 0: not known yet
-  std::vector<int32_t> next_of_class_;
 };
 
 }  // namespace demask

@@ -257,7 +257,7 @@ int32_t TokenAutomaton::next_given(int32_t state, int64_t id) const {
   if (state == ended_) {
     return none;
   }
-  return next_by_class(state, id == end_token_ ? end_token_as_text_ : class_of(id));
+  return next_by_class(state, class_of_given(id));
 }
 
 ByteSet spelling_bytes(const Vocabulary& vocabulary) {

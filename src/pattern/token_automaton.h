@@ -49,6 +49,8 @@ class TokenAutomaton {
   int32_t class_of(int64_t id) const {
     return id < static_cast<int64_t>(class_of_.size()) ? class_of_[static_cast<size_t>(id)] : none;
   }
+  // Of a token that is given.
+  int32_t class_of_given(int64_t id) const { return id == end_token_ ? end_token_as_text_ : class_of(id); }
   // Whether the class has a token that may be drawn.
   bool is_drawable(int32_t token_class) const { return is_drawable_[static_cast<size_t>(token_class)] != 0; }
 

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "kernels/pattern_tensors.h"
 #include "pattern/completions.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/reveal_policy.h"
@@ -37,5 +38,11 @@ struct MatchingStep {
 // `proposal.broken` where a probability is not a number. Computes on the host, on any device.
 void draw_matching(const MatchingStep& step, const at::Tensor& logits, const at::Tensor& forbidden,
                    const DrawFilters& filters, Proposal& proposal);
+
+// The same as a draw of the device that has all of it: tokens, masked, drawn and uniforms [B, T], logits at every
+// position. Makes the proposal's tokens and probabilities what is written; texts without a pattern keep theirs.
+kernels::PatternDraw pattern_draw(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters,
+                                  const at::Tensor& tokens, const at::Tensor& masked, const at::Tensor& drawn,
+                                  const at::Tensor& uniforms, const Proposal& proposal);
 
 }  // namespace demask

@@ -18,11 +18,6 @@ at::Tensor penalize(const at::Tensor& logits, const at::Tensor& present, double 
   return at::where(present, at::where(logits > 0, logits / penalty, logits * penalty), logits);
 }
 
-// 0 where drawing is greedy.
-double usable_temperature(double temperature) {
-  return temperature < least_temperature ? 0 : std::min(temperature, most_temperature);
-}
-
 // float32 logits after temperature (unless that is 0), top-k and nucleus; what these exclude is -infinity.
 at::Tensor apply_filters(at::Tensor logits, const DrawFilters& filters) {
   const double temperature = usable_temperature(filters.temperature);
@@ -85,6 +80,10 @@ at::Tensor filtered_logits(const at::Tensor& logits, const DrawFilters& filters)
   const at::Tensor filtered = apply_filters(logits.to(at::kFloat), filters);
   // A maximum of NaN and a number is NaN in LibTorch, so that broken logits are still seen.
   return filtered.clamp_min(excluded_logit);
+}
+
+double usable_temperature(double temperature) {
+  return temperature < least_temperature ? 0 : std::min(temperature, most_temperature);
 }
 
 bool is_greedy(const DrawFilters& filters) {

@@ -56,6 +56,9 @@ at::Tensor drawable_logits(const at::Tensor& logits, const at::Tensor& forbidden
 // The same without top-k and nucleus, and finite for every id that is not forbidden, whatever the model gives.
 at::Tensor unfiltered_logits(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters);
 
+// The temperature that drawing divides by: 0 where it is greedy.
+double usable_temperature(double temperature);
+
 // Whether drawing takes the likeliest token.
 bool is_greedy(const DrawFilters& filters);
 

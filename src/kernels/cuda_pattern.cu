@@ -1,0 +1,358 @@
+// The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
+// choice at every position, the path through these, and the tokens. Only messages go position by position.
+#include <cuda_pipeline.h>
+
+#include "kernels/cuda_device.cuh"
+#include "kernels/pattern_draw.h"
+
+namespace demask::kernels::cuda::launch {
+namespace {
+
+constexpr int most_warps = 32;
+
+__device__ unsigned warp_max_bits(unsigned x) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(all_lanes, x);
+#else
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+    x = max(x, __shfl_xor_sync(all_lanes, x, offset));
+  }
+  return x;
+#endif
+}
+
+struct Warp {
+  __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
+  __device__ int size() const { return warp_size; }
+  __device__ void sync() { __syncwarp(); }
+  __device__ float max(float x) { return warp_max(x); }
+  __device__ double sum(double x) {
+    for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+      x += __shfl_xor_sync(all_lanes, x, offset);
+    }
+    return x;
+  }
+  __device__ bool all(bool x) { return __all_sync(all_lanes, x) != 0; }
+  __device__ double scan(double x) { return warp_scan(x, rank()); }
+  __device__ int first(bool x) { return __ffs(static_cast<int>(__ballot_sync(all_lanes, x))) - 1; }
+  __device__ int last(bool x) { return warp_size - 1 - __clz(static_cast<int>(__ballot_sync(all_lanes, x))); }
+  __device__ double of_last_rank(double x) { return __shfl_sync(all_lanes, x, warp_size - 1); }
+  __device__ Warp warp() { return {}; }
+  __device__ int warp_rank() const { return 0; }
+  __device__ int warps() const { return 1; }
+};
+
+// What the threads of a block share.
+struct BlockRoom {
+  double values[most_warps];
+  unsigned offers[most_warps];
+};
+
+struct Block {
+  BlockRoom& room;
+
+  __device__ int rank() const { return static_cast<int>(threadIdx.x); }
+  __device__ int size() const { return static_cast<int>(blockDim.x); }
+  __device__ int lane() const { return rank() % warp_size; }
+  __device__ void sync() { __syncthreads(); }
+  template <typename Combine>
+  __device__ double combined(double of_warp, Combine combine) {
+    __syncthreads();  // whoever still reads the values
+    if (lane() == 0) {
+      room.values[warp_rank()] = of_warp;
+    }
+    __syncthreads();
+    double x = room.values[0];
+    for (int w = 1; w < warps(); ++w) {
+      x = combine(x, room.values[w]);
+    }
+    return x;
+  }
+  __device__ float max(float x) {
+    return static_cast<float>(combined(warp_max(x), [](double one, double other) { return fmax(one, other); }));
+  }
+  __device__ double sum(double x) {
+    return combined(Warp{}.sum(x), [](double one, double other) { return one + other; });
+  }
+  __device__ bool all(bool x) { return __syncthreads_and(x) != 0; }
+  // The upper halves of numbers that are not negative stand in the order of these.
+  __device__ void offer(double x) {
+    const unsigned of_warp = warp_max_bits(static_cast<unsigned>(__double2hiint(x)));
+    if (lane() == 0) {
+      room.offers[warp_rank()] = of_warp;
+    }
+  }
+  __device__ double offered() {
+    const unsigned of_all = warp_max_bits(lane() < warps() ? room.offers[lane()] : 0U);
+    return __hiloint2double(static_cast<int>(of_all), 0);
+  }
+  __device__ Warp warp() { return {}; }
+  __device__ int warp_rank() const { return rank() / warp_size; }
+  __device__ int warps() const { return size() / warp_size; }
+};
+
+template <typename T>
+struct Reader {
+  const PatternArguments& a;
+  __device__ float operator()(int64_t row, int64_t id) const {
+    return to_float(static_cast<const T*>(a.logits)[row * a.row_stride + id]);
+  }
+};
+
+// False where the text has no pattern.
+__device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
+  const int64_t at = a.table_at[b];
+  if (at >= 0) {
+    table = pattern_table(a.tables + at, a.outputs);
+  }
+  return at >= 0;
+}
+
+__device__ bool is_greedy(const PatternArguments& a) {
+  return a.temperatures == nullptr && a.temperature == 0;
+}
+
+// Weights of the rows, a warp each or a block each.
+template <typename T, bool wide>
+__global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_kernel(PatternArguments a) {
+  __shared__ BlockRoom room;
+  const int64_t row = wide ? static_cast<int64_t>(blockIdx.x) : row_of_warp(small_rows);
+  PatternTable table;
+  if (row >= a.batch * a.length || !find_table(a, row / a.length, table)) {
+    return;
+  }
+  const auto weigh = [&](auto team) {
+    if (is_greedy(a)) {
+      weigh_position<PatternNumbers::likeliest>(a, table, Reader<T>{a}, row, PatternSource::filtered, team);
+    } else {
+      weigh_position<PatternNumbers::scaled>(a, table, Reader<T>{a}, row, PatternSource::filtered, team);
+    }
+  };
+  if constexpr (wide) {
+    weigh(Block{room});
+  } else {
+    weigh(Warp{});
+  }
+}
+
+// The weights of positions, brought into shared memory a stretch ahead of where they are read.
+struct StagedRows {
+  const double* weights;  // of the text
+  double* stage;          // [2, stretch, weights_room]
+  int64_t length;
+  int weights_room, stretch;
+
+  // Positions first .. end - 1 of the number-th stretch from the end.
+  __device__ int64_t end_of(int64_t number) const { return length - number * stretch; }
+  __device__ int64_t first_of(int64_t number) const { return end_of(number) > stretch ? end_of(number) - stretch : 0; }
+  __device__ double* stage_of(int64_t number) const { return stage + (number & 1) * stretch * weights_room; }
+  __device__ void fetch(int64_t number) {
+    constexpr int at_once = 2;
+    if (end_of(number) > 0) {
+      const double* from = weights + first_of(number) * weights_room;
+      const auto count = static_cast<int>(end_of(number) - first_of(number)) * weights_room;
+      for (int i = static_cast<int>(threadIdx.x) * at_once; i < count; i += static_cast<int>(blockDim.x) * at_once) {
+        __pipeline_memcpy_async(stage_of(number) + i, from + i, at_once * sizeof(double));
+      }
+    }
+    __pipeline_commit();
+  }
+  template <typename Team>
+  __device__ const double* at(int64_t t, Team& team) {
+    const int64_t from_end = length - 1 - t, number = from_end / stretch;
+    if (from_end % stretch == 0) {
+      __pipeline_wait_prior(0);
+      team.sync();
+      fetch(number + 1);
+    }
+    return stage_of(number) + (t - first_of(number)) * weights_room;
+  }
+};
+
+struct DirectRows {
+  const double* weights;
+  int weights_room;
+  template <typename Team>
+  __device__ const double* at(int64_t t, Team& /*team*/) const {
+    return weights + t * weights_room;
+  }
+};
+
+// How the messages kernel uses shared memory.
+struct MessageRoom {
+  int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
+  bool buffered = false;  // whether messages of two positions are held
+
+  int64_t bytes(const PatternArguments& a) const {
+    return (2 * static_cast<int64_t>(stretch) * a.weights_room + (buffered ? 2 * a.states_room : 0)) *
+           static_cast<int64_t>(sizeof(double));
+  }
+};
+
+template <PatternNumbers numbers>
+__device__ bool send_from(const PatternArguments& a, const PatternTable& table, int64_t b, MessageRoom use,
+                          double* shared, Block& block) {
+  const double* weights = a.weights + b * a.length * a.weights_room;
+  double* buffers = use.buffered ? shared + 2 * use.stretch * a.weights_room : nullptr;
+  if (use.stretch > 0) {
+    StagedRows rows{weights, shared, a.length, a.weights_room, use.stretch};
+    rows.fetch(0);
+    return send_messages<numbers>(a, table, b, rows, buffers, block);
+  }
+  DirectRows rows{weights, a.weights_room};
+  return send_messages<numbers>(a, table, b, rows, buffers, block);
+}
+
+__global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
+  extern __shared__ __align__(16) double shared[];
+  __shared__ BlockRoom room;
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
+  Block block{room};
+  const bool greedy = is_greedy(a);
+  bool holds = greedy ? send_from<PatternNumbers::likeliest>(a, table, b, use, shared, block)
+                      : send_from<PatternNumbers::scaled>(a, table, b, use, shared, block);
+  bool weights_hold = true;
+  for (int64_t t = block.rank(); t < a.length; t += block.size()) {
+    weights_hold = weights_hold && a.holds[b * a.length + t];
+  }
+  holds = block.all(holds && (greedy || weights_hold));
+  if (block.rank() == 0) {
+    const double start = a.messages[b * (a.length + 1) * a.states_room];
+    const bool possible = start > (greedy ? -HUGE_VAL : 0.0);
+    a.source[b] = PatternSource::filtered;
+    a.numbers[b] = !possible || !holds ? PatternNumbers::undecided
+                   : greedy            ? PatternNumbers::likeliest
+                                       : PatternNumbers::scaled;
+  }
+}
+
+// All of one text's weights and messages; whether a completion is possible.
+template <typename T, PatternNumbers numbers>
+__device__ bool decide_by(const PatternArguments& a, const PatternTable& table, int64_t b, PatternSource source,
+                          Block& block) {
+  Warp warp;
+  for (int64_t t = block.warp_rank(); t < a.length; t += block.warps()) {
+    weigh_position<numbers>(a, table, Reader<T>{a}, b * a.length + t, source, warp);
+  }
+  block.sync();
+  DirectRows rows{a.weights + b * a.length * a.weights_room, a.weights_room};
+  send_messages<numbers>(a, table, b, rows, nullptr, block);
+  const bool possible = a.messages[b * (a.length + 1) * a.states_room] > -HUGE_VAL;
+  if (possible && block.rank() == 0) {
+    a.numbers[b] = numbers;
+    a.source[b] = source;
+  }
+  block.sync();
+  return possible;
+}
+
+// The texts whose range scaled messages do not hold, or to which filters leave no completion.
+template <typename T>
+__global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
+  __shared__ BlockRoom room;
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table) || a.numbers[b] != PatternNumbers::undecided) {
+    return;
+  }
+  Block block{room};
+  if (is_greedy(a)) {
+    decide_by<T, PatternNumbers::likeliest>(a, table, b, PatternSource::unfiltered, block);
+  } else if (!decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, block)) {
+    decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::unfiltered, block);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
+  const int64_t row = blockIdx.x, b = row / a.length;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
+  for (int state = static_cast<int>(threadIdx.x); state < table.states; state += static_cast<int>(blockDim.x)) {
+    const PatternChoice choice = choose_next(a, table, Reader<T>{a}, b, row % a.length, state);
+    a.next[row * a.states_room + state] = choice.next < 0 ? 0 : choice.next;
+  }
+}
+
+__global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has_room) {
+  extern __shared__ __align__(16) uint8_t steps[];
+  __shared__ BlockRoom room;
+  PatternTable table;
+  if (find_table(a, blockIdx.x, table)) {
+    Block block{room};
+    walk(a, table, blockIdx.x, has_room ? steps : nullptr, block);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a) {
+  const int64_t row = row_of_warp(small_rows);
+  PatternTable table;
+  if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
+    Warp warp;
+    pick_token(a, table, Reader<T>{a}, row, warp);
+  }
+}
+
+int most_shared_bytes() {
+  int device = 0, most = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  return most - static_cast<int>(sizeof(BlockRoom)) - 1024;  // 1024: the system's own
+}
+
+unsigned threads_for(int64_t states, int most) {
+  const int64_t whole = (states + warp_size - 1) / warp_size * warp_size;
+  return static_cast<unsigned>(whole < most ? whole : most);
+}
+
+MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
+  constexpr int longest_stretch = 32;
+  constexpr int64_t staged_bytes = 64 * 1024;
+  const int64_t row_bytes = 2 * a.weights_room * static_cast<int64_t>(sizeof(double));
+  MessageRoom use;
+  use.stretch = static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
+  use.buffered = true;
+  use.buffered = use.bytes(a) <= most_bytes;
+  return use;
+}
+
+template <typename T>
+void launch_draw(const PatternArguments& a, cudaStream_t stream) {
+  constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
+  const int64_t rows = a.batch * a.length;
+  const auto texts = static_cast<unsigned>(a.batch);
+  if (a.outputs <= warp_outputs) {
+    weigh_kernel<T, false><<<blocks_for(rows, small_rows), small_threads, 0, stream>>>(a);
+  } else {
+    weigh_kernel<T, true><<<static_cast<unsigned>(rows), wide_threads, 0, stream>>>(a);
+  }
+  const int most_bytes = most_shared_bytes();
+  const MessageRoom use = message_room(a, most_bytes);
+  const int64_t bytes = use.bytes(a);
+  cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  messages_kernel<<<texts, threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream>>>(a, use);
+  decide_kernel<T><<<texts, wide_threads, 0, stream>>>(a);
+  choose_kernel<T><<<static_cast<unsigned>(rows), threads_for(a.states_room, small_threads), 0, stream>>>(a);
+  const int64_t room = walk_room(a.length, a.states_room);
+  const bool has_room = a.states_room <= 256 && room <= most_bytes;
+  if (has_room) {
+    cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
+  }
+  walk_kernel<<<texts, has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream>>>(a, has_room);
+  pick_kernel<T><<<blocks_for(rows, small_rows), small_threads, 0, stream>>>(a);
+}
+
+}  // namespace
+
+void draw_matching(Precision precision, const PatternArguments& arguments, cudaStream_t stream) {
+  with_type(precision, [&](auto type) { launch_draw<decltype(type)>(arguments, stream); });
+}
+
+}  // namespace demask::kernels::cuda::launch
