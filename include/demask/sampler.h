@@ -43,7 +43,8 @@ class Sampler {
   // start_text or tokens, which are scored, and optionally given or given_tokens, id and seed; nothing else of a prompt
   // counts. Their indices go on from first_sample. Every text is checked before the first is scored; then calls
   // on_score on this thread for each, in order. Returns how many were scored: fewer only after request_stop. Throws
-  // Error where a text or the model cannot be scored, and what on_score throws. One call at a time, draws included.
+  // Error where a text or the model cannot be scored, and what on_score throws. One call at a time, draws included. Of
+  // several GPUs the first scores.
   using OnScore = std::function<void(const Score& score)>;
   int64_t score(const std::vector<Prompt>& texts, const OnScore& on_score);
 

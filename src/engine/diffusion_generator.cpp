@@ -234,7 +234,7 @@ class DiffusionGenerator : public Generator {
     const Plan plan = options_.plan({}, prompt.generated);
     prompt.batch_kind =
         kinds_->number(fmt::format("{} {} {} {}", prompt.length, options_.block_length ? prompt.generated : 0,
-                                  judged_steps(plan), prompt.text.pattern ? "pattern" : "free"));
+                                   judged_steps(plan), prompt.text.pattern ? "pattern" : "free"));
   }
 
   GappedTemplate make_template(const Prompt& given, bool quiet) const {

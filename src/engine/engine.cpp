@@ -169,8 +169,7 @@ void Engine::draw_alone(int64_t& rows, Generator& generator, at::Device device, 
     totals.samples += static_cast<int64_t>(batch.size());
     totals.tokens += generated_tokens(batch);
   };
-  rows = for_each_batch(planner, rows, device, run_batch,
-                        [&hooks] { return hooks.stops && hooks.stops(); });
+  rows = for_each_batch(planner, rows, device, run_batch, [&hooks] { return hooks.stops && hooks.stops(); });
 }
 
 void Engine::draw_together(BatchRoom& room, const Drawing& drawing, const DrawHooks& hooks, DrawTotals& totals) const {

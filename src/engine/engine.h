@@ -42,9 +42,8 @@ class Engine {
   Work own_work() const { return {*context_, *generator_}; }
   Work work_of(PromptList list) const { return {*context_, *generator_, std::move(list)}; }
 
-  // A list of texts to score, and their scores, of a run whose settings draw samples; in its DrawnSample each has a
-  // score. Throws Error as resolve_score_method and
-  // Work.
+  // A list of texts to score, and their scores, of a run whose settings draw samples, by the first device; in its
+  // DrawnSample each has a score. Throws Error as resolve_score_method and Work.
   Work scores_of(PromptList list) { return {*context_, scorer(), std::move(list)}; }
   DrawTotals score(const Work& work, const DrawHooks& hooks) {
     return draw_by(scorer(), work, work.first(), work.end(), work.samples(), hooks);

@@ -47,8 +47,8 @@ std::vector<at::Device> resolve_devices(const std::string& device) {
   std::vector<at::Device> devices;
   for (const int64_t number : *numbers) {
     if (number >= present) {
-      fail(ExitCode::bad_usage, "device='{}': there is no cuda:{}. {}. Name those that are here, or give --device=cuda.",
-           device, number,
+      fail(ExitCode::bad_usage,
+           "device='{}': there is no cuda:{}. {}. Name those that are here, or give --device=cuda.", device, number,
            present == 1 ? "Only cuda:0 is here" : fmt::format("Only cuda:0 to cuda:{} are here", present - 1));
     }
     devices.push_back(cuda_device(number));

@@ -7,6 +7,7 @@
 #include <exception>
 #include <functional>
 #include <future>
+#include <memory>
 #include <shared_mutex>
 #include <string>
 
@@ -21,11 +22,9 @@ class WorksOn {
   explicit WorksOn(at::Device device);
   WorksOn(const WorksOn&) = delete;
   WorksOn& operator=(const WorksOn&) = delete;
-  ~WorksOn();
 
  private:
-  at::Device device_;
-  int64_t former_ = 0;
+  std::shared_ptr<void> guard_;  // LibTorch's
 };
 
 // Whether the same work gives the same bits on both: devices of one model, as far as they say.

@@ -82,7 +82,8 @@ bool is_out_of_memory(const std::exception& error) {
   return false;
 }
 
-// LibTorch has a type for the runtime's own errors only; errors of libraries and of TorchScript are told by their words.
+// LibTorch has a type for the runtime's own errors only; errors of libraries and of TorchScript are told by their
+// words.
 bool is_device_failure(const std::exception& error) {
   if (is_out_of_memory(error)) {
     return false;

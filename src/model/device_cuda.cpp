@@ -19,16 +19,9 @@ int64_t cuda_device_count() {
   return c10::cuda::device_count();
 }
 
-WorksOn::WorksOn(at::Device device) : device_(device) {
+WorksOn::WorksOn(at::Device device) {
   if (device.is_cuda()) {
-    former_ = c10::cuda::current_device();
-    c10::cuda::set_device(device.index());
-  }
-}
-
-WorksOn::~WorksOn() {
-  if (device_.is_cuda()) {
-    static_cast<void>(cudaSetDevice(static_cast<int>(former_)));
+    guard_ = std::make_shared<c10::cuda::CUDAGuard>(device);
   }
 }
 

@@ -22,8 +22,8 @@ constexpr size_t steps_ahead = 4;
 // Recording takes about as long as launching the step twice.
 constexpr int64_t worth_recording = 4;  // runs
 
-// Other threads may work on other devices meanwhile. LibTorch before 2.1 forbids them what a recording cannot have, such
-// as taking memory of a device.
+// Other threads may work on other devices meanwhile. LibTorch before 2.1 forbids them what a recording cannot have,
+// such as taking memory of a device.
 void begin_recording(at::cuda::CUDAGraph& graph) {
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1)
   graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);

@@ -140,8 +140,8 @@ void draws_well(const std::vector<SampleTask>& /*batch*/) {}
 
 TEST_CASE("Samples of several devices are those of one, whatever is drawn") {
   check_devices_change_nothing({"--num_samples=14", "--sequence_length=24"});
-  check_devices_change_nothing({"--num_samples=8", "--sequence_length=24", "--strategy=remdm", "--best_of=2",
-                                "--score_draws=4"});
+  check_devices_change_nothing(
+      {"--num_samples=8", "--sequence_length=24", "--strategy=remdm", "--best_of=2", "--score_draws=4"});
   check_devices_change_nothing({"--remasking_checkpoint_name=remasking.pt", "--num_samples=8", "--sequence_length=24"});
   check_devices_change_nothing({"--sampling_method=standard", "--max_new_tokens=12"}, mixed_prompts());
   check_devices_change_nothing({"--sequence_length=24", "--pattern=.*[aeiou]"}, mixed_prompts());
@@ -150,10 +150,49 @@ TEST_CASE("Samples of several devices are those of one, whatever is drawn") {
 TEST_CASE("Where gaps make texts of several kinds, several devices agree about them") {
   std::vector<Prompt> prompts = mixed_prompts();
   for (Prompt& prompt : prompts) {
-    prompt.infill_text = *std::exchange(prompt.start_text, std::nullopt) + "~ my ####### lord";
+    prompt.infill = {{*prompt.start_text + "O"}, {"", 1, 4}, {" my "}, {"", 7, 7}, {" lord"}};
+    prompt.start_text.reset();
   }
-  prompts[1].infill_text = "ROMEO: ########## my lord";  // no gap
-  check_devices_change_nothing({"--gap_char=~", "--gap_max=4"}, prompts);
+  prompts[1].infill = {{"ROMEO: "}, {"", 10, 10}, {" my lord"}};  // no gap
+  check_devices_change_nothing({}, prompts);
+}
+
+TEST_CASE("A run that was stopped on several devices goes on with one, and a stream takes all of them") {
+  const std::vector<std::string> arguments = settings({"--num_samples=14", "--sequence_length=24"});
+  const ParsedConfig parsed = parse_command_line(arguments).parsed;
+  const Given whole = draw({"--num_samples=14", "--sequence_length=24"}, 1, {});
+  const Engine several(parsed, {}, std::vector<at::Device>(3, at::kCPU)), one(parsed);
+  Given given;
+  DrawHooks hooks;
+  hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
+    given.take(tasks, std::move(samples), frontier);
+  };
+  hooks.stops = [&] { return !given.samples.empty(); };
+  const Work work = several.own_work();
+  const auto drawn = several.draw(work, 0, 14, 14, hooks).samples;
+  CHECK(drawn < 14);
+  CHECK(drawn == static_cast<int64_t>(given.samples.size()));
+
+  hooks.stops = {};
+  hooks.is_done = [before = given.samples](int64_t index) { return before.count(index) != 0; };
+  CHECK(one.draw(work, 0, 14, 14 - drawn, hooks).samples == 14 - drawn);
+  BatchRoom room;
+  Given streamed;
+  hooks.is_done = {};
+  hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
+    streamed.take(tasks, std::move(samples), frontier);
+  };
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 8}, {8, 1}, {9, 5}}) {
+    WorkEntry entry = prepare_entry(several.context(), several.generator(), {});
+    entry.first = first;
+    entry.samples = count;
+    CHECK(several.draw_piece(Work(several.context(), {entry}), room, hooks).samples == count);
+  }
+  CHECK(room.rows == 3);
+  for (const auto& [index, sample] : whole.samples) {
+    CHECK(given.samples.at(index).tokens == sample.tokens);
+    CHECK(streamed.samples.at(index).tokens == sample.tokens);
+  }
 }
 
 TEST_CASE("A device that fails gives its batch to the others, and every sample is drawn once") {
