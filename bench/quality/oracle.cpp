@@ -24,7 +24,7 @@ namespace {
 
 constexpr int64_t table_length = 6;
 constexpr int64_t table_texts = 50000;
-constexpr int64_t largest_batch = 4096;  // plans of single samples fill a table of steps for each
+constexpr int64_t most_at_a_time = 4096;  // plans of single samples fill a table of steps for each
 
 ParsedConfig parse(std::vector<std::string> arguments, int64_t length) {
   arguments.insert(arguments.begin(), {"--sampling_method=diffusion", fmt::format("--sequence_length={}", length)});
@@ -139,8 +139,8 @@ Oracle::Draw Oracle::draw(const std::vector<std::string>& arguments, int64_t tex
   const std::shared_ptr<const PreparedPrompt> prompt = generator->prepare(own_prompt(context.config), /*quiet=*/true);
   Draw draw{at::zeros_like(probabilities_), 0};
   double* counts = draw.counts.data_ptr<double>();
-  for (int64_t first = 0; first < texts; first += largest_batch) {
-    const int64_t size = std::min(largest_batch, texts - first), before = generator->forwards();
+  for (int64_t first = 0; first < texts; first += most_at_a_time) {
+    const int64_t size = std::min(most_at_a_time, texts - first), before = generator->forwards();
     for (const DrawnSample& sample : generator->draw(consecutive({seed, first}, size, prompt), nullptr)) {
       int64_t number = 0;
       for (const int64_t symbol : sample.tokens) {

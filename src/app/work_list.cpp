@@ -26,8 +26,6 @@
 namespace demask {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::string_view blanks = " \t\r\n";
 constexpr size_t longest_shown = 80;  // bytes of a key or value that a reason repeats
 
@@ -131,7 +129,7 @@ std::string allowed_values(const LineKey& key) {
 
 // Takes what the parser finds as it finds it: no tree is built, so that neither speed nor depth depends on one. Every
 // function throws Refused where what it is given has no place in a prompt. The names are the parser's.
-class PromptReader final : public nlohmann::json_sax<Json> {
+class PromptReader final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit PromptReader(const ListKind& kind) : kind_(kind) {}
 
@@ -339,7 +337,7 @@ Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
   }
   if (is_json) {
     PromptReader reader(kind);
-    Json::sax_parse(text, &reader);
+    nlohmann::json::sax_parse(text, &reader);
     Prompt item = reader.finish();
     item.id = item.id.empty() ? std::to_string(lines.number()) : std::move(item.id);
     return item;

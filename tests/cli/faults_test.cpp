@@ -5,17 +5,14 @@
 
 #include "tests/cli/refusal.h"
 #include "tests/support/checkpoint_files.h"
+#include "tests/support/sanitized.h"
 
 using namespace demask::testing;
 
 namespace {
 
 // AddressSanitizer reserves terabytes of address space, so it cannot be limited.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool address_space_can_be_limited = false;
-#else
-constexpr bool address_space_can_be_limited = true;
-#endif
+constexpr bool address_space_can_be_limited = !sanitized;
 
 const std::vector<std::string> endless = {"--num_samples=1000", "--batch_size=1", "--sequence_length=64",
                                           "--diffusion_iterations=4", "--show_progress=True"};

@@ -8,6 +8,7 @@
 using namespace demask::testing;
 using nlohmann::json;
 
+namespace gaps_test {
 namespace {
 
 using Arguments = std::vector<std::string>;
@@ -146,3 +147,5 @@ TEST_CASE("A line with gaps that cannot be is refused with its place, or left ou
   CHECK_THAT(skipping.err, Catch::Matchers::ContainsSubstring("list.jsonl:2: infill: part 1"));
   CHECK(read_json_lines(folder / "out.jsonl").size() == 1);
 }
+
+}  // namespace gaps_test

@@ -7,6 +7,7 @@
 
 using namespace demask::testing;
 
+namespace guide_test {
 namespace {
 
 struct GuideCommand {
@@ -77,3 +78,5 @@ TEST_CASE("The guide's debug mode shows masks, ratios, probabilities and distrib
   CHECK(contains(result.err, "ratio"));
   CHECK(contains(result.err, "entropy"));
 }
+
+}  // namespace guide_test

@@ -7,6 +7,7 @@
 
 using namespace demask::testing;
 
+namespace mask_test {
 namespace {
 
 // A tiny model whose third token, "_", is the mask.
@@ -84,3 +85,5 @@ TEST_CASE("A vocabulary that neither a flag nor the checkpoint names is told of,
   named.push_back("--dataset=shakespeare_char");
   CHECK_FALSE(contains(demask::testing::demask(named).err, "which dataset"));
 }
+
+}  // namespace mask_test

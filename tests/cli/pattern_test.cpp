@@ -16,6 +16,7 @@
 using namespace demask::testing;
 using nlohmann::json;
 
+namespace pattern_test {
 namespace {
 
 using Arguments = std::vector<std::string>;
@@ -207,3 +208,5 @@ TEST_CASE("The examples of docs/canvas.md run as they stand there") {
     CHECK(result.exit_code == done);
   }
 }
+
+}  // namespace pattern_test

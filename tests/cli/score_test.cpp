@@ -14,6 +14,7 @@
 using namespace demask::testing;
 using nlohmann::json;
 
+namespace score_test {
 namespace {
 
 const std::string gpt2 = "--checkpoint_name=" + goldens + "gpt2/model";
@@ -347,3 +348,5 @@ TEST_CASE("The best of several candidates is the likeliest of the samples that a
     }
   }
 }
+
+}  // namespace score_test

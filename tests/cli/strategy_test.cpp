@@ -13,6 +13,7 @@
 using namespace demask::testing;
 using nlohmann::json;
 
+namespace strategy_test {
 namespace {
 
 constexpr int length = 48;
@@ -349,3 +350,5 @@ TEST_CASE("A run whose texts collapse says so once, with what to use, and others
   CHECK(collapsed.find("Notice: ") == collapsed.rfind("Notice: "));
   CHECK(err_of("ancestral").empty());
 }
+
+}  // namespace strategy_test

@@ -12,6 +12,7 @@
 using namespace demask::testing;
 using nlohmann::json;
 
+namespace streaming_test {
 namespace {
 
 const char* const mixed_list = R"({"id": "two", "start_text": "ROMEO:", "num_samples": 2})"
@@ -195,3 +196,5 @@ TEST_CASE("The documentation's scripts get an answer to each line") {
   CHECK(python.exit_code == done);
   CHECK(python.out == bash.out);
 }
+
+}  // namespace streaming_test

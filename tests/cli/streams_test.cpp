@@ -9,6 +9,7 @@
 
 using namespace demask::testing;
 
+namespace streams_test {
 namespace {
 
 // As a shell starts it: `redirections` such as "2>&-", `before` such as "ulimit -f 8;".
@@ -193,3 +194,5 @@ TEST_CASE("A byte order mark before a text in a file is no part of the text") {
   CHECK(text("marked.txt") == text("plain.txt"));
   CHECK(text("marked.txt").substr(0, 5) == "To be");
 }
+
+}  // namespace streams_test

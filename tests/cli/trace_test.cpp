@@ -11,6 +11,7 @@
 using namespace demask::testing;
 using nlohmann::json;
 
+namespace trace_test {
 namespace {
 
 using Arguments = std::vector<std::string>;
@@ -176,3 +177,5 @@ TEST_CASE("An interrupted run writes the traces of what it drew") {
   CHECK(result.exit_code == was_interrupted);
   CHECK(json::parse(read_file(folder / "trace.json"))["samples"][0]["index"] == 0);
 }
+
+}  // namespace trace_test

@@ -11,7 +11,7 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
-void set_shared(DiffusionSettings& settings, const Given& given) {
+void set_best(DiffusionSettings& settings, const Given& given) {
   settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.04;
   settings.temperature = given("temperature") ? settings.temperature : 1.0;
   if (settings.temperature > 0 && !settings.temperature_end) {
@@ -22,7 +22,7 @@ void set_shared(DiffusionSettings& settings, const Given& given) {
   }
 }
 
-void check(const DiffusionSettings& settings) {
+void check_best(const DiffusionSettings& settings) {
   if (settings.confidence_source && settings.parameters.has("rescored_share")) {
     fail(ExitCode::bad_usage, "confidence_source='{}' and rescored_share={} exclude each other: give one of them.",
          name_of(*settings.confidence_source), settings.parameters.number("rescored_share"));
@@ -60,8 +60,8 @@ Strategy best_strategy() {
                         {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
                          "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--redraws=0",
                          "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
-  strategy.set_shared = set_shared;
-  strategy.check = check;
+  strategy.set_shared = set_best;
+  strategy.check = check_best;
   return strategy;
 }
 

@@ -24,7 +24,7 @@ double randomness_of(const DiffusionSettings& settings) {
 namespace demask {
 namespace {
 
-void check(const DiffusionSettings& settings) {
+void check_remask(const DiffusionSettings& settings) {
   if (settings.confidence_source && !is_intelligent(settings)) {
     fail(ExitCode::bad_usage,
          "confidence_source='{}' has no use with intelligent_remasking=False, which masks again at random.",
@@ -64,7 +64,7 @@ Strategy remask_strategy() {
                        {"remask-rescore", {}},
                        {"remask-draw", {"--confidence_source=draw"}},
                        {"remasking-model", {"--remasking_checkpoint_name=remasking.pt"}}};
-  strategy.check = check;
+  strategy.check = check_remask;
   strategy.describe = describe;
   return strategy;
 }

@@ -50,7 +50,7 @@ Remasking remasking_of(const DiffusionSettings& settings) {
   return remasking;
 }
 
-void check(const DiffusionSettings& settings) {
+void check_remdm(const DiffusionSettings& settings) {
   const ParameterValues& values = settings.parameters;
   if (kind_of(settings) != Kind::loop) {
     if (values.has("t_on") || values.has("t_off") || values.has("alpha_on")) {
@@ -92,7 +92,7 @@ Strategy remdm_strategy() {
                        {"remdm-rescale", {"--remdm=rescale"}},
                        {"remdm-conf", {"--remdm=conf"}},
                        {"remdm-loop", {"--remdm=loop"}}};
-  strategy.check = check;
+  strategy.check = check_remdm;
   strategy.remasking = remasking_of;
   return strategy;
 }

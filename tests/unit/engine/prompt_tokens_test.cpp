@@ -13,6 +13,7 @@
 
 using namespace demask;
 
+namespace prompt_tokens_test {
 namespace {
 
 constexpr int64_t mask = 4;
@@ -82,3 +83,5 @@ TEST_CASE("FILE: names a file that holds the text; without it the text is itself
   CHECK_THROWS_AS(read_text_argument("start_text", "FILE:" + (folder / "missing.txt")), Error);
   CHECK_THROWS_AS(read_text_argument("start_text", "FILE:" + folder.path()), Error);
 }
+
+}  // namespace prompt_tokens_test

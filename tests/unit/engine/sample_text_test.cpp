@@ -12,6 +12,7 @@
 using namespace demask;
 using demask::testing::goldens;
 
+namespace sample_text_test {
 namespace {
 
 Context context_of(std::unique_ptr<Vocabulary> vocabulary, std::optional<bool> stop_at_end = {}) {
@@ -72,3 +73,5 @@ TEST_CASE("What the vocabulary puts before every text is not shown") {
   prompt.unshown = 1;
   CHECK(sample_text(context, prompt, tokens) == "To be");
 }
+
+}  // namespace sample_text_test

@@ -143,7 +143,7 @@ TEST_CASE("A product adds its bias and finishes as asked, whatever the shape") {
       const Linear linear = packed(*isa, weight, bias);
       const at::Tensor exact = at::mm(a.to(at::kDouble), weight.to(at::kDouble).t()) + bias.to(at::kDouble);
       const auto run = [&](Epilogue epilogue, at::Tensor out) {
-        product(*isa, linear, {a.data_ptr(), inner, rows}, epilogue, out.data_ptr(), outputs);
+        product(*isa, linear, {a.data_ptr(), a.size(1), a.size(0)}, epilogue, out.data_ptr(), out.size(1));
         return out;
       };
       const at::Tensor single = at::full({rows, outputs}, std::nan(""), at::kFloat);

@@ -26,6 +26,7 @@
 #include "tests/support/process.h"
 
 namespace demask {
+namespace run_file_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -935,4 +936,5 @@ TEST_CASE("a merge that finds no room leaves the older file") {
 }
 
 }  // namespace
+}  // namespace run_file_test
 }  // namespace demask

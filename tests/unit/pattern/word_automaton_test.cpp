@@ -25,6 +25,7 @@
 using namespace demask;
 using Catch::Matchers::ContainsSubstring;
 
+namespace word_automaton_test {
 namespace {
 
 ByteSet all_bytes() {
@@ -254,3 +255,5 @@ TEST_CASE("A list of words has no empty lines, and one that cannot be read is re
   CHECK_THAT(refusal(std::string((1 << 24) + 1, 'a')), ContainsSubstring("16777216"));
   CHECK_THAT(testing::bad_input_message([] { read_word_list("/no/such/words"); }), ContainsSubstring("/no/such/words"));
 }
+
+}  // namespace word_automaton_test

@@ -20,6 +20,7 @@ using namespace demask;
 using demask::testing::even_pace;
 using demask::testing::FixedLogits;
 
+namespace chains_test {
 namespace {
 
 constexpr int64_t mask = 5;
@@ -398,3 +399,5 @@ TEST_CASE("Guidance extrapolates from the logits without the prompt, for two for
   CHECK(look.logits[1][2][2].item<float>() == Catch::Approx(-3));
   CHECK(look.logits[1][2][3].item<float>() == Catch::Approx(0));
 }
+
+}  // namespace chains_test

@@ -14,6 +14,7 @@
 using namespace demask;
 using demask::testing::FixedLogits;
 
+namespace diffusion_sampler_test {
 namespace {
 
 constexpr int64_t mask = 3;
@@ -128,3 +129,5 @@ TEST_CASE("Logits that are not finite fail the batch; a single -infinity is a mo
   CHECK_THROWS_AS(sample_with(infinity), Error);
   CHECK_NOTHROW(sample_with(-infinity));
 }
+
+}  // namespace diffusion_sampler_test

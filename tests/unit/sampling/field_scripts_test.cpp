@@ -17,6 +17,7 @@
 
 using namespace demask;
 
+namespace field_scripts_test {
 namespace {
 
 constexpr int64_t outputs = 11, mask = 10;
@@ -343,3 +344,5 @@ TEST_CASE("confidence_source=filtered ranks by what top_k and top_p leave, as Dr
   }
   CHECK(differ > 0);
 }
+
+}  // namespace field_scripts_test

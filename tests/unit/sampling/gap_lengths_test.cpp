@@ -12,6 +12,7 @@
 
 using namespace demask;
 
+namespace gap_lengths_test {
 namespace {
 
 constexpr int64_t period = 40, mask = period;
@@ -196,3 +197,5 @@ TEST_CASE("Logits that are no numbers choose nothing") {
   const Gapped gapped = one_gap(5);
   CHECK_THROWS_AS(chooser.choose({{{1, 0}, &gapped.text, &gapped.gaps}}, 1000), Error);
 }
+
+}  // namespace gap_lengths_test

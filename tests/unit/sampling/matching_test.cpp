@@ -23,6 +23,7 @@ using namespace demask;
 using demask::testing::FixedLogits;
 using Ids = std::vector<int64_t>;
 
+namespace matching_test {
 namespace {
 
 constexpr int64_t letters = 3, mask = 3, length = 5;
@@ -274,3 +275,5 @@ TEST_CASE("Standard sampling without a prompt begins with a token from which a m
     CHECK(sampler.sample({tasks[i]}, nullptr)[0].tokens == samples[i].tokens);
   }
 }
+
+}  // namespace matching_test

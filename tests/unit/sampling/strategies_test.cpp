@@ -12,6 +12,7 @@
 using namespace demask;
 using demask::testing::FixedLogits;
 
+namespace strategies_test {
 namespace {
 
 using Positions = std::vector<int64_t>;
@@ -362,3 +363,5 @@ TEST_CASE("Remasking by the model's own confidence with randomness 1 is random r
   CHECK(positions(testing::self_confidence(1)->next_masked(proposal, turn)) ==
         positions(testing::random_remasking()->next_masked(proposal, turn)));
 }
+
+}  // namespace strategies_test
