@@ -77,8 +77,8 @@ void DeviceTeam::work(size_t member) noexcept {
   } catch (...) {
     end_with(std::current_exception());
   }
+  // A batch that was lost stays in flight, so that the frontier does not pass it.
   const std::lock_guard<std::mutex> lock(mutex_);
-  in_flight_[member].reset();
   --running_;
   changed_.notify_all();
 }

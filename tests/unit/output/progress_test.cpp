@@ -64,6 +64,19 @@ TEST_CASE("the time left follows the filled share where the number of iterations
   CHECK(stream.text().find("0:30 left") != std::string::npos);
 }
 
+TEST_CASE("batches that another device completes meanwhile count in what is done, in the rate and in the time left") {
+  const MemoryStream stream;
+  ProgressOptions options = options_of(true, true, 6);
+  int64_t seconds = 0;
+  options.now = [&seconds] { return std::chrono::steady_clock::time_point(std::chrono::seconds(seconds)); };
+  Progress progress(stream.get(), options);
+  progress.on_batch(demask::testing::batch_of({0, 1}, 2, 80));
+  progress.on_other_batch_done(2, 80);
+  seconds = 10;  // in which one batch and half of another were drawn: 3 samples of 6, 120 tokens
+  progress.on_step(step_of(0, 2, 80, 80));
+  CHECK(stream.text().find("12 tokens/s, 0:10 left, samples 3-4 of 6") != std::string::npos);
+}
+
 TEST_CASE("in a pipe several batches are told apart, and one that is tried again in halves counts once") {
   const MemoryStream stream;
   Progress progress(stream.get(), options_of(false, true, 3));
