@@ -325,7 +325,7 @@ TEST_CASE("the printed configuration of every strategy feeds back to the same") 
 
 TEST_CASE("a cache is of blocks, whatever the strategy, and none is of anything") {
   for (const Settings& strategy : every_strategy()) {
-    for (const std::string& cache : {"cache='prefix'", "cache='dual'"}) {
+    for (const std::string cache : {"cache='prefix'", "cache='dual'"}) {
       CAPTURE(strategy, cache);
       const std::string message = refusal(with(strategy, {cache}));
       CHECK(contains(message, cache));
