@@ -32,7 +32,7 @@ std::vector<std::string> passed_through(const Options& options) {
 }
 
 std::string to_name(at::ScalarType dtype) {
-  return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
+  return dtype_name(dtype);
 }
 
 }  // namespace demask::bench

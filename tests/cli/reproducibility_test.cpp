@@ -50,6 +50,22 @@ TEST_CASE("Standard sampling draws the same sample alone and in any batch, to th
   check_batch_independence({"--sampling_method=standard", "--max_new_tokens=12"});
 }
 
+TEST_CASE("In int8 a sample is the same alone and in a batch, and the output's first line says the precision") {
+  const TemporaryFolder folder;
+  const std::string output = folder / "samples.jsonl";
+  const std::vector<std::string> settings = {"--sampling_method=standard", "--max_new_tokens=24", "--start_text=KING",
+                                             "--device=cpu", "--dtype=int8"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), settings.begin(), settings.end());
+    return more;
+  };
+  const std::vector<json> four = sample_anywhere(with({"--num_samples=4"}));
+  CHECK(sample_anywhere(with({"--first_sample=2", "--num_samples=1"})).at(0) == four.at(2));
+  REQUIRE(demask::testing::demask(with({"--num_samples=1", "--output=" + output})).exit_code == 0);
+  const std::string written = read_file(output);
+  CHECK(json::parse(written.substr(0, written.find('\n')))["dtype"] == "int8");
+}
+
 TEST_CASE("A seed of -1 is drawn anew, printed, and reproduces its samples") {
   const std::vector<std::string> settings = {"--sequence_length=32", "--diffusion_iterations=2", "--num_samples=1",
                                              "--dtype=float32", "--device=cpu"};

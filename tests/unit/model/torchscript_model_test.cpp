@@ -167,6 +167,18 @@ TEST_CASE("A module that follows eval() needs no notice") {
   }
 }
 
+TEST_CASE("A module that runs as it is has no int8, one that runs natively has") {
+  LoadOptions options;
+  options.dtype = at::kChar;
+  const std::string message = testing::message_of([&] { load("near_gpt_tanh", options); });
+  CHECK(contains(message, "dtype='int8': "));
+  CHECK(contains(message, "near_gpt_tanh.pt' is a TorchScript module that demask does not run natively"));
+  CHECK(contains(message, "Use --dtype=float32."));
+  const auto model = load("gpt_nanogpt", options);
+  CHECK(model->info().dtype == at::kChar);
+  CHECK(contains(model->info().description, "run natively"));
+}
+
 TEST_CASE("A forward whose logits do not depend on the text alone is refused") {
   CHECK(contains(refusal(modules + "draws.pt"), "draws random numbers (aten::normal_)"));
   CHECK(contains(refusal(modules + "near_gpt_random.pt"), "draws random numbers (aten::rand)"));
