@@ -5,7 +5,6 @@
 #include <exception>
 #include <utility>
 
-#include "core/error.h"
 #include "core/notice.h"
 #include "engine/scoring.h"
 #include "model/device.h"
@@ -25,15 +24,25 @@ class BestOfGenerator : public Generator {
 
   std::shared_ptr<const PreparedPrompt> prepare(const Prompt& given, bool quiet) override {
     auto prompt = std::make_shared<PreparedPrompt>(*generator_->prepare(given, quiet));
-    if (!prompt->gaps.empty()) {
-      fail(ExitCode::bad_usage,
-           "best_of={} compares texts of one length, and a template has a gap: give {{\"masks\": n}} or mask_char in "
-           "its "
-           "place, or leave best_of out.",
-           candidates_);
-    }
     prompt->rows *= candidates_;
     return prompt;
+  }
+
+  // A sample's candidates have the lengths of its first, for likelihoods of texts that differ in length say nothing
+  // about which is better.
+  void settle(std::vector<SampleTask>& tasks) override {
+    std::vector<SampleTask> first = tasks;
+    for (SampleTask& task : first) {
+      task.stream.index *= candidates_;
+    }
+    generator_->settle(first);
+    for (size_t k = 0; k < tasks.size(); ++k) {
+      if (first[k].prompt != tasks[k].prompt) {
+        auto own = std::make_shared<PreparedPrompt>(*first[k].prompt);
+        own->rows = tasks[k].prompt->rows;
+        tasks[k].prompt = std::move(own);
+      }
+    }
   }
 
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {

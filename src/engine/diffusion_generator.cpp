@@ -144,15 +144,10 @@ class DiffusionGenerator : public Generator {
     }
     prompt->text.pattern = patterns_->of(given);
     prompt->text.unshown = prompt->unshown;
-    if (prompt->text.pattern && !prompt->gaps.empty()) {
-      fail(ExitCode::bad_usage,
-           "{} has a gap, and there is a pattern: which lengths match is not known before the gap is filled. Leave one "
-           "of "
-           "them out, or let the pattern say how long the gap may be.",
-           key);
-    }
-    if (prompt->text.pattern) {
+    if (prompt->text.pattern && prompt->gaps.empty()) {
       patterns_->check_has_completion(prompt->text.pattern, partial_text(prompt->text));
+    } else if (!may_match(prompt->text, prompt->gaps, {})) {
+      patterns_->refuse_gaps(prompt->text.pattern, key);
     }
     if (options_.cfg_scale > 0 && prompt->generated == prompt->length) {
       fail(ExitCode::bad_usage, "cfg_scale={} guides by a prompt, and there is none: give start_text or infill_text.",

@@ -137,6 +137,14 @@ void Patterns::check_has_completion(const std::shared_ptr<const TokenAutomaton>&
        lengths_in_words(lengths), rule);
 }
 
+void Patterns::refuse_gaps(const std::shared_ptr<const TokenAutomaton>& automaton, const std::string& key) {
+  const std::string rule = name_of(automaton);
+  const MatchLengths lengths = match_lengths(*automaton);
+  fail(ExitCode::bad_usage,
+       "{}: with no lengths of its gaps can {} match it.{} Change the gaps, what is given or the {}.", rule, key,
+       lengths.shortest ? fmt::format(" {}.", lengths_in_words(lengths)) : std::string(), rule);
+}
+
 std::string Patterns::name_of(const std::shared_ptr<const TokenAutomaton>& automaton) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found =

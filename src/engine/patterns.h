@@ -38,6 +38,9 @@ class Patterns {
   // position that contradicts.
   void check_has_completion(const std::shared_ptr<const TokenAutomaton>& automaton, const PartialText& text);
 
+  // Throws Error(bad_usage), for a template `key` of which no lengths of the gaps make a match.
+  [[noreturn]] void refuse_gaps(const std::shared_ptr<const TokenAutomaton>& automaton, const std::string& key);
+
  private:
   // What messages call the rule that an automaton of this was made of.
   std::string name_of(const std::shared_ptr<const TokenAutomaton>& automaton);

@@ -24,7 +24,6 @@ __device__ unsigned warp_max_bits(unsigned x) {
 struct Warp {
   __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
   __device__ int size() const { return warp_size; }
-  __device__ void sync() { __syncwarp(); }
   __device__ float max(float x) { return warp_max(x); }
   __device__ double sum(double x) {
     for (int offset = warp_size / 2; offset > 0; offset /= 2) {
@@ -139,33 +138,36 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
 struct StagedRows {
   const double* weights;  // of the text
   double* stage;          // [2, stretch, weights_room]
-  int64_t length;
   int weights_room, stretch;
+  int unfetched;  // positions
+  int number = 0, fetched = 0, left = 0;
+  const double* row = nullptr;
 
-  // Positions first .. end - 1 of the number-th stretch from the end.
-  __device__ int64_t end_of(int64_t number) const { return length - number * stretch; }
-  __device__ int64_t first_of(int64_t number) const { return end_of(number) > stretch ? end_of(number) - stretch : 0; }
-  __device__ double* stage_of(int64_t number) const { return stage + (number & 1) * stretch * weights_room; }
-  __device__ void fetch(int64_t number) {
+  __device__ void fetch() {
     constexpr int at_once = 2;
-    if (end_of(number) > 0) {
-      const double* from = weights + first_of(number) * weights_room;
-      const auto count = static_cast<int>(end_of(number) - first_of(number)) * weights_room;
-      for (int i = static_cast<int>(threadIdx.x) * at_once; i < count; i += static_cast<int>(blockDim.x) * at_once) {
-        __pipeline_memcpy_async(stage_of(number) + i, from + i, at_once * sizeof(double));
-      }
+    fetched = min(unfetched, stretch);
+    unfetched -= fetched;
+    const double* from = weights + static_cast<int64_t>(unfetched) * weights_room;
+    double* to = stage + (number & 1) * stretch * weights_room;
+    for (int i = static_cast<int>(threadIdx.x) * at_once; i < fetched * weights_room;
+         i += static_cast<int>(blockDim.x) * at_once) {
+      __pipeline_memcpy_async(to + i, from + i, at_once * sizeof(double));
     }
     __pipeline_commit();
   }
   template <typename Team>
-  __device__ const double* at(int64_t t, Team& team) {
-    const int64_t from_end = length - 1 - t, number = from_end / stretch;
-    if (from_end % stretch == 0) {
+  __device__ const double* at(int64_t /*t*/, Team& team) {
+    if (left == 0) {
       __pipeline_wait_prior(0);
       team.sync();
-      fetch(number + 1);
+      left = fetched;
+      row = stage + ((number & 1) * stretch + left) * weights_room;
+      ++number;
+      fetch();
     }
-    return stage_of(number) + (t - first_of(number)) * weights_room;
+    --left;
+    row -= weights_room;
+    return row;
   }
 };
 
@@ -195,8 +197,8 @@ __device__ bool send_from(const PatternArguments& a, const PatternTable& table, 
   const double* weights = a.weights + b * a.length * a.weights_room;
   double* buffers = use.buffered ? shared + 2 * use.stretch * a.weights_room : nullptr;
   if (use.stretch > 0) {
-    StagedRows rows{weights, shared, a.length, a.weights_room, use.stretch};
-    rows.fetch(0);
+    StagedRows rows{weights, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
+    rows.fetch();
     return send_messages<numbers>(a, table, b, rows, buffers, block);
   }
   DirectRows rows{weights, a.weights_room};
@@ -317,7 +319,8 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
   constexpr int64_t staged_bytes = 64 * 1024;
   const int64_t row_bytes = 2 * a.weights_room * static_cast<int64_t>(sizeof(double));
   MessageRoom use;
-  use.stretch = static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
+  use.stretch =
+      static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
   use.buffered = true;
   use.buffered = use.bytes(a) <= most_bytes;
   return use;

@@ -5,33 +5,9 @@
 #pragma once
 
 #include "kernels/pattern_rule.h"
+#include "kernels/pattern_team.h"
 
 namespace demask::kernels {
-
-// A team of one.
-struct SingleThread {
-  double offer_ = 0;
-
-  DEMASK_EVERYWHERE int rank() const { return 0; }
-  DEMASK_EVERYWHERE int size() const { return 1; }
-  DEMASK_EVERYWHERE void sync() {}
-  DEMASK_EVERYWHERE float max(float x) { return x; }
-  DEMASK_EVERYWHERE double sum(double x) { return x; }
-  DEMASK_EVERYWHERE bool all(bool x) { return x; }
-  // Of the ranks up to this one.
-  DEMASK_EVERYWHERE double scan(double x) { return x; }
-  // The lowest and the highest rank that say so, or -1.
-  DEMASK_EVERYWHERE int first(bool x) { return x ? 0 : -1; }
-  DEMASK_EVERYWHERE int last(bool x) { return x ? 0 : -1; }
-  DEMASK_EVERYWHERE double of_last_rank(double x) { return x; }
-  // What offer() was given at most, to the power of two below, once all have come to sync().
-  DEMASK_EVERYWHERE void offer(double x) { offer_ = x; }
-  DEMASK_EVERYWHERE double offered() { return offer_; }
-  // The smaller team that this thread is of, which one, and how many there are.
-  DEMASK_EVERYWHERE SingleThread warp() { return {}; }
-  DEMASK_EVERYWHERE int warp_rank() const { return 0; }
-  DEMASK_EVERYWHERE int warps() const { return 1; }
-};
 
 // Logits are as they are or beyond every number that a model gives.
 inline constexpr float excluded_pattern_logit = -1e30F;
@@ -63,8 +39,7 @@ struct PatternLogits {
 template <PatternNumbers numbers, typename Logits, typename Team>
 DEMASK_EVERYWHERE bool weigh_class(const PatternTable& table, int32_t token_class, const Logits& logits, double largest,
                                    double* weights, Team& team) {
-  const int32_t first = table.first_id[token_class] + team.rank(),
-                end = table.first_id[token_class + 1];
+  const int32_t first = table.first_id[token_class] + team.rank(), end = table.first_id[token_class + 1];
   float top = -INFINITY;
   for (int32_t i = first; i < end; i += team.size()) {
     top = fmaxf(top, logits(table.ids[i]));  // which leaves NaN out
@@ -99,9 +74,9 @@ DEMASK_EVERYWHERE void weigh_position(const PatternArguments& a, const PatternTa
   const int32_t fixed = a.fixed[row];
   if (fixed != free_position || !a.masked[row]) {
     const int64_t token = a.tokens[row];
-    const int32_t only = fixed != free_position                  ? fixed
+    const int32_t only = fixed != free_position            ? fixed
                          : token >= 0 && token < a.outputs ? table.class_of[token]
-                                                                 : no_pattern_class;
+                                                           : no_pattern_class;
     for (int32_t c = team.rank(); c <= table.classes; c += team.size()) {
       weights[c] = c == only ? pattern_one<numbers>() : pattern_none<numbers>();
     }
@@ -112,14 +87,17 @@ DEMASK_EVERYWHERE void weigh_position(const PatternArguments& a, const PatternTa
   }
   const PatternLogits<Read> logits{a, read, row, source};
   float own_highest = -INFINITY, own_largest = -INFINITY;
-  bool broken = false;
+  bool broken = false, possible = false;
   for (int64_t id = team.rank(); id < a.outputs; id += team.size()) {
     const float x = logits(id);
-    broken = broken || !(read(row, id) < INFINITY);
+    const float own = read(row, id);
+    broken = broken || !(own < INFINITY);
+    possible = possible || own + a.forbidden[id] > -INFINITY;
     own_highest = fmaxf(own_highest, x);
     own_largest = table.class_of[id] >= 0 ? fmaxf(own_largest, x) : own_largest;
   }
-  const float highest = team.max(broken ? INFINITY : own_highest);
+  const bool impossible = team.all(!possible);
+  const float highest = team.max(broken || impossible ? INFINITY : own_highest);
   const auto largest = static_cast<double>(team.max(own_largest));
   double total = 0;
   for (int64_t id = team.rank(); id < a.outputs; id += team.size()) {
@@ -200,13 +178,15 @@ DEMASK_EVERYWHERE bool send_messages(const PatternArguments& a, const PatternTab
   }
   team.sync();
   double largest = 1;  // of the messages that this thread sent last
+  int32_t upcoming = a.fixed[(b + 1) * a.length - 1];
   for (int64_t t = a.length - 1; t >= 0; --t) {
     const double* weights = rows.at(t, team);
     const double* after = buffers != nullptr ? buffer_of(t + 1) : messages + (t + 1) * a.states_room;
     double* now = messages + t * a.states_room;
-    const int32_t fixed = a.fixed[b * a.length + t];
-    // What is known of the largest message is a position old. So every second position is scaled, by what the one before
-    // the last came to: were each, the scales would swing.
+    const int32_t fixed = upcoming;
+    upcoming = a.fixed[b * a.length + (t > 0 ? t - 1 : 0)];  // on its way before it is waited for
+    // What is known of the largest message is a position old. So every second position is scaled, by what the one
+    // before the last came to: were each, the scales would swing.
     const bool scales = numbers == PatternNumbers::scaled && (a.length - 1 - t) % 2 != 0;
     const double scale = scales ? inverse_power(team.offered()) : 1;
     if (numbers == PatternNumbers::scaled && !scales) {
@@ -223,8 +203,7 @@ DEMASK_EVERYWHERE bool send_messages(const PatternArguments& a, const PatternTab
         message = message_over<numbers>(weights, after, [&](auto f) { own.for_each(table, f); });
       } else {
         const int32_t first = table.first_edge[state], last = table.first_edge[state + 1];
-        message =
-            message_over<numbers>(weights, after, [&](auto f) { for_each_edge(table, first, last, f); });
+        message = message_over<numbers>(weights, after, [&](auto f) { for_each_edge(table, first, last, f); });
       }
       if constexpr (numbers == PatternNumbers::scaled) {
         message *= scale;
@@ -254,8 +233,8 @@ DEMASK_EVERYWHERE int32_t lowest_id_of(const PatternArguments& a, const PatternT
 }
 
 template <typename Read>
-DEMASK_EVERYWHERE PatternChoice choose_likeliest(const PatternArguments& a, const PatternTable& table,
-                                                 const Read& read, int64_t row, int32_t state, const double* after) {
+DEMASK_EVERYWHERE PatternChoice choose_likeliest(const PatternArguments& a, const PatternTable& table, const Read& read,
+                                                 int64_t row, int32_t state, const double* after) {
   const double* weights = a.weights + row * a.weights_room;
   const PatternLogits<Read> logits{a, read, row, a.source[row / a.length]};
   PatternChoice choice;
@@ -322,8 +301,11 @@ DEMASK_EVERYWHERE void walk(const PatternArguments& a, const PatternTable& table
   }
   const int64_t states = table.states, stretches = walk_stretches(a.length);
   uint8_t *steps = room, *jumps = steps + a.length * states, *starts = jumps + stretches * states;
-  for (int32_t i = team.rank(); i < static_cast<int32_t>(a.length) * table.states; i += team.size()) {
-    steps[i] = static_cast<uint8_t>(next[static_cast<int64_t>(i / table.states) * a.states_room + i % table.states]);
+  auto warp = team.warp();
+  for (int64_t t = team.warp_rank(); t < a.length; t += team.warps()) {
+    for (int64_t state = warp.rank(); state < states; state += warp.size()) {
+      steps[t * states + state] = static_cast<uint8_t>(next[t * a.states_room + state]);
+    }
   }
   team.sync();
   const auto follow = [&](int64_t stretch, uint8_t state, auto visit) {
@@ -334,8 +316,10 @@ DEMASK_EVERYWHERE void walk(const PatternArguments& a, const PatternTable& table
     }
     return state;
   };
-  for (int64_t i = team.rank(); i < stretches * states; i += team.size()) {
-    jumps[i] = follow(i / states, static_cast<uint8_t>(i % states), [](int64_t, uint8_t) {});
+  for (int64_t stretch = team.warp_rank(); stretch < stretches; stretch += team.warps()) {
+    for (int64_t state = warp.rank(); state < states; state += warp.size()) {
+      jumps[stretch * states + state] = follow(stretch, static_cast<uint8_t>(state), [](int64_t, uint8_t) {});
+    }
   }
   team.sync();
   uint8_t state = 0;

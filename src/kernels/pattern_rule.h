@@ -58,29 +58,29 @@ DEMASK_EVERYWHERE inline PatternTable pattern_table(const int32_t* packed, int64
 struct PatternArguments {
   int64_t batch = 0, length = 0, outputs = 0;
   int32_t states_room = 0, weights_room = 0;
-  const int32_t* tables = nullptr;   // packed
-  const int64_t* table_at = nullptr; // [B], where in them; below 0: no pattern
-  const int32_t* fixed = nullptr;    // [B, T]: free_position, unshown_position, or the class of the given token
+  const int32_t* tables = nullptr;    // packed
+  const int64_t* table_at = nullptr;  // [B], where in them; below 0: no pattern
+  const int32_t* fixed = nullptr;     // [B, T]: free_position, unshown_position, or the class of the given token
 
-  const int64_t* tokens = nullptr;      // [B, T]
-  const bool* masked = nullptr;         // [B, T]
-  const bool* drawn = nullptr;          // [B, T], of the masked: those that get a token now
-  const float* uniforms = nullptr;      // [B, T]
-  const void* logits = nullptr;         // [B * T, V], rows row_stride apart
+  const int64_t* tokens = nullptr;  // [B, T]
+  const bool* masked = nullptr;     // [B, T]
+  const bool* drawn = nullptr;      // [B, T], of the masked: those that get a token now
+  const float* uniforms = nullptr;  // [B, T]
+  const void* logits = nullptr;     // [B * T, V], rows row_stride apart
   int64_t row_stride = 0;
   const float* filtered = nullptr;      // [B * T, V], or none: then they follow from logits
   const float* forbidden = nullptr;     // [V], 0 or -infinity
   float temperature = 1;                // 0: the likeliest
   const float* temperatures = nullptr;  // [B] in its place, or none
 
-  double* weights = nullptr;     // [B, T, W]
-  double* largest = nullptr;     // [B, T], logit of the likeliest token that has a class
-  float* highest = nullptr;      // [B, T], of all tokens
-  float* total = nullptr;        // [B, T], sum of exp(logit - highest)
-  bool* holds = nullptr;         // [B, T]: weights are within the range that scaled messages hold
-  double* messages = nullptr;    // [B, T + 1, S]
-  int32_t* next = nullptr;       // [B, T, S]: where the position leads to from each state
-  int32_t* path = nullptr;       // [B, T]: the state before each position
+  double* weights = nullptr;          // [B, T, W]
+  double* largest = nullptr;          // [B, T], logit of the likeliest token that has a class
+  float* highest = nullptr;           // [B, T], of all tokens
+  float* total = nullptr;             // [B, T], sum of exp(logit - highest)
+  bool* holds = nullptr;              // [B, T]: weights are within the range that scaled messages hold
+  double* messages = nullptr;         // [B, T + 1, S]
+  int32_t* next = nullptr;            // [B, T, S]: where the position leads to from each state
+  int32_t* path = nullptr;            // [B, T]: the state before each position
   PatternNumbers* numbers = nullptr;  // [B]
   PatternSource* source = nullptr;    // [B]
 

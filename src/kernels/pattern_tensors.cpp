@@ -8,9 +8,8 @@ static_assert(sizeof(PatternNumbers) == sizeof(int32_t) && sizeof(PatternSource)
 
 int64_t pattern_bytes(const PatternSizes& sizes) {
   constexpr int64_t number = 8, index = 4;
-  return sizes.table_numbers * index +
-         sizes.batch * ((sizes.length + 1) * sizes.states * number +
-                        sizes.length * (sizes.weights * number + sizes.states * index));
+  return sizes.table_numbers * index + sizes.batch * ((sizes.length + 1) * sizes.states * number +
+                                                      sizes.length * (sizes.weights * number + sizes.states * index));
 }
 
 PatternTensors make_pattern_tensors(const PatternSizes& sizes, at::Device device) {
@@ -38,7 +37,9 @@ PatternArguments pattern_arguments(const PatternTensors& tensors, const PatternD
   for (const at::Tensor& x : {draw.tokens, draw.masked, draw.drawn, draw.uniforms, draw.chosen, draw.probabilities}) {
     TORCH_INTERNAL_ASSERT(x.is_contiguous());
   }
-  TORCH_INTERNAL_ASSERT(draw.logits.stride(2) == 1 && draw.logits.stride(0) == draw.logits.size(1) * draw.logits.stride(1));
+  const at::Tensor& logits = draw.logits;
+  TORCH_INTERNAL_ASSERT(logits.stride(2) == 1 &&
+                        (logits.size(0) == 1 || logits.stride(0) == logits.size(1) * logits.stride(1)));
   PatternArguments a;
   a.batch = draw.logits.size(0);
   a.length = draw.logits.size(1);

@@ -13,11 +13,11 @@ namespace demask::kernels {
 
 // Room for a batch [B, T] of texts and their tables; all on one device.
 struct PatternTensors {
-  at::Tensor tables;    // [room] int32, packed, see PatternTable
-  at::Tensor table_at;  // [B] int64, where a text's begins; below 0: the text has no pattern
-  at::Tensor fixed;     // [B, T] int32, see PatternArguments
-  at::Tensor weights, messages;                // [B, T, W], [B, T + 1, S] float64
-  at::Tensor next, path, numbers, source;      // [B, T, S], [B, T], [B], [B] int32
+  at::Tensor tables;                          // [room] int32, packed, see PatternTable
+  at::Tensor table_at;                        // [B] int64, where a text's begins; below 0: the text has no pattern
+  at::Tensor fixed;                           // [B, T] int32, see PatternArguments
+  at::Tensor weights, messages;               // [B, T, W], [B, T + 1, S] float64
+  at::Tensor next, path, numbers, source;     // [B, T, S], [B, T], [B], [B] int32
   at::Tensor largest, highest, total, holds;  // [B, T] float64, float32, float32, bool
 };
 

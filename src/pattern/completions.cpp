@@ -242,6 +242,34 @@ bool has_completion(const TokenAutomaton& automaton, const PartialText& text) {
          }) == text.slots.size();
 }
 
+bool has_completion(const TokenAutomaton& automaton, const PartialText& text, const std::vector<OpenRun>& runs) {
+  StateSet next(automaton), after(automaton);
+  std::vector<int32_t> states = {TokenAutomaton::start()};
+  const auto pass = [&](size_t position) {
+    advance(automaton, text, position, states, next, [&](int32_t c) { return automaton.is_drawable(c); });
+    states = next.take();
+  };
+  auto run = runs.begin();
+  for (size_t position = 0; position < text.slots.size() && !states.empty();) {
+    if (run == runs.end() || run->first != position) {
+      pass(position++);
+      continue;
+    }
+    for (size_t length = 0;; ++length) {
+      if (length >= run->least) {
+        std::for_each(states.begin(), states.end(), [&](int32_t state) { after.add(state); });
+      }
+      if (length == run->most) {
+        break;
+      }
+      pass(position + length);
+    }
+    states = after.take();
+    position += run++->room;
+  }
+  return std::any_of(states.begin(), states.end(), [&](int32_t state) { return automaton.accepts(state); });
+}
+
 std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, const Reachable& reachable,
                                            const PartialText& text) {
   const auto shown =

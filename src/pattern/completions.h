@@ -26,6 +26,15 @@ struct PartialText {
 // Whether some completion matches.
 bool has_completion(const TokenAutomaton& automaton, const PartialText& text);
 
+// A run of masked positions of which from `least` to `most` are there; the text has all of them.
+struct OpenRun {
+  size_t first = 0, room = 0;
+  size_t least = 0, most = 0;  // at most the room
+};
+
+// Whether some completion matches with some lengths of the runs, which are in order and do not overlap.
+bool has_completion(const TokenAutomaton& automaton, const PartialText& text, const std::vector<OpenRun>& runs);
+
 // Of a text without completions, the first given position that no match of this length has, for the tokens given before
 // it; none where no text of so many tokens matches at all. reachable: for as many tokens as the text has.
 std::optional<int64_t> first_contradiction(const TokenAutomaton& automaton, const Reachable& reachable,

@@ -12,7 +12,7 @@ namespace demask {
 namespace {
 
 // Stands for minus infinity where a product with zero must stay zero; below it exp() is 0 in float32.
-constexpr double lowest_log_probability = -200;
+constexpr double least_log_probability = -200;
 
 }  // namespace
 
@@ -49,7 +49,7 @@ Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, 
   certainty.log_probability = log_probabilities.gather(2, tokens.unsqueeze(2)).squeeze(2);
   certainty.margin = two.size(-1) < 2 ? two.select(-1, 0) : two.select(-1, 0) - two.select(-1, 1);
   // p * log p is 0 where p is.
-  certainty.entropy = (probabilities * log_probabilities.clamp_min(lowest_log_probability)).sum(-1).neg();
+  certainty.entropy = (probabilities * log_probabilities.clamp_min(least_log_probability)).sum(-1).neg();
   watch(certainty.log_probability, broken);
   return certainty;
 }

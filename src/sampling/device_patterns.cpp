@@ -15,7 +15,8 @@ using kernels::PatternSizes;
 int64_t edges_of(const TokenAutomaton& automaton) {
   int64_t edges = 0;
   for (int32_t state = 0; state < automaton.states(); ++state) {
-    for (const TokenAutomaton::Edges some : {automaton.edges(state), automaton.shared_edges(automaton.group_of(state))}) {
+    for (const TokenAutomaton::Edges some :
+         {automaton.edges(state), automaton.shared_edges(automaton.group_of(state))}) {
       edges += some.end() - some.begin();
     }
   }
@@ -125,7 +126,7 @@ void DevicePatterns::set(const std::vector<const Template*>& texts) {
     for (size_t position = 0; position < text->tokens.size(); ++position) {
       fixed.push_back(!text->fixed[position] || !text->pattern ? kernels::free_position
                       : position < text->unshown               ? kernels::unshown_position
-                                                : text->pattern->class_of_given(text->tokens[position]));
+                                                               : text->pattern->class_of_given(text->tokens[position]));
     }
   }
   send(at::tensor(table_at, at::kLong), tensors_.table_at);

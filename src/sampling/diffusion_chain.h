@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/block_cache.h"
+#include "sampling/device_patterns.h"
 #include "sampling/diffusion_batch.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/noise.h"
@@ -30,12 +31,13 @@ struct DiffusionSampler::Chain {
   at::Tensor numbers;      // [1 or B, steps, number_columns] float32
   at::Tensor step;         // [1] int64
   int64_t drawn_each = 0;  // positions to draw in every text, where that is one number; else 0
-  std::vector<const Template*> patterned;  // the texts [B] where one is to match a pattern, else empty
-  bool all_patterned = false;              // each of them is
-  std::unique_ptr<StepTracer> tracer;      // null where no text is traced
-  std::unique_ptr<BlockCache> cache;       // null where nothing is kept
-  Window window;                           // of the cache
-  int64_t active_block = -1;               // that the window is of
+  std::vector<const Template*> patterned;    // the texts [B] where one is to match a pattern, else empty
+  bool all_patterned = false;                // each of them is
+  std::unique_ptr<DevicePatterns> patterns;  // null where the host draws these, or there are none
+  std::unique_ptr<StepTracer> tracer;        // null where no text is traced
+  std::unique_ptr<BlockCache> cache;         // null where nothing is kept
+  Window window;                             // of the cache
+  int64_t active_block = -1;                 // that the window is of
   // By what the step's first forward is over, and by the sizes of the window and of what is computed for it, 0 where no
   // forward of a recorded step is over one.
   std::map<std::tuple<StepKind, Extent, int64_t, int64_t>, std::unique_ptr<StepRunner>> runners;

@@ -4,11 +4,15 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <optional>
 #include <utility>
 
+#include "kernels/cuda.h"
 #include "model/device.h"
 #include "sampling/confidence.h"
+#include "sampling/device_patterns.h"
 #include "sampling/diffusion_chain.h"
 #include "sampling/read_back.h"
 
@@ -65,14 +69,52 @@ void DiffusionSampler::make_chain(const DiffusionBatch& batch, at::IntArrayRef c
   }
 }
 
+namespace {
+
+// The texts of a batch where one is to match a pattern, and whether all are.
+struct Patterned {
+  explicit Patterned(const DiffusionBatch& batch) {
+    const auto has_pattern = [](const DiffusionTask& task) { return task.text->pattern != nullptr; };
+    if (std::any_of(batch.tasks.begin(), batch.tasks.end(), has_pattern)) {
+      std::transform(batch.tasks.begin(), batch.tasks.end(), std::back_inserter(texts),
+                     [](const DiffusionTask& task) { return task.text; });
+    }
+    all = std::all_of(batch.tasks.begin(), batch.tasks.end(), has_pattern);
+  }
+
+  std::vector<const Template*> texts;
+  bool all = false;
+};
+
+// Room for these texts' patterns on the device of `forbidden`; none where the host is to draw them.
+std::optional<kernels::PatternSizes> device_sizes(const Patterned& patterned, const at::Tensor& forbidden) {
+  if (patterned.texts.empty() || !kernels::cuda::has_kernels_for(forbidden)) {
+    return std::nullopt;
+  }
+  const kernels::PatternSizes sizes = pattern_sizes(patterned.texts, forbidden.numel());
+  return device_holds(sizes) ? std::optional(sizes) : std::nullopt;
+}
+
+}  // namespace
+
 void DiffusionSampler::set_up(const DiffusionBatch& batch) {
+  const Patterned patterned(batch);
+  const std::optional<kernels::PatternSizes> pattern_room = device_sizes(patterned, options_.forbidden);
+  // What a recorded step does about patterns it does for every batch.
+  const bool as_patterned =
+      chain_ && (chain_->patterns == nullptr ? !pattern_room
+                                             : pattern_room && chain_->patterns->takes(*pattern_room) &&
+                                                   chain_->all_patterned == patterned.all);
   // Plans drawn for each sample differ in length from batch to batch; the chain keeps room for the longest so far.
   const int64_t room = chain_ ? std::max(batch.steps, chain_->counts.size(1)) : batch.steps;
   const at::Tensor counts = batch.counts(room), numbers = batch.numbers(room);
-  if (!chain_ || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != batch.length ||
+  if (!as_patterned || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != batch.length ||
       chain_->counts.sizes() != counts.sizes() || chain_->block.defined() != (batch.blocks.size() > 1) ||
       (chain_->tracer ? chain_->tracer->rows() : std::vector<int64_t>{}) != batch.traced) {
     make_chain(batch, counts.sizes(), numbers.sizes());
+    if (pattern_room) {
+      chain_->patterns = std::make_unique<DevicePatterns>(*pattern_room, options_.forbidden.numel(), model_.device());
+    }
   }
   const Streams streams = to_tensors(batch.streams);
   send(streams.seeds, chain_->streams.seeds);
@@ -101,13 +143,10 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
     };
     send(table(blocks_of), chain_->block);
   }
-  chain_->patterned.clear();
-  const auto has_pattern = [](const DiffusionTask& task) { return task.text->pattern != nullptr; };
-  chain_->all_patterned = std::all_of(batch.tasks.begin(), batch.tasks.end(), has_pattern);
-  if (std::any_of(batch.tasks.begin(), batch.tasks.end(), has_pattern)) {
-    for (const DiffusionTask& task : batch.tasks) {
-      chain_->patterned.push_back(task.text);
-    }
+  chain_->patterned = patterned.texts;
+  chain_->all_patterned = patterned.all;
+  if (chain_->patterns) {
+    chain_->patterns->set(patterned.texts);
   }
   send(counts, chain_->counts);
   send(numbers, chain_->numbers);
@@ -176,8 +215,8 @@ void DiffusionSampler::run_step(const DiffusionBatch& batch, int64_t number, int
   const bool first = number == 0 && policy_.looks_at_start();
   chain_->drawn_each = batch.plans.size() == 1 && !policy_.decides_counts() ? batch.drawn_each(number) : 0;
   const Extent extent = enter_block(batch, number, masked);
-  if (view != nullptr || first || !chain_->patterned.empty()) {
-    step(kind, extent, view, first);  // patterns are read on the host, which no recorded step may wait for
+  if (view != nullptr || first || (!chain_->patterned.empty() && chain_->patterns == nullptr)) {
+    step(kind, extent, view, first);  // a recorded step may not wait for the host
   } else {
     runner(kind, extent).run(batch.steps_like(number));
   }

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "kernels/cuda.h"
 #include "sampling/diffusion_chain.h"
 #include "sampling/guidance.h"
 #include "sampling/matching_draw.h"
@@ -84,9 +85,22 @@ Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::
                                             const at::Tensor& drawn, const at::Tensor& uniforms,
                                             const DrawOptions& draw) {
   const Chain& chain = *chain_;
-  Proposal proposal = {chain.tokens, drawn, at::ones_like(uniforms), {}, model_.broken()};
+  Proposal proposal = {chain.tokens, drawn, {}, {}, model_.broken()};
   if (!chain.all_patterned) {
     proposal = predict(logits, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken());
+  }
+  if (chain.patterns) {
+    if (chain.all_patterned) {
+      proposal.tokens = at::empty_like(chain.tokens);
+      proposal.probabilities = at::empty_like(uniforms);
+    }
+    kernels::cuda::draw_matching(chain.patterns->tensors(),
+                                 pattern_draw(penalized_logits(logits, chain.tokens, drawn, draw), options_.forbidden,
+                                              draw.filters, chain.tokens, chain.masked, drawn, uniforms, proposal));
+    return proposal;
+  }
+  if (chain.all_patterned) {
+    proposal.probabilities = at::ones_like(uniforms);
   }
   draw_matching({chain.patterned, chain.tokens, chain.masked, drawn, uniforms, positions},
                 penalized_logits(logits, chain.tokens, drawn, draw), options_.forbidden, draw.filters, proposal);

@@ -6,17 +6,21 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <utility>
 
 #include "sampling/confidence.h"
+#include "sampling/matching_draw.h"
 #include "sampling/read_back.h"
 
 namespace demask {
 
 Template with_lengths(const Template& longest, const std::vector<Gap>& gaps, const std::vector<int64_t>& lengths) {
   Template text;
+  text.pattern = longest.pattern;
+  text.unshown = longest.unshown;
   int64_t start = 0;
   const auto append = [&](int64_t end) {
     text.tokens.insert(text.tokens.end(), longest.tokens.begin() + start, longest.tokens.begin() + end);
@@ -30,6 +34,20 @@ Template with_lengths(const Template& longest, const std::vector<Gap>& gaps, con
   return text;
 }
 
+bool may_match(const Template& longest, const std::vector<Gap>& gaps, const std::vector<int64_t>& lengths) {
+  if (!longest.pattern) {
+    return true;
+  }
+  std::vector<OpenRun> runs;
+  for (size_t k = 0; k < gaps.size(); ++k) {
+    const bool known = k < lengths.size();
+    runs.push_back({static_cast<size_t>(gaps[k].first), static_cast<size_t>(gaps[k].most),
+                    static_cast<size_t>(known ? lengths[k] : gaps[k].least),
+                    static_cast<size_t>(known ? lengths[k] : gaps[k].most)});
+  }
+  return has_completion(*longest.pattern, partial_text(longest), runs);
+}
+
 // Texts [rows, T], each with one masked position that is asked for its token.
 struct GapChooser::Questions {
   std::vector<int64_t> tokens;     // rows * T
@@ -41,6 +59,8 @@ namespace {
 
 // A probability of 0 counts as this many nats: it rules a length out, and leaves the others comparable.
 constexpr double least_log_probability = -1e4;
+
+constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
 int64_t middle(const Gap& gap) {
   return gap.least + (gap.most - gap.least) / 2;
@@ -100,13 +120,13 @@ size_t draw_from(const std::vector<double>& log_probability, double uniform) {
     total += std::exp(value - most);
   }
   double reached = 0;
-  for (size_t k = 0; k + 1 < log_probability.size(); ++k) {
-    reached += std::exp(log_probability[k] - most);
-    if (reached > uniform * total) {
-      return k;
-    }
+  size_t last = 0;
+  for (size_t k = 0; k < log_probability.size() && reached <= uniform * total; ++k) {
+    const double share = std::exp(log_probability[k] - most);
+    reached += share;
+    last = share > 0 ? k : last;  // should rounding leave the sum below the threshold
   }
-  return log_probability.size() - 1;
+  return last;
 }
 
 }  // namespace
@@ -145,19 +165,24 @@ LengthEvidence GapChooser::evidence(const Template& longest, const std::vector<G
 
   LengthEvidence evidence;
   Questions questions;
-  std::vector<size_t> asked;  // questions, of each length that is not answered yet
+  std::vector<size_t> asked, places;  // questions, of each length that is not answered yet, and which that is
   const auto answer = [&] {
     const std::vector<double> answers = ask(questions);
     auto next = answers.begin();
-    for (const size_t count : asked) {
-      const auto end = next + static_cast<std::ptrdiff_t>(count);
-      evidence.log_probability.push_back(std::accumulate(next, end, 0.0));
+    for (size_t k = 0; k < asked.size(); ++k) {
+      const auto end = next + static_cast<std::ptrdiff_t>(asked[k]);
+      evidence.log_probability[places[k]] = std::accumulate(next, end, 0.0);
       next = end;
     }
     questions = {};
     asked.clear();
+    places.clear();
   };
+  evidence.log_probability.assign(static_cast<size_t>(gap.most - gap.least) + 1, minus_infinity);
   for (all[own] = gap.least; all[own] <= gap.most; ++all[own]) {
+    if (!may_match(longest, gaps, {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(own) + 1})) {
+      continue;
+    }
     const Template text = with_lengths(longest, gaps, all);
     const Surroundings around = surroundings(text, gaps, all, own);
     if (questions.positions.size() + around.size() > static_cast<size_t>(most_rows)) {
@@ -174,6 +199,7 @@ LengthEvidence GapChooser::evidence(const Template& longest, const std::vector<G
       }
     }
     asked.push_back(around.size());
+    places.push_back(static_cast<size_t>(all[own] - gap.least));
   }
   answer();
   return evidence;

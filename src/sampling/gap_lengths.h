@@ -18,6 +18,10 @@ struct Gap {
   int64_t least = 1, most = 1;  // pieces
 };
 
+// Whether the template's pattern has a match with some lengths of the gaps, those of the first ones as given; true
+// where it has no pattern.
+bool may_match(const Template& longest, const std::vector<Gap>& gaps, const std::vector<int64_t>& lengths);
+
 // The template with as many pieces in each gap as `lengths` says, one number a gap, from least to most.
 Template with_lengths(const Template& longest, const std::vector<Gap>& gaps, const std::vector<int64_t>& lengths);
 
@@ -37,7 +41,8 @@ inline constexpr int64_t tokens_asked = 4;
 // p(these tokens | the rest of the text, length) of every fill at once. Bayes' rule turns that into the length's own
 // probability, each length being as likely beforehand; two chains are a composite likelihood (Besag 1974). A sum over
 // the gap's own pieces would fall with every piece, and this one is over the same tokens at every length. A side
-// without fixed tokens between the gap and the next one says nothing.
+// without fixed tokens between the gap and the next one says nothing. Lengths at which the template's pattern cannot
+// match, whatever the lengths of the gaps after it, have -infinity, and nothing is asked about them.
 struct LengthEvidence {
   std::vector<double> log_probability;
 };
@@ -51,7 +56,8 @@ class GapChooser {
   GapChooser(CheckedModel& model, int64_t mask_token_id, bool likeliest);
 
   // The lengths of each task's gaps, a pure function of the task. All texts are equally long. Texts that differ only in
-  // a length are one batch, of at most `most_rows` at a time. Throws Error(failed) on non-finite logits.
+  // a length are one batch, of at most `most_rows` at a time. Throws Error(failed) on non-finite logits. Where a
+  // template has a pattern, some lengths must be able to match.
   std::vector<std::vector<int64_t>> choose(const std::vector<GapTask>& tasks, int64_t most_rows);
 
   // The evidence for the gap that follows those with these lengths.

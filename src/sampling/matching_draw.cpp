@@ -134,8 +134,9 @@ void draw_matching(const MatchingStep& step, const at::Tensor& logits, const at:
 kernels::PatternDraw pattern_draw(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters,
                                   const at::Tensor& tokens, const at::Tensor& masked, const at::Tensor& drawn,
                                   const at::Tensor& uniforms, const Proposal& proposal) {
-  kernels::PatternDraw draw{logits, {},    forbidden, filters,         tokens,
-                            masked, drawn, uniforms,  proposal.tokens, proposal.probabilities, proposal.broken};
+  kernels::PatternDraw draw{logits,         {},    forbidden, filters,         tokens,
+                            masked,         drawn, uniforms,  proposal.tokens, proposal.probabilities,
+                            proposal.broken};
   draw.filters.temperature = usable_temperature(filters.temperature);
   if (!is_greedy(filters) && (filters.top_p < 1 || filters.top_k)) {
     draw.filtered = drawable_logits(logits, forbidden, filters).contiguous();

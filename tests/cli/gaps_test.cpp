@@ -1,4 +1,5 @@
 // Templates with gaps of unknown length, by the real program.
+#include <regex>
 #include <set>
 #include <string>
 #include <vector>
@@ -84,6 +85,25 @@ TEST_CASE("At temperature 0 every sample has the likeliest lengths") {
   REQUIRE(samples.size() == 3);
   CHECK(samples[1]["tokens"] == samples[0]["tokens"]);
   CHECK(samples[2]["tokens"] == samples[0]["tokens"]);
+}
+
+TEST_CASE("Gaps keep to a pattern, and the candidates of a sample have the lengths of the first") {
+  const Arguments by_pattern = {"--infill_text=ROMEO: ~, my lord.", "--gap_char=~", "--gap_min=3", "--gap_max=12",
+                                "--pattern=ROMEO: [a-z]{3}( [a-z]{4})?, my lord\\."};
+  const std::regex pattern("ROMEO: [a-z]{3}( [a-z]{4})?, my lord\\.");
+  const std::vector<json> best = draw(with(by_pattern, {"--num_samples=3", "--best_of=2", "--score_draws=4"}));
+  const std::vector<json> all = draw(with(by_pattern, {"--num_samples=6"}));
+  REQUIRE(best.size() == 3);
+  for (size_t k = 0; k < best.size(); ++k) {
+    CHECK(std::regex_match(best[k]["text"].get<std::string>(), pattern));
+    CHECK(best[k]["tokens"].size() == all[2 * k]["tokens"].size());
+    CHECK(best[k].contains("log_likelihood"));
+  }
+  for (const json& sample : all) {
+    CHECK(std::regex_match(sample["text"].get<std::string>(), pattern));
+  }
+  check_refused({"--infill_text=To ~ be", "--gap_char=~", "--gap_max=3", "--pattern=To [a-z]{4,9} be"}, bad_usage,
+                {"pattern", "gaps", "infill_text", "10 to 15"});
 }
 
 TEST_CASE("A list takes templates in parts, and draws them as their text with marks") {

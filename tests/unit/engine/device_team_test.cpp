@@ -19,6 +19,7 @@
 
 using namespace demask;
 
+namespace device_team_test {
 namespace {
 
 std::vector<std::string> settings(std::vector<std::string> own) {
@@ -341,3 +342,5 @@ TEST_CASE("What watches several devices follows one batch at a time, and counts 
   other.on_step(step(0));
   CHECK(seen.text == "batch of 70; 1; other of 2 and 10; 2; done; batch of 10; 0; ");
 }
+
+}  // namespace device_team_test

@@ -16,6 +16,7 @@
 
 using namespace demask;
 
+namespace transformer_test {
 namespace {
 
 const std::vector<std::string> shipped = {"diffusion.pt", "english.pt", "standard.pt", "remasking.pt"};
@@ -261,3 +262,5 @@ TEST_CASE("Beginnings are read slice by slice, those alike once, and every text 
     }
   }
 }
+
+}  // namespace transformer_test

@@ -255,6 +255,34 @@ TEST_CASE("Whether a text has a completion is known, and what contradicts it") {
   CHECK(contradiction("a(a|b)a", text_of("#g#", {0, 5, 0})) == 1);
 }
 
+TEST_CASE("A text with runs of open length has a completion where it has one with some lengths") {
+  const std::string marks = "a####g##.";
+  const Ids tokens = {0, 0, 0, 0, 0, 1, 0, 0, 0};
+  int with = 0, without = 0;
+  for (const std::string pattern :
+       {"a{3,5}b.*", "ab*", "(ab)*a", "[ab]{6}", "[ab]{5}|b.{11}", "abba", "a{2}b{2}a{2}"}) {
+    const auto automaton = compiled({pattern, {}});
+    for (size_t least = 0; least <= 2; ++least) {
+      for (size_t most = least; most <= 4; ++most) {
+        bool some = false;
+        for (size_t first = least; first <= most; ++first) {
+          for (const size_t second : {size_t{1}, size_t{2}}) {
+            std::string text = "a" + std::string(first, '#') + "g" + std::string(second, '#') + ".";
+            Ids ids(text.size(), 0);
+            ids[1 + first] = 1;
+            some = some || has_completion(*automaton, text_of(text, ids));
+          }
+        }
+        CAPTURE(pattern, least, most);
+        CHECK(has_completion(*automaton, text_of(marks, tokens), {{1, 4, least, most}, {6, 2, 1, 2}}) == some);
+        ++(some ? with : without);
+      }
+    }
+  }
+  CHECK(with > 10);
+  CHECK(without > 10);
+}
+
 TEST_CASE("Lengths of the texts that match are the shortest and the longest") {
   const auto lengths = [](const std::string& pattern) { return match_lengths(*compiled({pattern, {}})); };
   CHECK(lengths("a{2,5}").shortest == 2);

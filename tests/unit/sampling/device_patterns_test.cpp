@@ -17,12 +17,14 @@
 #include "sampling/token_draw.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/pattern_on_host.h"
+#include "tests/unit/sampling/policies.h"
 #include "text/character_vocabulary.h"
 
 using namespace demask;
 using demask::testing::draw_matching_on_host;
 using demask::testing::HostWays;
 
+namespace device_patterns_test {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -119,11 +121,14 @@ Drawn by_tables(const Batch& batch, at::Device device, const HostWays& ways = {}
   DevicePatterns patterns(pattern_sizes(batch.pointers(), batch.logits.size(2)), batch.logits.size(2), device);
   patterns.set(batch.pointers());
   const at::Tensor logits = batch.logits.to(device), broken = at::zeros({}, at::device(device).dtype(at::kBool));
-  Proposal proposal{batch.tokens.to(device).clone(), batch.masked.to(device), at::ones_like(batch.uniforms).to(device),
-                    {}, broken};
-  const kernels::PatternDraw draw =
+  Proposal proposal{
+      batch.tokens.to(device).clone(), batch.masked.to(device), at::ones_like(batch.uniforms).to(device), {}, broken};
+  kernels::PatternDraw draw =
       pattern_draw(logits, batch.forbidden.to(device), batch.filters, batch.tokens.to(device), batch.masked.to(device),
                    batch.drawn.to(device), batch.uniforms.to(device), proposal);
+  if (draw.filtered.defined()) {  // a nucleus that rounds alike
+    draw.filtered = drawable_logits(batch.logits, batch.forbidden, batch.filters).to(device).contiguous();
+  }
   if (device.is_cuda()) {
     kernels::cuda::draw_matching(patterns.tensors(), draw);
   } else {
@@ -141,7 +146,7 @@ void check_same(const Drawn& one, const Drawn& other) {
 
 std::vector<Batch> batches() {
   std::vector<Batch> all;
-  const Language few(5), ending(6, true), many(300);
+  const Language few(5), ending(6, true), many(300), most(6000);  // a thread's, a warp's and a block's classes
   const std::string free(40, '#');
   std::string some = free;
   some[7] = 'b';
@@ -151,32 +156,142 @@ std::vector<Batch> batches() {
   for (const DrawFilters& filters :
        {DrawFilters{1, 1, {}, {}}, DrawFilters{0, 1, {}, {}}, DrawFilters{0.02, 1, {}, {}},
         DrawFilters{0.8, 0.7, {}, {}}, DrawFilters{0.9, 0.95, 3, {}}, DrawFilters{1, 0.01, {}, {}}}) {
-    all.push_back(make_batch(few,
-                             {template_of(few, free, "(ab?|[cd]{2,5}e)*", 0), template_of(few, free, "", 0),
-                              template_of(few, some, "([^e]{3,9}[ae])*.*", 3),
-                              template_of(few, free, "[ab]{0,30}e(c|d)*", 0)},
-                             3, filters, ++seed));
-    all.push_back(make_batch(
-        ending, {template_of(ending, some, "([a-c]{4}d)*.?[abc]*", 0), template_of(ending, free, "a.*b", 1)}, 2,
-        filters, ++seed));
+    all.push_back(
+        make_batch(few,
+                   {template_of(few, free, "(ab?|[cd]{2,5}e)*", 0), template_of(few, free, "", 0),
+                    template_of(few, some, "([^e]{3,9}[ae])*.*", 3), template_of(few, free, "[ab]{0,30}e(c|d)*", 0)},
+                   3, filters, ++seed));
+    all.push_back(
+        make_batch(ending, {template_of(ending, some, "([a-c]{4}d)*.?[abc]*", 0), template_of(ending, free, "a.*b", 1)},
+                   2, filters, ++seed));
     all.push_back(make_batch(many, {template_of(many, free, "([^e]{3,9}e)*[a-z]{0,12}", 0)}, 2, filters, ++seed));
+    all.push_back(make_batch(most, {template_of(most, "a######b#", "a[^z]*(bc?)+.{0,9}", 0)}, 2, filters, ++seed));
   }
   return all;
+}
+
+bool kernels_here() {
+  return kernels::cuda::built() && cuda_device_count() > 0;
+}
+
+// The same logits at every position of every text, on any device.
+class SteadyLogits : public LanguageModel {
+ public:
+  explicit SteadyLogits(at::Tensor logits) : logits_(std::move(logits)) { info_.output_size = logits_.numel(); }
+  const ModelInfo& info() const override { return info_; }
+  at::Device device() const override { return logits_.device(); }
+  at::Tensor logits(const at::Tensor& tokens) override {
+    return logits_.expand({tokens.size(0), tokens.size(1), logits_.numel()});
+  }
+
+ private:
+  at::Tensor logits_;
+  ModelInfo info_;
+};
+
+std::vector<std::vector<int64_t>> sampled(const std::vector<std::vector<Template>>& batches, const at::Tensor& logits,
+                                          std::string& refusal) {
+  SteadyLogits fake(logits);
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
+  DiffusionOptions options;
+  options.plan = plan_by(MaskSchedule::linear(12, 0.9, 0.2), /*judged=*/false);
+  options.mask_token_id = logits.numel() - 1;
+  options.draw.filters.temperature = 0.9;
+  options.forbidden = at::zeros({logits.numel()});
+  options.forbidden[options.mask_token_id] = -infinity;
+  options.forbidden = options.forbidden.to(logits.device());
+  options.on_unrecordable = [&](const std::string& reason) { refusal = reason; };
+  DiffusionSampler sampler(model, *policy, options);
+  std::vector<std::vector<int64_t>> tokens;
+  for (const std::vector<Template>& texts : batches) {
+    std::vector<DiffusionTask> tasks;
+    for (const Template& text : texts) {
+      tasks.push_back(consecutive({1337, static_cast<int64_t>(tasks.size())}, 1, text)[0]);
+    }
+    for (const DrawnSample& sample : sampler.sample(tasks, nullptr)) {
+      tokens.push_back(sample.tokens);
+    }
+  }
+  return tokens;
 }
 
 }  // namespace
 
 TEST_CASE("By flat tables texts are drawn as the host draws them, whatever the filters, the team and its ways") {
-  int undecided = 0;
   for (const Batch& batch : batches()) {
     CAPTURE(batch.filters.temperature, batch.filters.top_p, batch.logits.size(2));
     const Drawn expected = by_completions(batch);
     CHECK(expected.tokens.ne(batch.tokens).any().item<bool>());
+    CHECK_FALSE(expected.broken);
     for (const HostWays& ways : {HostWays{1, true, true}, HostWays{1, false, false}, HostWays{3, true, true}}) {
       CAPTURE(ways.threads);
       check_same(by_tables(batch, at::kCPU, ways), expected);
     }
-    undecided += batch.filters.temperature < 0.1 ? 1 : 0;
+    if (kernels_here()) {
+      check_same(by_tables(batch, at::kCUDA), expected);
+    }
   }
-  CHECK(undecided > 0);
 }
+
+TEST_CASE("Long texts, large tables and half precision are drawn on CUDA as on the host") {
+  if (!kernels_here()) {
+    return;
+  }
+  const Language letters(26);
+  const std::string free(512, '#');
+  // Of some 60 states, of more than a thread each has room for, and of more than a walk in shared memory takes.
+  for (const std::string pattern :
+       {"([^e]{20,60}e)+.{0,60}", "([a-m]{0,140}[n-z]{0,140})*", "(.{1500})?[^z]{300,600}"}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+      CAPTURE(pattern, dtype);
+      Batch batch =
+          make_batch(letters, {template_of(letters, free, pattern, 0), template_of(letters, free, pattern, 0)}, 2,
+                     DrawFilters{0.9, 1, {}, {}}, 5);
+      batch.logits = batch.logits.to(dtype);
+      check_same(by_tables(batch, at::kCUDA), by_completions(batch));
+    }
+  }
+}
+
+TEST_CASE("Logits that are no numbers are reported by flat tables, and a model's -infinity is not") {
+  const Language few(5);
+  for (const double temperature : {0.0, 1.0}) {
+    for (const float value : {std::nanf(""), infinity, -infinity}) {
+      Batch batch = make_batch(few, {template_of(few, "####", "[ab]*", 0)}, 1, DrawFilters{temperature, 1, {}, {}}, 3);
+      batch.drawn = batch.masked;
+      batch.logits[0][2][1] = value;
+      CHECK(by_tables(batch, at::kCPU).broken == (value != -infinity));
+      batch.logits[0][2].fill_(value);
+      CHECK(by_tables(batch, at::kCPU).broken);
+      if (kernels_here()) {
+        CHECK(by_tables(batch, at::kCUDA).broken);
+      }
+      // Where the pattern wants what the model excludes.
+      batch = make_batch(few, {template_of(few, "####", "a{4}", 0)}, 1, DrawFilters{temperature, 1, {}, {}}, 3);
+      batch.logits[0][1][0] = -infinity;
+      check_same(by_tables(batch, at::kCPU), by_completions(batch));
+    }
+  }
+}
+
+TEST_CASE("A recorded step draws each batch by its own patterns") {
+  const Language few(5);
+  const std::string free(30, '#');
+  const std::vector<std::vector<Template>> batches = {
+      {template_of(few, free, "(ab?|c)*", 0), template_of(few, free, "[cd]*", 0)},
+      {template_of(few, free, "[cd]*", 0), template_of(few, free, "e*d[cd]*", 0)},
+      {template_of(few, free, "", 0), template_of(few, free, "[cd]*", 0)},
+      {template_of(few, free, "", 0), template_of(few, free, "", 0)},
+      {template_of(few, free, "(ab{1,20}){1,20}", 0), template_of(few, free, "e*", 0)}};
+  std::string refusal;
+  const at::Tensor logits = at::arange(few.outputs(), at::kFloat).mul(1.7).sin();
+  const auto expected = sampled(batches, logits, refusal);
+  CHECK(expected[1] != expected[0]);
+  if (kernels_here()) {
+    CHECK(sampled(batches, logits.cuda(), refusal) == expected);
+    CHECK(refusal.empty());
+  }
+}
+
+}  // namespace device_patterns_test

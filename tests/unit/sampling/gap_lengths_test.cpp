@@ -5,10 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "pattern/token_automaton.h"
 #include "tests/support/catch.h"
+#include "text/character_vocabulary.h"
 
 using namespace demask;
 
@@ -187,6 +192,41 @@ TEST_CASE("A template with lengths keeps what is fixed and has no gap that is lo
   CHECK(text.tokens == std::vector<int64_t>{0, 1, 2, 3, 4, 5, mask, mask, 8, 9, 10, 11, 12, 13});
   CHECK(text.free_positions() == 2);
   CHECK(text.fixed.size() == text.tokens.size());
+}
+
+TEST_CASE("A gap has a length at which the pattern can match, the likeliest of these") {
+  // The cycle's tokens are spelt by letters of their own.
+  std::vector<std::optional<std::string>> letters;
+  std::vector<int64_t> allowed;
+  for (int64_t id = 0; id < period; ++id) {
+    letters.emplace_back(std::string(1, static_cast<char>('0' + id)));
+    allowed.push_back(id);
+  }
+  Counting fake;
+  CheckedModel model(fake, "fake");
+  Gapped one;
+  one.fix(0, 6);
+  one.gap(1, 9);  // truly of four
+  one.fix(10, 6);
+  one.gap(1, 9);  // and of two
+  one.fix(18, 6);
+  const auto lengths_by = [&](const std::string& pattern, bool likeliest) {
+    one.text.pattern = compile_pattern(pattern, CharacterVocabulary(letters), allowed, std::nullopt);
+    std::set<std::vector<int64_t>> lengths;
+    GapChooser chooser(model, mask, likeliest);
+    for (int64_t index = 0; index < 20; ++index) {
+      lengths.insert(chooser.choose({{{7, index}, &one.text, &one.gaps}}, 64)[0]);
+    }
+    return lengths;
+  };
+  using Lengths = std::set<std::vector<int64_t>>;
+  CHECK(lengths_by(".*", true) == Lengths{{4, 2}});
+  // The first gap's length leaves the second what the whole text's length does not.
+  for (const std::vector<int64_t>& lengths : lengths_by(".{25}", false)) {
+    CHECK(lengths[0] + lengths[1] == 7);
+  }
+  CHECK(lengths_by(".{36}", true) == Lengths{{9, 9}});
+  CHECK(lengths_by("[^:]{6}([^:]{3}|[^:]{9}):[^:]*", true) == Lengths{{3, 2}});  // the colon is token 10
 }
 
 TEST_CASE("Logits that are no numbers choose nothing") {

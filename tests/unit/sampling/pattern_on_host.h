@@ -50,8 +50,12 @@ class Team {
     return over_all(x ? 1 : 0, [](const auto& all) { return *std::min_element(all.begin(), all.end()); }) > 0;
   }
   double scan(double x) { return upto(x, rank_); }
-  int first(bool x) { return found(x, [](int one, int other) { return other < 0 ? one : other; }); }
-  int last(bool x) { return found(x, [](int one, int /*other*/) { return one; }); }
+  int first(bool x) {
+    return found(x, [](int one, int other) { return other < 0 ? one : other; });
+  }
+  int last(bool x) {
+    return found(x, [](int one, int /*other*/) { return one; });
+  }
   double of_last_rank(double x) {
     return over_all(x, [](const auto& all) { return all.back(); });
   }
@@ -195,9 +199,8 @@ inline void draw_matching_on_host(const PatternArguments& a, const HostWays& way
       }
     }
     std::vector<uint8_t> room(static_cast<size_t>(walk_room(a.length, table.states)));
-    by_team(ways.threads, [&](auto& team) {
-      walk(a, table, b, ways.composed && table.states <= 256 ? room.data() : nullptr, team);
-    });
+    by_team(ways.threads,
+            [&](auto& team) { walk(a, table, b, ways.composed && table.states <= 256 ? room.data() : nullptr, team); });
     by_team(ways.threads, [&](auto& team) {
       for (int64_t t = 0; t < a.length; ++t) {
         pick_token(a, table, HostReader{a}, b * a.length + t, team);

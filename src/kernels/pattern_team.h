@@ -1,0 +1,33 @@
+// The teams of threads that the parts of a joint draw are written for.
+#pragma once
+
+#include "kernels/pattern_rule.h"
+
+namespace demask::kernels {
+
+// A team of one.
+struct SingleThread {
+  double offer_ = 0;
+
+  DEMASK_EVERYWHERE int rank() const { return 0; }
+  DEMASK_EVERYWHERE int size() const { return 1; }
+  DEMASK_EVERYWHERE void sync() {}
+  DEMASK_EVERYWHERE float max(float x) { return x; }
+  DEMASK_EVERYWHERE double sum(double x) { return x; }
+  DEMASK_EVERYWHERE bool all(bool x) { return x; }
+  // Of the ranks up to this one.
+  DEMASK_EVERYWHERE double scan(double x) { return x; }
+  // The lowest and the highest rank that say so, or -1.
+  DEMASK_EVERYWHERE int first(bool x) { return x ? 0 : -1; }
+  DEMASK_EVERYWHERE int last(bool x) { return x ? 0 : -1; }
+  DEMASK_EVERYWHERE double of_last_rank(double x) { return x; }
+  // What offer() was given at most, to the power of two below, once all have come to sync().
+  DEMASK_EVERYWHERE void offer(double x) { offer_ = x; }
+  DEMASK_EVERYWHERE double offered() { return offer_; }
+  // The smaller team that this thread is of, which one, and how many there are.
+  DEMASK_EVERYWHERE SingleThread warp() { return {}; }
+  DEMASK_EVERYWHERE int warp_rank() const { return 0; }
+  DEMASK_EVERYWHERE int warps() const { return 1; }
+};
+
+}  // namespace demask::kernels
