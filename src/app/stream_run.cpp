@@ -68,7 +68,8 @@ class StreamRun {
       end_interrupted(list_name_, totals_.samples, unanswered_);
     }
     if (outputs_) {
-      outputs_->finish({totals_.elapsed_s, totals_.samples, totals_.tokens, engine_.forwards(), engine_.computed_share()});
+      outputs_->finish(
+          {totals_.elapsed_s, totals_.samples, totals_.tokens, engine_.forwards(), engine_.computed_share()});
     }
     if (end.error) {
       throw Error(*end.error);
