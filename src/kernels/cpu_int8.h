@@ -120,9 +120,10 @@ void quantise(const float* x, int64_t x_stride, int64_t rows, int64_t width, voi
     auto* const whole = reinterpret_cast<Dot::Activation*>(row);
     const float largest = largest_of(x, width), zero = zero_if_finite(x, width);
     const bool finite = zero == 0.0F;
-    round_row(x, width, finite ? steps_for_one(largest) : 0.0F, Dot::offset, whole);
-    for (int64_t k = width; k < round_up(width, Dot::pair); ++k) {
-      whole[k] = 0;  // it meets weights of zero
+    const int64_t rounded = finite ? width : 0;
+    round_row(x, rounded, steps_for_one(largest), Dot::offset, whole);
+    for (int64_t k = rounded; k < round_up(width, Dot::pair); ++k) {
+      whole[k] = 0;  // it meets weights of zero, or a scale of NaN
     }
     *reinterpret_cast<float*>(row + Int8Tile::activation_bytes(width)) = finite ? largest / largest_step : zero;
   }
