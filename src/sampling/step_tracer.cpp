@@ -17,7 +17,7 @@ namespace {
 static_assert(traced_likeliest <= kernels::max_traced_likeliest);
 
 // Stands for minus infinity in a candidate that is not taken yet; smaller than any other logarithm.
-constexpr double lowest_log_probability = -1e30;
+constexpr double lowest_remaining = -1e30;
 
 void put_row(const at::Tensor& into, const at::Tensor& step, const at::Tensor& row) {
   at::Tensor target = into;
@@ -59,7 +59,7 @@ void trace_step(const at::Tensor& slot, const at::Tensor& logits, const at::Tens
   const at::Tensor log_probabilities = at::log_softmax(logits.to(at::kFloat), -1);
   const auto probability_of = [&](const at::Tensor& ids) { return log_probabilities.gather(-1, ids).exp(); };
   // The first of equal maxima is the one with the lowest id; a sort, stable or not, would take longer.
-  at::Tensor left = (log_probabilities + forbidden).clamp_min(lowest_log_probability);
+  at::Tensor left = (log_probabilities + forbidden).clamp_min(lowest_remaining);
   std::vector<at::Tensor> ids;
   for (int64_t n = 0; n < tables.likeliest.size(-1); ++n) {
     ids.push_back(left.argmax(-1, /*keepdim=*/true));

@@ -14,7 +14,7 @@ using kernels::RevealKind;
 using kernels::RevealRule;
 
 // Stands for minus infinity where a product with zero must stay zero.
-constexpr double kept_log_probability = -1e4;
+constexpr double lowest_logarithm = -1e4;
 
 at::Tensor count(const at::Tensor& marked) {
   return marked.sum(1, /*keepdim=*/true);
@@ -62,7 +62,7 @@ at::Tensor stability_certainty(const at::Tensor& logits, const at::Tensor& token
   if (kernels::cuda::has_kernels_for(logits)) {
     return kernels::cuda::stable_probability(logits, tokens, stability, previous, steady, broken);
   }
-  const at::Tensor now = at::log_softmax(logits, -1, at::kFloat).clamp_min_(kept_log_probability);
+  const at::Tensor now = at::log_softmax(logits, -1, at::kFloat).clamp_min_(lowest_logarithm);
   const at::Tensor divergence = (now.exp() * (now - previous)).sum(-1);
   previous.copy_(now);
   steady.add_(1).mul_(divergence < stability.divergence);

@@ -13,7 +13,6 @@
 using namespace demask;
 using namespace demask::testing;
 
-namespace transformer_cpu_test {
 namespace {
 
 std::vector<at::ScalarType> dtypes_here() {
@@ -148,5 +147,3 @@ TEST_CASE("Decoding with prompts gives what float64 gives for the whole text, pa
     }
   }
 }
-
-}  // namespace transformer_cpu_test
