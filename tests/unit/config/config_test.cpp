@@ -101,6 +101,7 @@ TEST_CASE("a printed configuration reads back to the same, whatever key was chan
                                            Literal{std::string("loop")},
                                            Literal{std::string("correct")},
                                            Literal{std::string("pseudo")},
+                                           Literal{std::string("dual")},
                                            Literal{std::string("\xE2\x82\xAC")},
                                            Literal{int64_t{7}},
                                            Literal{0.1 + 0.2},

@@ -122,7 +122,7 @@ std::vector<Field> strategy_fields() {
 
 // The key with a value that it takes and that is not its default.
 std::string other_than_default(const Field& field) {
-  for (const char* source : {"0.25", "7", "False", "[0.5]", "'cosine'", "'rescore'", "'rescale'", "'best'"}) {
+  for (const char* source : {"0.25", "7", "False", "[0.5]", "'cosine'", "'rescore'", "'rescale'", "'best'", "'dual'"}) {
     ParsedConfig parsed;
     if (assign(field, *parse_literal(source), parsed) &&
         !(value_of(field, parsed.config) == value_of(field, Config{}))) {

@@ -60,7 +60,11 @@ TEST_CASE("Dream fills in what its diffusion_generate fills in, with any algorit
 
 TEST_CASE("A module that runs as it is keeps no keys and values, and says so") {
   const std::string module = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/modules/near_gpt_tanh.pt";
-  const std::vector<std::string> arguments = {"--checkpoint_name=" + module, "--block_length=8", "--device=cpu"};
+  const TemporaryFolder folder;
+  write_file(folder / "meta.json",
+             R"({"itos": ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"]})");  // and the mask
+  const std::vector<std::string> arguments = {"--checkpoint_name=" + module, "--meta_path=" + (folder / "meta.json"),
+                                              "--block_length=8", "--device=cpu"};
   CHECK_NOTHROW(Engine(parse_command_line(arguments).parsed));
   std::vector<std::string> cached = arguments;
   cached.emplace_back("--cache=dual");

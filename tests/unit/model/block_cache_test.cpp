@@ -40,7 +40,7 @@ const std::vector<Forward> forwards = {
 
 at::Tensor tokens_of_step(const at::Tensor& before, const Window& window, int64_t step, int64_t ids) {
   at::Tensor tokens = before.clone();
-  const at::Tensor changed = tokens.narrow(1, window.first, window.count);
+  const at::Tensor changed = tokens.narrow(-1, window.first, window.count);
   changed.copy_((changed * 31 + 7 * step + 1).remainder(ids));
   return tokens;
 }
@@ -120,7 +120,7 @@ void check_same_bits(Transformer& model, const NamedDescription& named) {
 
 }  // namespace
 
-TEST_CASE("What the reference keeps moves its logits where a model looks both ways, by more than any tolerance here") {
+TEST_CASE("What the reference keeps moves its logits where a model looks both ways, far beyond rounding") {
   for (const NamedDescription& named : mixtures()) {
     CAPTURE(named.name);
     const TransformerWeights exact = random_weights(named, at::kDouble);
@@ -133,7 +133,7 @@ TEST_CASE("What the reference keeps moves its logits where a model looks both wa
     const at::Tensor expected = reference_rows(reference, named.description.shifted, changed, window, kept);
     const at::Tensor others = reference_rows(reference, named.description.shifted, changed, whole, fresh);
     const double moved = relative_error(others, expected);
-    CHECK((named.description.bidirectional ? moved > half_tolerance : moved < 1e-12));
+    CHECK((named.description.bidirectional ? moved > 0.01 : moved < 1e-12));
   }
 }
 
