@@ -9,11 +9,13 @@
 #include <optional>
 #include <utility>
 
+#include "core/notice.h"
 #include "kernels/cuda.h"
 #include "model/device.h"
 #include "sampling/confidence.h"
 #include "sampling/device_patterns.h"
 #include "sampling/diffusion_chain.h"
+#include "sampling/pattern_proof.h"
 #include "sampling/read_back.h"
 
 namespace demask {
@@ -97,9 +99,24 @@ std::optional<kernels::PatternSizes> device_sizes(const Patterned& patterned, co
 
 }  // namespace
 
+bool DiffusionSampler::draws_patterns_on_device(const std::vector<const Template*>& texts) {
+  if (!device_draws_patterns_) {
+    device_draws_patterns_ = draws_as_host(texts, options_.forbidden, model_.info().dtype, options_.mask_token_id,
+                                           options_.draw.filters.temperature, kernels::cuda::draw_matching);
+    if (!*device_draws_patterns_) {
+      notice("{} does not draw texts that match a pattern as the CPU does, so the CPU draws them, which is slower.",
+             model_.device().str());
+    }
+  }
+  return *device_draws_patterns_;
+}
+
 void DiffusionSampler::set_up(const DiffusionBatch& batch) {
   const Patterned patterned(batch);
-  const std::optional<kernels::PatternSizes> pattern_room = device_sizes(patterned, options_.forbidden);
+  std::optional<kernels::PatternSizes> pattern_room = device_sizes(patterned, options_.forbidden);
+  if (pattern_room && !draws_patterns_on_device(patterned.texts)) {
+    pattern_room.reset();
+  }
   // What a recorded step does about patterns it does for every batch.
   const bool as_patterned =
       chain_ && (chain_->patterns == nullptr ? !pattern_room

@@ -116,6 +116,8 @@ class DiffusionSampler {
   void make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers);
   // Makes the chain ready for these samples, as a new one where its shape differs.
   void set_up(const DiffusionBatch& batch);
+  // Whether this device's kernels draw such texts as the host does, tried at the first; says once where they do not.
+  bool draws_patterns_on_device(const std::vector<const Template*>& texts);
   std::vector<DrawnSample> sample_each(const std::vector<DiffusionTask>& tasks, Observer* observer);
   bool is_open_ended() const;  // until nothing is masked, whatever the plan
   int64_t forwards_a_call() const;
@@ -146,6 +148,7 @@ class DiffusionSampler {
   RevealPolicy& policy_;
   DiffusionOptions options_;
   std::unique_ptr<Chain> chain_;
+  std::optional<bool> device_draws_patterns_;  // not known before the first batch with a pattern
   int64_t forwards_ = 0;
   // Positions of all texts and forwards, and those of them that were computed.
   double positions_ = 0, computed_ = 0;

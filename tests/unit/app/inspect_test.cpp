@@ -225,15 +225,16 @@ TEST_CASE("What is damaged, hostile or no file of demask's ends in an error that
       {"once upon a time", "--inspect takes"},
   };
   for (const auto& [content, part] : wrong) {
-    const std::string said = content.size() < 4 ? message(content) : [&] {
-      write_file(path, content);
+    const auto refusal = [&](const std::string& of) {
+      write_file(path, of);
       try {
         const FileReport report = inspect(path);
         return report.refusal ? std::string(report.refusal->what()) : std::string("no error");
       } catch (const Error& error) {
         return std::string(error.what());
       }
-    }();
+    };
+    const std::string said = content.size() < 4 ? message(content) : refusal(content);
     INFO(said);
     CHECK(contains(said, part));
     CHECK(contains(said, path));

@@ -14,6 +14,7 @@
 #include "model/device.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/matching_draw.h"
+#include "sampling/pattern_proof.h"
 #include "sampling/token_draw.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/pattern_on_host.h"
@@ -272,6 +273,30 @@ TEST_CASE("Logits that are no numbers are reported by flat tables, and a model's
       batch.logits[0][1][0] = -infinity;
       check_same(by_tables(batch, at::kCPU), by_completions(batch));
     }
+  }
+}
+
+TEST_CASE("A device is found out whose kernels draw other tokens than the host does") {
+  const Language few(5);
+  const std::vector<Template> texts = {template_of(few, "####", "", 0),
+                                       template_of(few, std::string(40, '#'), "(ab?|[cd]{2,5}e)*", 0)};
+  at::Tensor forbidden = at::zeros({few.outputs()});
+  forbidden[few.mask()] = -infinity;
+  const auto as_host = [&](const at::Tensor& bias, const PatternDrawer& draw) {
+    return draws_as_host({&texts[0], &texts[1]}, bias, at::kFloat, few.mask(), 0.8, draw);
+  };
+  const auto well = [](const kernels::PatternTensors& tensors, const kernels::PatternDraw& draw) {
+    draw_matching_on_host(kernels::pattern_arguments(tensors, draw), HostWays{});
+  };
+  CHECK(as_host(forbidden, well));
+  CHECK_FALSE(as_host(forbidden, [&](const kernels::PatternTensors& tensors, const kernels::PatternDraw& draw) {
+    well(tensors, draw);
+    const at::Tensor one = draw.chosen.select(1, 20);
+    one.copy_((one + 1).remainder(few.mask()));
+  }));
+  CHECK_FALSE(as_host(forbidden, [](const kernels::PatternTensors&, const kernels::PatternDraw&) {}));
+  if (kernels_here()) {
+    CHECK(as_host(forbidden.cuda(), kernels::cuda::draw_matching));
   }
 }
 
