@@ -234,8 +234,10 @@ TEST_CASE("A cache's forwards are counted each, with the positions that they com
   const Outcome dual = draw(plain, settings_for("confidence", CacheKind::dual), tasks);
   CHECK(dual.forwards == 13);
   CHECK(dual.computed_share == Catch::Approx(share(7 + 7 + 6)));
-  CHECK(draw(plain, settings_for("confidence", CacheKind::prefix), tasks).computed_share == Catch::Approx(share(20 + 13 + 6)));
-  CHECK(draw(shifted, settings_for("confidence", CacheKind::dual), tasks).computed_share == Catch::Approx(share(8 + 8 + 7)));
+  CHECK(draw(plain, settings_for("confidence", CacheKind::prefix), tasks).computed_share ==
+        Catch::Approx(share(20 + 13 + 6)));
+  CHECK(draw(shifted, settings_for("confidence", CacheKind::dual), tasks).computed_share ==
+        Catch::Approx(share(8 + 8 + 7)));
 
   DiffusionSettings guided = settings_for("confidence", CacheKind::dual);
   guided.cfg_scale = 0.5;
