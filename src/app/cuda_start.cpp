@@ -6,12 +6,15 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "config/devices.h"
 #include "core/signals_blocked.h"
 #include "core/text.h"
 #include "model/libtorch_build.h"
@@ -37,10 +40,10 @@ void start_driver(int device, std::promise<void> loaded) {
   }
 }
 
-// The first that `device` names: "cuda:1" and "cuda:1,0" are 1, "auto" and "cuda" 0.
+// "auto" and "cuda" begin with the first.
 int first_device(const std::string& device) {
-  const size_t colon = device.find(':');
-  return colon == std::string::npos ? 0 : std::atoi(device.c_str() + colon + 1);
+  const std::optional<std::vector<int64_t>> numbers = numbered_devices(device);
+  return numbers ? static_cast<int>(numbers->front()) : 0;
 }
 
 }  // namespace
