@@ -24,6 +24,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/file_size_limit.h"
 #include "tests/support/process.h"
+#include "tests/support/sanitized.h"
 
 namespace demask {
 namespace run_file_test {
@@ -34,6 +35,7 @@ using Catch::Matchers::ContainsSubstring;
 using nlohmann::ordered_json;
 using testing::FileSizeLimit;
 using testing::read_file;
+using testing::sanitized;
 using testing::TemporaryFolder;
 using testing::write_file;
 
@@ -463,9 +465,10 @@ TEST_CASE("a run killed between closing a gap and writing what had waited goes o
 
 TEST_CASE("a run that is killed and resumed again and again loses no line it had and ends as an undisturbed one") {
   constexpr int64_t samples = 300;
+  constexpr int rounds = sanitized ? 4 : 30, longest_us = sanitized ? 60000 : 6000;  // of a life that may be too short
   const TemporaryFolder folder;
   std::mt19937 random(7);  // NOLINT(cert-msc51-cpp): the same moments every time, as far as clocks allow
-  for (int round = 0; round < 30; ++round) {
+  for (int round = 0; round < rounds; ++round) {
     const RunFileOptions options = options_of(folder / fmt::format("{}.jsonl", round), samples, true);
     const Shared<std::atomic<bool>> appended(samples);
     int lives = 0;
@@ -487,7 +490,7 @@ TEST_CASE("a run that is killed and resumed again and again loses no line it had
         }
         file.finish();
       });
-      ::usleep(static_cast<useconds_t>(random() % 6000));
+      ::usleep(static_cast<useconds_t>(random() % longest_us));
       const int status = child.kill();
       REQUIRE((WIFSIGNALED(status) || WEXITSTATUS(status) == 0));
       done = WIFEXITED(status);
