@@ -26,24 +26,27 @@ namespace {
 using Init = int (*)(unsigned flags);
 using RetainPrimaryContext = int (*)(void** context, int device);
 
-void start_driver(int device, std::promise<void> loaded) {
+void start_driver(std::optional<int> device, std::promise<void> loaded) {
   void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   const auto init = driver == nullptr ? nullptr : reinterpret_cast<Init>(::dlsym(driver, "cuInit"));
   const bool started = init != nullptr && init(0) == 0;
   loaded.set_value();
-  if (!started) {
+  if (!started || !device) {
     return;
   }
   void* context = nullptr;
   if (const auto retain = reinterpret_cast<RetainPrimaryContext>(::dlsym(driver, "cuDevicePrimaryCtxRetain"))) {
-    retain(&context, device);
+    retain(&context, *device);
   }
 }
 
-// "auto" and "cuda" begin with the first.
-int first_device(const std::string& device) {
-  const std::optional<std::vector<int64_t>> numbers = numbered_devices(device);
-  return numbers ? static_cast<int>(numbers->front()) : 0;
+// The first that is drawn on. None where a launcher's local rank may choose another, on which alone this process is to
+// take memory.
+std::optional<int> first_device(const Config& config) {
+  if (const std::optional<std::vector<int64_t>> numbers = numbered_devices(config.device)) {
+    return static_cast<int>(numbers->front());
+  }
+  return config.shard ? std::nullopt : std::optional(0);
 }
 
 }  // namespace
@@ -70,13 +73,13 @@ int64_t cuda_device_files() {
 std::future<void> start_cuda(const Config& config) {
   std::promise<void> loaded;
   std::future<void> ready = loaded.get_future();
-  if (!built_with_cuda() || config.device == "cpu" || cuda_device_files() == 0) {
+  if (!built_with_cuda() || config.device == "cpu" || config.export_folder || cuda_device_files() == 0) {
     loaded.set_value();
     return ready;
   }
   const SignalsBlocked blocked;  // inherited by the thread: signals are for the one that draws
   try {
-    std::thread(start_driver, first_device(config.device), std::move(loaded)).detach();
+    std::thread(start_driver, first_device(config), std::move(loaded)).detach();
   } catch (const std::system_error&) {  // no thread to be had: LibTorch starts CUDA when it needs it
     ready = {};
   }
