@@ -73,7 +73,8 @@ inline __device__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
-inline __device__ float warp_sum(float x) {
+template <typename Number>
+__device__ Number warp_sum(Number x) {
   for (int offset = warp_size / 2; offset > 0; offset /= 2) {
     x += __shfl_xor_sync(all_lanes, x, offset);
   }
@@ -86,8 +87,8 @@ inline __device__ float warp_max(float x) {
   return x;
 }
 // Combines what the warps of a block hold, the same in every thread; scratch [warps] in shared memory.
-template <int warps, typename Combine>
-__device__ float combine_warps(float x, float* scratch, Combine combine) {
+template <typename Number, typename Combine>
+__device__ Number combine_warps(Number x, Number* scratch, int warps, Combine combine) {
   __syncthreads();  // whoever still reads the scratch
   if (threadIdx.x % warp_size == 0) {
     scratch[threadIdx.x / warp_size] = x;
@@ -101,11 +102,11 @@ __device__ float combine_warps(float x, float* scratch, Combine combine) {
 }
 template <int warps>
 __device__ float block_max(float x, float* scratch) {
-  return combine_warps<warps>(warp_max(x), scratch, [](float one, float other) { return fmaxf(one, other); });
+  return combine_warps(warp_max(x), scratch, warps, [](float one, float other) { return fmaxf(one, other); });
 }
 template <int warps>
 __device__ float block_sum(float x, float* scratch) {
-  return combine_warps<warps>(warp_sum(x), scratch, [](float one, float other) { return one + other; });
+  return combine_warps(warp_sum(x), scratch, warps, [](float one, float other) { return one + other; });
 }
 
 // Inclusive, in the order of lanes.

@@ -25,12 +25,7 @@ struct Warp {
   __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
   __device__ int size() const { return warp_size; }
   __device__ float max(float x) { return warp_max(x); }
-  __device__ double sum(double x) {
-    for (int offset = warp_size / 2; offset > 0; offset /= 2) {
-      x += __shfl_xor_sync(all_lanes, x, offset);
-    }
-    return x;
-  }
+  __device__ double sum(double x) { return warp_sum(x); }
   __device__ bool all(bool x) { return __all_sync(all_lanes, x) != 0; }
   __device__ double scan(double x) { return warp_scan(x, rank()); }
   __device__ int first(bool x) { return __ffs(static_cast<int>(__ballot_sync(all_lanes, x))) - 1; }
@@ -56,22 +51,13 @@ struct Block {
   __device__ void sync() { __syncthreads(); }
   template <typename Combine>
   __device__ double combined(double of_warp, Combine combine) {
-    __syncthreads();  // whoever still reads the values
-    if (lane() == 0) {
-      room.values[warp_rank()] = of_warp;
-    }
-    __syncthreads();
-    double x = room.values[0];
-    for (int w = 1; w < warps(); ++w) {
-      x = combine(x, room.values[w]);
-    }
-    return x;
+    return combine_warps(of_warp, room.values, warps(), combine);
   }
   __device__ float max(float x) {
     return static_cast<float>(combined(warp_max(x), [](double one, double other) { return fmax(one, other); }));
   }
   __device__ double sum(double x) {
-    return combined(Warp{}.sum(x), [](double one, double other) { return one + other; });
+    return combined(warp_sum(x), [](double one, double other) { return one + other; });
   }
   __device__ bool all(bool x) { return __syncthreads_and(x) != 0; }
   // The upper halves of numbers that are not negative stand in the order of these.
