@@ -42,6 +42,9 @@ at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const E
 at::Tensor embed_one_and_norm(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position,
                               const Embedding& embedding, const Norm& norm);
 
+// The norm of x [B, T, C].
+at::Tensor norm(const at::Tensor& x, const Norm& norm);
+
 // x += update + bias (bias [C] or undefined), in place; returns the norm of the sum. x, update [B, T, C].
 at::Tensor add_and_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& bias, const Norm& norm);
 
@@ -61,6 +64,32 @@ bool has_products_for(const at::Tensor& parameter);
 // kernels as add a row's products in one order, whatever the number of rows, so that a row's result depends on no
 // other.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
+// A linear layer with what stands after it: an activation, or the rotation of a row's queries and keys, or neither.
+struct TileProduct {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out], or undefined
+  std::optional<Activation> activation = std::nullopt;
+  // [T, D / 2, 2] float32, contiguous: the cosines and sines of T positions, for the first `heads` heads of a row.
+  at::Tensor angles = {};
+  int64_t heads = 0, head_width = 0;
+};
+
+// Whether tile_product takes this weight: on compute capability 9.0, in half precisions, with rows no longer than those
+// for which a library's product and a pass over its result are faster.
+bool has_tile_products_for(const at::Tensor& weight);
+// Whether it is the faster one also where nothing but a bias stands after the product.
+bool tile_product_alone_suits(const at::Tensor& weight);
+bool tile_product_rotates(int64_t head_width);
+
+// x [B, T, in] -> [B, T, out]. A row's result depends on no other's. Like those below it may begin while what is queued
+// right before it still runs.
+at::Tensor tile_product(const at::Tensor& x, const TileProduct& product);
+
+// Whether add_tile_product takes this weight, which saves the pass that would add a library's product.
+bool has_adding_tile_products_for(const at::Tensor& weight);
+// The same rounded and added to `onto` [B, T, out], contiguous, which must not overlap x.
+void add_tile_product(const at::Tensor& onto, const at::Tensor& x, const TileProduct& product);
 
 // decode_attention and the row products below may begin while what is queued right before them still runs. Until that
 // has ended they read only what stays as it is throughout a forward: weights, biases, `position`, and the keys and

@@ -106,6 +106,30 @@ bool takes_row_product(Precision precision, int64_t inner);
 int64_t normed_row_values(Precision precision, const RowProductArguments& arguments);
 void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
 
+// Products of many rows on the tensor cores of compute capability 9.0, in half precisions.
+struct TileProductArguments {
+  const void* x = nullptr;                   // [rows, inner]
+  const void* weight = nullptr;              // [outputs, inner]
+  const void* bias = nullptr;                // [outputs], or none
+  void* out = nullptr;                       // [rows, outputs]
+  int64_t rows = 0, inner = 0, outputs = 0;  // inner and outputs are multiples of 8
+  // Either of these follows, or nothing:
+  bool activates = false;
+  Activation activation = Activation::gelu;
+  const float* angles = nullptr;  // [length, head_width / 2, 2], cosine and sine, or none; row r stands at r % length
+  int64_t length = 1, head_width = 0, rotated_heads = 0;  // the first heads of a row
+  bool adds = false;                                      // the rounded result to what stands in out
+};
+// Whether the current device has them and this build the code.
+bool has_tile_products();
+constexpr bool rotates_heads_of(int64_t head_width) {
+  return head_width == 32 || head_width == 64 || head_width == 128;
+}
+// Whether a block keeps what it needs of a weight whose rows are so long.
+bool keeps_weight(int64_t inner);
+// False where the driver refuses, and nothing is computed.
+bool tile_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
+
 struct Logits {
   const void* data = nullptr;  // [rows, outputs]
   int64_t row_stride = 0;      // a row is contiguous

@@ -35,6 +35,27 @@ bool has_products_for(const at::Tensor& /*parameter*/) {
 at::Tensor product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, const at::Tensor& /*bias*/) {
   absent();
 }
+bool has_tile_products_for(const at::Tensor& /*weight*/) {
+  return false;
+}
+bool tile_product_alone_suits(const at::Tensor& /*weight*/) {
+  return false;
+}
+bool tile_product_rotates(int64_t /*head_width*/) {
+  return false;
+}
+at::Tensor tile_product(const at::Tensor& /*x*/, const TileProduct& /*product*/) {
+  absent();
+}
+bool has_adding_tile_products_for(const at::Tensor& /*weight*/) {
+  return false;
+}
+void add_tile_product(const at::Tensor& /*onto*/, const at::Tensor& /*x*/, const TileProduct& /*product*/) {
+  absent();
+}
+at::Tensor norm(const at::Tensor& /*x*/, const Norm& /*norm*/) {
+  absent();
+}
 at::Tensor embed_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*tokens*/, const Embedding& /*embedding*/,
                           const Norm& /*norm*/) {
   absent();

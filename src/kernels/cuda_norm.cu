@@ -1,5 +1,6 @@
 // Adding to the residual stream or beginning it with embeddings, and the norm of the sum.
 #include "kernels/cuda_device.cuh"
+#include "kernels/cuda_early.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -149,6 +150,8 @@ constexpr int block_lanes = 256;
 // A warp a row, or where that is too wide for its registers, a block.
 template <typename T, int lanes, int chunks>
 __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) norm_kernel(NormArguments a) {
+  wait_for_kernels_before();
+  let_next_begin();
   const int lane = threadIdx.x % lanes;
   const int64_t row = lanes == warp_size ? row_of_warp(small_rows) : blockIdx.x;
   if (row >= a.rows) {
@@ -163,14 +166,25 @@ __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) no
   write_normed<T, lanes>(a, row, lane, scale, values);
 }
 
+// A forward's first kernel begins after those before it, which write what some of its others read early.
+template <typename T, int lanes, int chunks>
+void launch_norm_kernel(const NormArguments& a, int64_t blocks, int threads, cudaStream_t stream) {
+  const auto count = static_cast<unsigned>(blocks);
+  if (a.tokens == nullptr) {
+    launch_early(norm_kernel<T, lanes, chunks>, dim3(count), static_cast<unsigned>(threads), 0, stream, a);
+  } else {
+    norm_kernel<T, lanes, chunks><<<count, threads, 0, stream>>>(a);
+  }
+}
+
 template <typename T, int chunks>
 void launch_by_warps(const NormArguments& a, cudaStream_t stream) {
-  norm_kernel<T, warp_size, chunks><<<blocks_for(a.rows, small_rows), small_threads, 0, stream>>>(a);
+  launch_norm_kernel<T, warp_size, chunks>(a, blocks_for(a.rows, small_rows), small_threads, stream);
 }
 
 template <typename T, int chunks>
 void launch_by_blocks(const NormArguments& a, cudaStream_t stream) {
-  norm_kernel<T, block_lanes, chunks><<<static_cast<unsigned>(a.rows), block_lanes, 0, stream>>>(a);
+  launch_norm_kernel<T, block_lanes, chunks>(a, a.rows, block_lanes, stream);
 }
 
 template <typename T>

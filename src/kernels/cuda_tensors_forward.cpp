@@ -1,4 +1,7 @@
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+
+#include <algorithm>
 
 #include "kernels/cuda.h"
 #include "kernels/cuda_tensors.h"
@@ -95,6 +98,45 @@ void run_product(RowProductArguments arguments, const at::Tensor& out) {
   check_launch();
 }
 
+// Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
+bool takes_tiles(const at::Tensor& weight) {
+  constexpr int64_t shortest = 64, multiple = 8;
+  if (!has_kernels_for(weight) || weight.scalar_type() == at::kFloat || !can_read(weight) ||
+      std::min(weight.size(0), weight.size(1)) < shortest || weight.size(0) % multiple != 0 ||
+      weight.size(1) % multiple != 0) {
+    return false;
+  }
+  const c10::cuda::CUDAGuard guard(weight.device());
+  return launch::has_tile_products();
+}
+
+void run_tile_product(const at::Tensor& x, const TileProduct& product, const at::Tensor& out, bool adds) {
+  const at::Tensor own = x.contiguous();
+  launch::TileProductArguments arguments;
+  arguments.inner = product.weight.size(1);
+  arguments.outputs = product.weight.size(0);
+  arguments.rows = x.size(0) * x.size(1);
+  TORCH_INTERNAL_ASSERT(x.size(2) == arguments.inner && out.is_contiguous() &&
+                        out.numel() == arguments.rows * arguments.outputs);
+  if (arguments.rows == 0) {
+    return;
+  }
+  arguments.x = own.const_data_ptr();
+  arguments.weight = product.weight.const_data_ptr();
+  arguments.bias = pointer_or_none(product.bias);
+  arguments.out = out.data_ptr();
+  arguments.activates = product.activation.has_value();
+  arguments.activation = product.activation.value_or(Activation::gelu);
+  arguments.angles = numbers_or_none<float>(product.angles);
+  arguments.length = x.size(1);
+  arguments.head_width = product.head_width;
+  arguments.rotated_heads = product.heads;
+  arguments.adds = adds;
+  TORCH_CHECK(launch::tile_product(precision_of(x), arguments, stream_of(x)), "the driver takes no tiles of ",
+              product.weight.sizes());
+  check_launch();
+}
+
 }  // namespace
 
 bool built() {
@@ -130,6 +172,41 @@ bool has_row_products_for(int64_t inner, const at::Tensor& parameter) {
 int64_t fast_row_products(const at::Tensor& parameter) {
   constexpr int64_t wide = 8, narrow = 32;
   return parameter.scalar_type() == at::kFloat ? wide : narrow;
+}
+
+bool has_tile_products_for(const at::Tensor& weight) {
+  constexpr int64_t longest = 1024;
+  return weight.size(1) <= longest && takes_tiles(weight);
+}
+
+bool tile_product_alone_suits(const at::Tensor& weight) {
+  return launch::keeps_weight(weight.size(1)) && takes_tiles(weight);
+}
+
+bool has_adding_tile_products_for(const at::Tensor& weight) {
+  constexpr int64_t longest = 3072, widest = 1024;
+  return weight.size(1) <= longest && weight.size(0) <= widest && takes_tiles(weight);
+}
+
+bool tile_product_rotates(int64_t head_width) {
+  return launch::rotates_heads_of(head_width);
+}
+
+at::Tensor tile_product(const at::Tensor& x, const TileProduct& product) {
+  at::Tensor out = at::empty({x.size(0), x.size(1), product.weight.size(0)}, x.options());
+  run_tile_product(x, product, out, /*adds=*/false);
+  return out;
+}
+
+void add_tile_product(const at::Tensor& onto, const at::Tensor& x, const TileProduct& product) {
+  run_tile_product(x, product, onto, /*adds=*/true);
+}
+
+at::Tensor norm(const at::Tensor& x, const Norm& norm) {
+  at::Tensor normed = at::empty_like(x);
+  launch::norm(precision_of(x), norm_arguments(x, norm, normed), stream_of(x));
+  check_launch();
+  return normed;
 }
 
 at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm) {

@@ -38,6 +38,15 @@ bool kernels_can_read(const TransformerWeights& weights) {
   return std::all_of(read.begin(), read.end(), kernels::cuda::can_read);
 }
 
+// Whether each layer's products of many rows rotate queries and keys before they write them.
+bool products_rotate(const TransformerWeights& weights) {
+  return kernels::cuda::tile_product_rotates(weights.description.head_width) &&
+         std::all_of(weights.layers.begin(), weights.layers.end(), [](const LayerWeights& layer) {
+           return !layer.query_norm.weight.defined() && !layer.key_norm.weight.defined() &&
+                  kernels::cuda::has_tile_products_for(layer.query_key_value.weight);
+         });
+}
+
 // Whether products of a few rows take all weights.
 bool row_products_suit(const std::vector<LayerWeights>& layers, const LinearWeights& head) {
   std::vector<at::Tensor> read = {head.weight};
@@ -111,6 +120,9 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
     cosine_ = cosine.to(options);
     sine_ = sine.to(options);
   }
+  if (fused_ && of.rotary && products_rotate(weights_)) {
+    angles_ = at::stack({cosine_, sine_}, -1);
+  }
   head_ = {pad_rows(weights_.head.weight), pad_rows(weights_.head.bias)};
   row_products_ = fused_ && row_products_suit(weights_.layers, head_);
 }
@@ -129,6 +141,9 @@ kernels::Heads Transformer::own_heads(size_t layer, const at::Tensor& cosine, co
 
 // x [..., in] -> [..., out], bias [out] or undefined.
 at::Tensor Transformer::multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
+  if (fused_ && kernels::cuda::tile_product_alone_suits(weight)) {
+    return kernels::cuda::tile_product(x, {weight, bias});
+  }
   return fused_ && batch_invariant_ && kernels::cuda::has_products_for(weight) ? kernels::cuda::product(x, weight, bias)
                                                                                : linear(x, weight, bias);
 }
@@ -149,15 +164,29 @@ at::Tensor Transformer::Cache::keep(const at::Tensor& x, const at::Tensor& store
   return length == 0 ? x : stored.narrow(2, 0, length + x.size(2));
 }
 
-// qkv [B, T, (H + 2K) * D] -> [B, T, H * D]
-at::Tensor Transformer::attention(const at::Tensor& qkv, size_t layer, const Places& places, const Cache* cache) const {
+// normed [B, T, C] -> [B, T, (H + 2K) * D]; where demask's own kernels run, queries and keys are normed and rotated.
+at::Tensor Transformer::query_key_value(const at::Tensor& normed, size_t layer, const Places& places) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
-  const int64_t batch = qkv.size(0), length = qkv.size(1);
-  const bool normed = weights.query_norm.weight.defined() || weights.key_norm.weight.defined();
-  if (fused_ && (of.rotary || normed)) {
+  const LinearWeights& product = weights.query_key_value;
+  if (places.angles.defined()) {
+    return kernels::cuda::tile_product(
+        normed, {product.weight, product.bias, {}, places.angles, of.heads + of.key_value_heads, of.head_width});
+  }
+  const at::Tensor qkv = multiply(normed, product.weight, product.bias);
+  if (fused_ && (of.rotary || weights.query_norm.weight.defined() || weights.key_norm.weight.defined())) {
     kernels::cuda::prepare_heads(qkv, own_heads(layer, places.cosine, places.sine), /*first_position=*/0);
   }
+  return qkv;
+}
+
+// normed [B, T, C] -> [B, T, H * D]
+at::Tensor Transformer::attention(const at::Tensor& normed, size_t layer, const Places& places,
+                                  const Cache* cache) const {
+  const TransformerDescription& of = weights_.description;
+  const LayerWeights& weights = weights_.layers[layer];
+  const at::Tensor qkv = query_key_value(normed, layer, places);
+  const int64_t batch = qkv.size(0), length = qkv.size(1);
   int64_t column = 0;
   const auto next = [&](int64_t heads) {  // [B, T, heads * D] -> [B, T, heads, D]
     const at::Tensor part = qkv.narrow(2, column, heads * of.head_width).view({batch, length, heads, of.head_width});
@@ -189,58 +218,63 @@ Transformer::Places Transformer::places_of(const Cache* cache, int64_t length) c
   }
   const int64_t past = cache != nullptr ? cache->length : 0;
   const auto rows = [&](const at::Tensor& table) { return table.defined() ? table.narrow(0, past, length) : table; };
-  return {rows(weights_.position_embedding), rows(cosine_), rows(sine_), {}};
+  return {rows(weights_.position_embedding), rows(cosine_), rows(sine_), rows(angles_), {}};
 }
 
 // In a text of so many known positions.
 Transformer::Places Transformer::places_at(const at::Tensor& positions, int64_t known) const {
   const auto rows = [&](const at::Tensor& table) { return table.defined() ? table.index_select(0, positions) : table; };
-  Places places = {rows(weights_.position_embedding), rows(cosine_), rows(sine_), {}};
+  Places places = {rows(weights_.position_embedding), rows(cosine_), rows(sine_), rows(angles_), {}};
   if (!weights_.description.bidirectional) {
     places.seen = at::arange(known, positions.options()) <= positions.unsqueeze(1);
   }
   return places;
 }
 
-// x += update + the bias of the product that update came from; returns the norm of the sum.
-at::Tensor Transformer::add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& from,
+// x [B, T, C] += the product of update [B, T, in] and its bias; returns the norm of the sum.
+at::Tensor Transformer::add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& by,
                                      const NormWeights& norm) const {
-  if (fused_) {
-    return kernels::cuda::add_and_norm(x, update, from.bias, own_norm(norm));
+  if (fused_ && kernels::cuda::has_adding_tile_products_for(by.weight)) {
+    kernels::cuda::add_tile_product(x, update, {by.weight, by.bias});
+    return kernels::cuda::norm(x, own_norm(norm));
   }
-  x = x + (from.bias.defined() ? update + from.bias : update);
+  const at::Tensor product = multiply(update, by.weight);
+  if (fused_) {
+    return kernels::cuda::add_and_norm(x, product, by.bias, own_norm(norm));
+  }
+  x = x + (by.bias.defined() ? product + by.bias : product);
   return this->norm(x, norm);
 }
 
-// [B, T, C] -> [B, T, C], the last bias left to the caller.
-at::Tensor Transformer::feed_forward(const LayerWeights& layer, const at::Tensor& x) const {
+// The feed-forward's work up to its last product: [B, T, C] -> [B, T, F].
+at::Tensor Transformer::expanded(const LayerWeights& layer, const at::Tensor& x) const {
   const TransformerDescription& of = weights_.description;
-  if (fused_) {
-    const at::Tensor expanded = multiply(x, layer.expand.weight);
-    if (of.gated) {
-      return multiply(kernels::cuda::gate(expanded, layer.expand.bias, of.activation), layer.contract.weight);
-    }
-    kernels::cuda::bias_and_activation(expanded, layer.expand.bias, of.activation);
-    return multiply(expanded, layer.contract.weight);
+  if (fused_ && !of.gated && kernels::cuda::has_tile_products_for(layer.expand.weight)) {
+    return kernels::cuda::tile_product(x, {layer.expand.weight, layer.expand.bias, of.activation});
   }
-  const at::Tensor expanded = multiply(x, layer.expand.weight, layer.expand.bias);
+  if (fused_) {
+    at::Tensor product = multiply(x, layer.expand.weight);
+    if (of.gated) {
+      return kernels::cuda::gate(product, layer.expand.bias, of.activation);
+    }
+    kernels::cuda::bias_and_activation(product, layer.expand.bias, of.activation);
+    return product;
+  }
+  const at::Tensor product = multiply(x, layer.expand.weight, layer.expand.bias);
   if (!of.gated) {
-    return multiply(activate(expanded, of.activation), layer.contract.weight);
+    return activate(product, of.activation);
   }
   const int64_t width = of.feed_forward_width;
-  const at::Tensor gate = activate(expanded.narrow(2, 0, width), of.activation);
-  return multiply(gate * expanded.narrow(2, width, width), layer.contract.weight);
+  return activate(product.narrow(2, 0, width), of.activation) * product.narrow(2, width, width);
 }
 
-template <typename Attend>
-at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const {
+template <typename Mix>
+at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Mix& mix) const {
   const std::vector<LayerWeights>& layers = weights_.layers;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     const LayerWeights& own = layers[layer];
-    const at::Tensor mixed = attend(multiply(normed, own.query_key_value.weight, own.query_key_value.bias), layer);
-    normed = add_and_norm(x, multiply(mixed, own.attention_projection.weight), own.attention_projection,
-                          own.feed_forward_norm);
-    normed = add_and_norm(x, feed_forward(own, normed), own.contract,
+    normed = add_and_norm(x, mix(normed, layer), own.attention_projection, own.feed_forward_norm);
+    normed = add_and_norm(x, expanded(own, normed), own.contract,
                           layer + 1 < layers.size() ? layers[layer + 1].attention_norm : weights_.final_norm);
   }
   return normed;
@@ -259,7 +293,7 @@ at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) con
     normed = norm(x, first_norm());
   }
   return run_blocks(x, normed,
-                    [&](const at::Tensor& qkv, size_t layer) { return attention(qkv, layer, places, cache); });
+                    [&](const at::Tensor& states, size_t layer) { return attention(states, layer, places, cache); });
 }
 
 at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cache) const {
@@ -275,7 +309,11 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
   if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
     return logits_by_row_products(x, attend_last).squeeze(1);
   }
-  return head(run_blocks(x, normed, attend_last)).squeeze(1);
+  const auto mix_last = [&](const at::Tensor& states, size_t layer) {
+    const LinearWeights& product = weights_.layers[layer].query_key_value;
+    return attend_last(multiply(states, product.weight, product.bias), layer);
+  };
+  return head(run_blocks(x, normed, mix_last)).squeeze(1);
 }
 
 template <typename Attend>

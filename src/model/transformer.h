@@ -77,6 +77,7 @@ class Transformer : public LanguageModel {
   struct Places {
     at::Tensor embedding;     // [T, C], absolute positions only
     at::Tensor cosine, sine;  // [T, D / 2], rotary positions only
+    at::Tensor angles;        // [T, D / 2, 2], both, where a product of many rows rotates by them
     at::Tensor seen;          // bool [T, N], which of the cache's positions each sees; undefined: as the model does
   };
 
@@ -86,23 +87,25 @@ class Transformer : public LanguageModel {
   // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
   // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
   at::Tensor logits_of_last(const GrowingText& text, const Cache& cache) const;
-  // From the embeddings x [B, 1, C], which are overwritten, of a few texts; attend as in run_blocks.
+  // From the embeddings x [B, 1, C], which are overwritten, of a few texts; attend(qkv [B, 1, (H + 2K) * D], layer)
+  // mixes the positions.
   template <typename Attend>
   at::Tensor logits_by_row_products(const at::Tensor& x, const Attend& attend) const;
   // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
-  // norm; attend(qkv [B, T, (H + 2K) * D], layer) mixes the positions.
-  template <typename Attend>
-  at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Attend& attend) const;
+  // norm; mix(normed [B, T, C], layer) -> [B, T, H * D] is the attention's work up to its last product.
+  template <typename Mix>
+  at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Mix& mix) const;
   const NormWeights& first_norm() const;
   Places places_of(const Cache* cache, int64_t length) const;
   Places places_at(const at::Tensor& positions, int64_t known) const;
-  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& from,
+  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& by,
                           const NormWeights& norm) const;
   at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
   kernels::Norm own_norm(const NormWeights& weights) const;
   kernels::Heads own_heads(size_t layer, const at::Tensor& cosine, const at::Tensor& sine) const;
-  at::Tensor feed_forward(const LayerWeights& layer, const at::Tensor& x) const;
-  at::Tensor attention(const at::Tensor& qkv, size_t layer, const Places& places, const Cache* cache) const;
+  at::Tensor expanded(const LayerWeights& layer, const at::Tensor& x) const;
+  at::Tensor attention(const at::Tensor& normed, size_t layer, const Places& places, const Cache* cache) const;
+  at::Tensor query_key_value(const at::Tensor& normed, size_t layer, const Places& places) const;
   at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
   at::Tensor head(const at::Tensor& x) const;
   // Of the final hidden states [B, T, C] of a text's first T positions, those that each position's logits are made of.
@@ -113,6 +116,7 @@ class Transformer : public LanguageModel {
   at::Device device_;
   std::unique_ptr<TransformerOnCpu> on_cpu_;
   at::Tensor cosine_, sine_;   // [block, D / 2], rotary positions only, float32 where the kernels read them
+  at::Tensor angles_;          // [block, D / 2, 2], both, where a product of many rows rotates by them
   LinearWeights head_;         // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
   bool fused_ = false;         // whether demask's own CUDA kernels do what they can
   bool row_products_ = false;  // and the products of a few rows

@@ -66,6 +66,7 @@ Transformer::Transformer(const Transformer& other, at::Device device)
       device_(device),
       cosine_(other.cosine_),
       sine_(other.sine_),
+      angles_(other.angles_),
       head_(other.head_),
       fused_(other.fused_),
       row_products_(other.row_products_),
@@ -75,6 +76,7 @@ Transformer::Transformer(const Transformer& other, at::Device device)
   move(weights_);
   move(cosine_);
   move(sine_);
+  move(angles_);
   move(head_);
   synchronize(device);
 }

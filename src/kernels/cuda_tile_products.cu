@@ -1,0 +1,173 @@
+// Products of many rows that finish in the same kernel what would else be a pass over their result, bias and activation
+// or the rotation of heads, while the sums are still in registers. A sum goes through `inner` in one order whatever the
+// number of rows and the tile's size, so that a row's bits do not depend on what stands beside it.
+#include "kernels/cuda_launch.h"
+
+#ifdef DEMASK_CUDA_TILES
+#include <dlfcn.h>
+
+#include <algorithm>
+
+#include "kernels/cuda_tile_product_kernel.cuh"
+
+namespace demask::kernels::cuda::launch {
+namespace {
+
+// The driver's function that describes a matrix for the copy engine; the driver is loaded wherever a kernel runs.
+decltype(&cuTensorMapEncodeTiled) map_encoder() {
+  static const auto found = [] {
+    void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    return driver == nullptr
+               ? nullptr
+               : reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(dlsym(driver, "cuTensorMapEncodeTiled"));
+  }();
+  return found;
+}
+
+// Boxes of [box_rows, 64] of a matrix [rows, columns]; false where the driver refuses.
+bool describe_tiles(Precision precision, const void* matrix, int64_t rows, int64_t columns, int box_rows,
+                    CUtensorMap& map) {
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
+  const cuuint64_t row_bytes[] = {static_cast<cuuint64_t>(columns) * sizeof(__half)};
+  const cuuint32_t box[] = {tile_inner, static_cast<cuuint32_t>(box_rows)}, steps[] = {1, 1};
+  const CUtensorMapDataType type =
+      precision == Precision::float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  return map_encoder()(&map, type, 2, const_cast<void*>(matrix), sizes, row_bytes, box, steps,
+                       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+// Of a block's shared memory, for stages and a kept weight.
+template <typename Own>
+constexpr int room_bytes = 227 * 1024 - tile_alignment - Own::groups* Own::result_bytes -
+                           static_cast<int>(sizeof(TileBarriers));
+
+template <typename Own>
+constexpr bool keeps(int64_t inner) {
+  constexpr int least_stages = 3;
+  const int64_t steps = blocks_for(inner, tile_inner);
+  return steps <= most_kept_steps && steps * Own::weight_bytes + least_stages * Own::x_bytes <= room_bytes<Own>;
+}
+
+template <typename Own>
+Tiles divide(const TileProductArguments& a, int& blocks, int& bytes) {
+  Tiles tiles{};
+  tiles.columns = static_cast<int>(blocks_for(a.outputs, Own::columns));
+  tiles.count = tiles.columns * static_cast<int>(blocks_for(a.rows, Own::tile_rows));
+  tiles.steps = static_cast<int>(blocks_for(a.inner, tile_inner));
+  tiles.adds = a.adds;
+  blocks = std::min(tiles.count, multiprocessors());
+  tiles.keeps = keeps<Own>(a.inner) && tiles.columns <= blocks;
+  if (tiles.keeps) {
+    blocks -= blocks % tiles.columns;
+  }
+  const int weights = tiles.keeps ? tiles.steps * Own::weight_bytes : 0;
+  const int stage = Own::x_bytes + (tiles.keeps ? 0 : Own::weight_bytes);
+  tiles.stages = std::min(most_stages, (room_bytes<Own> - weights) / stage);
+  bytes = tile_alignment + weights + tiles.stages * stage + Own::groups * Own::result_bytes;
+  return tiles;
+}
+
+template <typename T, typename Own, typename Finish>
+bool launch_tiles(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
+                  cudaStream_t stream) {
+  CUtensorMap x, weight, out;
+  if (!describe_tiles(precision, a.x, a.rows, a.inner, Own::tile_rows, x) ||
+      !describe_tiles(precision, a.weight, a.outputs, a.inner, Own::columns, weight) ||
+      !describe_tiles(precision, a.out, a.rows, a.outputs, group_rows, out)) {
+    return false;
+  }
+  int blocks = 0, bytes = 0;
+  const Tiles tiles = divide<Own>(a, blocks, bytes);
+  const auto kernel = tile_product_kernel<T, Own, Finish>;
+  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
+    return false;
+  }
+  launch_early(kernel, dim3(static_cast<unsigned>(blocks)), Own::threads, static_cast<size_t>(bytes), stream, x, weight,
+               out, finish, tiles);
+  return true;
+}
+
+// Low tiles where tall ones would leave multiprocessors without work.
+template <typename T, typename Finish>
+bool launch_finishing(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
+                      cudaStream_t stream) {
+  using Tall = Division<2 * group_rows>;
+  using Low = Division<group_rows>;
+  const int64_t tall_tiles =
+      static_cast<int64_t>(blocks_for(a.rows, Tall::tile_rows)) * blocks_for(a.outputs, Tall::columns);
+  const bool few = 2 * tall_tiles < 5 * static_cast<int64_t>(multiprocessors());
+  return few ? launch_tiles<T, Low, Finish>(precision, a, finish, stream)
+             : launch_tiles<T, Tall, Finish>(precision, a, finish, stream);
+}
+
+template <typename T>
+bool launch_by_finish(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
+                      cudaStream_t stream) {
+  if (a.activates) {
+    switch (a.activation) {
+      case Activation::gelu:
+        return launch_finishing<T, Activated<Activation::gelu>>(precision, a, finish, stream);
+      case Activation::gelu_tanh:
+        return launch_finishing<T, Activated<Activation::gelu_tanh>>(precision, a, finish, stream);
+      case Activation::silu:
+        return launch_finishing<T, Activated<Activation::silu>>(precision, a, finish, stream);
+    }
+  }
+  switch (a.angles == nullptr ? 0 : a.head_width) {
+    case 32:
+      return launch_finishing<T, Rotated<32>>(precision, a, finish, stream);
+    case 64:
+      return launch_finishing<T, Rotated<64>>(precision, a, finish, stream);
+    case 128:
+      return launch_finishing<T, Rotated<128>>(precision, a, finish, stream);
+    default:
+      return launch_finishing<T, Plain>(precision, a, finish, stream);
+  }
+}
+
+}  // namespace
+
+bool has_tile_products() {
+  int device = 0, major = 0, minor = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 &&
+         minor == 0 && map_encoder() != nullptr;
+}
+
+bool keeps_weight(int64_t inner) {
+  return keeps<Division<2 * group_rows>>(inner);
+}
+
+bool tile_product(Precision precision, const TileProductArguments& a, cudaStream_t stream) {
+  FinishArguments finish;
+  finish.bias = a.bias;
+  finish.rows = static_cast<int>(a.rows);
+  finish.outputs = static_cast<int>(a.outputs);
+  finish.angles = a.angles;
+  finish.length = static_cast<int>(a.length);
+  finish.rotated = static_cast<int>(a.rotated_heads * a.head_width);
+  return precision == Precision::float16 ? launch_by_finish<__half>(precision, a, finish, stream)
+                                         : launch_by_finish<__nv_bfloat16>(precision, a, finish, stream);
+}
+
+}  // namespace demask::kernels::cuda::launch
+
+#else  // a compiler without these instructions
+
+namespace demask::kernels::cuda::launch {
+
+bool has_tile_products() {
+  return false;
+}
+bool keeps_weight(int64_t /*inner*/) {
+  return false;
+}
+bool tile_product(Precision /*precision*/, const TileProductArguments& /*a*/, cudaStream_t /*stream*/) {
+  return false;
+}
+
+}  // namespace demask::kernels::cuda::launch
+
+#endif

@@ -1,0 +1,216 @@
+// Hopper's own instructions for products of tiles (compute capability 9.0 alone, target sm_90a): tiles of a matrix are
+// copied between global and shared memory by the copy engine, and multiplied by a warpgroup of four warps from there.
+// PTX ISA 8.0 (NVIDIA), sections on mbarrier, cp.async.bulk.tensor and wgmma.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/cuda_device.cuh"
+
+namespace demask::kernels::cuda::launch {
+
+inline __device__ uint32_t shared_address(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// A barrier in shared memory. Its phase ends when all arrivals and all announced bytes have come.
+struct TileBarrier {
+  uint64_t state;
+
+  __device__ void start(int arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&state)), "r"(arrivals) : "memory");
+  }
+  __device__ void arrive() {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&state)) : "memory");
+  }
+  __device__ void arrive_and_expect(uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(&state)), "r"(bytes)
+                 : "memory");
+  }
+  // Until the phase of this parity has ended: 0 for the first, 1 for the second, and so on in turns.
+  __device__ void wait(uint32_t parity) {
+    asm volatile(
+        "{\n"
+        ".reg .pred ended;\n"
+        "again:\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n"
+        "@ended bra done;\n"
+        "bra again;\n"
+        "done:\n"
+        "}" ::"r"(shared_address(&state)),
+        "r"(parity)
+        : "memory");
+  }
+};
+
+// Makes started barriers known to the copy engine.
+inline __device__ void fence_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+// Fetches the map itself ahead of its first use.
+inline __device__ void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// Copies the map's box that begins there into shared memory; what lies outside the matrix becomes 0.
+inline __device__ void load_tile(void* to, const CUtensorMap& map, int column, int row, TileBarrier& barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
+          shared_address(to)),
+      "l"(&map), "r"(column), "r"(row), "r"(shared_address(&barrier.state))
+      : "memory");
+}
+
+// Copies a box from shared memory; what lies outside the matrix is left out. Ordinary stores that wrote it need
+// fence_shared_for_copies in each thread and a barrier before this.
+inline __device__ void store_tile(const CUtensorMap& map, int column, int row, const void* from) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(column),
+               "r"(row), "r"(shared_address(from))
+               : "memory");
+}
+// The same added to what stands there, rounded as a sum of the matrix's own type is.
+inline __device__ void add_stored_tile(const CUtensorMap& map, int column, int row, const void* from) {
+  asm volatile("cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map),
+               "r"(column), "r"(row), "r"(shared_address(from))
+               : "memory");
+}
+inline __device__ void fence_shared_for_copies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+inline __device__ void end_group_of_stores() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+// Until no store of this thread's reads shared memory any more.
+inline __device__ void wait_for_stores() {
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+
+// A warpgroup's share of the registers, for each of its threads.
+template <int registers>
+__device__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+template <int registers>
+__device__ void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+// Waits for so many threads at one of the block's sixteen barriers.
+inline __device__ void wait_for_threads(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after
+// another, their chunks of 16 bytes exchanged by the row's number (the copy engine's swizzle of 128 bytes).
+inline constexpr int tile_row_bytes = 128;
+inline __device__ uint64_t tile_of(const void* pointer) {
+  constexpr uint64_t swizzled = uint64_t{1} << 62, rows_apart = uint64_t{8 * tile_row_bytes / 16} << 32,
+                     unused = uint64_t{1} << 16;
+  return (shared_address(pointer) & 0x3FFFFU) >> 4 | unused | rows_apart | swizzled;
+}
+// The descriptor of the same rows, so many bytes further in each of them.
+inline __device__ uint64_t further(uint64_t tile, int bytes) {
+  return tile + static_cast<uint64_t>(bytes / 16);
+}
+
+// Before the first product of a warpgroup, and where its sums were written by other instructions.
+inline __device__ void begin_products() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+inline __device__ void end_group_of_products() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// Until at most so many of the latest groups are unfinished.
+template <int unfinished>
+__device__ void wait_for_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(unfinished) : "memory");
+}
+
+#define DEMASK_SUMS_8(s, i)                                                                                   \
+  "+f"(s[i]), "+f"(s[i + 1]), "+f"(s[i + 2]), "+f"(s[i + 3]), "+f"(s[i + 4]), "+f"(s[i + 5]), "+f"(s[i + 6]), \
+      "+f"(s[i + 7])
+#define DEMASK_SUMS_32(s, i) \
+  DEMASK_SUMS_8(s, i), DEMASK_SUMS_8(s, i + 8), DEMASK_SUMS_8(s, i + 16), DEMASK_SUMS_8(s, i + 24)
+#define DEMASK_SUMS_64(s) DEMASK_SUMS_32(s, 0), DEMASK_SUMS_32(s, 32)
+#define DEMASK_SUMS_96(s) DEMASK_SUMS_32(s, 0), DEMASK_SUMS_32(s, 32), DEMASK_SUMS_32(s, 64)
+#define DEMASK_SUMS_128(s) DEMASK_SUMS_32(s, 0), DEMASK_SUMS_32(s, 32), DEMASK_SUMS_32(s, 64), DEMASK_SUMS_32(s, 96)
+
+#define DEMASK_PRODUCT_64(type)                                                                              \
+  asm volatile(                                                                                              \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"                                                     \
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                                            \
+      " {"                                                                                                   \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"                                                     \
+      "}, %32, %33, adds, 1, 1, 0, 0;\n}"                                                                    \
+      : DEMASK_SUMS_32(sums, 0)                                                                              \
+      : "l"(x), "l"(weight), "r"(adds))
+
+#define DEMASK_PRODUCT_128(type)                                                                             \
+  asm volatile(                                                                                              \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                                     \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                                           \
+      " {"                                                                                                   \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
+      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
+      "%62, %63"                                                                                             \
+      "}, %64, %65, adds, 1, 1, 0, 0;\n}"                                                                    \
+      : DEMASK_SUMS_64(sums)                                                                                 \
+      : "l"(x), "l"(weight), "r"(adds))
+
+#define DEMASK_PRODUCT_192(type)                                                                             \
+  asm volatile(                                                                                              \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %98, 0;\n"                                                     \
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type                                           \
+      " {"                                                                                                   \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
+      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
+      "%62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, " \
+      "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"                                 \
+      "}, %96, %97, adds, 1, 1, 0, 0;\n}"                                                                    \
+      : DEMASK_SUMS_96(sums)                                                                                 \
+      : "l"(x), "l"(weight), "r"(adds))
+
+#define DEMASK_PRODUCT_256(type)                                                                             \
+  asm volatile(                                                                                              \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %130, 0;\n"                                                    \
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                           \
+      " {"                                                                                                   \
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
+      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
+      "%62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, " \
+      "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, "     \
+      "%101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, "     \
+      "%117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"                                     \
+      "}, %128, %129, adds, 1, 1, 0, 0;\n}"                                                                  \
+      : DEMASK_SUMS_128(sums)                                                                                \
+      : "l"(x), "l"(weight), "r"(adds))
+
+// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed. Lane l of warp w holds of
+// rows 16 w + l / 4 and 8 further columns 8 j + 2 (l % 4) and the next, in sums[4 j], [4 j + 1] and [4 j + 2], [4 j +
+// 3].
+template <typename T, int columns>
+__device__ void multiply_tiles(float (&sums)[columns / 2], uint64_t x, uint64_t weight, int adds) {
+#define DEMASK_PRODUCT(n)                             \
+  if constexpr (columns == n) {                       \
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) { \
+      DEMASK_PRODUCT_##n("bf16");                     \
+    } else {                                          \
+      DEMASK_PRODUCT_##n("f16");                      \
+    }                                                 \
+  }
+  DEMASK_PRODUCT(64)
+  DEMASK_PRODUCT(128)
+  DEMASK_PRODUCT(192)
+  DEMASK_PRODUCT(256)
+#undef DEMASK_PRODUCT
+}
+
+}  // namespace demask::kernels::cuda::launch
