@@ -9,7 +9,6 @@
 namespace demask::kernels::cuda::launch {
 
 inline constexpr int warpgroup_threads = 128;
-inline constexpr int tile_columns = 128;
 inline constexpr int group_rows = 64;  // that a warpgroup's instruction multiplies
 inline constexpr int tile_inner = 64;  // of a step: 128 bytes of a row
 inline constexpr int box_bytes = group_rows * tile_row_bytes;
@@ -131,8 +130,8 @@ __device__ void add_tile(const Room<Own>& room, TileBarriers& barriers, TileBarr
       const int bytes = k * at_once * static_cast<int>(sizeof(T));
 #pragma unroll
       for (int rows = 0; rows < Own::tile_rows / group_rows; ++rows) {
-        multiply_tiles<T, Own::columns>(sums[rows], further(tile_of(x + rows * box_bytes), bytes),
-                                        further(weight, bytes), step + k > 0 ? 1 : 0);
+        multiply_tiles<T>(sums[rows], further(tile_of(x + rows * box_bytes), bytes), further(weight, bytes),
+                          step + k > 0 ? 1 : 0);
       }
     }
     end_group_of_products();

@@ -135,22 +135,7 @@ __device__ void wait_for_products() {
       "+f"(s[i + 7])
 #define DEMASK_SUMS_32(s, i) \
   DEMASK_SUMS_8(s, i), DEMASK_SUMS_8(s, i + 8), DEMASK_SUMS_8(s, i + 16), DEMASK_SUMS_8(s, i + 24)
-#define DEMASK_SUMS_64(s) DEMASK_SUMS_32(s, 0), DEMASK_SUMS_32(s, 32)
-#define DEMASK_SUMS_96(s) DEMASK_SUMS_32(s, 0), DEMASK_SUMS_32(s, 32), DEMASK_SUMS_32(s, 64)
-#define DEMASK_SUMS_128(s) DEMASK_SUMS_32(s, 0), DEMASK_SUMS_32(s, 32), DEMASK_SUMS_32(s, 64), DEMASK_SUMS_32(s, 96)
-
-#define DEMASK_PRODUCT_64(type)                                                                              \
-  asm volatile(                                                                                              \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"                                                     \
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type                                            \
-      " {"                                                                                                   \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
-      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"                                                     \
-      "}, %32, %33, adds, 1, 1, 0, 0;\n}"                                                                    \
-      : DEMASK_SUMS_32(sums, 0)                                                                              \
-      : "l"(x), "l"(weight), "r"(adds))
-
-#define DEMASK_PRODUCT_128(type)                                                                             \
+#define DEMASK_PRODUCT(type)                                                                                 \
   asm volatile(                                                                                              \
       "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                                     \
       "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                                           \
@@ -160,57 +145,23 @@ __device__ void wait_for_products() {
       "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
       "%62, %63"                                                                                             \
       "}, %64, %65, adds, 1, 1, 0, 0;\n}"                                                                    \
-      : DEMASK_SUMS_64(sums)                                                                                 \
+      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                                                    \
       : "l"(x), "l"(weight), "r"(adds))
 
-#define DEMASK_PRODUCT_192(type)                                                                             \
-  asm volatile(                                                                                              \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %98, 0;\n"                                                     \
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type                                           \
-      " {"                                                                                                   \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
-      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
-      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
-      "%62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, " \
-      "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"                                 \
-      "}, %96, %97, adds, 1, 1, 0, 0;\n}"                                                                    \
-      : DEMASK_SUMS_96(sums)                                                                                 \
-      : "l"(x), "l"(weight), "r"(adds))
-
-#define DEMASK_PRODUCT_256(type)                                                                             \
-  asm volatile(                                                                                              \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %130, 0;\n"                                                    \
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                           \
-      " {"                                                                                                   \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
-      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
-      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
-      "%62, %63, %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, " \
-      "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, "     \
-      "%101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, "     \
-      "%117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"                                     \
-      "}, %128, %129, adds, 1, 1, 0, 0;\n}"                                                                  \
-      : DEMASK_SUMS_128(sums)                                                                                \
-      : "l"(x), "l"(weight), "r"(adds))
-
-// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed. Lane l of warp w holds of
-// rows 16 w + l / 4 and 8 further columns 8 j + 2 (l % 4) and the next, in sums[4 j], [4 j + 1] and [4 j + 2], [4 j +
-// 3].
-template <typename T, int columns>
-__device__ void multiply_tiles(float (&sums)[columns / 2], uint64_t x, uint64_t weight, int adds) {
-#define DEMASK_PRODUCT(n)                             \
-  if constexpr (columns == n) {                       \
-    if constexpr (std::is_same_v<T, __nv_bfloat16>) { \
-      DEMASK_PRODUCT_##n("bf16");                     \
-    } else {                                          \
-      DEMASK_PRODUCT_##n("f16");                      \
-    }                                                 \
+// sums [64, 128] of a warpgroup (+)= x [64, 16] times weight [128, 16] transposed. Lane l of warp w holds, of rows
+// 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper row's in sums[4 j] and
+// sums[4 j + 1], the lower row's in the two after these.
+inline constexpr int tile_columns = 128;
+template <typename T>
+__device__ void multiply_tiles(float (&sums)[tile_columns / 2], uint64_t x, uint64_t weight, int adds) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    DEMASK_PRODUCT("bf16");
+  } else {
+    DEMASK_PRODUCT("f16");
   }
-  DEMASK_PRODUCT(64)
-  DEMASK_PRODUCT(128)
-  DEMASK_PRODUCT(192)
-  DEMASK_PRODUCT(256)
-#undef DEMASK_PRODUCT
 }
+#undef DEMASK_PRODUCT
+#undef DEMASK_SUMS_32
+#undef DEMASK_SUMS_8
 
 }  // namespace demask::kernels::cuda::launch
