@@ -22,8 +22,11 @@ __device__ unsigned warp_max_bits(unsigned x) {
 }
 
 struct Warp {
+  unsigned offered_ = 0;
+
   __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
   __device__ int size() const { return warp_size; }
+  __device__ void sync() { __syncwarp(); }
   __device__ float max(float x) { return warp_max(x); }
   __device__ double sum(double x) { return warp_sum(x); }
   __device__ bool all(bool x) { return __all_sync(all_lanes, x) != 0; }
@@ -31,6 +34,9 @@ struct Warp {
   __device__ int first(bool x) { return __ffs(static_cast<int>(__ballot_sync(all_lanes, x))) - 1; }
   __device__ int last(bool x) { return warp_size - 1 - __clz(static_cast<int>(__ballot_sync(all_lanes, x))); }
   __device__ double of_last_rank(double x) { return __shfl_sync(all_lanes, x, warp_size - 1); }
+  // The upper halves of numbers that are not negative stand in the order of these.
+  __device__ void offer(double x) { offered_ = warp_max_bits(static_cast<unsigned>(__double2hiint(x))); }
+  __device__ double offered() const { return __hiloint2double(static_cast<int>(offered_), 0); }
   __device__ Warp warp() { return {}; }
   __device__ int warp_rank() const { return 0; }
   __device__ int warps() const { return 1; }
@@ -60,7 +66,6 @@ struct Block {
     return combined(warp_sum(x), [](double one, double other) { return one + other; });
   }
   __device__ bool all(bool x) { return __syncthreads_and(x) != 0; }
-  // The upper halves of numbers that are not negative stand in the order of these.
   __device__ void offer(double x) {
     const unsigned of_warp = warp_max_bits(static_cast<unsigned>(__double2hiint(x)));
     if (lane() == 0) {
@@ -122,7 +127,8 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
 
 // The weights of positions, brought into shared memory a stretch ahead of where they are read.
 struct StagedRows {
-  const double* weights;  // of the text
+  const double* weights;    // of the text
+  const int32_t* fixed_as;  // [T]
   double* stage;          // [2, stretch, weights_room]
   int weights_room, stretch;
   int unfetched;  // positions
@@ -141,6 +147,7 @@ struct StagedRows {
     }
     __pipeline_commit();
   }
+  __device__ int32_t fixed(int64_t t) const { return fixed_as[t]; }
   template <typename Team>
   __device__ const double* at(int64_t /*t*/, Team& team) {
     if (left == 0) {
@@ -159,7 +166,9 @@ struct StagedRows {
 
 struct DirectRows {
   const double* weights;
+  const int32_t* fixed_as;
   int weights_room;
+  __device__ int32_t fixed(int64_t t) const { return fixed_as[t]; }
   template <typename Team>
   __device__ const double* at(int64_t t, Team& /*team*/) const {
     return weights + t * weights_room;
@@ -169,52 +178,78 @@ struct DirectRows {
 // How the messages kernel uses shared memory.
 struct MessageRoom {
   int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
-  bool buffered = false;  // whether messages of two positions are held
+  bool buffered = false;  // whether messages of two positions are held, and what each position is
 
-  int64_t bytes(const PatternArguments& a) const {
-    return (2 * static_cast<int64_t>(stretch) * a.weights_room + (buffered ? 2 * a.states_room : 0)) *
-           static_cast<int64_t>(sizeof(double));
+  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const { return 2 * static_cast<int64_t>(stretch) * a.weights_room; }
+  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const { return buffers_at(a) + (buffered ? 2 * a.states_room : 0); }
+  DEMASK_EVERYWHERE int64_t bytes(const PatternArguments& a) const {
+    return fixed_at(a) * static_cast<int64_t>(sizeof(double)) +
+           (buffered ? a.length * static_cast<int64_t>(sizeof(int32_t)) : 0);
   }
 };
 
-template <PatternNumbers numbers>
+template <PatternNumbers numbers, int each, typename Team>
 __device__ bool send_from(const PatternArguments& a, const PatternTable& table, int64_t b, MessageRoom use,
-                          double* shared, Block& block) {
+                          double* shared, Team& team) {
   const double* weights = a.weights + b * a.length * a.weights_room;
-  double* buffers = use.buffered ? shared + 2 * use.stretch * a.weights_room : nullptr;
-  if (use.stretch > 0) {
-    StagedRows rows{weights, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
-    rows.fetch();
-    return send_messages<numbers>(a, table, b, rows, buffers, block);
+  const int32_t* fixed = a.fixed + b * a.length;
+  double* buffers = use.buffered ? shared + use.buffers_at(a) : nullptr;
+  if (use.buffered) {
+    auto* staged = reinterpret_cast<int32_t*>(shared + use.fixed_at(a));
+    for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+      staged[t] = fixed[t];
+    }
+    fixed = staged;
   }
-  DirectRows rows{weights, a.weights_room};
-  return send_messages<numbers>(a, table, b, rows, buffers, block);
+  if (use.stretch > 0) {
+    StagedRows rows{weights, fixed, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
+    rows.fetch();
+    return send_messages<numbers, each>(a, table, b, rows, buffers, team);
+  }
+  DirectRows rows{weights, fixed, a.weights_room};
+  return send_messages<numbers, each>(a, table, b, rows, buffers, team);
 }
 
-__global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
-  extern __shared__ __align__(16) double shared[];
-  __shared__ BlockRoom room;
-  const int64_t b = blockIdx.x;
-  PatternTable table;
-  if (!find_table(a, b, table)) {
-    return;
-  }
-  Block block{room};
+template <int each, typename Team>
+__device__ void send_all(const PatternArguments& a, const PatternTable& table, int64_t b, MessageRoom use,
+                         double* shared, Team& team) {
   const bool greedy = is_greedy(a);
-  bool holds = greedy ? send_from<PatternNumbers::likeliest>(a, table, b, use, shared, block)
-                      : send_from<PatternNumbers::scaled>(a, table, b, use, shared, block);
   bool weights_hold = true;
-  for (int64_t t = block.rank(); t < a.length; t += block.size()) {
-    weights_hold = weights_hold && a.holds[b * a.length + t];
+  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+    weights_hold = static_cast<bool>(weights_hold & a.holds[b * a.length + t]);  // whose reads do not wait for others
   }
-  holds = block.all(holds && (greedy || weights_hold));
-  if (block.rank() == 0) {
+  bool holds = greedy ? send_from<PatternNumbers::likeliest, each>(a, table, b, use, shared, team)
+                      : send_from<PatternNumbers::scaled, each>(a, table, b, use, shared, team);
+  holds = team.all(holds && (greedy || weights_hold));
+  if (team.rank() == 0) {
     const double start = a.messages[b * (a.length + 1) * a.states_room];
     const bool possible = start > (greedy ? -HUGE_VAL : 0.0);
     a.source[b] = PatternSource::filtered;
     a.numbers[b] = !possible || !holds ? PatternNumbers::undecided
                    : greedy            ? PatternNumbers::likeliest
                                        : PatternNumbers::scaled;
+  }
+}
+
+// Position waits for position, so that what counts is how soon a step is done. A warp of its own has no others to wait
+// for.
+constexpr int states_of_lane = 2;
+
+template <bool alone>
+__global__ void __launch_bounds__(alone ? warp_size : 1024) messages_kernel(PatternArguments a, MessageRoom use) {
+  extern __shared__ __align__(16) double shared[];
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
+  if constexpr (alone) {
+    Warp warp;
+    send_all<states_of_lane>(a, table, b, use, shared, warp);
+  } else {
+    __shared__ BlockRoom room;
+    Block block{room};
+    send_all<1>(a, table, b, use, shared, block);
   }
 }
 
@@ -227,8 +262,8 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
     weigh_position<numbers>(a, table, Reader<T>{a}, b * a.length + t, source, warp);
   }
   block.sync();
-  DirectRows rows{a.weights + b * a.length * a.weights_room, a.weights_room};
-  send_messages<numbers>(a, table, b, rows, nullptr, block);
+  DirectRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
+  send_messages<numbers, 1>(a, table, b, rows, nullptr, block);
   const bool possible = a.messages[b * (a.length + 1) * a.states_room] > -HUGE_VAL;
   if (possible && block.rank() == 0) {
     a.numbers[b] = numbers;
@@ -312,6 +347,14 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
   return use;
 }
 
+template <bool alone>
+void launch_messages(const PatternArguments& a, unsigned threads, int most_bytes, cudaStream_t stream) {
+  const MessageRoom use = message_room(a, most_bytes);
+  const int64_t bytes = use.bytes(a);
+  cudaFuncSetAttribute(messages_kernel<alone>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  messages_kernel<alone><<<static_cast<unsigned>(a.batch), threads, static_cast<size_t>(bytes), stream>>>(a, use);
+}
+
 template <typename T>
 void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
@@ -323,10 +366,11 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
     weigh_kernel<T, true><<<static_cast<unsigned>(rows), wide_threads, 0, stream>>>(a);
   }
   const int most_bytes = most_shared_bytes();
-  const MessageRoom use = message_room(a, most_bytes);
-  const int64_t bytes = use.bytes(a);
-  cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  messages_kernel<<<texts, threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream>>>(a, use);
+  if (a.states_room <= states_of_lane * warp_size) {
+    launch_messages<true>(a, warp_size, most_bytes, stream);
+  } else {
+    launch_messages<false>(a, threads_for(a.states_room, 1024), most_bytes, stream);
+  }
   decide_kernel<T><<<texts, wide_threads, 0, stream>>>(a);
   choose_kernel<T><<<static_cast<unsigned>(rows), threads_for(a.states_room, small_threads), 0, stream>>>(a);
   const int64_t room = walk_room(a.length, a.states_room);

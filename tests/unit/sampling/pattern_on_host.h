@@ -121,7 +121,9 @@ void by_team(int size, Work work) {
 
 struct HostRows {
   const double* weights;
+  const int32_t* fixed_as;
   int64_t room;
+  int32_t fixed(int64_t t) const { return fixed_as[t]; }
   template <typename Team>
   const double* at(int64_t t, Team& /*team*/) const {
     return weights + t * room;
@@ -156,8 +158,9 @@ bool send_text(const PatternArguments& a, const PatternTable& table, int64_t b, 
   std::vector<double> buffers(static_cast<size_t>(2 * a.states_room));
   bool holds = true;
   by_team(ways.threads, [&](auto& team) {
-    HostRows rows{a.weights + b * a.length * a.weights_room, a.weights_room};
-    const bool own = send_messages<numbers>(a, table, b, rows, ways.buffered ? buffers.data() : nullptr, team);
+    HostRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
+    constexpr int each = 2;  // states whose edges a thread keeps
+    const bool own = send_messages<numbers, each>(a, table, b, rows, ways.buffered ? buffers.data() : nullptr, team);
     if (team.rank() == 0) {
       holds = own;
     }
