@@ -10,7 +10,7 @@ namespace {
 
 constexpr int most_warps = 32;
 
-__device__ unsigned warp_max_bits(unsigned x) {
+__device__ uint32_t warp_max_of(uint32_t x) {
 #if __CUDA_ARCH__ >= 800
   return __reduce_max_sync(all_lanes, x);
 #else
@@ -22,7 +22,7 @@ __device__ unsigned warp_max_bits(unsigned x) {
 }
 
 struct Warp {
-  unsigned offered_ = 0;
+  uint32_t offered_ = 0;
 
   __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
   __device__ int size() const { return warp_size; }
@@ -34,9 +34,8 @@ struct Warp {
   __device__ int first(bool x) { return __ffs(static_cast<int>(__ballot_sync(all_lanes, x))) - 1; }
   __device__ int last(bool x) { return warp_size - 1 - __clz(static_cast<int>(__ballot_sync(all_lanes, x))); }
   __device__ double of_last_rank(double x) { return __shfl_sync(all_lanes, x, warp_size - 1); }
-  // The upper halves of numbers that are not negative stand in the order of these.
-  __device__ void offer(double x) { offered_ = warp_max_bits(static_cast<unsigned>(__double2hiint(x))); }
-  __device__ double offered() const { return __hiloint2double(static_cast<int>(offered_), 0); }
+  __device__ void offer(uint32_t x) { offered_ = warp_max_of(x); }
+  __device__ uint32_t offered() const { return offered_; }
   __device__ Warp warp() { return {}; }
   __device__ int warp_rank() const { return 0; }
   __device__ int warps() const { return 1; }
@@ -45,7 +44,7 @@ struct Warp {
 // What the threads of a block share.
 struct BlockRoom {
   double values[most_warps];
-  unsigned offers[most_warps];
+  uint32_t offers[most_warps];
 };
 
 struct Block {
@@ -66,16 +65,13 @@ struct Block {
     return combined(warp_sum(x), [](double one, double other) { return one + other; });
   }
   __device__ bool all(bool x) { return __syncthreads_and(x) != 0; }
-  __device__ void offer(double x) {
-    const unsigned of_warp = warp_max_bits(static_cast<unsigned>(__double2hiint(x)));
+  __device__ void offer(uint32_t x) {
+    const uint32_t of_warp = warp_max_of(x);
     if (lane() == 0) {
       room.offers[warp_rank()] = of_warp;
     }
   }
-  __device__ double offered() {
-    const unsigned of_all = warp_max_bits(lane() < warps() ? room.offers[lane()] : 0U);
-    return __hiloint2double(static_cast<int>(of_all), 0);
-  }
+  __device__ uint32_t offered() { return warp_max_of(lane() < warps() ? room.offers[lane()] : 0U); }
   __device__ Warp warp() { return {}; }
   __device__ int warp_rank() const { return rank() / warp_size; }
   __device__ int warps() const { return size() / warp_size; }
@@ -129,7 +125,7 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
 struct StagedRows {
   const double* weights;    // of the text
   const int32_t* fixed_as;  // [T]
-  double* stage;          // [2, stretch, weights_room]
+  double* stage;            // [2, stretch, weights_room]
   int weights_room, stretch;
   int unfetched;  // positions
   int number = 0, fetched = 0, left = 0;
@@ -180,50 +176,42 @@ struct MessageRoom {
   int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
   bool buffered = false;  // whether messages of two positions are held, and what each position is
 
-  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const { return 2 * static_cast<int64_t>(stretch) * a.weights_room; }
-  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const { return buffers_at(a) + (buffered ? 2 * a.states_room : 0); }
-  DEMASK_EVERYWHERE int64_t bytes(const PatternArguments& a) const {
+  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const {
+    return 2 * static_cast<int64_t>(stretch) * a.weights_room;
+  }
+  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const {
+    return buffers_at(a) + (buffered ? 2 * a.states_room : 0);
+  }
+  int64_t bytes(const PatternArguments& a) const {
     return fixed_at(a) * static_cast<int64_t>(sizeof(double)) +
            (buffered ? a.length * static_cast<int64_t>(sizeof(int32_t)) : 0);
   }
 };
 
-template <PatternNumbers numbers, int each, typename Team>
-__device__ bool send_from(const PatternArguments& a, const PatternTable& table, int64_t b, MessageRoom use,
-                          double* shared, Team& team) {
-  const double* weights = a.weights + b * a.length * a.weights_room;
+template <typename Team>
+__device__ const int32_t* stage_fixed(const PatternArguments& a, int64_t b, int32_t* staged, const Team& team) {
   const int32_t* fixed = a.fixed + b * a.length;
-  double* buffers = use.buffered ? shared + use.buffers_at(a) : nullptr;
-  if (use.buffered) {
-    auto* staged = reinterpret_cast<int32_t*>(shared + use.fixed_at(a));
-    for (int64_t t = team.rank(); t < a.length; t += team.size()) {
-      staged[t] = fixed[t];
-    }
-    fixed = staged;
+  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+    staged[t] = fixed[t];
   }
-  if (use.stretch > 0) {
-    StagedRows rows{weights, fixed, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
-    rows.fetch();
-    return send_messages<numbers, each>(a, table, b, rows, buffers, team);
-  }
-  DirectRows rows{weights, fixed, a.weights_room};
-  return send_messages<numbers, each>(a, table, b, rows, buffers, team);
+  return staged;
 }
 
-template <int each, typename Team>
-__device__ void send_all(const PatternArguments& a, const PatternTable& table, int64_t b, MessageRoom use,
-                         double* shared, Team& team) {
-  const bool greedy = is_greedy(a);
-  bool weights_hold = true;
+// Whose reads do not wait for each other.
+template <typename Team>
+__device__ bool weights_hold(const PatternArguments& a, int64_t b, const Team& team) {
+  bool hold = true;
   for (int64_t t = team.rank(); t < a.length; t += team.size()) {
-    weights_hold = static_cast<bool>(weights_hold & a.holds[b * a.length + t]);  // whose reads do not wait for others
+    hold = static_cast<bool>(hold & a.holds[b * a.length + t]);
   }
-  bool holds = greedy ? send_from<PatternNumbers::likeliest, each>(a, table, b, use, shared, team)
-                      : send_from<PatternNumbers::scaled, each>(a, table, b, use, shared, team);
-  holds = team.all(holds && (greedy || weights_hold));
+  return hold;
+}
+
+template <typename Team>
+__device__ void settle(const PatternArguments& a, int64_t b, bool holds, const Team& team) {
   if (team.rank() == 0) {
-    const double start = a.messages[b * (a.length + 1) * a.states_room];
-    const bool possible = start > (greedy ? -HUGE_VAL : 0.0);
+    const bool greedy = is_greedy(a);
+    const bool possible = a.messages[b * (a.length + 1) * a.states_room] > (greedy ? -HUGE_VAL : 0.0);
     a.source[b] = PatternSource::filtered;
     a.numbers[b] = !possible || !holds ? PatternNumbers::undecided
                    : greedy            ? PatternNumbers::likeliest
@@ -231,26 +219,70 @@ __device__ void send_all(const PatternArguments& a, const PatternTable& table, i
   }
 }
 
-// Position waits for position, so that what counts is how soon a step is done. A warp of its own has no others to wait
-// for.
-constexpr int states_of_lane = 2;
+__global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
+  extern __shared__ __align__(16) double shared[];
+  __shared__ BlockRoom room;
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
+  Block block{room};
+  double* buffers = use.buffered ? shared + use.buffers_at(a) : nullptr;
+  const int32_t* fixed = use.buffered ? stage_fixed(a, b, reinterpret_cast<int32_t*>(shared + use.fixed_at(a)), block)
+                                      : a.fixed + b * a.length;
+  block.sync();
+  const bool greedy = is_greedy(a);
+  bool holds = greedy || weights_hold(a, b, block);
+  const double* weights = a.weights + b * a.length * a.weights_room;
+  const auto send = [&](auto rows) {
+    return greedy ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, block)
+                  : send_messages<PatternNumbers::scaled>(a, table, b, rows, buffers, block);
+  };
+  if (use.stretch > 0) {
+    StagedRows rows{weights, fixed, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
+    rows.fetch();
+    holds = send(rows) && holds;
+  } else {
+    holds = send(DirectRows{weights, fixed, a.weights_room}) && holds;
+  }
+  settle(a, b, block.all(holds), block);
+}
 
-template <bool alone>
-__global__ void __launch_bounds__(alone ? warp_size : 1024) messages_kernel(PatternArguments a, MessageRoom use) {
+// Of few states: position waits for position, so that what counts is how soon a step is done, and one warp has no other
+// to wait for. Buffered, and the weights staged.
+template <int each>
+__global__ void __launch_bounds__(warp_size) few_messages_kernel(PatternArguments a, MessageRoom use) {
   extern __shared__ __align__(16) double shared[];
   const int64_t b = blockIdx.x;
   PatternTable table;
   if (!find_table(a, b, table)) {
     return;
   }
-  if constexpr (alone) {
-    Warp warp;
-    send_all<states_of_lane>(a, table, b, use, shared, warp);
-  } else {
-    __shared__ BlockRoom room;
-    Block block{room};
-    send_all<1>(a, table, b, use, shared, block);
+  Warp warp;
+  double* buffers = shared + use.buffers_at(a);
+  const int32_t* fixed = stage_fixed(a, b, reinterpret_cast<int32_t*>(shared + use.fixed_at(a)), warp);
+  int32_t most_edges = 0;
+  for (int32_t state = warp.rank(); state < table.states; state += warp_size) {
+    most_edges = max(most_edges, table.first_edge[state + 1] - table.first_edge[state]);
   }
+  most_edges = static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most_edges)));
+  warp.sync();
+  const bool greedy = is_greedy(a);
+  bool holds = greedy || weights_hold(a, b, warp);
+  StagedRows rows{a.weights + b * a.length * a.weights_room,
+                  fixed,
+                  shared,
+                  a.weights_room,
+                  use.stretch,
+                  static_cast<int>(a.length)};
+  rows.fetch();
+  const bool keep = greedy            ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, warp)
+                    : most_edges <= 2 ? send_few_messages<each, 2>(a, table, b, rows, buffers, warp)
+                    : most_edges <= 4 ? send_few_messages<each, 4>(a, table, b, rows, buffers, warp)
+                                      : send_messages<PatternNumbers::scaled>(a, table, b, rows, buffers, warp);
+  holds = keep && holds;
+  settle(a, b, warp.all(holds), warp);
 }
 
 // All of one text's weights and messages; whether a completion is possible.
@@ -263,7 +295,7 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
   }
   block.sync();
   DirectRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
-  send_messages<numbers, 1>(a, table, b, rows, nullptr, block);
+  send_messages<numbers>(a, table, b, rows, nullptr, block);
   const bool possible = a.messages[b * (a.length + 1) * a.states_room] > -HUGE_VAL;
   if (possible && block.rank() == 0) {
     a.numbers[b] = numbers;
@@ -347,12 +379,16 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
   return use;
 }
 
-template <bool alone>
-void launch_messages(const PatternArguments& a, unsigned threads, int most_bytes, cudaStream_t stream) {
+void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
   const MessageRoom use = message_room(a, most_bytes);
   const int64_t bytes = use.bytes(a);
-  cudaFuncSetAttribute(messages_kernel<alone>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  messages_kernel<alone><<<static_cast<unsigned>(a.batch), threads, static_cast<size_t>(bytes), stream>>>(a, use);
+  const bool few = use.buffered && use.stretch > 0 && a.states_room <= 2 * warp_size;
+  const auto kernel = !few                         ? messages_kernel
+                      : a.states_room == warp_size ? few_messages_kernel<1>
+                                                   : few_messages_kernel<2>;
+  const unsigned threads = few ? warp_size : threads_for(a.states_room, 1024);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  kernel<<<static_cast<unsigned>(a.batch), threads, static_cast<size_t>(bytes), stream>>>(a, use);
 }
 
 template <typename T>
@@ -366,11 +402,7 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
     weigh_kernel<T, true><<<static_cast<unsigned>(rows), wide_threads, 0, stream>>>(a);
   }
   const int most_bytes = most_shared_bytes();
-  if (a.states_room <= states_of_lane * warp_size) {
-    launch_messages<true>(a, warp_size, most_bytes, stream);
-  } else {
-    launch_messages<false>(a, threads_for(a.states_room, 1024), most_bytes, stream);
-  }
+  launch_messages(a, most_bytes, stream);
   decide_kernel<T><<<texts, wide_threads, 0, stream>>>(a);
   choose_kernel<T><<<static_cast<unsigned>(rows), threads_for(a.states_room, small_threads), 0, stream>>>(a);
   const int64_t room = walk_room(a.length, a.states_room);
