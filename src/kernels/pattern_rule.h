@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #ifdef __CUDACC__
 #define DEMASK_EVERYWHERE __host__ __device__
