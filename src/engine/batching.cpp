@@ -169,10 +169,10 @@ int64_t most_rows(const Config& config) {
 
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples) {
   const WorkEntry& entry = work.longest();
-  const int64_t limit = most_rows(context.config);
+  const int64_t limit = context.config.batch_size.value_or(generator.own_rows().value_or(largest_batch));
   const int64_t most = samples <= limit / entry.rows ? samples * entry.rows : limit;
   const int64_t wanted = std::max<int64_t>(1, most);
-  if (context.config.batch_size) {
+  if (context.config.batch_size || generator.own_rows()) {
     return wanted;
   }
   const int64_t estimate =

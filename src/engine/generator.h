@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,6 +58,9 @@ class Generator {
   // Draws the samples, all of prompts of one kind, in the order of the tasks; the observer may be null. Throws
   // Error(failed) on non-finite logits, GivenUp where the batch was to be given up.
   virtual std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) = 0;
+
+  // The rows of a batch, where the generator bounds by itself what it computes at once: then no step is tried.
+  virtual std::optional<int64_t> own_rows() const { return std::nullopt; }
 
   // One step of these, which takes as much memory as any.
   virtual void try_step(const std::vector<SampleTask>& tasks) = 0;

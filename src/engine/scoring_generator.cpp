@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "engine/batching.h"
 #include "engine/prompt_tokens.h"
 #include "engine/scoring.h"
 
@@ -12,6 +13,9 @@ namespace {
 
 // Forwards' worth of texts that are scored together: where they are short, a device waits for the host between batches.
 constexpr int64_t forwards_on_cuda = 16;
+
+// Texts of an autoregressive model that are.
+constexpr int64_t texts_on_cuda = 1024;
 
 ScoreText to_text(const PreparedPrompt& prompt, const Stream& stream) {
   std::vector<bool> scored = prompt.given();
@@ -65,6 +69,11 @@ class ScoringGenerator : public Generator {
       observer->on_batch_done();
     }
     return samples;
+  }
+
+  // The scorer's forwards are as large as serves the device, and smaller where memory runs out.
+  std::optional<int64_t> own_rows() const override {
+    return context_.device.is_cuda() && options_.method == ScoreMethod::exact ? texts_on_cuda : largest_batch;
   }
 
   void try_step(const std::vector<SampleTask>& tasks) override {

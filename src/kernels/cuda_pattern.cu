@@ -1,80 +1,11 @@
 // The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
 // choice at every position, the path through these, and the tokens. Only messages go position by position.
-#include <cuda_pipeline.h>
-
 #include "kernels/cuda_device.cuh"
+#include "kernels/cuda_pattern_team.cuh"
 #include "kernels/pattern_draw.h"
 
 namespace demask::kernels::cuda::launch {
 namespace {
-
-constexpr int most_warps = 32;
-
-__device__ unsigned warp_max_bits(unsigned x) {
-#if __CUDA_ARCH__ >= 800
-  return __reduce_max_sync(all_lanes, x);
-#else
-  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
-    x = max(x, __shfl_xor_sync(all_lanes, x, offset));
-  }
-  return x;
-#endif
-}
-
-struct Warp {
-  __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
-  __device__ int size() const { return warp_size; }
-  __device__ float max(float x) { return warp_max(x); }
-  __device__ double sum(double x) { return warp_sum(x); }
-  __device__ bool all(bool x) { return __all_sync(all_lanes, x) != 0; }
-  __device__ double scan(double x) { return warp_scan(x, rank()); }
-  __device__ int first(bool x) { return __ffs(static_cast<int>(__ballot_sync(all_lanes, x))) - 1; }
-  __device__ int last(bool x) { return warp_size - 1 - __clz(static_cast<int>(__ballot_sync(all_lanes, x))); }
-  __device__ double of_last_rank(double x) { return __shfl_sync(all_lanes, x, warp_size - 1); }
-  __device__ Warp warp() { return {}; }
-  __device__ int warp_rank() const { return 0; }
-  __device__ int warps() const { return 1; }
-};
-
-// What the threads of a block share.
-struct BlockRoom {
-  double values[most_warps];
-  unsigned offers[most_warps];
-};
-
-struct Block {
-  BlockRoom& room;
-
-  __device__ int rank() const { return static_cast<int>(threadIdx.x); }
-  __device__ int size() const { return static_cast<int>(blockDim.x); }
-  __device__ int lane() const { return rank() % warp_size; }
-  __device__ void sync() { __syncthreads(); }
-  template <typename Combine>
-  __device__ double combined(double of_warp, Combine combine) {
-    return combine_warps(of_warp, room.values, warps(), combine);
-  }
-  __device__ float max(float x) {
-    return static_cast<float>(combined(warp_max(x), [](double one, double other) { return fmax(one, other); }));
-  }
-  __device__ double sum(double x) {
-    return combined(warp_sum(x), [](double one, double other) { return one + other; });
-  }
-  __device__ bool all(bool x) { return __syncthreads_and(x) != 0; }
-  // The upper halves of numbers that are not negative stand in the order of these.
-  __device__ void offer(double x) {
-    const unsigned of_warp = warp_max_bits(static_cast<unsigned>(__double2hiint(x)));
-    if (lane() == 0) {
-      room.offers[warp_rank()] = of_warp;
-    }
-  }
-  __device__ double offered() {
-    const unsigned of_all = warp_max_bits(lane() < warps() ? room.offers[lane()] : 0U);
-    return __hiloint2double(static_cast<int>(of_all), 0);
-  }
-  __device__ Warp warp() { return {}; }
-  __device__ int warp_rank() const { return rank() / warp_size; }
-  __device__ int warps() const { return size() / warp_size; }
-};
 
 template <typename T>
 struct Reader {
@@ -120,75 +51,52 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   }
 }
 
-// The weights of positions, brought into shared memory a stretch ahead of where they are read.
-struct StagedRows {
-  const double* weights;  // of the text
-  double* stage;          // [2, stretch, weights_room]
-  int weights_room, stretch;
-  int unfetched;  // positions
-  int number = 0, fetched = 0, left = 0;
-  const double* row = nullptr;
-
-  __device__ void fetch() {
-    constexpr int at_once = 2;
-    fetched = min(unfetched, stretch);
-    unfetched -= fetched;
-    const double* from = weights + static_cast<int64_t>(unfetched) * weights_room;
-    double* to = stage + (number & 1) * stretch * weights_room;
-    for (int i = static_cast<int>(threadIdx.x) * at_once; i < fetched * weights_room;
-         i += static_cast<int>(blockDim.x) * at_once) {
-      __pipeline_memcpy_async(to + i, from + i, at_once * sizeof(double));
-    }
-    __pipeline_commit();
-  }
-  template <typename Team>
-  __device__ const double* at(int64_t /*t*/, Team& team) {
-    if (left == 0) {
-      __pipeline_wait_prior(0);
-      team.sync();
-      left = fetched;
-      row = stage + ((number & 1) * stretch + left) * weights_room;
-      ++number;
-      fetch();
-    }
-    --left;
-    row -= weights_room;
-    return row;
-  }
-};
-
-struct DirectRows {
-  const double* weights;
-  int weights_room;
-  template <typename Team>
-  __device__ const double* at(int64_t t, Team& /*team*/) const {
-    return weights + t * weights_room;
-  }
-};
-
 // How the messages kernel uses shared memory.
 struct MessageRoom {
   int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
-  bool buffered = false;  // whether messages of two positions are held
+  bool buffered = false;  // whether messages of two positions are held, and what each position is
 
+  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const {
+    return 2 * static_cast<int64_t>(stretch) * a.weights_room;
+  }
+  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const {
+    return buffers_at(a) + (buffered ? 2 * a.states_room : 0);
+  }
   int64_t bytes(const PatternArguments& a) const {
-    return (2 * static_cast<int64_t>(stretch) * a.weights_room + (buffered ? 2 * a.states_room : 0)) *
-           static_cast<int64_t>(sizeof(double));
+    return fixed_at(a) * static_cast<int64_t>(sizeof(double)) +
+           (buffered ? a.length * static_cast<int64_t>(sizeof(int32_t)) : 0);
   }
 };
 
-template <PatternNumbers numbers>
-__device__ bool send_from(const PatternArguments& a, const PatternTable& table, int64_t b, MessageRoom use,
-                          double* shared, Block& block) {
-  const double* weights = a.weights + b * a.length * a.weights_room;
-  double* buffers = use.buffered ? shared + 2 * use.stretch * a.weights_room : nullptr;
-  if (use.stretch > 0) {
-    StagedRows rows{weights, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
-    rows.fetch();
-    return send_messages<numbers>(a, table, b, rows, buffers, block);
+template <typename Team>
+__device__ const int32_t* stage_fixed(const PatternArguments& a, int64_t b, int32_t* staged, const Team& team) {
+  const int32_t* fixed = a.fixed + b * a.length;
+  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+    staged[t] = fixed[t];
   }
-  DirectRows rows{weights, a.weights_room};
-  return send_messages<numbers>(a, table, b, rows, buffers, block);
+  return staged;
+}
+
+// Whose reads do not wait for each other.
+template <typename Team>
+__device__ bool weights_hold(const PatternArguments& a, int64_t b, const Team& team) {
+  bool hold = true;
+  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+    hold = static_cast<bool>(hold & a.holds[b * a.length + t]);
+  }
+  return hold;
+}
+
+template <typename Team>
+__device__ void settle(const PatternArguments& a, int64_t b, bool holds, const Team& team) {
+  if (team.rank() == 0) {
+    const bool greedy = is_greedy(a);
+    const bool possible = a.messages[b * (a.length + 1) * a.states_room] > (greedy ? -HUGE_VAL : 0.0);
+    a.source[b] = PatternSource::filtered;
+    a.numbers[b] = !possible || !holds ? PatternNumbers::undecided
+                   : greedy            ? PatternNumbers::likeliest
+                                       : PatternNumbers::scaled;
+  }
 }
 
 __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
@@ -200,22 +108,61 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
     return;
   }
   Block block{room};
+  double* buffers = use.buffered ? shared + use.buffers_at(a) : nullptr;
+  const int32_t* fixed = use.buffered ? stage_fixed(a, b, reinterpret_cast<int32_t*>(shared + use.fixed_at(a)), block)
+                                      : a.fixed + b * a.length;
+  block.sync();
   const bool greedy = is_greedy(a);
-  bool holds = greedy ? send_from<PatternNumbers::likeliest>(a, table, b, use, shared, block)
-                      : send_from<PatternNumbers::scaled>(a, table, b, use, shared, block);
-  bool weights_hold = true;
-  for (int64_t t = block.rank(); t < a.length; t += block.size()) {
-    weights_hold = weights_hold && a.holds[b * a.length + t];
+  bool holds = greedy || weights_hold(a, b, block);
+  const double* weights = a.weights + b * a.length * a.weights_room;
+  const auto send = [&](auto rows) {
+    return greedy ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, block)
+                  : send_messages<PatternNumbers::scaled>(a, table, b, rows, buffers, block);
+  };
+  if (use.stretch > 0) {
+    StagedRows rows{weights, fixed, shared, a.weights_room, use.stretch, static_cast<int>(a.length)};
+    rows.fetch();
+    holds = send(rows) && holds;
+  } else {
+    holds = send(DirectRows{weights, fixed, a.weights_room}) && holds;
   }
-  holds = block.all(holds && (greedy || weights_hold));
-  if (block.rank() == 0) {
-    const double start = a.messages[b * (a.length + 1) * a.states_room];
-    const bool possible = start > (greedy ? -HUGE_VAL : 0.0);
-    a.source[b] = PatternSource::filtered;
-    a.numbers[b] = !possible || !holds ? PatternNumbers::undecided
-                   : greedy            ? PatternNumbers::likeliest
-                                       : PatternNumbers::scaled;
+  settle(a, b, block.all(holds), block);
+}
+
+// Of few states: position waits for position, so that what counts is how soon a step is done, and one warp has no other
+// to wait for. Buffered, and the weights staged.
+template <int each>
+__global__ void __launch_bounds__(warp_size) few_messages_kernel(PatternArguments a, MessageRoom use) {
+  extern __shared__ __align__(16) double shared[];
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
   }
+  Warp warp;
+  double* buffers = shared + use.buffers_at(a);
+  const int32_t* fixed = stage_fixed(a, b, reinterpret_cast<int32_t*>(shared + use.fixed_at(a)), warp);
+  int32_t most_edges = 0;
+  for (int32_t state = warp.rank(); state < table.states; state += warp_size) {
+    most_edges = max(most_edges, table.first_edge[state + 1] - table.first_edge[state]);
+  }
+  most_edges = static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most_edges)));
+  warp.sync();
+  const bool greedy = is_greedy(a);
+  bool holds = greedy || weights_hold(a, b, warp);
+  StagedRows rows{a.weights + b * a.length * a.weights_room,
+                  fixed,
+                  shared,
+                  a.weights_room,
+                  use.stretch,
+                  static_cast<int>(a.length)};
+  rows.fetch();
+  const bool keep = greedy            ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, warp)
+                    : most_edges <= 2 ? send_few_messages<each, 2>(a, table, b, rows, buffers, warp)
+                    : most_edges <= 4 ? send_few_messages<each, 4>(a, table, b, rows, buffers, warp)
+                                      : send_messages<PatternNumbers::scaled>(a, table, b, rows, buffers, warp);
+  holds = keep && holds;
+  settle(a, b, warp.all(holds), warp);
 }
 
 // All of one text's weights and messages; whether a completion is possible.
@@ -227,7 +174,7 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
     weigh_position<numbers>(a, table, Reader<T>{a}, b * a.length + t, source, warp);
   }
   block.sync();
-  DirectRows rows{a.weights + b * a.length * a.weights_room, a.weights_room};
+  DirectRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
   send_messages<numbers>(a, table, b, rows, nullptr, block);
   const bool possible = a.messages[b * (a.length + 1) * a.states_room] > -HUGE_VAL;
   if (possible && block.rank() == 0) {
@@ -312,6 +259,18 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
   return use;
 }
 
+void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
+  const MessageRoom use = message_room(a, most_bytes);
+  const int64_t bytes = use.bytes(a);
+  const bool few = use.buffered && use.stretch > 0 && a.states_room <= 2 * warp_size;
+  const auto kernel = !few                         ? messages_kernel
+                      : a.states_room == warp_size ? few_messages_kernel<1>
+                                                   : few_messages_kernel<2>;
+  const unsigned threads = few ? warp_size : threads_for(a.states_room, 1024);
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  kernel<<<static_cast<unsigned>(a.batch), threads, static_cast<size_t>(bytes), stream>>>(a, use);
+}
+
 template <typename T>
 void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
@@ -323,10 +282,7 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
     weigh_kernel<T, true><<<static_cast<unsigned>(rows), wide_threads, 0, stream>>>(a);
   }
   const int most_bytes = most_shared_bytes();
-  const MessageRoom use = message_room(a, most_bytes);
-  const int64_t bytes = use.bytes(a);
-  cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  messages_kernel<<<texts, threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream>>>(a, use);
+  launch_messages(a, most_bytes, stream);
   decide_kernel<T><<<texts, wide_threads, 0, stream>>>(a);
   choose_kernel<T><<<static_cast<unsigned>(rows), threads_for(a.states_room, small_threads), 0, stream>>>(a);
   const int64_t room = walk_room(a.length, a.states_room);

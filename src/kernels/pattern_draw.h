@@ -4,6 +4,7 @@
 // A team has what SingleThread has; all its threads call each of these together.
 #pragma once
 
+#include "kernels/pattern_messages.h"
 #include "kernels/pattern_rule.h"
 #include "kernels/pattern_team.h"
 
@@ -131,93 +132,6 @@ DEMASK_EVERYWHERE void weigh_position(const PatternArguments& a, const PatternTa
     a.highest[row] = highest;
     a.total[row] = static_cast<float>(total);
   }
-}
-
-// A state's edges, the first few in registers.
-struct KeptEdges {
-  static constexpr int kept = 4;
-  int32_t token_class[kept], next[kept];
-  int32_t first = 0, last = 0;  // of those that are not
-
-  DEMASK_EVERYWHERE KeptEdges(const PatternTable& table, int32_t state) {
-    first = table.first_edge[state];
-    last = table.first_edge[state + 1];
-    for (int k = 0; k < kept; ++k) {
-      const bool has = first < last;
-      token_class[k] = has ? table.edges[2 * first] : table.classes;  // which has no weight
-      next[k] = has ? table.edges[2 * first + 1] : state;
-      first += has ? 1 : 0;
-    }
-  }
-  template <typename F>
-  DEMASK_EVERYWHERE void for_each(const PatternTable& table, F f) const {
-    for (int k = 0; k < kept; ++k) {
-      f(token_class[k], next[k]);
-    }
-    for_each_edge(table, first, last, f);
-  }
-};
-
-// Fills the text's messages from its end to its start; whether scaled ones keep to their range. rows.at(t): the weights
-// of position t, asked for from the last position on. buffers [2, S] that all threads share, or none.
-template <PatternNumbers numbers, typename Rows, typename Team>
-DEMASK_EVERYWHERE bool send_messages(const PatternArguments& a, const PatternTable& table, int64_t b, Rows& rows,
-                                     double* buffers, Team& team) {
-  const auto rank = team.rank(), size = team.size();
-  double* messages = a.messages + b * (a.length + 1) * a.states_room;
-  const auto buffer_of = [&](int64_t t) { return buffers + (t & 1) * a.states_room; };
-  const bool one_each = table.states <= size;
-  const KeptEdges own(table, rank < table.states ? rank : 0);
-  bool holds = true;
-  for (int32_t state = rank; state < table.states; state += size) {
-    const double message = table.accepts[state] != 0 ? pattern_one<numbers>() : pattern_none<numbers>();
-    messages[a.length * a.states_room + state] = message;
-    if (buffers != nullptr) {
-      buffer_of(a.length)[state] = message;
-    }
-  }
-  team.sync();
-  double largest = 1;  // of the messages that this thread sent last
-  int32_t upcoming = a.fixed[(b + 1) * a.length - 1];
-  for (int64_t t = a.length - 1; t >= 0; --t) {
-    const double* weights = rows.at(t, team);
-    const double* after = buffers != nullptr ? buffer_of(t + 1) : messages + (t + 1) * a.states_room;
-    double* now = messages + t * a.states_room;
-    const int32_t fixed = upcoming;
-    upcoming = a.fixed[b * a.length + (t > 0 ? t - 1 : 0)];  // on its way before it is waited for
-    // What is known of the largest message is a position old. So every second position is scaled, by what the one
-    // before the last came to: were each, the scales would swing.
-    const bool scales = numbers == PatternNumbers::scaled && (a.length - 1 - t) % 2 != 0;
-    const double scale = scales ? inverse_power(team.offered()) : 1;
-    if (numbers == PatternNumbers::scaled && !scales) {
-      team.offer(largest);
-    }
-    largest = 0;
-    for (int32_t state = rank; state < table.states; state += size) {
-      double message = 0;
-      if (fixed == unshown_position) {
-        message = after[state];
-      } else if (fixed != free_position && state == table.ended) {
-        message = pattern_none<numbers>();
-      } else if (one_each) {
-        message = message_over<numbers>(weights, after, [&](auto f) { own.for_each(table, f); });
-      } else {
-        const int32_t first = table.first_edge[state], last = table.first_edge[state + 1];
-        message = message_over<numbers>(weights, after, [&](auto f) { for_each_edge(table, first, last, f); });
-      }
-      if constexpr (numbers == PatternNumbers::scaled) {
-        message *= scale;
-        holds = holds && !(message > 0 && message < least_message) && message < HUGE_VAL;
-        largest = fmax(largest, message);
-      }
-      now[state] = message;
-      if (buffers != nullptr) {
-        buffer_of(t)[state] = message;
-      }
-    }
-    team.sync();
-  }
-  return team.all(holds);
 }
 
 // The lowest id of a class with this logit, or the number of outputs.

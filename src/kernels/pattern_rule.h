@@ -156,16 +156,31 @@ DEMASK_EVERYWHERE PatternChoice choose_by_chance(const PatternTable& table, int3
   return choice;
 }
 
-// 2 to the power of minus the exponent of x; 1 where that is no positive number.
-DEMASK_EVERYWHERE inline double inverse_power(double x) {
-  int64_t bits = 0;
+// The sign, the exponent, and the first 20 binary digits: of numbers that are not negative in the order of these.
+DEMASK_EVERYWHERE inline uint32_t upper_half(double x) {
+  uint64_t bits = 0;
   memcpy(&bits, &x, sizeof bits);
-  const int64_t exponent = bits >> 52;  // biased by 1023
-  const int64_t inverse = exponent > 0 && exponent < 2046 ? 2046 - exponent : 1023;
-  bits = inverse << 52;
+  return static_cast<uint32_t>(bits >> 32);
+}
+
+// 2 to the power of minus the exponent of the number with this upper half; 1 where that is no positive number.
+DEMASK_EVERYWHERE inline double inverse_power(uint32_t upper) {
+  const uint32_t exponent = upper >> 20;  // biased by 1023
+  const uint32_t inverse = exponent > 0 && exponent < 2046 ? 2046 - exponent : 1023;
+  const uint64_t bits = static_cast<uint64_t>(inverse) << 52;
   double result = 0;
   memcpy(&result, &bits, sizeof result);
   return result;
+}
+
+// Whether a scaled message is 0, or such that its products stay in range. By its bits, which is sooner known.
+DEMASK_EVERYWHERE inline bool in_message_range(double message) {
+  const double lowest = least_message, infinity = HUGE_VAL;
+  uint64_t bits = 0, least = 0, infinite = 0;
+  memcpy(&bits, &message, sizeof bits);
+  memcpy(&least, &lowest, sizeof least);
+  memcpy(&infinite, &infinity, sizeof infinite);
+  return (bits == 0) | (bits - least < infinite - least);
 }
 
 }  // namespace demask::kernels

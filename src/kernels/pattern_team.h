@@ -7,7 +7,7 @@ namespace demask::kernels {
 
 // A team of one.
 struct SingleThread {
-  double offer_ = 0;
+  uint32_t offer_ = 0;
 
   DEMASK_EVERYWHERE int rank() const { return 0; }
   DEMASK_EVERYWHERE int size() const { return 1; }
@@ -21,9 +21,9 @@ struct SingleThread {
   DEMASK_EVERYWHERE int first(bool x) { return x ? 0 : -1; }
   DEMASK_EVERYWHERE int last(bool x) { return x ? 0 : -1; }
   DEMASK_EVERYWHERE double of_last_rank(double x) { return x; }
-  // What offer() was given at most, to the power of two below, once all have come to sync().
-  DEMASK_EVERYWHERE void offer(double x) { offer_ = x; }
-  DEMASK_EVERYWHERE double offered() { return offer_; }
+  // What offer() was given at most, once all have come to sync().
+  DEMASK_EVERYWHERE void offer(uint32_t x) { offer_ = x; }
+  DEMASK_EVERYWHERE uint32_t offered() const { return offer_; }
   // The smaller team that this thread is of, which one, and how many there are.
   DEMASK_EVERYWHERE SingleThread warp() { return {}; }
   DEMASK_EVERYWHERE int warp_rank() const { return 0; }

@@ -17,9 +17,16 @@
 namespace demask {
 namespace {
 
-// Tokens of a forward that keep the device busy, and logits that are made at once.
+// Tokens of a forward that keep the device busy, and logits that are made at once: on CUDA as many as 32 bits count,
+// for large products are the fastest, and what a part of the memory holds in float32.
 constexpr int64_t tokens_on_cuda = int64_t{1} << 17, tokens_on_cpu = int64_t{1} << 14;
-constexpr int64_t logits_on_cuda = int64_t{1} << 29, logits_on_cpu = int64_t{1} << 25;
+constexpr int64_t logits_on_cuda = (int64_t{1} << 31) - 1, logits_on_cpu = int64_t{1} << 25;
+constexpr int64_t memory_parts = 6;
+
+int64_t logits_at_once(at::Device device) {
+  return device.is_cuda() ? std::min(logits_on_cuda, free_memory_bytes(device) / memory_parts / int64_t{sizeof(float)})
+                          : logits_on_cpu;
+}
 
 // The rows of one forward.
 struct Chunk {
@@ -130,18 +137,19 @@ Judged judge_masked(CheckedModel& model, const std::vector<ScoreText>& texts, co
   return {log_probability, pseudo ? at::Tensor() : positions.to(at::kInt)};
 }
 
+// What a forward may have at most.
+struct ChunkLimits {
+  int64_t rows = 0, tokens = 0, judged = 0;
+};
+
 // Cuts the rows, which are in the order of their lengths and counts, into forwards. Only an autoregressive model's rows
 // may be of several lengths: what is put after a row's end is not seen.
-std::vector<Chunk> cut(const std::vector<ScoreRow>& rows, const CheckedModel& model, const ScoreOptions& options,
-                       int64_t most_rows) {
-  const bool cuda = model.device().is_cuda();
-  const int64_t most_tokens = cuda ? tokens_on_cuda : tokens_on_cpu,
-                most_logits = (cuda ? logits_on_cuda : logits_on_cpu) / model.info().output_size;
+std::vector<Chunk> cut(const std::vector<ScoreRow>& rows, const ScoreOptions& options, const ChunkLimits& most) {
   std::vector<Chunk> chunks;
   for (auto row = rows.begin(); row != rows.end(); ++row) {
     const int64_t others = chunks.empty() ? 0 : chunks.back().rows(), all = others + 1;
-    const bool fits = others > 0 && all <= most_rows && all * row->length <= most_tokens &&
-                      all * std::max(row->count, chunks.back().width) <= most_logits &&
+    const bool fits = others > 0 && all <= most.rows && all * row->length <= most.tokens &&
+                      all * std::max(row->count, chunks.back().width) <= most.judged &&
                       (options.method == ScoreMethod::exact || row->length == chunks.back().length);
     if (!fits) {
       chunks.push_back({row, row});
@@ -151,6 +159,15 @@ std::vector<Chunk> cut(const std::vector<ScoreRow>& rows, const CheckedModel& mo
     chunks.back().width = std::max(chunks.back().width, row->count);
   }
   return chunks;
+}
+
+// As few forwards as can be, of about as many rows each: a small last one would leave the device idle.
+std::vector<Chunk> cut_evenly(const std::vector<ScoreRow>& rows, const ScoreOptions& options, ChunkLimits most) {
+  std::vector<Chunk> chunks = cut(rows, options, most);
+  const auto count = static_cast<int64_t>(chunks.size()), all = static_cast<int64_t>(rows.size());
+  most.rows = std::min(most.rows, (all + count - 1) / std::max<int64_t>(1, count));
+  std::vector<Chunk> even = cut(rows, options, most);
+  return even.size() == chunks.size() ? even : chunks;
 }
 
 void check_text(const ScoreText& text, const ScoreOptions& options) {
@@ -177,7 +194,8 @@ at::Tensor masked_log_probability(CheckedModel& model, const at::Tensor& tokens,
   return log_probability_of(ids, logits, model.broken()).masked_fill(chosen.logical_not(), 0);
 }
 
-Scorer::Scorer(CheckedModel& model, ScoreOptions options) : model_(model), options_(std::move(options)) {}
+Scorer::Scorer(CheckedModel& model, ScoreOptions options)
+    : model_(model), options_(std::move(options)), most_logits_(logits_at_once(model.device())) {}
 
 std::vector<TextScore> Scorer::score(const std::vector<ScoreText>& texts, Observer* observer) {
   const c10::InferenceMode inference;
@@ -189,8 +207,10 @@ std::vector<TextScore> Scorer::score(const std::vector<ScoreText>& texts, Observ
   std::stable_sort(rows.begin(), rows.end(), [](const ScoreRow& left, const ScoreRow& right) {
     return std::tie(left.length, left.count) < std::tie(right.length, right.count);
   });
-  const std::vector<Chunk> chunks =
-      cut(rows, model_, options_, options_.most_rows.value_or(std::numeric_limits<int64_t>::max()));
+  const std::vector<Chunk> chunks = cut_evenly(
+      rows, options_,
+      {options_.most_rows.value_or(std::numeric_limits<int64_t>::max()),
+       model_.device().is_cuda() ? tokens_on_cuda : tokens_on_cpu, most_logits_ / model_.info().output_size});
   std::vector<Judged> judged;  // on its way to the host
   for (const Chunk& chunk : chunks) {
     if (options_.gives_up && options_.gives_up()) {

@@ -75,6 +75,7 @@ class Scorer {
  private:
   CheckedModel& model_;
   ScoreOptions options_;
+  int64_t most_logits_;    // of a forward
   int64_t last_rows_ = 0;  // of the last forward
   int64_t forwards_ = 0;
 };

@@ -28,7 +28,8 @@ class TeamRoom {
 
   void wait() { pthread_barrier_wait(&barrier_); }
 
-  std::vector<double> values, offers;
+  std::vector<double> values;
+  std::vector<uint32_t> offers;
 
  private:
   pthread_barrier_t barrier_{};
@@ -59,8 +60,8 @@ class Team {
   double of_last_rank(double x) {
     return over_all(x, [](const auto& all) { return all.back(); });
   }
-  void offer(double x) { room_->offers[static_cast<size_t>(rank_)] = x; }
-  double offered() const { return *std::max_element(room_->offers.begin(), room_->offers.end()); }
+  void offer(uint32_t x) { room_->offers[static_cast<size_t>(rank_)] = x; }
+  uint32_t offered() const { return *std::max_element(room_->offers.begin(), room_->offers.end()); }
   SingleThread warp() { return {}; }
   int warp_rank() const { return rank_; }
   int warps() const { return size(); }
@@ -121,7 +122,9 @@ void by_team(int size, Work work) {
 
 struct HostRows {
   const double* weights;
+  const int32_t* fixed_as;
   int64_t room;
+  int32_t fixed(int64_t t) const { return fixed_as[t]; }
   template <typename Team>
   const double* at(int64_t t, Team& /*team*/) const {
     return weights + t * room;
@@ -151,13 +154,30 @@ void weigh_text(const PatternArguments& a, const PatternTable& table, int64_t b,
   });
 }
 
+inline int32_t most_edges(const PatternTable& table) {
+  int32_t most = 0;
+  for (int32_t state = 0; state < table.states; ++state) {
+    most = std::max(most, table.first_edge[state + 1] - table.first_edge[state]);
+  }
+  return most;
+}
+
 template <PatternNumbers numbers>
 bool send_text(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
-  std::vector<double> buffers(static_cast<size_t>(2 * a.states_room));
+  constexpr int each = 16, edges = 4;  // states of a thread, and their edges, that send_few_messages takes
+  std::vector<double> buffers(static_cast<size_t>(2 * std::max(a.states_room, each * ways.threads)));
   bool holds = true;
   by_team(ways.threads, [&](auto& team) {
-    HostRows rows{a.weights + b * a.length * a.weights_room, a.weights_room};
-    const bool own = send_messages<numbers>(a, table, b, rows, ways.buffered ? buffers.data() : nullptr, team);
+    HostRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
+    double* room = ways.buffered ? buffers.data() : nullptr;
+    const bool few = room != nullptr && table.states <= each * team.size() && most_edges(table) <= edges;
+    bool own = false;
+    if constexpr (numbers == PatternNumbers::scaled) {
+      own = few ? send_few_messages<each, edges>(a, table, b, rows, room, team)
+                : send_messages<numbers>(a, table, b, rows, room, team);
+    } else {
+      own = send_messages<numbers>(a, table, b, rows, room, team);
+    }
     if (team.rank() == 0) {
       holds = own;
     }
