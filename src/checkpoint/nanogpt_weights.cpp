@@ -10,32 +10,13 @@
 namespace demask {
 namespace {
 
-TransformerDescription describe(const ModelArgs& args) {
-  TransformerDescription description;
-  description.family = "nanogpt";
-  description.layers = args.n_layer;
-  description.heads = description.key_value_heads = args.n_head;
-  description.head_width = args.n_embd / args.n_head;
-  description.width = args.n_embd;
-  description.feed_forward_width = 4 * args.n_embd;
-  description.block_size = args.block_size;
-  description.vocabulary_size = args.vocab_size;
-  description.outputs = args.output_size();
-  description.rotary = args.rotary;
-  description.bidirectional = args.bidirectional;
-  description.binary_classification = args.binary_classification;
-  description.tied_head = args.tied_head;
-  description.mask_token_id = args.mask_token_id;
-  return description;
-}
-
 using Parameters = std::function<at::Tensor(const std::string& name)>;
 
 class NanoGptSource : public WeightSource {
  public:
   NanoGptSource(const ModelArgs& args, std::optional<std::string> dataset, const at::TensorOptions& options,
                 Parameters parameter)
-      : description_(describe(args)),
+      : description_(description_of(args)),
         bias_(args.bias),
         dataset_(std::move(dataset)),
         options_(options),
