@@ -1,15 +1,14 @@
 #include "checkpoint/archive.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <charconv>
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "checkpoint/file_kind.h"
+#include "checkpoint/mapped_file.h"
 #include "checkpoint/zip_directory.h"
 #include "core/descriptor.h"
 #include "core/error.h"
@@ -93,17 +92,11 @@ bool has_negative(const StoredTensor& tensor) {
 }  // namespace
 
 struct Archive::Records {
-  Descriptor file;
-  uint64_t file_size = 0;
+  // Small records are read, tensors looked at where they are mapped.
+  std::shared_ptr<const MappedFile> file;
   ZipRecords directory;
 
-  explicit Records(const std::string& path) : file(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {  // NOLINT(*-vararg)
-    struct stat status {};
-    if (!file.is_open() || ::fstat(file.get(), &status) != 0) {
-      fail(ExitCode::bad_input, "checkpoint '{}' cannot be read: {}.", path, last_error());
-    }
-    file_size = static_cast<uint64_t>(status.st_size);
-  }
+  uint64_t file_size() const { return file->bytes().size(); }
 
   // Null where there is no such record.
   const ZipRecord* find(const std::string& name) const {
@@ -128,12 +121,11 @@ struct Archive::Records {
 };
 
 Archive::Archive(const std::string& path) : path_(path) {
-  uint64_t size = 0;
-  open_input_file(path, checkpoint_file, size);  // says what is wrong with one that cannot be opened
-  records_ = std::make_unique<Records>(path);
-  const int file = records_->file.get();
-  require_zip(file, records_->file_size, path);
-  records_->directory = read_zip_directory(file, records_->file_size, path);
+  records_ = std::make_unique<Records>();
+  records_->file = std::make_shared<const MappedFile>(path, checkpoint_file);
+  const int file = records_->file->descriptor();
+  require_zip(file, records_->file_size(), path);
+  records_->directory = read_zip_directory(file, records_->file_size(), path);
   const char* const version = has(".data/version") ? ".data/version" : "version";
   if (!has(version)) {
     fail(ExitCode::bad_input, "checkpoint '{}' is a zip file that torch.save did not write: it has no version record.",
@@ -164,15 +156,35 @@ std::string Archive::read(const std::string& record) const {
   return bytes;
 }
 
-void Archive::read(const std::string& name, char* bytes, size_t count) const {
+void Archive::read(const std::string& record, char* bytes, size_t count) const {
+  const std::string_view there = bytes_of(record);
+  const size_t offset = static_cast<size_t>(there.data() - records_->file->bytes().data());
+  if (count > there.size() || !read_whole(records_->file->descriptor(), bytes, count, offset)) {
+    fail(ExitCode::bad_input, "checkpoint '{}': the record {} cannot be read: it has fewer bytes than it should.", path_,
+         quote(record));
+  }
+}
+
+std::string_view Archive::bytes_of(const std::string& name) const {
   const ZipRecord& record = records_->get(name, path_);
-  const int file = records_->file.get();
-  const std::optional<uint64_t> begin = begin_of(record, file, records_->file_size);
-  if (!begin || count > record.size || !read_whole(file, bytes, count, *begin)) {
+  const std::optional<uint64_t> begin = begin_of(record, records_->file->descriptor(), records_->file_size());
+  if (!begin) {
     fail(ExitCode::bad_input,
          "checkpoint '{}': the record {} cannot be read: it is not where the directory says. Copy or save the file "
          "again.",
          path_, quote(name));
+  }
+  return records_->file->bytes().substr(static_cast<size_t>(*begin), static_cast<size_t>(record.size));
+}
+
+std::shared_ptr<const MappedFile> Archive::file() const {
+  return records_->file;
+}
+
+void Archive::drop(const StoredTensor& tensor) const noexcept {
+  try {
+    records_->file->drop(bytes_of("data/" + tensor.storage));
+  } catch (const std::exception&) {  // a record that cannot be read was not looked at
   }
 }
 
@@ -187,7 +199,7 @@ void Archive::check(const StoredTensor& tensor, const std::string& name) const {
   if (record == nullptr) {
     return refuse(fmt::format("refers to the storage {}, which is not in the file", quote(tensor.storage)));
   }
-  const auto available = static_cast<int64_t>(record->size / bytes_of(tensor.dtype));
+  const auto available = static_cast<int64_t>(record->size / demask::bytes_of(tensor.dtype));
   if (tensor.storage_numel > available) {
     refuse(fmt::format("claims a storage of {} elements, but its record holds {}", tensor.storage_numel, available));
   }

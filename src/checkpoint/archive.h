@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/tensor_forward.h"
@@ -24,6 +25,8 @@ struct StoredTensor {
   std::vector<int64_t> sizes;
   std::vector<int64_t> strides;
 };
+
+class MappedFile;
 
 class Archive {
  public:
@@ -56,8 +59,18 @@ class Archive {
   // stored_tensors.cpp, where LibTorch begins.
   at::Tensor read(const StoredTensor& tensor, const std::string& name) const;
 
+  // The same, but lying in the mapped file where it lies there in order: not to be written to, and not to be kept, for
+  // training overwrites its checkpoints in place. See MappedFile.
+  at::Tensor look_at(const StoredTensor& tensor, const std::string& name) const;
+
+  // Gives the pages of a tensor that was looked at back to the kernel.
+  void drop(const StoredTensor& tensor) const noexcept;
+
  private:
   struct Records;
+  // The bytes of a record in the mapped file. Throws as read() does.
+  std::string_view bytes_of(const std::string& record) const;
+  std::shared_ptr<const MappedFile> file() const;
   std::string path_;
   std::unique_ptr<Records> records_;
 };

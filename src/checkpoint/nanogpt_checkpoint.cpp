@@ -7,11 +7,19 @@
 
 namespace demask {
 
-at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion& convert) const {
-  const at::Tensor parameter = archive_.read(tensors_.at(name), name);
-  at::Tensor converted = convert ? convert(parameter) : parameter;
-  check_finite(converted, parameter, fmt::format("checkpoint '{}': the weight {}", archive_.path(), quote(name)));
+at::Tensor NanoGptFile::converted(const at::Tensor& stored, const std::string& name,
+                                  const ParameterConversion& convert) const {
+  at::Tensor converted = convert ? convert(stored) : stored;
+  check_finite(converted, stored, fmt::format("checkpoint '{}': the weight {}", archive_.path(), quote(name)));
   return converted;
+}
+
+at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion& convert) const {
+  return converted(archive_.read(tensors_.at(name), name), name, convert);
+}
+
+at::Tensor NanoGptFile::look_at(const std::string& name, const ParameterConversion& convert) const {
+  return converted(archive_.look_at(tensors_.at(name), name), name, convert);
 }
 
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {

@@ -34,7 +34,14 @@ class NanoGptFile {
   // in nanogpt_checkpoint.cpp, where LibTorch begins.
   at::Tensor read(const std::string& name, const ParameterConversion& convert) const;
 
+  // The same, for who makes something else of it at once: may lie in the mapped file (Archive::look_at). drop() gives
+  // its pages back.
+  at::Tensor look_at(const std::string& name, const ParameterConversion& convert) const;
+  void drop(const std::string& name) const noexcept { archive_.drop(tensors_.at(name)); }
+
  private:
+  at::Tensor converted(const at::Tensor& stored, const std::string& name, const ParameterConversion& convert) const;
+
   Archive archive_;
   std::map<std::string, StoredTensor> tensors_;
   ModelArgs args_;

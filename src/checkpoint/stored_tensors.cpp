@@ -22,6 +22,25 @@ constexpr std::array<std::pair<ElementType, at::ScalarType>, 5> element_types{{{
                                                                                {ElementType::bfloat16, at::kBFloat16},
                                                                                {ElementType::int8, at::kChar}}};
 
+// A tensor that begins with `bytes` of the file and keeps it open.
+at::Tensor lying_in(const std::shared_ptr<const MappedFile>& file, std::string_view bytes, at::IntArrayRef sizes,
+                    const at::TensorOptions& options) {
+  // LibTorch knows no tensors of constant memory.
+  return at::from_blob(
+      const_cast<char*>(bytes.data()), sizes, [file](void*) {}, options);
+}
+
+bool is_contiguous(const StoredTensor& tensor) {
+  int64_t stride = 1;
+  for (size_t i = tensor.sizes.size(); i-- > 0;) {
+    if (tensor.sizes[i] != 1 && tensor.strides[i] != stride) {
+      return false;
+    }
+    stride *= tensor.sizes[i];
+  }
+  return true;
+}
+
 }  // namespace
 
 at::ScalarType scalar_type(ElementType type) {
@@ -50,6 +69,19 @@ at::Tensor Archive::read(const StoredTensor& tensor, const std::string& name) co
   return view.numel() == tensor.storage_numel ? view.contiguous() : view.clone(at::MemoryFormat::Contiguous);
 }
 
+at::Tensor Archive::look_at(const StoredTensor& tensor, const std::string& name) const {
+  check(tensor, name);
+  const auto options = at::TensorOptions(scalar_type(tensor.dtype));
+  const std::string_view bytes = bytes_of("data/" + tensor.storage);
+  const size_t begin = static_cast<size_t>(tensor.offset) * demask::bytes_of(tensor.dtype);
+  const bool empty = std::count(tensor.sizes.begin(), tensor.sizes.end(), 0) > 0;
+  if (empty || !is_contiguous(tensor) || reinterpret_cast<uintptr_t>(bytes.data()) % demask::bytes_of(tensor.dtype) != 0) {
+    return read(tensor, name);
+  }
+  file()->check_whole();
+  return lying_in(file(), bytes.substr(begin), tensor.sizes, options);
+}
+
 at::Tensor SafetensorsFile::read(const std::string& name) const {
   const SafetensorsEntry& entry = tensors_.at(name);
   const ElementType type = element_type(name);
@@ -61,9 +93,7 @@ at::Tensor SafetensorsFile::read(const std::string& name) const {
     std::memcpy(copy.data_ptr(), bytes.data(), bytes.size());
     return copy;
   }
-  // LibTorch knows no tensors of constant memory.
-  return at::from_blob(
-      const_cast<char*>(bytes.data()), entry.shape, [file = file_](void*) {}, options);
+  return lying_in(file_, bytes, entry.shape, options);
 }
 
 at::Tensor ModelFolder::read(const std::string& tensor) const {
