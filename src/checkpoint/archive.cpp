@@ -160,8 +160,8 @@ void Archive::read(const std::string& record, char* bytes, size_t count) const {
   const std::string_view there = bytes_of(record);
   const size_t offset = static_cast<size_t>(there.data() - records_->file->bytes().data());
   if (count > there.size() || !read_whole(records_->file->descriptor(), bytes, count, offset)) {
-    fail(ExitCode::bad_input, "checkpoint '{}': the record {} cannot be read: it has fewer bytes than it should.", path_,
-         quote(record));
+    fail(ExitCode::bad_input, "checkpoint '{}': the record {} cannot be read: it has fewer bytes than it should.",
+         path_, quote(record));
   }
 }
 

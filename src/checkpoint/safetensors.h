@@ -46,8 +46,9 @@ class SafetensorsFile {
   // What a tensor is of: float32, float16 or bfloat16, else Error(bad_input) that names both.
   ElementType element_type(const std::string& name) const;
 
-  // A contiguous tensor on the CPU of that type, defined in stored_tensors.cpp, where LibTorch begins. It lies in the mapped file, which it keeps open, and must not be written to; only where the file puts it at
-  // an address that its elements cannot have, it is a copy. See MappedFile for files that shrink.
+  // A contiguous tensor on the CPU of that type, defined in stored_tensors.cpp, where LibTorch begins. It lies in the
+  // mapped file, which it keeps open, and must not be written to; only where the file puts it at an address that its
+  // elements cannot have, it is a copy. See MappedFile for files that shrink.
   at::Tensor read(const std::string& name) const;
 
   // Gives the pages of a tensor back to the kernel. It stays readable.

@@ -75,7 +75,8 @@ at::Tensor Archive::look_at(const StoredTensor& tensor, const std::string& name)
   const std::string_view bytes = bytes_of("data/" + tensor.storage);
   const size_t begin = static_cast<size_t>(tensor.offset) * demask::bytes_of(tensor.dtype);
   const bool empty = std::count(tensor.sizes.begin(), tensor.sizes.end(), 0) > 0;
-  if (empty || !is_contiguous(tensor) || reinterpret_cast<uintptr_t>(bytes.data()) % demask::bytes_of(tensor.dtype) != 0) {
+  if (empty || !is_contiguous(tensor) ||
+      reinterpret_cast<uintptr_t>(bytes.data()) % demask::bytes_of(tensor.dtype) != 0) {
     return read(tensor, name);
   }
   file()->check_whole();

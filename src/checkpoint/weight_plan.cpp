@@ -111,8 +111,7 @@ class Planner {
   void head() {
     const std::string module = (names_.head_has_prefix ? prefix_ : "") + std::string(names_.head);
     const int64_t outputs = architecture_.description.outputs;
-    add(TensorRole::head, false).slices = {
-        {module + ".weight", {outputs, architecture_.description.width}}};
+    add(TensorRole::head, false).slices = {{module + ".weight", {outputs, architecture_.description.width}}};
     if (architecture_.biases.head) {
       add(TensorRole::head, true).slices = {{module + ".bias", {outputs}}};
     }

@@ -9,7 +9,7 @@
 namespace demask {
 
 struct ZipRecord {
-uint64_t size = 0;    // uncompressed, as the directory claims
+  uint64_t size = 0;    // uncompressed, as the directory claims
   uint64_t offset = 0;  // of its header in the file
   bool compressed = false;
   bool repeated = false;  // the name occurs again, perhaps in other case: LibTorch's reader ignores case

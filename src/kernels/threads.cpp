@@ -130,12 +130,7 @@ ThreadPool& shared_pool() {
 }
 
 void settle_threads() {
-  const auto count = static_cast<int>(thread_count());
-  // Setting the number starts a pool of threads besides (pthreadpool, for what QNNPACK computes), which spin for some
-  // milliseconds before they sleep.
-  if (at::get_num_threads() != count) {
-    at::set_num_threads(count);
-  }
+  at::set_num_threads(static_cast<int>(thread_count()));
   let_openmp_sleep(thread_count(), cores_of_affinity());
 }
 

@@ -3,6 +3,8 @@
 // time 0, so that these are constants: they become part of the norms and of the projections that the gates follow.
 // https://github.com/kuleshov-group/mdlm (models/dit.py)
 // Here are its configuration and its names; mdlm_tensors.cpp computes.
+#include "checkpoint/families/mdlm.h"
+
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -10,7 +12,6 @@
 #include "checkpoint/families/config_reader.h"
 #include "checkpoint/families/families.h"
 #include "checkpoint/families/hugging_face.h"
-#include "checkpoint/families/mdlm.h"
 #include "checkpoint/weight_plan.h"
 
 namespace demask {
@@ -102,8 +103,7 @@ TensorNames mdlm_tensor_names() {
 }  // namespace
 
 const Family& mdlm_family() {
-  static const Family family{"mdlm", "mdlm",    {"MDLM"}, mdlm_tensor_names(), read_mdlm_fields, write_mdlm_fields,
-                             adapt};
+  static const Family family{"mdlm", "mdlm", {"MDLM"}, mdlm_tensor_names(), read_mdlm_fields, write_mdlm_fields, adapt};
   return family;
 }
 
