@@ -17,6 +17,7 @@
 #include "core/notice.h"
 #include "core/text.h"
 #include "engine/resolve.h"
+#include "engine/token_roles.h"
 #include "engine/vocabulary_place.h"
 #include "model/transformer.h"
 #include "text/read_vocabulary.h"

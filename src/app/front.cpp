@@ -1,6 +1,7 @@
 #include "app/front.h"
 
 #include "app/cuda_start.h"
+#include "app/inspect/inspect.h"
 #include "app/interrupt.h"
 #include "app/read_ahead.h"
 #include "app/settings.h"
@@ -40,11 +41,14 @@ int answer(const std::vector<std::string>& arguments) {
     merge_run_files(*config.merge, *config.output, places_in_header());
     return 0;
   }
-  if (!config.inspect) {
-    read_ahead(config);
-    if (const std::future<void> ready = start_cuda(config); ready.valid()) {
-      ready.wait();
-    }
+  if (config.inspect) {
+    install_signal_handlers();
+    print_inspection(config);
+    return 0;
+  }
+  read_ahead(config);
+  if (const std::future<void> ready = start_cuda(config); ready.valid()) {
+    ready.wait();
   }
   return start_engine(command);
 }

@@ -8,7 +8,6 @@
 #include "app/ending.h"
 #include "app/exporting.h"
 #include "app/files.h"
-#include "app/inspect/inspect.h"
 #include "app/interrupt.h"
 #include "app/observers.h"
 #include "app/run_header.h"
@@ -120,10 +119,6 @@ void run(CommandLine& command) {
     return;
   }
   install_signal_handlers();
-  if (config.inspect) {
-    print_inspection(config);
-    return;
-  }
   use_installed_models(command.parsed);
   if (config.export_folder) {
     export_checkpoint(command.parsed);

@@ -37,7 +37,7 @@ nlohmann::ordered_json run_header(const Context& context, const Work& work, cons
     header["score"] = *config.score;
   }
   header["device"] = context.device.is_cuda() ? "cuda" : "cpu";
-  header["dtype"] = dtype_name(context.model->info().dtype);
+  header["dtype"] = name_of(context.model->info().dtype);
   header["seed"] = config.seed;
   header["first"] = work.first();
   header["samples"] = work.samples();

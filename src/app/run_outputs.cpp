@@ -53,7 +53,7 @@ std::string describe_device(const Context& context, const Work& work, ListExtent
   const bool may_take_all =
       extent == ListExtent::beginning || work.samples() * work.longest().rows > most_rows(context.config);
   return fmt::format("{}, {}", may_take_all ? name_of(context.devices) : context.device.str(),
-                     dtype_name(context.model->info().dtype));
+                     name_of(context.model->info().dtype));
 }
 
 RunDescription describe_run(const Engine& engine, const Work& work, ListExtent extent, const Shard& shard) {

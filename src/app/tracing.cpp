@@ -41,7 +41,7 @@ TraceRun describe_trace(const Context& context, nlohmann::ordered_json header, c
   const Config& config = context.config;
   ParsedConfig settled{config, context.given};
   settled.config.device = context.device.is_cuda() ? "cuda" : "cpu";
-  settled.config.dtype = value_named<Precision>(dtype_name(context.model->info().dtype)).value();
+  settled.config.dtype = value_named<Precision>(name_of(context.model->info().dtype)).value();
   TraceRun run;
   run.method = name_of(config.sampling_method);
   const DiffusionSettings& diffusion = config.diffusion;

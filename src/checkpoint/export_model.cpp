@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "checkpoint/families/families.h"
+#include "checkpoint/family_tensors.h"
 #include "checkpoint/model_folder.h"
 #include "checkpoint/weight_plan.h"
 #include "core/error.h"
@@ -89,8 +90,8 @@ void write_tensor(const at::Tensor& tensor, const Write& write) {
 }
 
 // The stored tensors that a planned one is made of, in order.
-void write_slices(const PlannedTensor& planned, const Write& write) {
-  const at::Tensor whole = planned.tensor->to(at::kCPU);
+void write_slices(const PlannedTensor& planned, const at::Tensor& tensor, const Write& write) {
+  const at::Tensor whole = tensor.to(at::kCPU);
   const bool transposed = planned.transposed && whole.dim() == 2;
   int64_t row = 0;
   for (const StoredSlice& slice : planned.slices) {
@@ -105,12 +106,12 @@ void write_weights(const Family& family, const Architecture& architecture, const
                    StagedFolder& folder) {
   TransformerWeights places = weights;  // shares the tensors
   const std::string prefix(family.names.prefixes.front());
-  const WeightPlan plan = plan_weights(family, architecture, prefix, places);
-  const NamedTensors extra = family.make_extra != nullptr ? family.make_extra(weights) : NamedTensors{};
+  const WeightPlan plan = plan_weights(family, architecture, prefix);
+  const NamedTensors extra = extra_tensors(family, weights);
   SafetensorsWriter writer;
   for (const PlannedTensor& planned : plan.tensors) {
     for (const StoredSlice& slice : planned.slices) {
-      writer.add(slice.name, slice.shape, planned.tensor->scalar_type());
+      writer.add(slice.name, slice.shape, place_of(planned, places).scalar_type());
     }
   }
   for (const auto& [name, tensor] : extra) {
@@ -119,7 +120,7 @@ void write_weights(const Family& family, const Architecture& architecture, const
   folder.write(weights_name, [&](const Write& write) {
     write(writer.header());
     for (const PlannedTensor& planned : plan.tensors) {
-      write_slices(planned, write);
+      write_slices(planned, place_of(planned, places), write);
     }
     for (const auto& entry : extra) {
       write_tensor(entry.second, write);

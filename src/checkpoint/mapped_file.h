@@ -18,6 +18,7 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   const std::string& path() const { return path_; }
+  int descriptor() const { return descriptor_; }
 
   // Must not be written to. A file that another program cuts short while it is mapped ends the process with SIGBUS when
   // what is gone is looked at: ask check_whole() before a large part is read, and replace files by renaming others.

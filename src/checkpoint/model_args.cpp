@@ -18,11 +18,6 @@ namespace {
 using namespace std::string_view_literals;
 using Kind = PickleValue::Kind;
 
-// Above any real model; their products stay far below 2^63.
-constexpr int64_t max_layers = 4096;
-constexpr int64_t max_width = int64_t{1} << 20;
-constexpr int64_t max_length = int64_t{1} << 24;
-
 // Keys that ModelArgsReader::read reads.
 constexpr std::array read_keys = {"n_layer"sv,        "n_head"sv,
                                   "n_embd"sv,         "block_size"sv,
@@ -312,6 +307,25 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> expected_parameters(co
     parameters.push_back({head_name, {args.output_size(), width}});
   }
   return parameters;
+}
+
+TransformerDescription description_of(const ModelArgs& args) {
+  TransformerDescription description;
+  description.family = "nanogpt";
+  description.layers = args.n_layer;
+  description.heads = description.key_value_heads = args.n_head;
+  description.head_width = args.n_embd / args.n_head;
+  description.width = args.n_embd;
+  description.feed_forward_width = 4 * args.n_embd;
+  description.block_size = args.block_size;
+  description.vocabulary_size = args.vocab_size;
+  description.outputs = args.output_size();
+  description.rotary = args.rotary;
+  description.bidirectional = args.bidirectional;
+  description.binary_classification = args.binary_classification;
+  description.tied_head = args.tied_head;
+  description.mask_token_id = args.mask_token_id;
+  return description;
 }
 
 }  // namespace demask

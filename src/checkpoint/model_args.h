@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/transformer_description.h"
+
 namespace demask {
 
 struct PickleValue;
@@ -33,6 +35,9 @@ struct ModelArgs {
 // add to its architecture where their value says what demask computes anyway (rope_theta = 10000, n_kv_head = n_head,
 // softcap = None). Throws Error(bad_input) for any other key, and for values that no model has.
 ModelArgs read_model_args(const PickleValue& dict, const std::string& path);
+
+// The transformer that they describe. Sources: Radford et al. 2019 (GPT-2); Karpathy's nanoGPT.
+TransformerDescription description_of(const ModelArgs& args);
 
 // Names in the state dict.
 inline constexpr const char* token_embedding_name = "transformer.wte.weight";

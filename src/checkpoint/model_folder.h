@@ -1,8 +1,6 @@
 // A model's folder as the field's libraries write it: config.json, and model.safetensors or shards with an index.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -38,7 +36,7 @@ class ModelFolder {
   const ShapesByName& shapes() const { return shapes_; }
 
   // As SafetensorsFile has them; the name must be one of shapes().
-  at::Tensor read(const std::string& tensor) const { return file_of(tensor).read(tensor); }
+  at::Tensor read(const std::string& tensor) const;
   void drop(const std::string& tensor) const { file_of(tensor).drop(tensor); }
 
   // The file that holds a tensor.

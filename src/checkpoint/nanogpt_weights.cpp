@@ -3,52 +3,32 @@
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
-#include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace demask {
 namespace {
 
-TransformerDescription describe(const ModelArgs& args) {
-  TransformerDescription description;
-  description.family = "nanogpt";
-  description.layers = args.n_layer;
-  description.heads = description.key_value_heads = args.n_head;
-  description.head_width = args.n_embd / args.n_head;
-  description.width = args.n_embd;
-  description.feed_forward_width = 4 * args.n_embd;
-  description.block_size = args.block_size;
-  description.vocabulary_size = args.vocab_size;
-  description.outputs = args.output_size();
-  description.rotary = args.rotary;
-  description.bidirectional = args.bidirectional;
-  description.binary_classification = args.binary_classification;
-  description.tied_head = args.tied_head;
-  description.mask_token_id = args.mask_token_id;
-  return description;
-}
-
-using Parameters = std::function<at::Tensor(const std::string& name)>;
-
+// Parameters by their names, wherever they are.
 class NanoGptSource : public WeightSource {
  public:
-  NanoGptSource(const ModelArgs& args, std::optional<std::string> dataset, const at::TensorOptions& options,
-                Parameters parameter)
-      : description_(describe(args)),
-        bias_(args.bias),
-        dataset_(std::move(dataset)),
-        options_(options),
-        parameter_(std::move(parameter)) {}
+  NanoGptSource(const ModelArgs& args, std::optional<std::string> dataset, const at::TensorOptions& options)
+      : description_(description_of(args)), bias_(args.bias), dataset_(std::move(dataset)), options_(options) {}
 
   const TransformerDescription& description() const override { return description_; }
   at::TensorOptions options() const override { return options_; }
   std::optional<std::string> dataset() const override { return dataset_; }
-  at::Tensor token_embedding() override { return parameter_(token_embedding_name); }
+  at::Tensor token_embedding() override {
+    begin_part();
+    return description_.tied_head ? matrix(token_embedding_name) : parameter(token_embedding_name);
+  }
   at::Tensor position_embedding() override {
-    return description_.rotary ? at::Tensor() : parameter_("transformer.wpe.weight");
+    begin_part();
+    return description_.rotary ? at::Tensor() : parameter("transformer.wpe.weight");
   }
   LayerWeights layer(int64_t number) override {
+    begin_part();
     const std::string prefix = fmt::format("transformer.h.{}.", number);
     LayerWeights layer;
     layer.attention_norm = norm(prefix + "ln_1");
@@ -59,34 +39,83 @@ class NanoGptSource : public WeightSource {
     layer.contract = linear(prefix + "mlp.c_proj");
     return layer;
   }
-  NormWeights final_norm() override { return norm("transformer.ln_f"); }
-  LinearWeights head() override { return {description_.tied_head ? at::Tensor() : parameter_(head_name), {}}; }
+  NormWeights final_norm() override {
+    begin_part();
+    return norm("transformer.ln_f");
+  }
+  LinearWeights head() override {
+    begin_part();
+    return {description_.tied_head ? at::Tensor() : matrix(head_name), {}};
+  }
 
  private:
-  at::Tensor bias(const std::string& name) const { return bias_ ? parameter_(name + ".bias") : at::Tensor(); }
-  LinearWeights linear(const std::string& name) const { return {parameter_(name + ".weight"), bias(name)}; }
-  NormWeights norm(const std::string& name) const { return {parameter_(name + ".weight"), bias(name)}; }
+  virtual at::Tensor parameter(const std::string& name) = 0;
+  // The weight of a linear layer, which may be lent.
+  virtual at::Tensor matrix(const std::string& name) { return parameter(name); }
+  virtual void begin_part() {}
+
+  at::Tensor bias(const std::string& name) { return bias_ ? parameter(name + ".bias") : at::Tensor(); }
+  LinearWeights linear(const std::string& name) { return {matrix(name + ".weight"), bias(name)}; }
+  NormWeights norm(const std::string& name) { return {parameter(name + ".weight"), bias(name)}; }
 
   TransformerDescription description_;
   bool bias_;
   std::optional<std::string> dataset_;
   at::TensorOptions options_;
-  Parameters parameter_;
+};
+
+class CheckpointSource : public NanoGptSource {
+ public:
+  explicit CheckpointSource(const NanoGptCheckpoint& checkpoint)
+      : NanoGptSource(checkpoint.args, checkpoint.dataset, checkpoint.parameters.at(token_embedding_name).options()),
+        checkpoint_(checkpoint) {}
+
+ private:
+  at::Tensor parameter(const std::string& name) override { return checkpoint_.parameters.at(name); }
+
+  const NanoGptCheckpoint& checkpoint_;
+};
+
+class FileSource : public NanoGptSource {
+ public:
+  FileSource(std::unique_ptr<const NanoGptFile> file, const at::TensorOptions& options)
+      : NanoGptSource(file->args(), file->dataset(), options),
+        file_(std::move(file)),
+        convert_([options](const at::Tensor& stored) { return stored.to(options); }) {}
+
+  void lend() override { lends_ = true; }
+
+ private:
+  at::Tensor parameter(const std::string& name) override { return file_->read(name, convert_); }
+  at::Tensor matrix(const std::string& name) override {
+    if (!lends_) {
+      return parameter(name);
+    }
+    lent_.push_back(name);
+    return file_->look_at(name, convert_);
+  }
+  void begin_part() override {
+    for (const std::string& name : lent_) {
+      file_->drop(name);
+    }
+    lent_.clear();
+  }
+
+  std::unique_ptr<const NanoGptFile> file_;
+  ParameterConversion convert_;
+  bool lends_ = false;
+  std::vector<std::string> lent_;  // of the part asked for last
 };
 
 }  // namespace
 
 TransformerWeights nanogpt_weights(const NanoGptCheckpoint& checkpoint) {
-  const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
-  NanoGptSource source(checkpoint.args, checkpoint.dataset, parameter(token_embedding_name).options(), parameter);
+  CheckpointSource source(checkpoint);
   return read_all(source);
 }
 
 std::unique_ptr<WeightSource> open_nanogpt(const std::string& path, const at::TensorOptions& options) {
-  const auto file = std::make_shared<const NanoGptFile>(path);
-  return std::make_unique<NanoGptSource>(file->args(), file->dataset(), options, [=](const std::string& name) {
-    return file->read(name, [&](const at::Tensor& stored) { return stored.to(options); });
-  });
+  return std::make_unique<FileSource>(std::make_unique<const NanoGptFile>(path), options);
 }
 
 }  // namespace demask

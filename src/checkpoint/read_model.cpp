@@ -9,66 +9,42 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/compare_tensors.h"
-#include "checkpoint/families/config_reader.h"
-#include "checkpoint/families/families.h"
+#include "checkpoint/family_tensors.h"
 #include "checkpoint/finite_weights.h"
-#include "checkpoint/model_folder.h"
-#include "checkpoint/weight_plan.h"
+#include "checkpoint/planned_folder.h"
+#include "checkpoint/stored_tensors.h"
 #include "core/error.h"
 #include "core/text.h"
 
 namespace demask {
 namespace {
 
-// The one that the file uses; the usual one where none fits, so that what is missing is named as users know it.
-std::string find_prefix(const TensorNames& names, const ShapesByName& stored) {
-  for (const std::string_view prefix : names.prefixes) {
-    if (stored.count(fmt::format("{}{}", prefix, names.token_embedding)) != 0) {
-      return std::string(prefix);
-    }
-  }
-  return std::string(names.prefixes.front());
-}
-
-bool is_buffer(const Family& family, std::string_view name) {
-  return std::any_of(family.names.buffers.begin(), family.names.buffers.end(),
-                     [&](std::string_view end) { return ends_with(name, end); });
-}
-
 class FolderSource : public WeightSource {
  public:
-  FolderSource(const std::string& path, const at::TensorOptions& options) : folder_(path), options_(options) {
-    const Family& family = find_family(folder_.config(), folder_.config_path());
-    const std::string prefix = find_prefix(family.names, folder_.shapes());
-    Architecture architecture = family.read_config(ConfigReader(folder_.config(), folder_.config_path()));
-    const std::string head = head_weight_name(family, prefix);
-    TransformerDescription& description = architecture.description;
-    description.tied_head = architecture.tied_head.value_or(folder_.shapes().count(head) == 0);
-    dataset_ = architecture.dataset;
-    places_.description = description;
-    places_.layers.resize(static_cast<size_t>(description.layers));
-    WeightPlan plan = plan_weights(family, architecture, prefix, places_,
-                                   [this](const std::string& name) { return folder_.read(name); });
-    compare(family, plan, description.tied_head ? head : "");
+  FolderSource(const std::string& path, const at::TensorOptions& options)
+      : planned_(path),
+        options_(options),
+        adjustment_of_(adjustments(planned_.family(), planned_.prefix(),
+                                   [this](const std::string& name) { return planned_.folder().read(name); })) {
     if (!options_.has_dtype()) {
-      const std::string& embedding = plan.tensors.front().slices.front().name;
-      options_ = options_.dtype(folder_.read(embedding).scalar_type());
+      const std::string& embedding = planned_.plan().tensors.front().slices.front().name;
+      options_ = options_.dtype(scalar_type(planned_.folder().file_of(embedding).element_type(embedding)));
     }
-    for (PlannedTensor& planned : plan.tensors) {
-      plan_[planned.layer].push_back(std::move(planned));
+    for (const PlannedTensor& planned : planned_.plan().tensors) {
+      plan_[planned.layer].push_back(planned);
     }
+    places_.layers.resize(static_cast<size_t>(description().layers));
   }
 
-  const TransformerDescription& description() const override { return places_.description; }
+  const TransformerDescription& description() const override { return planned_.description(); }
   at::TensorOptions options() const override { return options_; }
-  std::optional<std::string> dataset() const override { return dataset_; }
+  std::optional<std::string> dataset() const override { return planned_.dataset(); }
   at::Tensor token_embedding() override { return read(TensorRole::token_embedding, places_.token_embedding); }
   at::Tensor position_embedding() override { return read(TensorRole::position_embedding, places_.position_embedding); }
   LayerWeights layer(int64_t number) override {
     drop_handed_over();
     for (const PlannedTensor& planned : plan_.at(number)) {
-      *planned.tensor = assemble(planned);
+      place_of(planned, places_) = assemble(planned);
     }
     return std::exchange(places_.layers[static_cast<size_t>(number)], {});
   }
@@ -82,7 +58,7 @@ class FolderSource : public WeightSource {
     drop_handed_over();
     for (const PlannedTensor& planned : plan_.at(std::nullopt)) {
       if (planned.role == role) {
-        *planned.tensor = assemble(planned);
+        place_of(planned, places_) = assemble(planned);
       }
     }
     return std::exchange(place, {});
@@ -91,45 +67,25 @@ class FolderSource : public WeightSource {
   // Whoever asks for the next part has most likely done with the one before; what is still looked at is read again.
   void drop_handed_over() {
     for (const std::string& name : handed_over_) {
-      folder_.drop(name);
+      planned_.folder().drop(name);
     }
     handed_over_.clear();
-  }
-
-  // `unused_head`: stored although the head is tied; empty otherwise.
-  void compare(const Family& family, const WeightPlan& plan, const std::string& unused_head) const {
-    NamedShapes expected = plan.others;
-    for (const PlannedTensor& planned : plan.tensors) {
-      for (const StoredSlice& slice : planned.slices) {
-        expected.emplace_back(slice.name, slice.shape);
-      }
-    }
-    ShapesByName found;
-    for (const auto& [name, shape] : folder_.shapes()) {
-      if (!is_buffer(family, name) && name != unused_head) {
-        found.emplace(name, shape);
-      }
-    }
-    const std::string differences = compare_tensors(expected, found);
-    if (!differences.empty()) {
-      fail(ExitCode::bad_input, "model '{}': its tensors do not fit '{}'.{}", folder_.path(), folder_.config_path(),
-           differences);
-    }
   }
 
   // On the device, which may be faster at it than the host. `stored` itself where nothing is to be done.
   at::Tensor convert(const at::Tensor& stored) const { return stored.to(options_.device()).to(dtype()); }
 
   at::Tensor assemble(const PlannedTensor& planned) {
+    const Adjustment adjust = adjustment_of_(planned);
     if (planned.slices.empty()) {
-      return convert(planned.adjust(at::Tensor()));
+      return convert(adjust(at::Tensor()));
     }
     at::Tensor whole;
     int64_t row = 0;
     for (const StoredSlice& slice : planned.slices) {
-      at::Tensor stored = folder_.read(slice.name);
-      if (planned.adjust) {
-        stored = planned.adjust(stored);
+      at::Tensor stored = planned_.folder().read(slice.name);
+      if (adjust) {
+        stored = adjust(stored);
       } else if (!whole.defined() && planned.slices.size() == 1 && is_kept_as_it_is(stored, planned)) {
         whole = convert(stored);
         check(whole, stored, slice.name);
@@ -176,13 +132,13 @@ class FolderSource : public WeightSource {
       } else {
         whole.narrow(0, row + line, count).copy_(converted);
       }
-      folder_.drop(name);
+      planned_.folder().drop(name);
     }
   }
 
   void check(const at::Tensor& converted, const at::Tensor& stored, const std::string& name) const {
     check_finite(converted, stored,
-                 fmt::format("model file '{}': the weight {}", folder_.file_of(name).path(), quote(name)));
+                 fmt::format("model file '{}': the weight {}", planned_.folder().file_of(name).path(), quote(name)));
   }
 
   static std::vector<int64_t> shape_of(const PlannedTensor& planned) {
@@ -198,9 +154,9 @@ class FolderSource : public WeightSource {
     return shape;
   }
 
-  ModelFolder folder_;
+  PlannedFolder planned_;
   at::TensorOptions options_;
-  std::optional<std::string> dataset_;
+  AdjustmentOf adjustment_of_;
   TransformerWeights places_;                                          // where tensors are put together
   std::map<std::optional<int64_t>, std::vector<PlannedTensor>> plan_;  // by layer
   std::vector<std::string> handed_over_;  // tensors that lie in a mapped file, of the part asked for last

@@ -1,13 +1,12 @@
 #include "checkpoint/safetensors.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <fstream>
 #include <optional>
+#include <utility>
 
 #include "checkpoint/file_kind.h"
 #include "checkpoint/mapped_file.h"
@@ -29,15 +28,15 @@ uint64_t header_length(std::string_view start) {
   return length;
 }
 
-std::optional<at::ScalarType> scalar_type(std::string_view dtype) {
+std::optional<ElementType> read_type(std::string_view dtype) {
   if (dtype == "F32") {
-    return at::kFloat;
+    return ElementType::float32;
   }
   if (dtype == "F16") {
-    return at::kHalf;
+    return ElementType::float16;
   }
   if (dtype == "BF16") {
-    return at::kBFloat16;
+    return ElementType::bfloat16;
   }
   return std::nullopt;
 }
@@ -123,25 +122,16 @@ std::string_view SafetensorsFile::bytes_of(const SafetensorsEntry& entry) const 
   return file_->bytes().substr(data_at_ + entry.begin, entry.end - entry.begin);
 }
 
-at::Tensor SafetensorsFile::read(const std::string& name) const {
+ElementType SafetensorsFile::element_type(const std::string& name) const {
   const SafetensorsEntry& entry = tensors_.at(name);
-  const auto dtype = scalar_type(entry.dtype);
-  if (!dtype) {
+  const std::optional<ElementType> type = read_type(entry.dtype);
+  if (!type) {
     fail(ExitCode::bad_input,
          "model file '{}': the tensor {} is stored as {}; demask reads F32, F16 and BF16. Save the model in one of "
          "these.",
          path(), quote(name), entry.dtype);
   }
-  file_->check_whole();
-  const std::string_view bytes = bytes_of(entry);
-  if (reinterpret_cast<uintptr_t>(bytes.data()) % element_bytes(entry.dtype) != 0) {
-    at::Tensor copy = at::empty(entry.shape, *dtype);
-    std::memcpy(copy.data_ptr(), bytes.data(), bytes.size());
-    return copy;
-  }
-  // LibTorch knows no tensors of constant memory.
-  return at::from_blob(
-      const_cast<char*>(bytes.data()), entry.shape, [file = file_](void*) {}, at::TensorOptions().dtype(*dtype));
+  return *type;
 }
 
 void SafetensorsFile::drop(const std::string& name) const noexcept {

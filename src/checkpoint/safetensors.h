@@ -2,8 +2,6 @@
 // https://github.com/huggingface/safetensors (format)
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -12,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/tensor_forward.h"
+#include "core/element_type.h"
 #include "core/input_file.h"
 
 namespace demask {
@@ -43,9 +43,12 @@ class SafetensorsFile {
   const std::string& path() const;
   const std::map<std::string, SafetensorsEntry>& tensors() const { return tensors_; }
 
-  // A contiguous tensor on the CPU of the stored dtype: float32, float16 or bfloat16, else Error(bad_input) that names
-  // both. It lies in the mapped file, which it keeps open, and must not be written to; only where the file puts it at
-  // an address that its elements cannot have, it is a copy. See MappedFile for files that shrink.
+  // What a tensor is of: float32, float16 or bfloat16, else Error(bad_input) that names both.
+  ElementType element_type(const std::string& name) const;
+
+  // A contiguous tensor on the CPU of that type, defined in stored_tensors.cpp, where LibTorch begins. It lies in the
+  // mapped file, which it keeps open, and must not be written to; only where the file puts it at an address that its
+  // elements cannot have, it is a copy. See MappedFile for files that shrink.
   at::Tensor read(const std::string& name) const;
 
   // Gives the pages of a tensor back to the kernel. It stays readable.

@@ -22,6 +22,10 @@ class WeightSource {
   virtual at::TensorOptions options() const = 0;           // dtype and device that all weights have
   virtual std::optional<std::string> dataset() const = 0;  // that the checkpoint names
 
+  // For who makes something else of each part at once, panels for the CPU kernels: from now on the weights of linear
+  // layers may lie in a mapped file. They must not be written to, and are valid until the next part is asked for.
+  virtual void lend() {}
+
   // Each may be asked for once. They throw Error(bad_input) where the file cannot be read, or holds NaN or an infinity.
   virtual at::Tensor token_embedding() = 0;
   virtual at::Tensor position_embedding() = 0;  // undefined where positions are rotary

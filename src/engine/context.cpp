@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <future>
 #include <random>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "core/notice.h"
 #include "engine/batching.h"
 #include "engine/prompt_tokens.h"
+#include "engine/vocabulary_ahead.h"
 #include "engine/vocabulary_place.h"
 #include "model/device.h"
 #include "model/load_model.h"
@@ -29,7 +31,7 @@ int64_t settle_seed(int64_t seed) {
   return seed;
 }
 
-void open_vocabulary(Context& context) {
+void open_vocabulary(Context& context, VocabularyAhead ahead) {
   const ModelInfo& info = context.model->info();
   const VocabularyPlace place = vocabulary_place(context.config, context.checkpoint, info);
   context.vocabulary_path = place.path;
@@ -37,7 +39,8 @@ void open_vocabulary(Context& context) {
   if (!place.notice.empty()) {
     notice("{}", place.notice);
   }
-  context.vocabulary = read_vocabulary(place.path);
+  context.vocabulary =
+      ahead.vocabulary && ahead.path == place.path ? std::move(ahead.vocabulary) : read_vocabulary(place.path);
   return_freed_memory();  // what reading took, which with large vocabularies is several times what stays
   check_vocabulary(*context.vocabulary, place.path, info, context.checkpoint);
   context.mask_token_id = resolve_mask_token(context.config.mask_token_id, *context.vocabulary, info);
@@ -110,6 +113,7 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
   config.seed = settle_seed(config.seed);
   context.checkpoint = checkpoint_path(config);
   const WorksOn device(context.device);
+  std::future<VocabularyAhead> vocabulary = read_vocabulary_ahead(config, context.checkpoint);
   context.model = open_model(context, context.checkpoint);
   if (context.model->info().binary_classification) {
     fail(ExitCode::bad_input,
@@ -117,7 +121,7 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
          "language model with --checkpoint_name.",
          context.checkpoint);
   }
-  open_vocabulary(context);
+  open_vocabulary(context, vocabulary.get());
   return context;
 }
 

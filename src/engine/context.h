@@ -13,6 +13,7 @@
 
 #include "config/config.h"
 #include "engine/resolve.h"
+#include "engine/token_roles.h"
 #include "model/language_model.h"
 #include "text/vocabulary.h"
 

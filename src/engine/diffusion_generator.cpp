@@ -271,28 +271,6 @@ void check_diffusion_model(const Context& context) {
   check_diffusion_model(context.model->info(), context.checkpoint, *context.vocabulary, context.mask_token_id);
 }
 
-void check_diffusion_model(const ModelInfo& info, const std::string& checkpoint, const Vocabulary& vocabulary,
-                           std::optional<int64_t> mask_token_id) {
-  if (!mask_token_id) {
-    fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: it has no row for a mask token beyond its {} {}{}. {} Otherwise use "
-         "--sampling_method=standard, or a checkpoint trained for diffusion.",
-         checkpoint, vocabulary.size(), vocabulary.characters() ? "characters" : "tokens",
-         info.causal ? " (a causal language model)" : "", mask_token_advice(vocabulary));
-  }
-  if (!info.every_position) {
-    fail(ExitCode::bad_input,
-         "'{}' cannot do diffusion: its forward gives logits at the last position only. Use "
-         "--sampling_method=standard, or export a "
-         "module that gives them at every position (tools/export_torchscript.py).",
-         checkpoint);
-  }
-  if (info.input_size > 0 && *mask_token_id >= info.input_size) {
-    fail(ExitCode::bad_input, "'{}' cannot do diffusion: it has no embedding for mask_token_id={}.", checkpoint,
-         *mask_token_id);
-  }
-}
-
 std::unique_ptr<Generator> make_diffusion_generator(const Context& context, const std::function<bool()>& gives_up) {
   check_diffusion_model(context);
   return std::make_unique<DiffusionGenerator>(context, gives_up, nullptr);

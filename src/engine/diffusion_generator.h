@@ -1,11 +1,8 @@
 // Diffusion as a generator: the models, the strategy's policy and its plan behind one sampler.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <string>
 
 #include "engine/generator.h"
 
@@ -13,8 +10,6 @@ namespace demask {
 
 // Throws Error(bad_input) where the context's model fills no masks.
 void check_diffusion_model(const Context& context);
-void check_diffusion_model(const ModelInfo& info, const std::string& checkpoint, const Vocabulary& vocabulary,
-                           std::optional<int64_t> mask_token_id);
 
 // As make_generator, for sampling_method='diffusion'.
 std::unique_ptr<Generator> make_diffusion_generator(const Context& context, const std::function<bool()>& gives_up);

@@ -1,4 +1,4 @@
-// Turns configuration values into what they stand for: a device, a precision, paths, the mask token, forbidden ids.
+// Turns configuration values into what they stand for: a device, a precision, forbidden ids.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,8 +10,6 @@
 
 #include "config/config.h"
 #include "config/model_paths.h"
-#include "model/language_model.h"
-#include "text/vocabulary.h"
 
 namespace demask {
 
@@ -38,21 +36,7 @@ struct Dtypes {
 Dtypes resolve_dtype(Precision dtype, at::Device device, bool multiplies_bfloat16);
 
 // A precision as users spell it.
-const char* dtype_name(at::ScalarType dtype);
-
-// Throws Error(bad_input) where the vocabulary has ids that the model does not; says in a notice where the model has
-// many more, beyond what pads it.
-void check_vocabulary(const Vocabulary& vocabulary, const std::string& vocabulary_path, const ModelInfo& model,
-                      const std::string& checkpoint);
-
-// The flag, else what the model's checkpoint says, else the vocabulary (for characters the other way round), else the
-// first id past the vocabulary. None where the model has no such row. Throws Error(bad_usage) where the flag names an
-// id that the model does not have.
-std::optional<int64_t> resolve_mask_token(std::optional<int64_t> flag, const Vocabulary& vocabulary,
-                                          const ModelInfo& model);
-
-// Ids that may be sampled: those with text, but neither the mask nor special tokens other than the end of text.
-std::vector<int64_t> allowed_tokens(const Vocabulary& vocabulary, std::optional<int64_t> mask_token_id);
+std::string dtype_name(at::ScalarType dtype);
 
 // [outputs] float32 on `device`: 0 for the allowed ids, -infinity for all others.
 at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, at::Device device);

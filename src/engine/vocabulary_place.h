@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "model/language_model.h"
+#include "model/model_info.h"
 
 namespace demask {
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "checkpoint/stored_tensors.h"
 #include "core/error.h"
 
 namespace demask {
@@ -41,7 +42,7 @@ bool is_half(at::ScalarType dtype) {
 TorchScriptModule::TorchScriptModule(std::string path, const CheckedModule& checked, const LoadOptions& options,
                                      Trials trials)
     : path_(std::move(path)), module_(checked.module), info_(checked.info), options_(options), form_(path_, module_) {
-  info_.dtype = options_.dtype;
+  info_.dtype = element_type(options_.dtype);
   find_form_and_shape();
   // nanoGPT's forward gives all positions only to a caller with targets.
   if (!info_.every_position && form_.leaves_targets_out()) {

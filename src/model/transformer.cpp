@@ -8,19 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/stored_tensors.h"
 #include "core/error.h"
 #include "model/attention.h"
 
 namespace demask {
 namespace {
-
-std::string describe(const TransformerDescription& of) {
-  const std::string grouped = of.key_value_heads != of.heads ? fmt::format(" ({} of keys)", of.key_value_heads) : "";
-  return fmt::format("{}{} layers, {} heads{}, {} wide, {} positions, {}{}",
-                     of.family == "nanogpt" ? "" : of.family + ", ", of.layers, of.heads, grouped, of.width,
-                     of.rotary ? "rotary" : "absolute", of.bidirectional ? "bidirectional" : "causal",
-                     of.binary_classification ? ", two-class" : "");
-}
 
 // Whether the CUDA kernels can read all that they read of every model, which is everything but the products' weights.
 bool kernels_can_read(const TransformerWeights& weights) {
@@ -61,21 +54,6 @@ bool row_products_suit(const std::vector<LayerWeights>& layers, const LinearWeig
 
 }  // namespace
 
-ModelInfo info_of(const TransformerDescription& of) {
-  ModelInfo info;
-  info.description = describe(of);
-  info.output_size = of.outputs;
-  info.input_size = of.vocabulary_size;
-  info.block_size = of.block_size;
-  info.causal = !of.bidirectional;
-  info.keeps_cache = info.causal;
-  info.keeps_blocks = true;
-  info.bidirectional = of.bidirectional;
-  info.mask_token_id = of.mask_token_id;
-  info.binary_classification = of.binary_classification;
-  return info;
-}
-
 KernelChoice kernels_for(at::ScalarType dtype) {
   return dtype == at::kChar ? KernelChoice::int8 : KernelChoice::own;
 }
@@ -94,10 +72,12 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
   const TransformerDescription& of = source.description();
   info_ = info_of(of);
   info_.description = form + info_.description;
-  info_.dtype = kernels == KernelChoice::int8 ? at::kChar : c10::typeMetaToScalarType(source.options().dtype());
+  const at::ScalarType dtype =
+      kernels == KernelChoice::int8 ? at::kChar : c10::typeMetaToScalarType(source.options().dtype());
+  info_.dtype = element_type(dtype);
   info_.dataset = source.dataset();
   if (kernels != KernelChoice::libtorch) {
-    on_cpu_ = TransformerOnCpu::make(source, info_.dtype);
+    on_cpu_ = TransformerOnCpu::make(source, dtype);
   }
   if (on_cpu_) {
     weights_.description = of;

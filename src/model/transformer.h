@@ -18,9 +18,6 @@
 
 namespace demask {
 
-// What is known of a model by its description alone; precision and dataset stay open.
-ModelInfo info_of(const TransformerDescription& of);
-
 // Whose kernels a model runs on: demask's own where they suit, those with products in int8, or LibTorch's everywhere.
 enum class KernelChoice { own, int8, libtorch };
 

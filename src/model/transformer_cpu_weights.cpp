@@ -66,6 +66,7 @@ void widen(const Stored* row, int64_t width, float* x) {
 CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
   const c10::InferenceMode inference;
   const TransformerDescription& of = source.description();
+  source.lend();  // every linear layer's weights become panels before the next part is asked for
   CpuWeights weights;
   LargePages pages;
   LinearWeights head = source.head();

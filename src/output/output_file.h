@@ -16,6 +16,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/descriptor.h"
 #include "core/error.h"
 #include "core/held_output.h"
 #include "core/temporary_files.h"
@@ -26,35 +27,6 @@ namespace demask {
 [[noreturn]] inline void fail_output(const std::string& name, const std::string& reason) {
   fail(ExitCode::failed, "the output '{}' could not be written: {}", name, reason);
 }
-
-inline std::string last_error() {
-  return std::generic_category().message(errno);
-}
-
-// An open file, closed with its owner.
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (value_ >= 0) {
-      ::close(value_);
-    }
-  }
-  bool is_open() const { return value_ >= 0; }
-
-  // All of `text`, however many calls it takes; false with errno set where one fails.
-  bool write_all(std::string_view text) const { return demask::write_all(value_, text); }
-  // Some file systems report a failed write only here.
-  bool close() { return ::close(std::exchange(value_, -1)) == 0; }
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
 
 inline Descriptor duplicate(int descriptor) {
   return Descriptor(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));  // NOLINT(*-vararg)

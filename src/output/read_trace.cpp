@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "output/output_file.h"
-#include "output/trace.h"
+#include "output/trace_format.h"
 
 namespace demask {
 namespace {
@@ -189,7 +189,7 @@ Json read_trace(const std::string& path) {
   if (!trace.contains("version") || trace["version"] != trace_version) {
     fail(ExitCode::bad_input,
          "'{}' is a trace of version {}, and this demask reads version {}: make it again with this demask{}.", path,
-         trace.contains("version") ? to_text(trace["version"]) : "none", trace_version,
+         trace.contains("version") ? dump_json(trace["version"]) : "none", trace_version,
          trace.contains("command") && trace["command"].is_string()
              ? fmt::format(" by '{} --trace=...'", trace["command"].get<std::string>())
              : "");

@@ -33,10 +33,7 @@ constexpr size_t piece_bytes = 1 << 20;  // of a file that is read or written in
 
 // Up to `count` bytes at `offset`; none at the end of the file. Throws Error(bad_input) where they cannot be read.
 inline size_t read_at(int file, const std::string& path, char* bytes, size_t count, off_t offset) {
-  ssize_t got = -1;
-  do {
-    got = ::pread(file, bytes, count, offset);
-  } while (got < 0 && errno == EINTR);
+  const ssize_t got = read_some(file, bytes, count, offset);
   if (got < 0) {
     fail_reading(path, last_error());
   }

@@ -6,17 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "demask/sample.h"
+#include "output/trace_format.h"
 #include "sampling/step_trace.h"
 #include "text/vocabulary.h"
 
 namespace demask {
-
-inline constexpr std::string_view trace_format = "demask trace";
-inline constexpr int trace_version = 1;
 
 struct TracedSample {
   SampleIdentity identity;  // prompt_id: JSON text; empty where there is no list of prompts

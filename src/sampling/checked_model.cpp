@@ -16,7 +16,7 @@ void CheckedModel::check() {
   if (broken_.item<bool>()) {
     broken_.zero_();
     fail(ExitCode::failed, "'{}' gave non-finite logits (NaN or infinity), so its samples were discarded. {}", name_,
-         model_.info().dtype == at::kFloat
+         model_.info().dtype == ElementType::float32
              ? "Either its weights are damaged, or a setting makes logits too large: check cfg_scale and "
                "repetition_penalty."
              : "The precision may be too low, or the weights damaged: try --dtype=float32.");

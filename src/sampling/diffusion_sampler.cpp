@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "checkpoint/stored_tensors.h"
 #include "core/notice.h"
 #include "kernels/cuda.h"
 #include "model/device.h"
@@ -101,8 +102,9 @@ std::optional<kernels::PatternSizes> device_sizes(const Patterned& patterned, co
 
 bool DiffusionSampler::draws_patterns_on_device(const std::vector<const Template*>& texts) {
   if (!device_draws_patterns_) {
-    device_draws_patterns_ = draws_as_host(texts, options_.forbidden, model_.info().dtype, options_.mask_token_id,
-                                           options_.draw.filters.temperature, kernels::cuda::draw_matching);
+    device_draws_patterns_ =
+        draws_as_host(texts, options_.forbidden, scalar_type(model_.info().dtype), options_.mask_token_id,
+                      options_.draw.filters.temperature, kernels::cuda::draw_matching);
     if (!*device_draws_patterns_) {
       notice("{} does not draw texts that match a pattern as the CPU does, so the CPU draws them, which is slower.",
              model_.device().str());

@@ -1,34 +1,18 @@
 // What is answered without LibTorch, and the engine that the executable carries.
-#include <torch/version.h>
-
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "tests/cli/refusal.h"
+#include "tests/cli/without_libtorch.h"
 
 using namespace demask::testing;
-
-namespace {
-
-// Files in the place of LibTorch's libraries that are none, so that whoever loads it fails. ld.so names the first.
-void write_broken_libtorch(const TemporaryFolder& folder) {
-  const std::string version = std::to_string(TORCH_VERSION_MAJOR) + "." + std::to_string(TORCH_VERSION_MINOR);
-  for (const std::string name : {"libtorch.so", "libtorch_cpu.so", "libc10.so"}) {
-    for (const std::string& file : {name, name + "." + version}) {
-      write_file(folder / file, "not a library");
-    }
-  }
-}
-
-}  // namespace
 
 TEST_CASE(
     "Help, version, printed settings, errors in settings and merging need no LibTorch; drawing names what it lacks") {
   const TemporaryFolder folder;
-  write_broken_libtorch(folder);
-  ProcessOptions options;
-  options.environment = {{"LD_LIBRARY_PATH", folder.path()}};
+  const BrokenLibTorch libtorch;
+  const ProcessOptions options = libtorch.options();
   struct Answer {
     std::vector<std::string> arguments;
     int exit_code;
@@ -48,7 +32,7 @@ TEST_CASE(
     CHECK(result.exit_code == answer.exit_code);
     CHECK(contains(result.out + result.err, answer.part));
   }
-  check_refused({}, failed, {"LibTorch could not be loaded: " + folder.path(), TORCH_VERSION, "LD_LIBRARY_PATH"},
+  check_refused({}, failed, {"LibTorch could not be loaded: " + libtorch.path(), TORCH_VERSION, "LD_LIBRARY_PATH"},
                 options);
 }
 

@@ -1,19 +1,35 @@
-// Looking into files with the real program.
+// Looking into files with the real program, which loads no LibTorch for it.
 #include <string>
+#include <vector>
 
 #include "tests/cli/refusal.h"
+#include "tests/cli/without_libtorch.h"
 #include "tests/support/catch.h"
 #include "tests/support/demask.h"
 #include "tests/support/safetensors_files.h"
 
 using namespace demask::testing;
 
-TEST_CASE("What is found in a file comes on stdout, and is one JSON object where that is asked for") {
-  const ProcessResult json = demask::testing::demask({"--inspect=out/diffusion.pt", "--inspect_format=json"});
-  INFO(json.err);
-  CHECK(json.exit_code == done);
-  CHECK(json.err.empty());
-  CHECK(nlohmann::json::parse(json.out)["use"]["sampling_method"] == "diffusion");
+namespace {
+
+nlohmann::json inspect(const std::string& file) {
+  const BrokenLibTorch libtorch;
+  const ProcessResult result =
+      demask::testing::demask({"--inspect=" + file, "--inspect_format=json"}, libtorch.options());
+  CAPTURE(file, result.err);
+  CHECK(result.exit_code == done);
+  CHECK(result.err.empty());
+  return nlohmann::json::parse(result.out);
+}
+
+}  // namespace
+
+TEST_CASE("What is found in a file comes on stdout as one JSON object where that is asked for, without LibTorch") {
+  CHECK(inspect("out/diffusion.pt")["use"]["sampling_method"] == "diffusion");
+  CHECK(inspect(DEMASK_EXPORTED_DIFFUSION)["kind"] == "TorchScript module");
+  CHECK(inspect("data/char_diffusion/meta.pkl")["kind"] == "vocabulary");
+  // Whose tensors a run computes with before they are a transformer's.
+  CHECK(inspect("tests/fixtures/goldens/mdlm/model")["model"]["family"] == "mdlm");
 }
 
 TEST_CASE("A file that a run would refuse is described, and ends with the run's error") {
@@ -21,7 +37,8 @@ TEST_CASE("A file that a run would refuse is described, and ends with the run's 
   ModelFiles files = tiny_gpt2();
   files.config["model_type"] = "t5";
   files.write(folder / "model");
-  const ProcessResult inspected = demask::testing::demask({"--inspect=" + (folder / "model")});
+  const BrokenLibTorch libtorch;
+  const ProcessResult inspected = demask::testing::demask({"--inspect=" + (folder / "model")}, libtorch.options());
   CHECK(inspected.exit_code == bad_input);
   CHECK(contains(inspected.out, "wte.weight"));
   CHECK(contains(inspected.err, "'model_type' is \"t5\""));
@@ -32,12 +49,6 @@ TEST_CASE("Of the files that a run wrote it is said what they are and that they 
   const std::string trace = folder / "trace.json", output = folder / "run.jsonl";
   REQUIRE(demask::testing::demask(quick({"--num_samples=2", "--trace=" + trace, "--output=" + output})).exit_code ==
           done);
-  const auto inspect = [](const std::string& file) {
-    const ProcessResult result = demask::testing::demask({"--inspect=" + file, "--inspect_format=json"});
-    INFO(result.err);
-    CHECK(result.exit_code == done);
-    return nlohmann::json::parse(result.out);
-  };
   const nlohmann::json traced = inspect(trace), written = inspect(output);
   CHECK(traced["kind"] == "trace");
   CHECK(traced["method"] == "diffusion");

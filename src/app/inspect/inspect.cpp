@@ -13,7 +13,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "output/output_file.h"
-#include "output/trace.h"
+#include "output/trace_format.h"
 #include "text/read_vocabulary.h"
 
 namespace demask {

@@ -1,8 +1,5 @@
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <filesystem>
-#include <memory>
 #include <vector>
 
 #include "app/inspect/kinds.h"
@@ -13,11 +10,11 @@
 #include "checkpoint/checkpoint_files.h"
 #include "checkpoint/families/families.h"
 #include "checkpoint/model_folder.h"
-#include "checkpoint/nanogpt_weights.h"
+#include "checkpoint/nanogpt_file.h"
 #include "checkpoint/pickle.h"
-#include "checkpoint/read_model.h"
+#include "checkpoint/planned_folder.h"
 #include "core/text.h"
-#include "model/transformer.h"
+#include "model/model_info.h"
 
 namespace demask {
 namespace {
@@ -49,17 +46,11 @@ Json model_facts(const TransformerDescription& of) {
   return facts;
 }
 
-const char* dtype_of(at::ScalarType dtype) {
-  return dtype == at::kDouble     ? "float64"
-         : dtype == at::kHalf     ? "float16"
-         : dtype == at::kBFloat16 ? "bfloat16"
-                                  : "float32";
-}
-
-void add_model(const Config& config, const std::string& path, const WeightSource& source, FileReport& report) {
-  report.facts["model"] = model_facts(source.description());
-  ModelInfo info = info_of(source.description());
-  info.dataset = source.dataset();
+void add_model(const Config& config, const std::string& path, const TransformerDescription& description,
+               const std::optional<std::string>& dataset, FileReport& report) {
+  report.facts["model"] = model_facts(description);
+  ModelInfo info = info_of(description);
+  info.dataset = dataset;
   if (info.dataset) {
     report.facts["model"]["dataset"] = *info.dataset;
   }
@@ -90,7 +81,7 @@ Json keys_of(const PickleValue& root) {
 std::vector<ListedTensor> tensors_of(const NanoGptFile& file) {
   std::vector<ListedTensor> list;
   for (const auto& [name, stored] : file.tensors()) {
-    list.push_back({name, dtype_of(stored.dtype), stored.sizes});
+    list.push_back({name, std::string(name_of(stored.dtype)), stored.sizes});
   }
   return list;
 }
@@ -101,10 +92,7 @@ std::vector<ListedTensor> tensors_of(const ModelFolder& folder, const Family* fa
     if (family == nullptr) {
       return true;
     }
-    const TensorNames& names = family->names;
-    const bool buffer = std::any_of(names.buffers.begin(), names.buffers.end(),
-                                    [&](std::string_view end) { return ends_with(name, end); });
-    return !buffer && !(tied_head && ends_with(name, std::string(names.head) + ".weight"));
+    return !is_buffer(*family, name) && !(tied_head && ends_with(name, std::string(family->names.head) + ".weight"));
   };
   std::vector<ListedTensor> list;
   for (const auto& [name, shape] : folder.shapes()) {
@@ -132,7 +120,7 @@ FileReport report_on_zip(const Config& config, const std::string& path) {
   try {
     const NanoGptFile file(path);
     facts["kind"] = "nanoGPT training checkpoint";
-    add_model(config, path, *open_nanogpt(path, {}), report);
+    add_model(config, path, description_of(file.args()), file.dataset(), report);
     add_tensors(tensors_of(file), facts);
   } catch (const Error& error) {
     report.refuse(error);
@@ -158,9 +146,9 @@ FileReport report_on_model_folder(const Config& config, const std::string& path)
   bool tied_head = false;
   try {
     family = &find_family(folder.config(), folder.config_path());
-    const std::unique_ptr<WeightSource> source = open_model_folder(path);
-    tied_head = source->description().tied_head;
-    add_model(config, path, *source, report);
+    const PlannedFolder planned(path);
+    tied_head = planned.description().tied_head;
+    add_model(config, path, planned.description(), planned.dataset(), report);
   } catch (const Error& error) {
     report.refuse(error);
   }

@@ -6,8 +6,7 @@
 
 #include "app/inspect/vocabulary_facts.h"
 #include "config/printing.h"
-#include "engine/diffusion_generator.h"
-#include "engine/resolve.h"
+#include "engine/token_roles.h"
 #include "engine/vocabulary_place.h"
 #include "text/read_vocabulary.h"
 

@@ -5,7 +5,7 @@
 
 #include "app/inspect/file_report.h"
 #include "config/config.h"
-#include "model/language_model.h"
+#include "model/model_info.h"
 
 namespace demask {
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "checkpoint/transformer.h"
+#include "checkpoint/transformer_description.h"
 
 namespace demask {
 

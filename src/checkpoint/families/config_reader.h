@@ -9,14 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/transformer.h"
+#include "checkpoint/transformer_description.h"
 
 namespace demask {
-
-// Above any real model; their products stay far below 2^63.
-inline constexpr int64_t max_layers = 4096;
-inline constexpr int64_t max_width = int64_t{1} << 20;
-inline constexpr int64_t max_length = int64_t{1} << 24;
 
 // A field of which demask computes some values only. A field that is missing or null has one of them.
 struct FixedField {

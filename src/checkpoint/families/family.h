@@ -2,13 +2,9 @@
 // known parts in a new way is a table of names and two functions that read and write its fields.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "checkpoint/families/architecture.h"
@@ -41,8 +37,6 @@ struct TensorNames {
   std::vector<std::string_view> buffers;  // ends of the names of tensors that are no weights
 };
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-
 struct Family {
   std::string_view name;                        // of TransformerDescription
   std::string_view model_type;                  // in config.json
@@ -51,12 +45,9 @@ struct Family {
   Architecture (*read_config)(const ConfigReader& config);
   nlohmann::ordered_json (*write_config)(const Architecture& architecture);
 
-  // For a family whose tensors must be computed with before they are those of a transformer: changes the plan of
-  // reading them. `prefix` begins their names.
+  // For a family whose tensors must be computed with before they are those of a transformer (family_tensors.h): changes
+  // which of them make up a transformer's. `prefix` begins their names.
   void (*adapt)(const Architecture& architecture, const std::string& prefix, WeightPlan& plan) = nullptr;
-
-  // The other way: what such a family has beside the tensors of the plan.
-  NamedTensors (*make_extra)(const TransformerWeights& weights) = nullptr;
 };
 
 }  // namespace demask

@@ -164,6 +164,20 @@ TEST_CASE("a zip file that torch did not write is refused") {
   CHECK_THAT(refusal_of_archive(folder / "x.pt"), ContainsSubstring("torch.save did not write"));
 }
 
+TEST_CASE("a checkpoint of a form to come is refused, and one whose version is no number") {
+  const TemporaryFolder folder;
+  const std::string zip = small_archive(folder), path = folder / "later.pt";
+  const size_t data = zip.find("3\n", zip.find("small/version"));
+  REQUIRE(data != std::string::npos);
+  for (const std::string version : {"0\n", "x\n", "??"}) {
+    write_file(path, std::string(zip).replace(data, 2, version));
+    CHECK_THAT(refusal_of_archive(path), ContainsSubstring("is of version '" + version.substr(0, version.find('\n'))) &&
+                                             ContainsSubstring("1 to 10"));
+  }
+  write_file(path, std::string(zip).replace(data, 2, "11"));
+  CHECK_THAT(refusal_of_archive(path), ContainsSubstring("is of version '11'"));
+}
+
 TEST_CASE("a checkpoint of a big-endian machine is refused") {
   const TemporaryFolder folder;
   write_archive(folder / "big.pt", {{"data.pkl", "pickle"}, {"byteorder", "big"}});
@@ -198,12 +212,35 @@ TEST_CASE("a tensor is a strided view of its storage") {
   CHECK(read(stored(4, 0, {2, 2}, {1, 2})).is_contiguous());
 }
 
+TEST_CASE("a tensor that is looked at lies in the file where it lies there in order, and holds what is read") {
+  const TemporaryFolder folder;
+  small_archive(folder);
+  const Archive archive(folder / "small.pt");
+  const auto check = [&](const StoredTensor& tensor) {
+    const at::Tensor seen = archive.look_at(tensor, "t");
+    CHECK(seen.equal(archive.read(tensor, "t")));
+    return seen.data_ptr();
+  };
+  const StoredTensor whole = stored(4, 0, {2, 2}, {2, 1});
+  CHECK(check(whole) == check(whole));
+  CHECK(check(stored(4, 1, {3}, {1})) == static_cast<float*>(check(whole)) + 1);
+  CHECK(check(stored(4, 0, {1, 4}, {77, 1})) == check(whole));
+  const StoredTensor transposed = stored(4, 0, {2, 2}, {1, 2});
+  const at::Tensor one = archive.look_at(transposed, "t");
+  CHECK(check(transposed) != one.data_ptr());
+  check(stored(4, 0, {0, 7}, {7, 1}));
+  archive.drop(whole);
+  CHECK(archive.look_at(whole, "t").equal(at::arange(4, at::kFloat).reshape({2, 2})));
+}
+
 TEST_CASE("a tensor that does not lie within its storage is refused") {
   const TemporaryFolder folder;
   small_archive(folder);
   const Archive archive(folder / "small.pt");
   const auto refused = [&](const StoredTensor& tensor) {
-    return bad_input_message([&] { archive.read(tensor, "some.weight"); });
+    const std::string message = bad_input_message([&] { archive.read(tensor, "some.weight"); });
+    CHECK(bad_input_message([&] { archive.look_at(tensor, "some.weight"); }) == message);
+    return message;
   };
   constexpr int64_t large = int64_t{1} << 62;
   CHECK_THAT(refused(stored(5, 0, {5}, {1})),

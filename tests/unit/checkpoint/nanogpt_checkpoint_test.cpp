@@ -4,10 +4,12 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "checkpoint/nanogpt_weights.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_files.h"
 #include "tests/support/errors.h"
@@ -350,4 +352,35 @@ TEST_CASE("unknown objects in values that are not needed do no harm") {
                  {"config", object({{"dataset", text("letters")}})}};
   CHECK(read(file).dataset == "letters");
   CHECK_FALSE(std::filesystem::exists("demask_was_here"));
+}
+
+TEST_CASE(
+    "a checkpoint that is overwritten in place changes no weight that is kept, whether its matrices are lent or not") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "x.pt";
+  tiny_checkpoint().write(path);
+  const demask::TransformerWeights expected = nanogpt_weights(read_nanogpt_checkpoint(path));
+  for (const bool lent : {false, true}) {
+    CAPTURE(lent);
+    tiny_checkpoint().write(path);
+    const auto source = demask::open_nanogpt(path, at::TensorOptions(at::kFloat));
+    if (lent) {
+      source->lend();
+    }
+    const at::Tensor head = source->head().weight;
+    CHECK(head.equal(expected.head.weight));
+    const at::Tensor embedding = source->token_embedding(), positions = source->position_embedding();
+    const demask::LayerWeights layer = source->layer(0);
+    CHECK(layer.expand.weight.equal(expected.layers[0].expand.weight));
+    const demask::NormWeights norm = source->final_norm();
+    {
+      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+      file << std::string(std::filesystem::file_size(path), '\0');
+    }
+    CHECK(head.equal(expected.head.weight) == !lent);  // or the test does not test
+    CHECK(embedding.equal(expected.token_embedding));
+    CHECK(positions.equal(expected.position_embedding));
+    CHECK(layer.attention_norm.weight.equal(expected.layers[0].attention_norm.weight));
+    CHECK(norm.weight.equal(expected.final_norm.weight));
+  }
 }

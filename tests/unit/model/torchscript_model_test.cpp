@@ -175,7 +175,7 @@ TEST_CASE("A module that runs as it is has no int8, one that runs natively has")
   CHECK(contains(message, "near_gpt_tanh.pt' is a TorchScript module that demask does not run natively"));
   CHECK(contains(message, "Use --dtype=float32."));
   const auto model = load("gpt_nanogpt", options);
-  CHECK(model->info().dtype == at::kChar);
+  CHECK(model->info().dtype == demask::ElementType::int8);
   CHECK(contains(model->info().description, "run natively"));
 }
 
