@@ -125,9 +125,11 @@ DEMASK_EVERYWHERE bool send_few_messages(const PatternArguments& a, const Patter
   team.sync();
   bool holds = true;
   uint32_t largest = upper_half(1.0);
+  int32_t upcoming = rows.fixed(a.length - 1);
   const auto step = [&](int64_t t, auto scales) {
     const double* weights = rows.at(t, team);
-    const int32_t fixed = rows.fixed(t);
+    const int32_t fixed = upcoming;
+    upcoming = rows.fixed(t > 0 ? t - 1 : 0);  // on its way before it is waited for
     const double* after = into;
     into = buffers + (into == buffers ? width : 0);
     now -= a.states_room;

@@ -29,6 +29,7 @@ class PlanningGenerator : public Generator {
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& /*tasks*/, Observer* /*observer*/) override {
     return {};
   }
+  std::optional<int64_t> own_rows() const override { return bounded; }
   void try_step(const std::vector<SampleTask>& tasks) override {
     if (tasks.size() > fitting) {
       throw std::bad_alloc();
@@ -40,7 +41,8 @@ class PlanningGenerator : public Generator {
     return {};
   }
 
-  size_t fitting = 1000;  // samples that there is memory for
+  size_t fitting = 1000;           // samples that there is memory for
+  std::optional<int64_t> bounded;  // rows, where it says so itself
 };
 
 // Has so many outputs that memory has to be measured; computes nothing.
@@ -268,6 +270,20 @@ TEST_CASE("Where memory runs out while it is measured, fewer samples are drawn a
   CHECK(choose_batch_size(run.context, run.generator, work, 100) == 2);
   run.generator.fitting = 0;
   CHECK(choose_batch_size(run.context, run.generator, work, 100) == 2);
+}
+
+TEST_CASE(
+    "A generator that bounds what it computes is not tried, and its batches are as it says unless a size is asked "
+    "for") {
+  Run run;
+  run.context.model = std::make_unique<WideModel>();
+  const Work work = run.work({{std::string(100000, 'a'), 1000}});
+  run.generator.fitting = 0;
+  run.generator.bounded = 600;
+  CHECK(choose_batch_size(run.context, run.generator, work, 1000) == 600);
+  CHECK(choose_batch_size(run.context, run.generator, work, 20) == 20);
+  run.context.config.batch_size = 3;
+  CHECK(choose_batch_size(run.context, run.generator, work, 1000) == 3);
 }
 
 TEST_CASE("A requested batch size is kept, but is never more than there are samples") {
