@@ -31,6 +31,7 @@ int answer(const std::vector<std::string>& arguments) {
       write_to_stdout(generate(command.generated));
       return 0;
     case CommandLine::Action::doctor:
+      settle_environment();
       return start_engine(command);
     case CommandLine::Action::run:
       break;
@@ -40,6 +41,7 @@ int answer(const std::vector<std::string>& arguments) {
     merge_run_files(*config.merge, *config.output, places_in_header());
     return 0;
   }
+  settle_environment();
   if (!config.inspect) {
     read_ahead(config);
     if (const std::future<void> ready = start_cuda(config); ready.valid()) {
