@@ -265,6 +265,17 @@ std::optional<int64_t> element_count(const StoredTensor& tensor) {
   return count;
 }
 
+// Whether its elements follow one another in the storage.
+bool is_contiguous(const StoredTensor& tensor) {
+  int64_t each = 1;
+  for (size_t i = tensor.sizes.size(); i-- > 0; each *= tensor.sizes[i]) {
+    if (tensor.sizes[i] != 1 && tensor.strides[i] != each) {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool has_negative(const StoredTensor& tensor) {
   const auto negative = [](int64_t number) { return number < 0; };
   return tensor.offset < 0 || tensor.storage_numel < 0 ||
@@ -276,6 +287,7 @@ bool has_negative(const StoredTensor& tensor) {
 
 struct Archive::Records {
   std::map<std::string, Record> directory;
+  std::ifstream file;
   std::unique_ptr<caffe2::serialize::PyTorchStreamReader> reader;
 
   // Null where there is no such record.
@@ -284,7 +296,7 @@ struct Archive::Records {
     return entry == directory.end() ? nullptr : &entry->second;
   }
 
-  std::tuple<at::DataPtr, size_t> get(const std::string& name, const std::string& path) const {
+  const Record& find_readable(const std::string& name, const std::string& path) const {
     const Record* record = find(name);
     if (record == nullptr) {
       fail(ExitCode::bad_input, "checkpoint '{}' has no record {}.", path, quote(name));
@@ -296,9 +308,14 @@ struct Archive::Records {
       fail(ExitCode::bad_input, "checkpoint '{}': the record {} is compressed; torch.save stores it plain.", path,
            quote(name));
     }
+    return *record;
+  }
+
+  std::tuple<at::DataPtr, size_t> get(const std::string& name, const std::string& path) const {
+    const Record& record = find_readable(name, path);
     try {
       auto data = reader->getRecord(name);
-      if (std::get<1>(data) == record->size) {
+      if (std::get<1>(data) == record.size) {
         return data;
       }
     } catch (const std::exception& error) {
@@ -308,11 +325,28 @@ struct Archive::Records {
     fail(ExitCode::bad_input, "checkpoint '{}': the record {} is not of the size that the directory says.", path,
          quote(name));
   }
+
+  // `count` bytes of a record from `first` on, which lie within it.
+  void read_part(const std::string& name, const std::string& path, uint64_t first, char* into, uint64_t count) {
+    find_readable(name, path);
+    std::string reason = "the file ends within it";
+    try {
+      file.clear();
+      file.seekg(static_cast<std::streamoff>(reader->getRecordOffset(name) + first));
+      if (file.read(into, static_cast<std::streamsize>(count))) {
+        return;
+      }
+    } catch (const std::exception& error) {
+      reason = short_reason(error);
+    }
+    fail(ExitCode::bad_input, "checkpoint '{}': the record {} cannot be read: {}", path, quote(name), reason);
+  }
 };
 
 Archive::Archive(const std::string& path) : path_(path), records_(std::make_unique<Records>()) {
   uint64_t size = 0;
-  std::ifstream file = open_input_file(path, checkpoint_file, size);
+  std::ifstream& file = records_->file;
+  file = open_input_file(path, checkpoint_file, size);
   require_zip(file, path);
   records_->directory = ZipDirectory(file, size, path).records;
   if (records_->find("version") == nullptr && records_->find(".data/version") == nullptr) {
@@ -376,8 +410,16 @@ void Archive::check(const StoredTensor& tensor, const std::string& name) const {
 at::Tensor Archive::read(const StoredTensor& tensor, const std::string& name) const {
   check(tensor, name);
   const auto options = at::TensorOptions(tensor.dtype);
-  if (element_count(tensor) == 0) {
+  const int64_t count = *element_count(tensor);
+  if (count == 0) {
     return at::empty(tensor.sizes, options);
+  }
+  if (count < tensor.storage_numel && is_contiguous(tensor)) {
+    const at::Tensor part = at::empty(tensor.sizes, options);
+    const uint64_t bytes = c10::elementSize(tensor.dtype);
+    records_->read_part("data/" + tensor.storage, path_, static_cast<uint64_t>(tensor.offset) * bytes,
+                        static_cast<char*>(part.data_ptr()), static_cast<uint64_t>(count) * bytes);
+    return part;
   }
   // from_blob wants a deleter that can be copied; DataPtr cannot.
   auto data = std::make_shared<at::DataPtr>(std::get<0>(records_->get("data/" + tensor.storage, path_)));

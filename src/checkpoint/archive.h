@@ -53,7 +53,8 @@ class Archive {
   // Throws Error(bad_input) that names `tensor` as `name` where it does not lie within its record.
   void check(const StoredTensor& tensor, const std::string& name) const;
 
-  // A contiguous tensor on the CPU, of the stored dtype. Reads its record and no other. Checks as above.
+  // A contiguous tensor on the CPU, of the stored dtype. Reads its record and no other, and of that, where its elements
+  // follow one another, no more than these. Checks as above. Not for use by several threads at once.
   at::Tensor read(const StoredTensor& tensor, const std::string& name) const;
 
  private:

@@ -293,6 +293,17 @@ at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion&
   return converted;
 }
 
+at::Tensor NanoGptFile::read_rows(const std::string& name, int64_t first, int64_t count,
+                                  const ParameterConversion& convert) const {
+  StoredTensor rows = stored_->tensors.at(name);
+  rows.offset += first * rows.strides.at(0);
+  rows.sizes.at(0) = count;
+  const at::Tensor stored = stored_->archive.read(rows, name);
+  at::Tensor converted = convert ? convert(stored) : stored;
+  // A number that is not finite is told of by its place in the whole tensor.
+  return is_finite(converted) ? converted : read(name, convert).narrow(0, first, count);
+}
+
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
   const NanoGptFile file(path);
   NanoGptCheckpoint checkpoint;

@@ -45,6 +45,9 @@ class NanoGptFile {
 
   // A parameter, converted. Throws Error(bad_input) where its record is damaged or it holds NaN or an infinity.
   at::Tensor read(const std::string& name, const ParameterConversion& convert = {}) const;
+  // The same of `count` of its rows from `first` on; reads no others where these are sound and lie together.
+  at::Tensor read_rows(const std::string& name, int64_t first, int64_t count,
+                       const ParameterConversion& convert = {}) const;
 
  private:
   struct Stored;

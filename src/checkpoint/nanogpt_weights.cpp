@@ -29,7 +29,12 @@ TransformerDescription describe(const ModelArgs& args) {
   return description;
 }
 
-using Parameters = std::function<at::Tensor(const std::string& name)>;
+struct Rows {
+  int64_t first, count;
+};
+
+// All of a parameter, or some rows.
+using Parameters = std::function<at::Tensor(const std::string& name, const std::optional<Rows>& rows)>;
 
 class NanoGptSource : public WeightSource {
  public:
@@ -44,9 +49,12 @@ class NanoGptSource : public WeightSource {
   const TransformerDescription& description() const override { return description_; }
   at::TensorOptions options() const override { return options_; }
   std::optional<std::string> dataset() const override { return dataset_; }
-  at::Tensor token_embedding() override { return parameter_(token_embedding_name); }
+  at::Tensor token_embedding() override { return parameter(token_embedding_name); }
+  at::Tensor token_embedding_rows(int64_t first, int64_t count) override {
+    return parameter_(token_embedding_name, Rows{first, count});
+  }
   at::Tensor position_embedding() override {
-    return description_.rotary ? at::Tensor() : parameter_("transformer.wpe.weight");
+    return description_.rotary ? at::Tensor() : parameter("transformer.wpe.weight");
   }
   LayerWeights layer(int64_t number) override {
     const std::string prefix = fmt::format("transformer.h.{}.", number);
@@ -60,12 +68,13 @@ class NanoGptSource : public WeightSource {
     return layer;
   }
   NormWeights final_norm() override { return norm("transformer.ln_f"); }
-  LinearWeights head() override { return {description_.tied_head ? at::Tensor() : parameter_(head_name), {}}; }
+  LinearWeights head() override { return {description_.tied_head ? at::Tensor() : parameter(head_name), {}}; }
 
  private:
-  at::Tensor bias(const std::string& name) const { return bias_ ? parameter_(name + ".bias") : at::Tensor(); }
-  LinearWeights linear(const std::string& name) const { return {parameter_(name + ".weight"), bias(name)}; }
-  NormWeights norm(const std::string& name) const { return {parameter_(name + ".weight"), bias(name)}; }
+  at::Tensor parameter(const std::string& name) const { return parameter_(name, std::nullopt); }
+  at::Tensor bias(const std::string& name) const { return bias_ ? parameter(name + ".bias") : at::Tensor(); }
+  LinearWeights linear(const std::string& name) const { return {parameter(name + ".weight"), bias(name)}; }
+  NormWeights norm(const std::string& name) const { return {parameter(name + ".weight"), bias(name)}; }
 
   TransformerDescription description_;
   bool bias_;
@@ -77,16 +86,21 @@ class NanoGptSource : public WeightSource {
 }  // namespace
 
 TransformerWeights nanogpt_weights(const NanoGptCheckpoint& checkpoint) {
-  const auto parameter = [&](const std::string& name) { return checkpoint.parameters.at(name); };
-  NanoGptSource source(checkpoint.args, checkpoint.dataset, parameter(token_embedding_name).options(), parameter);
+  const auto parameter = [&](const std::string& name, const std::optional<Rows>& rows) {
+    const at::Tensor& all = checkpoint.parameters.at(name);
+    return rows ? all.narrow(0, rows->first, rows->count) : all;
+  };
+  NanoGptSource source(checkpoint.args, checkpoint.dataset, parameter(token_embedding_name, {}).options(), parameter);
   return read_all(source);
 }
 
 std::unique_ptr<WeightSource> open_nanogpt(const std::string& path, const at::TensorOptions& options) {
   const auto file = std::make_shared<const NanoGptFile>(path);
-  return std::make_unique<NanoGptSource>(file->args(), file->dataset(), options, [=](const std::string& name) {
-    return file->read(name, [&](const at::Tensor& stored) { return stored.to(options); });
-  });
+  const auto convert = [=](const at::Tensor& stored) { return stored.to(options); };
+  const auto parameter = [=](const std::string& name, const std::optional<Rows>& rows) {
+    return rows ? file->read_rows(name, rows->first, rows->count, convert) : file->read(name, convert);
+  };
+  return std::make_unique<NanoGptSource>(file->args(), file->dataset(), options, parameter);
 }
 
 }  // namespace demask
