@@ -72,6 +72,12 @@ int engine_in_memory() {
 
 }  // namespace
 
+void settle_environment() {
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    ::setenv("GOMP_SPINCOUNT", "3000", /*overwrite=*/0);
+  }
+}
+
 int start_engine(const CommandLine& command) {
   const int file = engine_in_memory();
   const std::string path = "/proc/self/fd/" + std::to_string(file);

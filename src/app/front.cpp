@@ -32,6 +32,7 @@ int answer(const std::vector<std::string>& arguments) {
       write_to_stdout(generate(command.generated));
       return 0;
     case CommandLine::Action::doctor:
+      settle_environment();
       return start_engine(command);
     case CommandLine::Action::run:
       break;
@@ -46,6 +47,7 @@ int answer(const std::vector<std::string>& arguments) {
     print_inspection(config);
     return 0;
   }
+  settle_environment();
   read_ahead(config);
   if (const std::future<void> ready = start_cuda(config); ready.valid()) {
     ready.wait();

@@ -2,6 +2,8 @@
 #include "app/engine_entry.h"
 #include "app/start_engine.h"
 
+void demask::settle_environment() {}
+
 int demask::start_engine(const CommandLine& command) {
   return demask_engine(&command);
 }

@@ -5,6 +5,10 @@
 
 namespace demask {
 
+// Puts into the environment what the engine's libraries read there when they are loaded: how OpenMP's threads wait, see
+// kernels/openmp_waiting.h. Nothing where they are loaded already. Before other threads start, which may read it.
+void settle_environment();
+
 // Does what the command line asks for and gives the exit code; errors of the work itself have been told on stderr.
 // Throws Error(failed) where the engine or LibTorch cannot be loaded. In one file that loads the engine out of the
 // executable and one that is linked to it, chosen by CMake.

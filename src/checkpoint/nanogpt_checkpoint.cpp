@@ -22,6 +22,17 @@ at::Tensor NanoGptFile::look_at(const std::string& name, const ParameterConversi
   return converted(archive_.look_at(tensors_.at(name), name), name, convert);
 }
 
+at::Tensor NanoGptFile::look_at_rows(const std::string& name, int64_t first, int64_t count,
+                                     const ParameterConversion& convert) const {
+  StoredTensor rows = tensors_.at(name);
+  rows.offset += first * rows.strides.at(0);
+  rows.sizes.at(0) = count;
+  const at::Tensor stored = archive_.look_at(rows, name);
+  at::Tensor converted = convert ? convert(stored) : stored;
+  // A number that is not finite is told of by its place in the whole tensor.
+  return is_finite(converted) ? converted : read(name, convert).narrow(0, first, count);
+}
+
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {
   const NanoGptFile file(path);
   NanoGptCheckpoint checkpoint;

@@ -37,6 +37,9 @@ class NanoGptFile {
   // The same, for who makes something else of it at once: may lie in the mapped file (Archive::look_at). drop() gives
   // its pages back.
   at::Tensor look_at(const std::string& name, const ParameterConversion& convert) const;
+  // The same of `count` of its rows from `first` on.
+  at::Tensor look_at_rows(const std::string& name, int64_t first, int64_t count,
+                          const ParameterConversion& convert) const;
   void drop(const std::string& name) const noexcept { archive_.drop(tensors_.at(name)); }
 
  private:

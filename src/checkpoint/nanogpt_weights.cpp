@@ -23,6 +23,10 @@ class NanoGptSource : public WeightSource {
     begin_part();
     return description_.tied_head ? matrix(token_embedding_name) : parameter(token_embedding_name);
   }
+  at::Tensor token_embedding_rows(int64_t first, int64_t count) override {
+    begin_part();
+    return rows(token_embedding_name, first, count);
+  }
   at::Tensor position_embedding() override {
     begin_part();
     return description_.rotary ? at::Tensor() : parameter("transformer.wpe.weight");
@@ -52,6 +56,9 @@ class NanoGptSource : public WeightSource {
   virtual at::Tensor parameter(const std::string& name) = 0;
   // The weight of a linear layer, which may be lent.
   virtual at::Tensor matrix(const std::string& name) { return parameter(name); }
+  virtual at::Tensor rows(const std::string& name, int64_t first, int64_t count) {
+    return parameter(name).narrow(0, first, count);
+  }
   virtual void begin_part() {}
 
   at::Tensor bias(const std::string& name) { return bias_ ? parameter(name + ".bias") : at::Tensor(); }
@@ -93,6 +100,10 @@ class FileSource : public NanoGptSource {
     }
     lent_.push_back(name);
     return file_->look_at(name, convert_);
+  }
+  at::Tensor rows(const std::string& name, int64_t first, int64_t count) override {
+    lent_.push_back(name);
+    return file_->look_at_rows(name, first, count, convert_);
   }
   void begin_part() override {
     for (const std::string& name : lent_) {

@@ -40,6 +40,24 @@ class FolderSource : public WeightSource {
   at::TensorOptions options() const override { return options_; }
   std::optional<std::string> dataset() const override { return planned_.dataset(); }
   at::Tensor token_embedding() override { return read(TensorRole::token_embedding, places_.token_embedding); }
+  at::Tensor token_embedding_rows(int64_t first, int64_t count) override {
+    const PlannedTensor& planned = plan_.at(std::nullopt).front();
+    if (adjustment_of_(planned) || planned.slices.size() != 1) {
+      if (!places_.token_embedding.defined()) {
+        places_.token_embedding = token_embedding();
+      }
+      return places_.token_embedding.narrow(0, first, count);
+    }
+    const std::string& name = planned.slices.front().name;
+    planned_.folder().drop(name);  // the rows before
+    const at::Tensor stored = planned_.folder().read(name), rows = stored.narrow(0, first, count);
+    at::Tensor converted = convert(rows);
+    if (!is_finite(converted)) {
+      check(convert(stored), stored, name);  // finds its place in all of the tensor
+    }
+    handed_over_ = {name};
+    return converted;
+  }
   at::Tensor position_embedding() override { return read(TensorRole::position_embedding, places_.position_embedding); }
   LayerWeights layer(int64_t number) override {
     drop_handed_over();

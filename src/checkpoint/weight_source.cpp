@@ -18,6 +18,9 @@ class WeightsInMemory : public WeightSource {
   at::TensorOptions options() const override { return options_; }
   std::optional<std::string> dataset() const override { return weights_.dataset; }
   at::Tensor token_embedding() override { return std::exchange(weights_.token_embedding, {}); }
+  at::Tensor token_embedding_rows(int64_t first, int64_t count) override {
+    return weights_.token_embedding.narrow(0, first, count);
+  }
   at::Tensor position_embedding() override { return std::exchange(weights_.position_embedding, {}); }
   LayerWeights layer(int64_t number) override {
     return std::exchange(weights_.layers[static_cast<size_t>(number)], {});

@@ -28,6 +28,9 @@ class WeightSource {
 
   // Each may be asked for once. They throw Error(bad_input) where the file cannot be read, or holds NaN or an infinity.
   virtual at::Tensor token_embedding() = 0;
+  // In place of it: `count` of its rows from `first` on. Rows are asked for from the first to the last, and only these
+  // need be in memory.
+  virtual at::Tensor token_embedding_rows(int64_t first, int64_t count) = 0;
   virtual at::Tensor position_embedding() = 0;  // undefined where positions are rotary
   virtual LayerWeights layer(int64_t number) = 0;
   virtual NormWeights final_norm() = 0;

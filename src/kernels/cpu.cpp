@@ -61,10 +61,16 @@ const Isa* find(at::ScalarType dtype) {
 }
 
 Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages) {
-  Linear linear = make_room(isa, weight.size(0), weight.size(1), isa.columns, pages);
+  const auto rows = [&](int64_t first, int64_t count) { return weight.narrow(0, first, count); };
+  return pack(isa, weight.size(0), weight.size(1), rows, bias, pages);
+}
+
+Linear pack(const Isa& isa, int64_t outputs, int64_t inner, const RowsOfWeight& rows, const at::Tensor& bias,
+            LargePages& pages) {
+  Linear linear = make_room(isa, outputs, inner, isa.columns, pages);
   pack_panels(isa, linear, [&](int64_t first, int64_t count) {
     const int64_t row = first * isa.columns;
-    return weight.narrow(0, row, std::min(count * isa.columns, weight.size(0) - row));
+    return rows(row, std::min(count * isa.columns, outputs - row));
   });
   if (bias.defined()) {
     linear.bias.narrow(0, 0, linear.outputs).copy_(bias);

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "kernels/cpu_isa.h"
 #include "kernels/large_pages.h"
@@ -25,6 +26,12 @@ struct Linear {
 
 // weight [outputs, inner], bias [outputs] or undefined, of any floating dtype. The panels lie in `pages`.
 Linear pack(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages);
+
+// The same where rows(first, count) gives the weights of some outputs, [count, inner]. They are asked for once, in
+// order.
+using RowsOfWeight = std::function<at::Tensor(int64_t first, int64_t count)>;
+Linear pack(const Isa& isa, int64_t outputs, int64_t inner, const RowsOfWeight& rows, const at::Tensor& bias,
+            LargePages& pages);
 
 // The same for the gated epilogues: weight [2 * outputs, inner] and bias [2 * outputs] hold the gates, then what they
 // let through.

@@ -2,10 +2,15 @@
 //
 // They spin for milliseconds before they sleep. That is quick while they have the cores to themselves; where other
 // programs run, each thread that is preempted holds up its whole team, whose other threads spin meanwhile: two
-// processes on two cores took a hundred times as long as one. GNU's OpenMP lets them sleep at once while it has more
-// threads than there are cores (GOMP_SPINCOUNT in its manual). What the environment says is read before anything of
-// demask runs, so this makes the threads more than the cores, by a team that sleeps for as long as they are not to
-// spin.
+// processes on two cores took a hundred times as long as one.
+//
+// The program loads LibTorch itself, so that its environment can say before how long they spin (GOMP_SPINCOUNT in GNU's
+// manual): for a moment that most waits within one operation and between two fit in, and that costs little where a
+// thread is preempted. It does so in app/carried_engine.cpp; then nothing of the following happens.
+//
+// In a library LibTorch has read the environment before anything of demask runs. GNU's OpenMP lets threads sleep at
+// once while it has more than there are cores, so this makes them more, by a team that sleeps for as long as they are
+// not to spin.
 #pragma once
 
 #include <cstdint>

@@ -70,11 +70,8 @@ CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
   CpuWeights weights;
   LargePages pages;
   LinearWeights head = source.head();
-  if (of.tied_head) {
-    head.weight = source.token_embedding();
-  }
-  weights.head = pack(isa, head, pages);
   if (!of.tied_head) {
+    weights.head = pack(isa, head, pages);
     weights.token_embedding = source.token_embedding().contiguous();
   }
   if (of.rotary) {
@@ -91,6 +88,11 @@ CpuWeights pack_weights(const Isa& isa, WeightSource& source) {
     return_freed_memory();
   }
   weights.final_norm = pack(source.final_norm());
+  if (of.tied_head) {
+    const auto rows = [&](int64_t first, int64_t count) { return source.token_embedding_rows(first, count); };
+    weights.head = kernels::cpu::pack(isa, of.vocabulary_size, of.width, rows, head.bias, pages);
+    return_freed_memory();
+  }
   return weights;
 }
 

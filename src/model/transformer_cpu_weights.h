@@ -33,7 +33,9 @@ struct CpuWeights {
   kernels::cpu::Linear head;
 };
 
-// Reads the source part by part, the largest first, while little else is in memory. Throws as the source does.
+// Reads the source part by part: those that have to be whole before they are packed from the largest on, while little
+// else is in memory, and last the head that is the token embedding, of which some rows are enough. Throws as the source
+// does.
 CpuWeights pack_weights(const kernels::cpu::Isa& isa, WeightSource& source);
 
 // The embedding of a token -> x [C].

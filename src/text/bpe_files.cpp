@@ -117,8 +117,12 @@ int decode_base64_digit(char digit) {
   return digit == '+' ? 62 : digit == '/' ? 63 : -1;
 }
 
+// Of four letters each, the last four with one or two '=' where they stand for fewer than three bytes (RFC 4648).
 std::optional<std::string> decode_base64(std::string_view text) {
-  while (ends_with(text, "=")) {
+  if (text.size() % 4 != 0) {
+    return std::nullopt;
+  }
+  for (int padding = 0; padding < 2 && ends_with(text, "="); ++padding) {
     text.remove_suffix(1);
   }
   std::string bytes;

@@ -176,27 +176,32 @@ TEST_CASE("A run that is killed at any moment and resumed until it is done write
   const int runs = asked != nullptr ? std::atoi(asked) : sanitized ? 2 : 4;
   const TemporaryFolder folder;
   write_file(folder / "prompts.jsonl", mixed_prompts);
-  const std::vector<Arguments> jobs = {
-      small_run, join({"--device=cpu", "--dtype=float32", "--sequence_length=48", "--diffusion_iterations=6",
-                       "--batch_size=3", "--show_progress=False"},
-                      {"--prompts=" + (folder / "prompts.jsonl")})};
+  // Of some batches after the first line, each of several forwards.
+  const std::vector<Arguments> jobs = {join(small_run, {"--diffusion_iterations=12"}),
+                                       join({"--device=cpu", "--dtype=float32", "--sequence_length=48",
+                                             "--diffusion_iterations=12", "--batch_size=3", "--show_progress=False"},
+                                            {"--prompts=" + (folder / "prompts.jsonl")})};
   std::vector<std::string> expected;
-  double longest_s = 0;
-  for (const Arguments& job : jobs) {
-    expected.push_back(undisturbed(job));
-    longest_s = std::max(longest_s, run_done(join(job, {"--output=" + (folder / "timed.jsonl")})).elapsed_s);
+  std::vector<double> times_s;
+  for (size_t job = 0; job < jobs.size(); ++job) {
+    const std::string output = folder / ("undisturbed-" + std::to_string(job) + ".jsonl");
+    times_s.push_back(run_done(join(jobs[job], {"--output=" + output})).elapsed_s);
+    expected.push_back(read_file(output));
   }
   std::mt19937 random(1337);
-  std::uniform_real_distribution<double> moment(0.3 * longest_s, longest_s);
-  int kills = 0;
+  std::uniform_real_distribution<double> share(0.3, 1.0);
+  int killed_while_drawing = 0;
   for (int run = 0; run < runs; ++run) {
     const size_t job = static_cast<size_t>(run) % jobs.size();
     const std::string output = folder / ("run-" + std::to_string(run) + ".jsonl");
-    ProcessOptions killed;
-    killed.signal = SIGKILL;
     for (int attempt = 0;; ++attempt) {
       REQUIRE(attempt < 100);
-      killed.interrupt_after_s = attempt < 4 ? moment(random) : 0;  // so that it ends
+      // First when a line is there, which comes in every run however fast the machine is; then at moments of which some
+      // are too late; then not, so that it ends.
+      ProcessOptions killed;
+      killed.signal = SIGKILL;
+      killed.interrupt_on_file = attempt == 0 ? output : "";
+      killed.interrupt_after_s = attempt == 1 || attempt == 2 ? share(random) * times_s[job] : 0;
       const ProcessResult result =
           demask::testing::demask(join(jobs[job], {"--output=" + output, "--resume=True"}), killed);
       CAPTURE(run, attempt, result.err);
@@ -204,12 +209,12 @@ TEST_CASE("A run that is killed at any moment and resumed until it is done write
         break;
       }
       REQUIRE(result.exit_code == 128 + SIGKILL);
-      ++kills;
+      killed_while_drawing += attempt == 0 ? 1 : 0;
     }
     CHECK(read_file(output) == expected[job]);
     CHECK_FALSE(std::filesystem::exists(output + ".pending"));
   }
-  CHECK(kills > runs / 2);
+  CHECK(killed_while_drawing > runs / 2);
 }
 
 TEST_CASE("Resuming a complete run changes nothing, and says so") {

@@ -178,6 +178,11 @@ void wait_for_output(const Pipe& out, const Pipe& err) {
 
 }  // namespace
 
+ProgramForker& program_forker() {
+  static ProgramForker forker = nullptr;
+  return forker;
+}
+
 ProcessResult run_process(const std::vector<std::string>& arguments, const ProcessOptions& options) {
   std::vector<std::string> argument_strings = arguments;
   std::vector<std::string> environment = environment_with(options.environment);
@@ -193,12 +198,16 @@ ProcessResult run_process(const std::vector<std::string>& arguments, const Proce
   const Child child{pointers(argument_strings), pointers(environment), &options, in.reader, out.writer, err.writer};
 
   const Clock::time_point start = Clock::now();
-  const pid_t process = ::fork();
-  check(process >= 0, "fork");
-  if (process == 0) {
-    run_child(child);
+  const ProgramForker forker = program_forker();
+  pid_t process = forker != nullptr ? forker(arguments, environment, options, {in.reader, out.writer, err.writer}) : -1;
+  if (process < 0) {
+    process = ::fork();
+    check(process >= 0, "fork");
+    if (process == 0) {
+      run_child(child);
+    }
+    ::setpgid(process, process);  // in the child too: whoever comes first
   }
-  ::setpgid(process, process);  // in the child too: whoever comes first
   Pipe::close(out.writer);
   Pipe::close(err.writer);
 

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,12 @@ struct ProcessResult {
 
 // arguments[0] is the program.
 ProcessResult run_process(const std::vector<std::string>& arguments, const ProcessOptions& options = {});
+
+// Makes a process of the program, a child of this one in a process group of its own, with these descriptors as its
+// standard streams; -1 where it has to be started instead. Empty in tests without forked_program.cpp.
+using ProgramForker = pid_t (*)(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
+                                const ProcessOptions& options, const std::array<int, 3>& streams);
+ProgramForker& program_forker();
 
 // A folder that is removed with all it holds at the end of the test.
 class TemporaryFolder {

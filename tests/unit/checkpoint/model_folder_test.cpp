@@ -94,6 +94,11 @@ TEST_CASE("parts of a folder come in any order, and what was handed over stays r
   CHECK(layer.feed_forward_norm.bias.equal(weights.layers[0].feed_forward_norm.bias));
   CHECK(embedding.equal(weights.token_embedding));
   CHECK(positions.equal(weights.position_embedding));
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const std::unique_ptr<WeightSource> by_rows = open_model_folder(folder / "model", dtype);
+    const at::Tensor first = by_rows->token_embedding_rows(0, 3), last = by_rows->token_embedding_rows(3, 2);
+    CHECK(at::cat({first, last}).equal(weights.token_embedding.to(dtype)));
+  }
 }
 
 TEST_CASE("tensors of several dtypes are read as that of the token embedding") {

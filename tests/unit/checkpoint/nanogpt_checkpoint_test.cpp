@@ -197,6 +197,29 @@ TEST_CASE("a weight that is not finite is named, with the first place") {
   }
 }
 
+TEST_CASE("rows of a weight are those of all of it, and one that is not finite is named by its place in all of it") {
+  const TemporaryFolder folder;
+  CheckpointFile file = tiny_checkpoint();
+  set_entry(file.model, "lm_head.weight", "");
+  at::Tensor head = at::arange(12, at::kFloat).view({3, 4});
+  for (const bool transposed : {false, true}) {  // rows lie together, or not
+    file.add_tensor("lm_head.weight", transposed ? head.t().contiguous().t() : head);
+    file.write(folder / "x.pt");
+    const demask::NanoGptFile whole(folder / "x.pt");
+    const auto doubled = [](const at::Tensor& tensor) { return tensor.mul(2); };
+    CHECK(at::equal(whole.look_at_rows("lm_head.weight", 1, 2, doubled), head.narrow(0, 1, 2).mul(2)));
+    CHECK(at::equal(whole.look_at_rows("lm_head.weight", 0, 1, {}), head.narrow(0, 0, 1)));
+    set_entry(file.model, "lm_head.weight", "");
+  }
+  head[2][3] = std::nan("");
+  file.add_tensor("lm_head.weight", head);
+  file.write(folder / "x.pt");
+  const demask::NanoGptFile damaged(folder / "x.pt");
+  CHECK(at::equal(damaged.look_at_rows("lm_head.weight", 0, 2, {}), head.narrow(0, 0, 2)));
+  CHECK_THAT(bad_input_message([&] { damaged.look_at_rows("lm_head.weight", 2, 1, {}); }),
+             ContainsSubstring("of 12, the first at [2, 3]"));
+}
+
 TEST_CASE("a weight too large for the dtype that is asked for is named, and one whose sum is too large is not") {
   const TemporaryFolder folder;
   CheckpointFile file = tiny_checkpoint();

@@ -14,6 +14,7 @@
 #include "sampling/diffusion_sampler.h"
 #include "sampling/matching_draw.h"
 #include "tests/support/catch.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/sampling/fake_model.h"
 #include "tests/unit/sampling/paces.h"
 #include "tests/unit/sampling/policies.h"
@@ -108,7 +109,7 @@ TEST_CASE(
     "Frequencies of samples are the conditional distribution, with a template or without, in one step or several") {
   // The toy's distributions do not depend on the text, so steps after the first leave the distribution as it is: they
   // draw some positions again, given the others.
-  constexpr int64_t samples = 2000;
+  constexpr int64_t samples = testing::sanitized ? 400 : 2000;
   for (const std::string pattern : {"(ab|c)*", "[^b]*b[^b]*", ".*(aa|cc).*"}) {
     for (const std::string text : {"#####", "##c##"}) {
       for (const double temperature : {0.3, 1.0, 2.5}) {

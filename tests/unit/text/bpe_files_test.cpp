@@ -74,8 +74,11 @@ TEST_CASE("a rank file of GPT-2's pieces encodes as GPT-2, with its end of text"
 
 TEST_CASE("damaged rank files are refused by line") {
   const TemporaryFolder folder;
-  write_file(folder / "x.tiktoken", ranks() + "!!! 258\n");
-  CHECK_THAT(refusal(folder), ContainsSubstring("line 259 is not a piece in base64"));
+  for (const char* wrong : {"!!!!", "YWI", "YWIYW", "YWI=====", "Y===", "===="}) {
+    CAPTURE(wrong);
+    write_file(folder / "x.tiktoken", ranks() + wrong + " 258\n");
+    CHECK_THAT(refusal(folder), ContainsSubstring("line 259 is not a piece in base64"));
+  }
   write_file(folder / "x.tiktoken", ranks() + base64("b") + " 258\n");
   CHECK_THAT(refusal(folder), ContainsSubstring("'b' has two ids"));
   write_file(folder / "x.tiktoken", ranks() + base64("bb") + " 99999999999\n");
