@@ -13,7 +13,6 @@
 
 #include "sampling/confidence.h"
 #include "sampling/matching_draw.h"
-#include "sampling/read_back.h"
 
 namespace demask {
 
@@ -146,8 +145,9 @@ std::vector<double> GapChooser::ask(const Questions& questions) {
     return on_host.to(model_.device());
   };
   const at::Tensor logits = model_.logits_at(table(questions.tokens), table(questions.positions));
+  // Waits for the device: what is on its way to the host must not be read, nor be made doubles of.
   const at::Tensor known =
-      on_host(token_log_probability(logits, table(questions.answers), model_.broken())).to(at::kCPU, at::kDouble);
+      token_log_probability(logits, table(questions.answers), model_.broken()).to(at::kCPU, at::kDouble).contiguous();
   ++forwards_;
   model_.check();
   std::vector<double> answers(questions.positions.size());

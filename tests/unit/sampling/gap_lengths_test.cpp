@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "model/device.h"
 #include "pattern/token_automaton.h"
 #include "tests/support/catch.h"
 #include "text/character_vocabulary.h"
@@ -27,10 +28,11 @@ constexpr double strength = 6;
 // visible token on its left and the nearest on its right, each with the same strength, and knows nothing else.
 class Counting : public LanguageModel {
  public:
-  Counting() { info_.output_size = period + 1; }
+  explicit Counting(at::Device device = at::kCPU) : device_(device) { info_.output_size = period + 1; }
   const ModelInfo& info() const override { return info_; }
-  at::Device device() const override { return at::kCPU; }
-  at::Tensor logits(const at::Tensor& tokens) override {
+  at::Device device() const override { return device_; }
+  at::Tensor logits(const at::Tensor& given) override {
+    const at::Tensor tokens = given.cpu();
     const int64_t length = tokens.size(1);
     at::Tensor logits = at::zeros({tokens.size(0), length, period + 1});
     const auto token = tokens.accessor<int64_t, 2>();
@@ -49,13 +51,24 @@ class Counting : public LanguageModel {
       }
     }
     largest_batch = std::max(largest_batch, tokens.size(0));
-    return broken ? logits.fill_(std::numeric_limits<float>::quiet_NaN()) : logits;
+    if (broken) {
+      logits.fill_(std::numeric_limits<float>::quiet_NaN());
+    }
+    const at::Tensor there = logits.to(device_);
+    if (device_.is_cuda()) {  // which is then behind the host
+      at::Tensor busy = at::ones({2048, 2048}, there.options());
+      for (int product = 0; product < 50; ++product) {
+        busy = busy.mm(busy);
+      }
+    }
+    return there;
   }
 
   int64_t largest_batch = 0;
   bool broken = false;
 
  private:
+  at::Device device_;
   ModelInfo info_;
 };
 
@@ -98,6 +111,19 @@ TEST_CASE("A gap gets its true length, whether that is short or long") {
   for (int64_t length = 1; length <= 12; ++length) {
     CAPTURE(length);
     CHECK(choose(one_gap(length), /*likeliest=*/true) == std::vector<int64_t>{length});
+  }
+}
+
+TEST_CASE("On CUDA too a gap gets its own length, whatever was asked before it") {
+  if (cuda_device_count() == 0) {
+    return;
+  }
+  Counting model(at::kCUDA);
+  CheckedModel checked(model, "counting");
+  GapChooser chooser(checked, mask, /*likeliest=*/true);
+  for (int64_t length = 1; length <= 12; ++length) {
+    const Gapped gapped = one_gap(length);
+    CHECK(chooser.choose({{{1, 0}, &gapped.text, &gapped.gaps}}, 1000).at(0) == std::vector<int64_t>{length});
   }
 }
 
