@@ -67,7 +67,8 @@ Draw draw_texts(const Run& run, const std::vector<int64_t>& seeds) {
   int64_t forwards_before = generator.forwards();
   DrawHooks hooks;
   hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t /*frontier*/) {
-    const auto spent = static_cast<double>(generator.forwards() - forwards_before);
+    // A batch of candidates is that many batches of samples.
+    const auto spent = static_cast<double>((generator.forwards() - forwards_before) * context.config.best_of);
     forwards_before = generator.forwards();
     draw.forwards += spent * static_cast<double>(tasks.size()) / static_cast<double>(work.samples());
     for (size_t i = 0; i < samples.size(); ++i) {
