@@ -48,8 +48,8 @@ class FolderSource : public WeightSource {
       }
       return places_.token_embedding.narrow(0, first, count);
     }
+    drop_handed_over();  // the rows before, or the part before
     const std::string& name = planned.slices.front().name;
-    planned_.folder().drop(name);  // the rows before
     const at::Tensor stored = planned_.folder().read(name), rows = stored.narrow(0, first, count);
     at::Tensor converted = convert(rows);
     if (!is_finite(converted)) {

@@ -51,11 +51,6 @@ inline __device__ void fence_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
-// Fetches the map itself ahead of its first use.
-inline __device__ void prefetch_map(const CUtensorMap& map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
-}
-
 // Copies the map's box that begins there into shared memory; what lies outside the matrix becomes 0.
 inline __device__ void load_tile(void* to, const CUtensorMap& map, int column, int row, TileBarrier& barrier) {
   asm volatile(
