@@ -65,7 +65,8 @@ bool has_products_for(const at::Tensor& parameter);
 // other.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-// A linear layer with what stands after it: an activation, or the rotation of a row's queries and keys, or neither.
+// A linear layer with what stands before and after it: a norm, and an activation, or the rotation of a row's queries
+// and keys, or neither.
 struct TileProduct {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out], or undefined
@@ -73,6 +74,7 @@ struct TileProduct {
   // [T, D / 2, 2] float32, contiguous: the cosines and sines of T positions, for the first `heads` heads of a row.
   at::Tensor angles = {};
   int64_t heads = 0, head_width = 0;
+  std::optional<Norm> norm = std::nullopt;  // of the input
 };
 
 // Whether tile_product takes this weight: on compute capability 9.0, in half precisions, with rows no longer than those
@@ -83,7 +85,8 @@ bool tile_product_alone_suits(const at::Tensor& weight);
 bool tile_product_rotates(int64_t head_width);
 
 // x [B, T, in] -> [B, T, out]. A row's result depends on no other's. Like those below it may begin while what is queued
-// right before it still runs.
+// right before it still runs. Where there are few rows the kernel norms them itself, else norm() does before; the bits
+// are the same.
 at::Tensor tile_product(const at::Tensor& x, const TileProduct& product);
 
 // Whether add_tile_product takes this weight, which saves the pass that would add a library's product.

@@ -113,6 +113,10 @@ struct TileProductArguments {
   const void* bias = nullptr;                // [outputs], or none
   void* out = nullptr;                       // [rows, outputs]
   int64_t rows = 0, inner = 0, outputs = 0;  // inner and outputs are multiples of 8
+  const void* norm_weight = nullptr;         // [inner]: x is normed first, where norms_rows says so; or none
+  const void* norm_bias = nullptr;           // [inner], or none
+  float epsilon = 0;
+  NormKind form = NormKind::layer;
   // Either of these follows, or nothing:
   bool activates = false;
   Activation activation = Activation::gelu;
@@ -127,6 +131,8 @@ constexpr bool rotates_heads_of(int64_t head_width) {
 }
 // Whether a block keeps what it needs of a weight whose rows are so long.
 bool keeps_weight(int64_t inner);
+// Whether tile_product takes these arguments' norm: where one kernel is faster than two.
+bool norms_rows(const TileProductArguments& arguments);
 // False where the driver refuses, and nothing is computed.
 bool tile_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
 

@@ -20,7 +20,7 @@ inline constexpr int tile_alignment = 1024;
 // multiplies, the other finishes. (Four, with lower tiles, took 5 to 15% longer.)
 template <int rows>
 struct Division {
-  static constexpr int tile_rows = rows, columns = tile_columns, groups = 2;
+  static constexpr int tile_rows = rows, columns = 128, groups = 2;
   static constexpr int threads = warpgroup_threads * (1 + groups);
   static constexpr int copying_registers = 40, multiplying_registers = 232;
   static constexpr int x_bytes = tile_rows * tile_row_bytes, weight_bytes = columns * tile_row_bytes;  // a step
@@ -60,46 +60,52 @@ template <typename Own>
 struct Room {
   char* begin;
   Tiles tiles;
-  __device__ int stage_bytes() const { return Own::x_bytes + (tiles.keeps ? 0 : Own::weight_bytes); }
+  __host__ __device__ int stage_bytes() const { return Own::x_bytes + (tiles.keeps ? 0 : Own::weight_bytes); }
+  __host__ __device__ int kept_bytes() const { return tiles.keeps ? tiles.steps * Own::weight_bytes : 0; }
+  __host__ __device__ int bytes() const {
+    return tiles.stages * stage_bytes() + kept_bytes() + Own::groups * Own::result_bytes;
+  }
   __device__ char* x(int stage) const { return begin + stage * stage_bytes(); }
   __device__ char* weight(int stage, int step) const {
     return tiles.keeps ? begin + tiles.stages * stage_bytes() + step * Own::weight_bytes : x(stage) + Own::x_bytes;
   }
   __device__ char* result(int group) const {
-    return begin + tiles.stages * stage_bytes() + (tiles.keeps ? tiles.steps * Own::weight_bytes : 0) +
-           group * Own::result_bytes;
+    return begin + tiles.stages * stage_bytes() + kept_bytes() + group * Own::result_bytes;
   }
 };
 
-// Copies the tiles of x and of the weight into the stages, a block's tiles one after the other.
+// Copies the tiles of x and of the weight into the stages, a block's tiles one after the other. What fits of the weight
+// is asked for before the kernels before this one have ended: they may still write x, and never a weight.
 template <typename Own>
 __device__ void copy_tiles(const Room<Own>& room, TileBarriers& barriers, const CUtensorMap& x,
                            const CUtensorMap& weight) {
   const Tiles& tiles = room.tiles;
+  const int first_column = static_cast<int>(blockIdx.x) % tiles.columns * Own::columns;
+  const int early = tiles.keeps ? tiles.steps : min(tiles.steps, tiles.stages);
+  for (int step = 0; step < early; ++step) {
+    TileBarrier& there = tiles.keeps ? barriers.weight[step] : barriers.full[step];
+    there.arrive_and_expect(tiles.keeps ? Own::weight_bytes : room.stage_bytes());
+    load_tile(room.weight(step, step), weight, step * tile_inner, first_column, there);
+  }
+  prefetch_map(x);
+  wait_for_kernels_before();
   Turn turn(0, tiles.stages);
   bool first_round = true;
+  int asked = tiles.keeps ? 0 : early;
   for (int tile = static_cast<int>(blockIdx.x); tile < tiles.count; tile += static_cast<int>(gridDim.x)) {
-    const bool first_tile = tile == static_cast<int>(blockIdx.x);
     const int row = tile / tiles.columns * Own::tile_rows, column = tile % tiles.columns * Own::columns;
     for (int step = 0; step < tiles.steps; ++step) {
       if (!first_round) {
         barriers.empty[turn.stage].wait(turn.parity ^ 1);
       }
       TileBarrier& full = barriers.full[turn.stage];
-      TileBarrier& weight_there = tiles.keeps ? barriers.weight[step] : full;
-      if (!tiles.keeps) {
-        full.arrive_and_expect(Own::x_bytes + Own::weight_bytes);
+      if (asked > 0) {
+        --asked;
       } else {
-        full.arrive_and_expect(Own::x_bytes);
-        if (first_tile) {
-          weight_there.arrive_and_expect(Own::weight_bytes);
+        full.arrive_and_expect(room.stage_bytes());
+        if (!tiles.keeps) {
+          load_tile(room.weight(turn.stage, step), weight, step * tile_inner, column, full);
         }
-      }
-      if (!tiles.keeps || first_tile) {
-        load_tile(room.weight(turn.stage, step), weight, step * tile_inner, column, weight_there);
-      }
-      if (first_tile && step == 0) {
-        wait_for_kernels_before();  // they may still write x, and never a weight
       }
       load_tile(room.x(turn.stage), x, step * tile_inner, row, full);
       turn.next(tiles.stages);
@@ -215,7 +221,8 @@ __device__ void multiply_and_finish(const Room<Own>& room, TileBarriers& barrier
 #pragma unroll
     for (int rows = 0; rows < groups_of_rows; ++rows) {
       bias.add_to(sums[rows]);
-      Finish::template finish<columns>(arguments, row + rows * group_rows + own_row, column + own_column, sums[rows]);
+      const typename Finish::Operands operands(arguments, row + rows * group_rows + own_row, column + own_column);
+      Finish::template finish<columns>(arguments, operands, column + own_column, sums[rows]);
       write_sums<T, columns>(room.result(group), out, tiles.adds, group, row + rows * group_rows, column, sums[rows]);
     }
   }
@@ -246,8 +253,8 @@ __global__ void __launch_bounds__(Own::threads, 1)
     }
     fence_barriers();
   }
-  __syncthreads();
   let_next_begin();
+  __syncthreads();
   const int group = static_cast<int>(threadIdx.x) / warpgroup_threads;
   if (group == 0) {
     give_registers<Own::copying_registers>();
