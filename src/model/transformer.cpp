@@ -238,12 +238,12 @@ Transformer::Normed Transformer::add_and_norm(at::Tensor& x, const at::Tensor& u
     kernels::cuda::add_tile_product(x, update, {by.weight, by.bias});
     return {x, &norm};
   }
-  const at::Tensor product = multiply({update}, by.weight);
+  const at::Tensor product = multiply(update, by.weight);
   if (fused_) {
-    return {kernels::cuda::add_and_norm(x, product, by.bias, own_norm(norm))};
+    return kernels::cuda::add_and_norm(x, product, by.bias, own_norm(norm));
   }
   x = x + (by.bias.defined() ? product + by.bias : product);
-  return {this->norm(x, norm)};
+  return this->norm(x, norm);
 }
 
 // The feed-forward's work up to its last product: [B, T, C] -> [B, T, F].
@@ -271,7 +271,7 @@ at::Tensor Transformer::expanded(const LayerWeights& layer, const Normed& x) con
 }
 
 template <typename Mix>
-at::Tensor Transformer::run_blocks(at::Tensor x, Normed normed, const Mix& mix) const {
+Transformer::Normed Transformer::run_blocks(at::Tensor x, Normed normed, const Mix& mix) const {
   const std::vector<LayerWeights>& layers = weights_.layers;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     const LayerWeights& own = layers[layer];
@@ -279,10 +279,10 @@ at::Tensor Transformer::run_blocks(at::Tensor x, Normed normed, const Mix& mix) 
     normed = add_and_norm(x, expanded(own, normed), own.contract,
                           layer + 1 < layers.size() ? layers[layer + 1].attention_norm : weights_.final_norm);
   }
-  return applied(normed);
+  return normed;
 }
 
-at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) const {
+Transformer::Normed Transformer::unfinished(const at::Tensor& tokens, const Cache* cache) const {
   const Places places = places_of(cache, tokens.size(1));
   at::Tensor x, normed;
   if (fused_ && (cache == nullptr || cache->length == 0)) {
@@ -294,7 +294,7 @@ at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) con
     x = places.embedding.defined() ? x + places.embedding : x;
     normed = norm(x, first_norm());
   }
-  return run_blocks(x, {normed},
+  return run_blocks(x, normed,
                     [&](const Normed& states, size_t layer) { return attention(states, layer, places, cache); });
 }
 
@@ -315,7 +315,7 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
     const LinearWeights& product = weights_.layers[layer].query_key_value;
     return attend_last(multiply(states, product.weight, product.bias), layer);
   };
-  return head(run_blocks(x, {normed}, mix_last)).squeeze(1);
+  return head(run_blocks(x, normed, mix_last)).squeeze(1);
 }
 
 template <typename Attend>
@@ -335,8 +335,8 @@ at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const Attend
       .narrow(-1, 0, info_.output_size);
 }
 
-at::Tensor Transformer::head(const at::Tensor& x) const {
-  return multiply({x}, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
+at::Tensor Transformer::head(const Normed& x) const {
+  return multiply(x, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
 }
 
 at::Tensor Transformer::shifted_states(const at::Tensor& states) const {
@@ -349,7 +349,8 @@ at::Tensor Transformer::logits(const at::Tensor& tokens) {
   if (on_cpu_) {
     return on_cpu_->logits(tokens, {});
   }
-  return head(shifted_states(hidden(tokens, nullptr)));
+  const Normed states = unfinished(tokens, nullptr);
+  return head({shifted_states(states.rows), states.norm});
 }
 
 at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& positions) {
@@ -361,9 +362,9 @@ at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& po
     return LanguageModel::logits_at(tokens, positions);  // the bits of all of them
   }
   // The head is dear where the vocabulary is large.
-  const at::Tensor states = hidden(tokens, nullptr);
+  const Normed states = unfinished(tokens, nullptr);
   const at::Tensor rows = weights_.description.shifted ? (positions - 1).clamp_min(0) : positions;
-  return head(states.gather(1, rows.unsqueeze(2).expand({-1, -1, states.size(2)})));
+  return head({states.rows.gather(1, rows.unsqueeze(2).expand({-1, -1, states.rows.size(2)})), states.norm});
 }
 
 }  // namespace demask

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/transformer.h"
@@ -83,12 +84,16 @@ class Transformer : public LanguageModel {
   // some products apply themselves.
   struct Normed {
     at::Tensor rows;
-    const NormWeights* norm = nullptr;
+    const NormWeights* norm;
+    // NOLINTNEXTLINE(google-explicit-constructor): most products have rows that are normed
+    Normed(at::Tensor of_rows, const NormWeights* to_come = nullptr) : rows(std::move(of_rows)), norm(to_come) {}
   };
 
   // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions or stand at
   // its positions, and their keys and values are written to it.
-  at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const;
+  at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const { return applied(unfinished(tokens, cache)); }
+  // The same, whose norm may be still to come.
+  Normed unfinished(const at::Tensor& tokens, const Cache* cache) const;
   // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
   // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
   at::Tensor logits_of_last(const GrowingText& text, const Cache& cache) const;
@@ -99,7 +104,7 @@ class Transformer : public LanguageModel {
   // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
   // norm; mix(Normed, layer) -> [B, T, H * D] is the attention's work up to its last product.
   template <typename Mix>
-  at::Tensor run_blocks(at::Tensor x, Normed normed, const Mix& mix) const;
+  Normed run_blocks(at::Tensor x, Normed normed, const Mix& mix) const;
   const NormWeights& first_norm() const;
   Places places_of(const Cache* cache, int64_t length) const;
   Places places_at(const at::Tensor& positions, int64_t known) const;
@@ -113,7 +118,7 @@ class Transformer : public LanguageModel {
   at::Tensor attention(const Normed& normed, size_t layer, const Places& places, const Cache* cache) const;
   at::Tensor query_key_value(const Normed& normed, size_t layer, const Places& places) const;
   at::Tensor multiply(const Normed& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
-  at::Tensor head(const at::Tensor& x) const;
+  at::Tensor head(const Normed& x) const;
   // Of the final hidden states [B, T, C] of a text's first T positions, those that each position's logits are made of.
   at::Tensor shifted_states(const at::Tensor& states) const;
 
