@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "kernels/excess_rule.h"
 #include "kernels/operands.h"
@@ -65,8 +66,7 @@ bool has_products_for(const at::Tensor& parameter);
 // other.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-// A linear layer with what stands before and after it: a norm, and an activation, or the rotation of a row's queries
-// and keys, or neither.
+// A linear layer with what stands after it: an activation, or the rotation of a row's queries and keys, or neither.
 struct TileProduct {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out], or undefined
@@ -74,7 +74,6 @@ struct TileProduct {
   // [T, D / 2, 2] float32, contiguous: the cosines and sines of T positions, for the first `heads` heads of a row.
   at::Tensor angles = {};
   int64_t heads = 0, head_width = 0;
-  std::optional<Norm> norm = std::nullopt;  // of the input
 };
 
 // Whether tile_product takes this weight: on compute capability 9.0, in half precisions, with rows no longer than those
@@ -85,8 +84,7 @@ bool tile_product_alone_suits(const at::Tensor& weight);
 bool tile_product_rotates(int64_t head_width);
 
 // x [B, T, in] -> [B, T, out]. A row's result depends on no other's. Like those below it may begin while what is queued
-// right before it still runs. Where there are few rows the kernel norms them itself, else norm() does before; the bits
-// are the same.
+// right before it still runs.
 at::Tensor tile_product(const at::Tensor& x, const TileProduct& product);
 
 // Whether add_tile_product takes this weight, which saves the pass that would add a library's product.
@@ -161,6 +159,27 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
+
+// What a step of diffusion begins with.
+struct StepBeginning {
+  at::Tensor counts;    // [R, 1, columns] int64
+  at::Tensor numbers;   // [R, 1, columns] float32
+  at::Tensor uniforms;  // [purposes, B, positions] float32, as uniform() gives them
+};
+// The step's rows of counts [R, steps, columns] int64 and numbers [R, steps, columns] float32, and its numbers for one
+// purpose or two. step [1] int64; seeds, sample_indices [B] int64.
+StepBeginning begin_step(const at::Tensor& step, const at::Tensor& counts, const at::Tensor& numbers,
+                         const at::Tensor& seeds, const at::Tensor& sample_indices, int64_t positions,
+                         const std::vector<uint32_t>& purposes);
+// A step's end: masked becomes next_masked [B, T] bool, tokens [B, T] int64 the filled ones with `mask_token` where it
+// masks, and step [1] int64 one more.
+void end_step(const at::Tensor& next_masked, const at::Tensor& filled, int64_t mask_token, const at::Tensor& masked,
+              const at::Tensor& tokens, const at::Tensor& step);
+
+// (1 - probability or probability) * (1 - noise_share) + noise * noise_share, float32 [B, T]; the roundings are those
+// of LibTorch's operations.
+enum class Doubt { complement, itself };
+at::Tensor blend(const at::Tensor& probability, Doubt doubt, const at::Tensor& noise, double noise_share);
 
 // As spread() of sampling/reveal_policy.h: from [B, T] bool, share and offset [B, 1] float32.
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);

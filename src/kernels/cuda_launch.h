@@ -113,10 +113,6 @@ struct TileProductArguments {
   const void* bias = nullptr;                // [outputs], or none
   void* out = nullptr;                       // [rows, outputs]
   int64_t rows = 0, inner = 0, outputs = 0;  // inner and outputs are multiples of 8
-  const void* norm_weight = nullptr;         // [inner]: x is normed first, where norms_rows says so; or none
-  const void* norm_bias = nullptr;           // [inner], or none
-  float epsilon = 0;
-  NormKind form = NormKind::layer;
   // Either of these follows, or nothing:
   bool activates = false;
   Activation activation = Activation::gelu;
@@ -131,8 +127,6 @@ constexpr bool rotates_heads_of(int64_t head_width) {
 }
 // Whether a block keeps what it needs of a weight whose rows are so long.
 bool keeps_weight(int64_t inner);
-// Whether tile_product takes these arguments' norm: where one kernel is faster than two.
-bool norms_rows(const TileProductArguments& arguments);
 // False where the driver refuses, and nothing is computed.
 bool tile_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
 
@@ -182,6 +176,41 @@ struct MeasureArguments {
   bool* broken = nullptr;            // scalar, set where a row has no finite largest logit
 };
 void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
+
+// A step's rows of a table [rows, steps, columns].
+template <typename Number>
+struct StepTable {
+  const Number* all = nullptr;
+  Number* of_step = nullptr;  // [rows, columns]
+  int64_t rows = 0, steps = 0, columns = 0;
+  constexpr int64_t items() const { return rows * columns; }
+};
+struct BeginStepArguments {
+  const int64_t* step = nullptr;                              // scalar
+  const int64_t *seeds = nullptr, *sample_indices = nullptr;  // [batch], of sampling/noise.h
+  int64_t batch = 0, positions = 0, purposes = 0;             // at most two
+  uint32_t purpose[2] = {};                                   // what numbers are for
+  float* uniforms[2] = {};                                    // [batch, positions] for each
+  StepTable<int64_t> counts;
+  StepTable<float> numbers;
+};
+// Numbers of a step and its rows of the tables.
+void begin_step(const BeginStepArguments& arguments, cudaStream_t stream);
+
+struct EndStepArguments {
+  const bool* next_masked = nullptr;  // [items]
+  const int64_t* filled = nullptr;    // [items], tokens
+  int64_t mask_token = 0;
+  int64_t* tokens = nullptr;  // [items], becomes `filled` but for what is masked
+  bool* masked = nullptr;     // [items], becomes next_masked
+  int64_t* step = nullptr;    // scalar, one is added
+  int64_t items = 0;
+};
+void end_step(const EndStepArguments& arguments, cudaStream_t stream);
+
+// out = (complements ? 1 - first : first) * (1 - second_share) + second * second_share, all [items].
+void blend(const float* first, bool complements, double second_share, const float* second, float* out, int64_t items,
+           cudaStream_t stream);
 
 // chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, the
 // lower position first among equals.

@@ -110,6 +110,19 @@ void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const a
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }
+StepBeginning begin_step(const at::Tensor& /*step*/, const at::Tensor& /*counts*/, const at::Tensor& /*numbers*/,
+                         const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, int64_t /*positions*/,
+                         const std::vector<uint32_t>& /*purposes*/) {
+  absent();
+}
+void end_step(const at::Tensor& /*next_masked*/, const at::Tensor& /*filled*/, int64_t /*mask_token*/,
+              const at::Tensor& /*masked*/, const at::Tensor& /*tokens*/, const at::Tensor& /*step*/) {
+  absent();
+}
+at::Tensor blend(const at::Tensor& /*probability*/, Doubt /*doubt*/, const at::Tensor& /*noise*/,
+                 double /*noise_share*/) {
+  absent();
+}
 at::Tensor spread(const at::Tensor& /*from*/, const at::Tensor& /*share*/, const at::Tensor& /*offset*/) {
   absent();
 }

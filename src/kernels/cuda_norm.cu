@@ -1,6 +1,6 @@
 // Adding to the residual stream or beginning it with embeddings, and the norm of the sum.
+#include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
-#include "kernels/cuda_norm.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -92,6 +92,23 @@ __device__ float read_norm_row(const NormRow<T>& row, int lane, int width, float
   return sum;
 }
 
+// Takes the mean off this lane's values; returns the sum of their squares.
+template <int lanes, int chunks, int size>
+__device__ float centre(float (&values)[chunks][size], float mean, int lane, int width) {
+  float squares = 0;
+#pragma unroll
+  for (int c = 0; c < chunks; ++c) {
+    if ((c * lanes + lane) * size < width) {
+#pragma unroll
+      for (int i = 0; i < size; ++i) {
+        values[c][i] -= mean;
+        squares += values[c][i] * values[c][i];
+      }
+    }
+  }
+  return squares;
+}
+
 // Over the threads that share a row, a warp or a block.
 template <int lanes>
 __device__ float sum_over_lanes(float x) {
@@ -112,7 +129,18 @@ __device__ void write_normed(const NormArguments& a, int64_t row, int lane, floa
   for (int c = 0; c < chunks; ++c) {
     const int column = (c * lanes + lane) * size;
     if (column < width) {
-      store(normed + column, NormWeight<T>(a.weight, a.bias, column).applied(values[c], scale));
+      const Chunk<T> weight = load(static_cast<const T*>(a.weight) + column);
+      Chunk<T> bias{};
+      if (a.bias != nullptr) {
+        bias = load(static_cast<const T*>(a.bias) + column);
+      }
+      Chunk<T> out;
+#pragma unroll
+      for (int i = 0; i < size; ++i) {
+        const float shift = a.bias != nullptr ? to_float(bias.values[i]) : 0.0F;
+        out.values[i] = from_float<T>(values[c][i] * scale * to_float(weight.values[i]) + shift);
+      }
+      store(normed + column, out);
     }
   }
 }
@@ -132,9 +160,9 @@ __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) no
   const int width = static_cast<int>(a.width);
   float values[chunks][Chunk<T>::size];
   const float sum = read_norm_row<lanes>(find_norm_row<T>(a, row, width), lane, width, values);
-  const float mean = a.form == NormKind::rms ? 0.0F : mean_of(sum_over_lanes<lanes>(sum), width);
+  const float mean = a.form == NormKind::rms ? 0.0F : sum_over_lanes<lanes>(sum) / static_cast<float>(width);
   const float squares = centre<lanes>(values, mean, lane, width);
-  const float scale = norm_scale(sum_over_lanes<lanes>(squares), width, a.epsilon);
+  const float scale = rsqrtf(sum_over_lanes<lanes>(squares) / static_cast<float>(width) + a.epsilon);
   write_normed<T, lanes>(a, row, lane, scale, values);
 }
 

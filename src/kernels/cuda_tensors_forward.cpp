@@ -111,7 +111,7 @@ bool takes_tiles(const at::Tensor& weight) {
 }
 
 void run_tile_product(const at::Tensor& x, const TileProduct& product, const at::Tensor& out, bool adds) {
-  at::Tensor own = x.contiguous();
+  const at::Tensor own = x.contiguous();
   launch::TileProductArguments arguments;
   arguments.inner = product.weight.size(1);
   arguments.outputs = product.weight.size(0);
@@ -132,17 +132,6 @@ void run_tile_product(const at::Tensor& x, const TileProduct& product, const at:
   arguments.head_width = product.head_width;
   arguments.rotated_heads = product.heads;
   arguments.adds = adds;
-  if (product.norm) {
-    arguments.norm_weight = product.norm->weight.const_data_ptr();
-    arguments.norm_bias = pointer_or_none(product.norm->bias);
-    arguments.epsilon = static_cast<float>(product.norm->epsilon);
-    arguments.form = product.norm->form;
-    if (!launch::norms_rows(arguments)) {
-      own = norm(own, *product.norm);
-      arguments.x = own.const_data_ptr();
-      arguments.norm_weight = nullptr;
-    }
-  }
   TORCH_CHECK(launch::tile_product(precision_of(x), arguments, stream_of(x)), "the driver takes no tiles of ",
               product.weight.sizes());
   check_launch();

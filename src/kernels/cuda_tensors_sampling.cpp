@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <iterator>
+
 #include "kernels/cuda.h"
 #include "kernels/cuda_tensors.h"
 
@@ -109,6 +111,71 @@ at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const a
                   count.stride(0), chosen.data_ptr<bool>(), ordered.size(0), ordered.size(1), stream_of(ordered));
   check_launch();
   return chosen;
+}
+
+namespace {
+
+// The table's arguments, and where its rows of the step go.
+template <typename Number>
+launch::StepTable<Number> step_table(const at::Tensor& all, at::Tensor& of_step) {
+  TORCH_INTERNAL_ASSERT(all.is_contiguous() && all.dim() == 3);
+  of_step = at::empty({all.size(0), 1, all.size(2)}, all.options());
+  return {all.const_data_ptr<Number>(), of_step.data_ptr<Number>(), all.size(0), all.size(1), all.size(2)};
+}
+
+}  // namespace
+
+StepBeginning begin_step(const at::Tensor& step, const at::Tensor& counts, const at::Tensor& numbers,
+                         const at::Tensor& seeds, const at::Tensor& sample_indices, int64_t positions,
+                         const std::vector<uint32_t>& purposes) {
+  launch::BeginStepArguments arguments;
+  TORCH_INTERNAL_ASSERT(purposes.size() <= std::size(arguments.purpose) && seeds.is_contiguous() &&
+                        sample_indices.is_contiguous());
+  StepBeginning beginning;
+  arguments.counts = step_table<int64_t>(counts, beginning.counts);
+  arguments.numbers = step_table<float>(numbers, beginning.numbers);
+  arguments.step = step.const_data_ptr<int64_t>();
+  arguments.seeds = seeds.const_data_ptr<int64_t>();
+  arguments.sample_indices = sample_indices.const_data_ptr<int64_t>();
+  arguments.batch = sample_indices.size(0);
+  arguments.positions = positions;
+  arguments.purposes = static_cast<int64_t>(purposes.size());
+  beginning.uniforms = at::empty({arguments.purposes, arguments.batch, positions}, numbers.options());
+  for (size_t i = 0; i < purposes.size(); ++i) {
+    arguments.purpose[i] = purposes[i];
+    arguments.uniforms[i] =
+        beginning.uniforms.data_ptr<float>() + static_cast<int64_t>(i) * arguments.batch * positions;
+  }
+  launch::begin_step(arguments, stream_of(step));
+  check_launch();
+  return beginning;
+}
+
+void end_step(const at::Tensor& next_masked, const at::Tensor& filled, int64_t mask_token, const at::Tensor& masked,
+              const at::Tensor& tokens, const at::Tensor& step) {
+  const at::Tensor next = next_masked.contiguous(), drawn = filled.contiguous();
+  TORCH_INTERNAL_ASSERT(masked.is_contiguous() && tokens.is_contiguous() && next.sizes() == masked.sizes() &&
+                        drawn.sizes() == tokens.sizes() && masked.sizes() == tokens.sizes());
+  launch::EndStepArguments arguments;
+  arguments.next_masked = next.const_data_ptr<bool>();
+  arguments.filled = drawn.const_data_ptr<int64_t>();
+  arguments.mask_token = mask_token;
+  arguments.masked = masked.data_ptr<bool>();
+  arguments.tokens = tokens.data_ptr<int64_t>();
+  arguments.step = step.data_ptr<int64_t>();
+  arguments.items = tokens.numel();
+  launch::end_step(arguments, stream_of(step));
+  check_launch();
+}
+
+at::Tensor blend(const at::Tensor& probability, Doubt doubt, const at::Tensor& noise, double noise_share) {
+  const at::Tensor first = probability.contiguous(), second = noise.contiguous();
+  TORCH_INTERNAL_ASSERT(first.sizes() == second.sizes());
+  at::Tensor out = at::empty_like(first);
+  launch::blend(first.const_data_ptr<float>(), doubt == Doubt::complement, noise_share, second.const_data_ptr<float>(),
+                out.data_ptr<float>(), out.numel(), stream_of(out));
+  check_launch();
+  return out;
 }
 
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {

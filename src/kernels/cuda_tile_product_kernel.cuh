@@ -74,38 +74,35 @@ struct Room {
   }
 };
 
-// Copies the tiles of x and of the weight into the stages, a block's tiles one after the other. What fits of the weight
-// is asked for before the kernels before this one have ended: they may still write x, and never a weight.
+// Copies the tiles of x and of the weight into the stages, a block's tiles one after the other.
 template <typename Own>
 __device__ void copy_tiles(const Room<Own>& room, TileBarriers& barriers, const CUtensorMap& x,
                            const CUtensorMap& weight) {
   const Tiles& tiles = room.tiles;
-  const int first_column = static_cast<int>(blockIdx.x) % tiles.columns * Own::columns;
-  const int early = tiles.keeps ? tiles.steps : min(tiles.steps, tiles.stages);
-  for (int step = 0; step < early; ++step) {
-    TileBarrier& there = tiles.keeps ? barriers.weight[step] : barriers.full[step];
-    there.arrive_and_expect(tiles.keeps ? Own::weight_bytes : room.stage_bytes());
-    load_tile(room.weight(step, step), weight, step * tile_inner, first_column, there);
-  }
-  prefetch_map(x);
-  wait_for_kernels_before();
   Turn turn(0, tiles.stages);
   bool first_round = true;
-  int asked = tiles.keeps ? 0 : early;
   for (int tile = static_cast<int>(blockIdx.x); tile < tiles.count; tile += static_cast<int>(gridDim.x)) {
+    const bool first_tile = tile == static_cast<int>(blockIdx.x);
     const int row = tile / tiles.columns * Own::tile_rows, column = tile % tiles.columns * Own::columns;
     for (int step = 0; step < tiles.steps; ++step) {
       if (!first_round) {
         barriers.empty[turn.stage].wait(turn.parity ^ 1);
       }
       TileBarrier& full = barriers.full[turn.stage];
-      if (asked > 0) {
-        --asked;
+      TileBarrier& weight_there = tiles.keeps ? barriers.weight[step] : full;
+      if (!tiles.keeps) {
+        full.arrive_and_expect(Own::x_bytes + Own::weight_bytes);
       } else {
-        full.arrive_and_expect(room.stage_bytes());
-        if (!tiles.keeps) {
-          load_tile(room.weight(turn.stage, step), weight, step * tile_inner, column, full);
+        full.arrive_and_expect(Own::x_bytes);
+        if (first_tile) {
+          weight_there.arrive_and_expect(Own::weight_bytes);
         }
+      }
+      if (!tiles.keeps || first_tile) {
+        load_tile(room.weight(turn.stage, step), weight, step * tile_inner, column, weight_there);
+      }
+      if (first_tile && step == 0) {
+        wait_for_kernels_before();  // they may still write x, and never a weight
       }
       load_tile(room.x(turn.stage), x, step * tile_inner, row, full);
       turn.next(tiles.stages);
@@ -253,8 +250,8 @@ __global__ void __launch_bounds__(Own::threads, 1)
     }
     fence_barriers();
   }
-  let_next_begin();
   __syncthreads();
+  let_next_begin();
   const int group = static_cast<int>(threadIdx.x) / warpgroup_threads;
   if (group == 0) {
     give_registers<Own::copying_registers>();

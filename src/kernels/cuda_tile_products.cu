@@ -105,7 +105,7 @@ Wave one_wave(const TileProductArguments& a) {
     while (wave.stages > 0 && WaveRoom{nullptr, wave}.bytes() > most_bytes) {
       --wave.stages;
     }
-    if (wave.stages < std::min(steps, least_stages) || (a.norm_weight != nullptr && wave.stages < steps)) {
+    if (wave.stages < std::min(steps, least_stages)) {
       break;
     }
     if (static_cast<int64_t>(rows) * wave.columns <= multiprocessors()) {
@@ -125,7 +125,6 @@ bool launch_wave(Precision precision, const TileProductArguments& a, const Finis
       !describe_tiles(precision, a.out, a.rows, a.outputs, group_rows, out)) {
     return false;
   }
-  const RowNorm norm{a.norm_weight, a.norm_bias, a.epsilon, a.form, static_cast<int>(a.inner)};
   const int bytes = WaveRoom{nullptr, wave}.bytes();
   const auto kernel = wave_product_kernel<T, Finish>;
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
@@ -133,7 +132,7 @@ bool launch_wave(Precision precision, const TileProductArguments& a, const Finis
   }
   const unsigned blocks = blocks_for(a.rows, group_rows) * static_cast<unsigned>(wave.columns);
   launch_early(kernel, dim3(blocks), static_cast<unsigned>(wave_threads(wave.groups)), static_cast<size_t>(bytes),
-               stream, x, weight, out, finish, norm, wave);
+               stream, x, weight, out, finish, wave);
   return true;
 }
 
@@ -201,10 +200,6 @@ bool has_tile_products() {
   return cudaGetDevice(&device) == cudaSuccess && devices.at(static_cast<size_t>(device)) && map_encoder() != nullptr;
 }
 
-bool norms_rows(const TileProductArguments& arguments) {
-  return arguments.norm_weight != nullptr && arguments.inner <= most_normed_inner && one_wave(arguments).groups > 0;
-}
-
 bool keeps_weight(int64_t inner) {
   return keeps<Division<2 * group_rows>>(inner);
 }
@@ -228,9 +223,6 @@ bool tile_product(Precision precision, const TileProductArguments& a, cudaStream
 namespace demask::kernels::cuda::launch {
 
 bool has_tile_products() {
-  return false;
-}
-bool norms_rows(const TileProductArguments& /*arguments*/) {
   return false;
 }
 bool keeps_weight(int64_t /*inner*/) {

@@ -1,33 +1,20 @@
 // The kernel of products so small that all their blocks run at once: there the latency of a block is what they take. A
-// block asks for its weight before the kernels before it have ended and for its rows at once then, may norm these, and
-// each of its warpgroups multiplies them by 64 columns of its own and finishes the result.
+// block asks for its weight before the kernels before it have ended and for its rows at once then, and each of its
+// warpgroups multiplies them by 64 columns of its own and finishes the result.
 #pragma once
 
-#include "kernels/cuda_norm.cuh"
 #include "kernels/cuda_tile_product_kernel.cuh"
 
 namespace demask::kernels::cuda::launch {
 
 inline constexpr int wave_columns = 64;  // of a warpgroup
-inline constexpr int most_wave_groups = 4, most_wave_stages = 12;
+inline constexpr int most_wave_groups = 3, most_wave_stages = 12;
 // One more warp copies.
 constexpr int wave_threads(int groups) {
   return groups * warpgroup_threads + warp_size;
 }
-// Of a row that the kernel norms: what the lanes of a warp hold in two chunks.
-inline constexpr int most_normed_inner = 512;
-
 struct WaveBarriers {
   TileBarrier full[most_wave_stages], empty[most_wave_stages];
-};
-
-// The norm of x's rows, or none.
-struct RowNorm {
-  const void* weight = nullptr;
-  const void* bias = nullptr;
-  float epsilon = 0;
-  NormKind form = NormKind::layer;
-  int width = 0;
 };
 
 // Block b takes the b % columns-th `groups` x 64 columns of the b / columns-th 64 rows.
@@ -74,108 +61,8 @@ inline __device__ void copy_wave(const WaveRoom& room, const CUtensorMap& x, con
   }
 }
 
-// Norms a block's rows where they lie, a warp so many at once, with the bits of norm_kernel (kernels/cuda_norm.cu).
-template <typename T, int chunks, int rows>
-class RowsNorm {
- public:
-  // Asks for the norm's weight and bias.
-  __device__ explicit RowsNorm(const RowNorm& norm) : norm_(norm) {
-#pragma unroll
-    for (int c = 0; c < chunks; ++c) {
-      if (column(c) < norm.width) {
-        weights_[c] = NormWeight<T>(norm.weight, norm.bias, column(c));
-      }
-    }
-  }
-
-  __device__ void apply(char* x, int warp, int warps) const {
-    for (int first = warp * rows; first < group_rows; first += warps * rows) {
-      norm_rows(x, first);
-    }
-  }
-
- private:
-  static constexpr int size = Chunk<T>::size;
-
-  static __device__ int lane() {
-    return static_cast<int>(threadIdx.x) % warp_size;
-  }
-  static __device__ int column(int c) {
-    return (c * warp_size + lane()) * size;
-  }
-  // Where the copy engine has put a chunk.
-  static __device__ T* place(char* x, int c, int row) {
-    constexpr int chunks_a_step = tile_inner / size;
-    const int chunk = c * warp_size + lane();
-    return reinterpret_cast<T*>(x + chunk / chunks_a_step * box_bytes + row * tile_row_bytes +
-                                (chunk % chunks_a_step ^ row % 8) * static_cast<int>(bytes_at_once));
-  }
-  // In the order of warp_sum, whose latencies overlap here.
-  static __device__ void warp_sums(float (&sums)[rows]) {
-#pragma unroll
-    for (int offset = warp_size / 2; offset > 0; offset /= 2) {
-#pragma unroll
-      for (float& sum : sums) {
-        sum += __shfl_xor_sync(all_lanes, sum, offset);
-      }
-    }
-  }
-
-  __device__ void norm_rows(char* x, int first) const {
-    float values[rows][chunks][size], sums[rows];
-#pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      sums[r] = 0;
-#pragma unroll
-      for (int c = 0; c < chunks; ++c) {
-        if (column(c) < norm_.width) {
-          to_floats(load(place(x, c, first + r)), values[r][c]);
-#pragma unroll
-          for (int i = 0; i < size; ++i) {
-            sums[r] += values[r][c][i];
-          }
-        }
-      }
-    }
-    if (norm_.form == NormKind::layer) {
-      warp_sums(sums);
-    }
-#pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      const float mean = norm_.form == NormKind::rms ? 0.0F : mean_of(sums[r], norm_.width);
-      sums[r] = centre<warp_size>(values[r], mean, lane(), norm_.width);
-    }
-    warp_sums(sums);
-#pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      const float scale = norm_scale(sums[r], norm_.width, norm_.epsilon);
-#pragma unroll
-      for (int c = 0; c < chunks; ++c) {
-        if (column(c) < norm_.width) {
-          store(place(x, c, first + r), weights_[c].applied(values[r][c], scale));
-        }
-      }
-    }
-  }
-
-  const RowNorm& norm_;
-  NormWeight<T> weights_[chunks];
-};
-
 // The barriers of threads beyond those of write_sums.
-inline constexpr int normed_barrier = 1 + most_wave_groups, turn_barrier = normed_barrier + 1;
-
-template <typename T, int chunks, int rows>
-__device__ void norm_block(const WaveRoom& room, const RowNorm& norm) {
-  const RowsNorm<T, chunks, rows> rows_norm(norm);
-  for (int step = 0; step < room.wave.steps; ++step) {
-    room.barriers().full[step].wait(0);
-  }
-  const int warps = room.wave.groups * (warpgroup_threads / warp_size);
-  rows_norm.apply(room.x(0), static_cast<int>(threadIdx.x) / warp_size, warps);
-  fence_shared_for_copies();  // products read as the copy engine does
-  wait_for_threads(normed_barrier, warps * warp_size);
-}
+inline constexpr int turn_barrier = most_wave_groups;
 
 // A warpgroup's sums.
 template <typename T>
@@ -208,20 +95,13 @@ __device__ void add_wave(const WaveRoom& room, int group, float (&sums)[wave_col
 }
 
 template <typename T, typename Finish>
-__device__ void multiply_wave(const WaveRoom& room, const CUtensorMap& out, const FinishArguments& arguments,
-                              const RowNorm& norm, int row, int column) {
+__device__ void multiply_wave(const WaveRoom& room, const CUtensorMap& out, const FinishArguments& arguments, int row,
+                              int column) {
   const Wave& wave = room.wave;
   const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads, lane = thread % warp_size;
   const int group = static_cast<int>(threadIdx.x) / warpgroup_threads;
   const int own_row = row + thread / warp_size * 16 + lane / 4, first_column = column + group * wave_columns;
   const int own_column = first_column + lane % 4 * 2;
-  if (norm.weight != nullptr) {
-    if (norm.width <= most_normed_inner / 2) {
-      norm_block<T, 1, 4>(room, norm);
-    } else {
-      norm_block<T, 2, 2>(room, norm);
-    }
-  }
   const ColumnBias<T, wave_columns> bias(arguments, own_column);
   const typename Finish::Operands operands(arguments, own_row, own_column);
   // One warpgroup multiplies while those before it finish, unless all have to use a stage before it is filled again.
@@ -244,9 +124,9 @@ __device__ void multiply_wave(const WaveRoom& room, const CUtensorMap& out, cons
 }
 
 template <typename T, typename Finish>
-__global__ void __launch_bounds__(wave_threads(most_wave_groups), 1)
+__global__ void __launch_bounds__(wave_threads(most_wave_groups) + wave_threads(1), 1)
     wave_product_kernel(const __grid_constant__ CUtensorMap x, const __grid_constant__ CUtensorMap weight,
-                        const __grid_constant__ CUtensorMap out, FinishArguments arguments, RowNorm norm, Wave wave) {
+                        const __grid_constant__ CUtensorMap out, FinishArguments arguments, Wave wave) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // else the instructions are not there, and has_tile_products says so
   extern __shared__ __align__(tile_alignment) char shared[];
   let_next_begin();
@@ -263,7 +143,7 @@ __global__ void __launch_bounds__(wave_threads(most_wave_groups), 1)
   const int row = static_cast<int>(blockIdx.x) / wave.columns * group_rows;
   const int column = static_cast<int>(blockIdx.x) % wave.columns * wave.groups * wave_columns;
   if (threadIdx.x < threads) {
-    multiply_wave<T, Finish>(room, out, arguments, norm, row, column);
+    multiply_wave<T, Finish>(room, out, arguments, row, column);
   } else if (threadIdx.x == copier) {
     copy_wave(room, x, weight, row, column);
   }

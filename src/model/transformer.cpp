@@ -119,28 +119,13 @@ kernels::Heads Transformer::own_heads(size_t layer, const at::Tensor& cosine, co
           sine};
 }
 
-at::Tensor Transformer::applied(const Normed& normed) const {
-  if (normed.norm == nullptr) {
-    return normed.rows;
-  }
-  return fused_ ? kernels::cuda::norm(normed.rows, own_norm(*normed.norm)) : norm(normed.rows, *normed.norm);
-}
-
-std::optional<kernels::Norm> Transformer::own_norm_to_come(const Normed& normed) const {
-  return normed.norm == nullptr ? std::nullopt : std::optional(own_norm(*normed.norm));
-}
-
 // x [..., in] -> [..., out], bias [out] or undefined.
-at::Tensor Transformer::multiply(const Normed& x, const at::Tensor& weight, const at::Tensor& bias) const {
+at::Tensor Transformer::multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
   if (fused_ && kernels::cuda::tile_product_alone_suits(weight)) {
-    kernels::cuda::TileProduct product{weight, bias};
-    product.norm = own_norm_to_come(x);
-    return kernels::cuda::tile_product(x.rows, product);
+    return kernels::cuda::tile_product(x, {weight, bias});
   }
-  const at::Tensor rows = applied(x);
-  return fused_ && batch_invariant_ && kernels::cuda::has_products_for(weight)
-             ? kernels::cuda::product(rows, weight, bias)
-             : linear(rows, weight, bias);
+  return fused_ && batch_invariant_ && kernels::cuda::has_products_for(weight) ? kernels::cuda::product(x, weight, bias)
+                                                                               : linear(x, weight, bias);
 }
 
 at::Tensor Transformer::norm(const at::Tensor& x, const NormWeights& weights) const {
@@ -160,18 +145,13 @@ at::Tensor Transformer::Cache::keep(const at::Tensor& x, const at::Tensor& store
 }
 
 // normed [B, T, C] -> [B, T, (H + 2K) * D]; where demask's own kernels run, queries and keys are normed and rotated.
-at::Tensor Transformer::query_key_value(const Normed& normed, size_t layer, const Places& places) const {
+at::Tensor Transformer::query_key_value(const at::Tensor& normed, size_t layer, const Places& places) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
   const LinearWeights& product = weights.query_key_value;
   if (places.angles.defined()) {
-    return kernels::cuda::tile_product(normed.rows, {product.weight,
-                                                     product.bias,
-                                                     {},
-                                                     places.angles,
-                                                     of.heads + of.key_value_heads,
-                                                     of.head_width,
-                                                     own_norm_to_come(normed)});
+    return kernels::cuda::tile_product(
+        normed, {product.weight, product.bias, {}, places.angles, of.heads + of.key_value_heads, of.head_width});
   }
   const at::Tensor qkv = multiply(normed, product.weight, product.bias);
   if (fused_ && (of.rotary || weights.query_norm.weight.defined() || weights.key_norm.weight.defined())) {
@@ -181,7 +161,8 @@ at::Tensor Transformer::query_key_value(const Normed& normed, size_t layer, cons
 }
 
 // normed [B, T, C] -> [B, T, H * D]
-at::Tensor Transformer::attention(const Normed& normed, size_t layer, const Places& places, const Cache* cache) const {
+at::Tensor Transformer::attention(const at::Tensor& normed, size_t layer, const Places& places,
+                                  const Cache* cache) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
   const at::Tensor qkv = query_key_value(normed, layer, places);
@@ -230,13 +211,12 @@ Transformer::Places Transformer::places_at(const at::Tensor& positions, int64_t 
   return places;
 }
 
-// x [B, T, C] += the product of update [B, T, in] and its bias; returns the norm of the sum, which is x itself where
-// the norm is still to come.
-Transformer::Normed Transformer::add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& by,
-                                              const NormWeights& norm) const {
+// x [B, T, C] += the product of update [B, T, in] and its bias; returns the norm of the sum.
+at::Tensor Transformer::add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& by,
+                                     const NormWeights& norm) const {
   if (fused_ && kernels::cuda::has_adding_tile_products_for(by.weight)) {
     kernels::cuda::add_tile_product(x, update, {by.weight, by.bias});
-    return {x, &norm};
+    return kernels::cuda::norm(x, own_norm(norm));
   }
   const at::Tensor product = multiply(update, by.weight);
   if (fused_) {
@@ -247,12 +227,10 @@ Transformer::Normed Transformer::add_and_norm(at::Tensor& x, const at::Tensor& u
 }
 
 // The feed-forward's work up to its last product: [B, T, C] -> [B, T, F].
-at::Tensor Transformer::expanded(const LayerWeights& layer, const Normed& x) const {
+at::Tensor Transformer::expanded(const LayerWeights& layer, const at::Tensor& x) const {
   const TransformerDescription& of = weights_.description;
   if (fused_ && !of.gated && kernels::cuda::has_tile_products_for(layer.expand.weight)) {
-    kernels::cuda::TileProduct product{layer.expand.weight, layer.expand.bias, of.activation};
-    product.norm = own_norm_to_come(x);
-    return kernels::cuda::tile_product(x.rows, product);
+    return kernels::cuda::tile_product(x, {layer.expand.weight, layer.expand.bias, of.activation});
   }
   if (fused_) {
     at::Tensor product = multiply(x, layer.expand.weight);
@@ -271,7 +249,7 @@ at::Tensor Transformer::expanded(const LayerWeights& layer, const Normed& x) con
 }
 
 template <typename Mix>
-Transformer::Normed Transformer::run_blocks(at::Tensor x, Normed normed, const Mix& mix) const {
+at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Mix& mix) const {
   const std::vector<LayerWeights>& layers = weights_.layers;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     const LayerWeights& own = layers[layer];
@@ -282,7 +260,7 @@ Transformer::Normed Transformer::run_blocks(at::Tensor x, Normed normed, const M
   return normed;
 }
 
-Transformer::Normed Transformer::unfinished(const at::Tensor& tokens, const Cache* cache) const {
+at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) const {
   const Places places = places_of(cache, tokens.size(1));
   at::Tensor x, normed;
   if (fused_ && (cache == nullptr || cache->length == 0)) {
@@ -295,7 +273,7 @@ Transformer::Normed Transformer::unfinished(const at::Tensor& tokens, const Cach
     normed = norm(x, first_norm());
   }
   return run_blocks(x, normed,
-                    [&](const Normed& states, size_t layer) { return attention(states, layer, places, cache); });
+                    [&](const at::Tensor& states, size_t layer) { return attention(states, layer, places, cache); });
 }
 
 at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cache) const {
@@ -311,7 +289,7 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
   if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
     return logits_by_row_products(x, attend_last).squeeze(1);
   }
-  const auto mix_last = [&](const Normed& states, size_t layer) {
+  const auto mix_last = [&](const at::Tensor& states, size_t layer) {
     const LinearWeights& product = weights_.layers[layer].query_key_value;
     return attend_last(multiply(states, product.weight, product.bias), layer);
   };
@@ -335,7 +313,7 @@ at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const Attend
       .narrow(-1, 0, info_.output_size);
 }
 
-at::Tensor Transformer::head(const Normed& x) const {
+at::Tensor Transformer::head(const at::Tensor& x) const {
   return multiply(x, head_.weight, head_.bias).narrow(-1, 0, info_.output_size);
 }
 
@@ -349,8 +327,7 @@ at::Tensor Transformer::logits(const at::Tensor& tokens) {
   if (on_cpu_) {
     return on_cpu_->logits(tokens, {});
   }
-  const Normed states = unfinished(tokens, nullptr);
-  return head({shifted_states(states.rows), states.norm});
+  return head(shifted_states(hidden(tokens, nullptr)));
 }
 
 at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& positions) {
@@ -362,9 +339,9 @@ at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& po
     return LanguageModel::logits_at(tokens, positions);  // the bits of all of them
   }
   // The head is dear where the vocabulary is large.
-  const Normed states = unfinished(tokens, nullptr);
+  const at::Tensor states = hidden(tokens, nullptr);
   const at::Tensor rows = weights_.description.shifted ? (positions - 1).clamp_min(0) : positions;
-  return head({states.rows.gather(1, rows.unsqueeze(2).expand({-1, -1, states.rows.size(2)})), states.norm});
+  return head(states.gather(1, rows.unsqueeze(2).expand({-1, -1, states.size(2)})));
 }
 
 }  // namespace demask

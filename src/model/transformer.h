@@ -5,9 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "checkpoint/transformer.h"
@@ -80,20 +78,9 @@ class Transformer : public LanguageModel {
     at::Tensor seen;          // bool [T, N], which of the cache's positions each sees; undefined: as the model does
   };
 
-  // Rows [B, T, C] on their way into a product: as a norm has left them, or with the norm that is still to come, which
-  // some products apply themselves.
-  struct Normed {
-    at::Tensor rows;
-    const NormWeights* norm;
-    // NOLINTNEXTLINE(google-explicit-constructor): most products have rows that are normed
-    Normed(at::Tensor of_rows, const NormWeights* to_come = nullptr) : rows(std::move(of_rows)), norm(to_come) {}
-  };
-
   // tokens [B, T] -> final hidden states [B, T, C]. With a cache, the tokens follow its `length` positions or stand at
   // its positions, and their keys and values are written to it.
-  at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const { return applied(unfinished(tokens, cache)); }
-  // The same, whose norm may be still to come.
-  Normed unfinished(const at::Tensor& tokens, const Cache* cache) const;
+  at::Tensor hidden(const at::Tensor& tokens, const Cache* cache) const;
   // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
   // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
   at::Tensor logits_of_last(const GrowingText& text, const Cache& cache) const;
@@ -102,23 +89,22 @@ class Transformer : public LanguageModel {
   template <typename Attend>
   at::Tensor logits_by_row_products(const at::Tensor& x, const Attend& attend) const;
   // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
-  // norm; mix(Normed, layer) -> [B, T, H * D] is the attention's work up to its last product.
+  // norm; mix(normed [B, T, C], layer) -> [B, T, H * D] is the attention's work up to its last product.
   template <typename Mix>
-  Normed run_blocks(at::Tensor x, Normed normed, const Mix& mix) const;
+  at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Mix& mix) const;
   const NormWeights& first_norm() const;
   Places places_of(const Cache* cache, int64_t length) const;
   Places places_at(const at::Tensor& positions, int64_t known) const;
-  Normed add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& by, const NormWeights& norm) const;
-  at::Tensor applied(const Normed& normed) const;
-  std::optional<kernels::Norm> own_norm_to_come(const Normed& normed) const;
+  at::Tensor add_and_norm(at::Tensor& x, const at::Tensor& update, const LinearWeights& by,
+                          const NormWeights& norm) const;
   at::Tensor norm(const at::Tensor& x, const NormWeights& weights) const;
   kernels::Norm own_norm(const NormWeights& weights) const;
   kernels::Heads own_heads(size_t layer, const at::Tensor& cosine, const at::Tensor& sine) const;
-  at::Tensor expanded(const LayerWeights& layer, const Normed& x) const;
-  at::Tensor attention(const Normed& normed, size_t layer, const Places& places, const Cache* cache) const;
-  at::Tensor query_key_value(const Normed& normed, size_t layer, const Places& places) const;
-  at::Tensor multiply(const Normed& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
-  at::Tensor head(const Normed& x) const;
+  at::Tensor expanded(const LayerWeights& layer, const at::Tensor& x) const;
+  at::Tensor attention(const at::Tensor& normed, size_t layer, const Places& places, const Cache* cache) const;
+  at::Tensor query_key_value(const at::Tensor& normed, size_t layer, const Places& places) const;
+  at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
+  at::Tensor head(const at::Tensor& x) const;
   // Of the final hidden states [B, T, C] of a text's first T positions, those that each position's logits are made of.
   at::Tensor shifted_states(const at::Tensor& states) const;
 

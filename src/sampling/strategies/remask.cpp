@@ -74,18 +74,25 @@ Strategy remask_strategy() {
 #else
 #include <ATen/ATen.h>
 
+#include "kernels/cuda.h"
 #include "sampling/confidence.h"
 #include "sampling/reveal_policy.h"
 
 namespace demask {
 namespace {
 
-at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double randomness) {
-  return doubt * (1 - randomness) + noise * randomness;
+using kernels::cuda::Doubt;
+
+// (1 - r) * doubt + r * u, where the doubt is a probability or what it leaves.
+at::Tensor doubt_and_noise(const at::Tensor& probability, Doubt doubt, const at::Tensor& noise, double randomness) {
+  if (kernels::cuda::has_kernels_for(probability)) {
+    return kernels::cuda::blend(probability, doubt, noise, randomness);
+  }
+  return (doubt == Doubt::complement ? 1 - probability : probability) * (1 - randomness) + noise * randomness;
 }
 
-at::Tensor own_doubt(const Proposal& proposal) {
-  return 1 - token_probability(proposal.logits, proposal.tokens, proposal.broken);
+at::Tensor own_probability(const Proposal& proposal) {
+  return token_probability(proposal.logits, proposal.tokens, proposal.broken);
 }
 
 // Highest u.
@@ -103,7 +110,7 @@ class SelfConfidenceRemasking : public RevealPolicy {
   // randomness: r in [0, 1].
   explicit SelfConfidenceRemasking(double randomness) : randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    return highest(blend(own_doubt(proposal), turn.noise, randomness_), turn.budget);
+    return highest(doubt_and_noise(own_probability(proposal), Doubt::complement, turn.noise, randomness_), turn.budget);
   }
   bool reads_logits(bool /*judged*/) const override { return true; }
 
@@ -119,13 +126,15 @@ class RemaskingModelRemasking : public RevealPolicy {
   RemaskingModelRemasking(CheckedModel& model, int64_t wrong_class, double randomness)
       : model_(model), wrong_class_(wrong_class), randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    const at::Tensor doubt = turn.judged
-                                 ? class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken())
-                                 : own_doubt(proposal);
-    if (turn.right != nullptr && turn.judged) {
-      *turn.right = 1 - doubt;
+    if (!turn.judged) {
+      return highest(doubt_and_noise(own_probability(proposal), Doubt::complement, turn.noise, randomness_),
+                     turn.budget);
     }
-    return highest(blend(doubt, turn.noise, randomness_), turn.budget);
+    const at::Tensor wrong = class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken());
+    if (turn.right != nullptr) {
+      *turn.right = 1 - wrong;
+    }
+    return highest(doubt_and_noise(wrong, Doubt::itself, turn.noise, randomness_), turn.budget);
   }
   bool reads_logits(bool judged) const override { return !judged; }
   bool has_own_model() const override { return true; }

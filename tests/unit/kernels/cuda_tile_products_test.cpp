@@ -1,7 +1,6 @@
 // Products on the tensor cores of compute capability 9.0 that finish as asked, against float64.
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "tests/support/catch.h"
 #include "tests/unit/kernels/cuda_formulas.h"
@@ -96,11 +95,8 @@ TEST_CASE("A product rotates queries and keys as the head kernel does, and leave
           const Parts parts = prepared(sums, heads, 0);
           const at::Tensor expected = at::cat({parts.queries, parts.keys, parts.values}, 1).transpose(1, 2);
           const at::Tensor angles = at::stack({heads.cosine, heads.sine}, -1).narrow(0, 0, 13);
-          const kernels::cuda::TileProduct product{weight, bias, {}, angles, 8 + keys, width};
-          CHECK(relative_error(tile_product(x, product), expected.reshape(sums.sizes())) < tolerance);
-          kernels::cuda::TileProduct norms = product;
-          norms.norm = kernels::Norm{numbers({96}, dtype, 1), numbers({96}, dtype), 1e-5, NormKind::layer};
-          CHECK(at::equal(tile_product(x, norms), tile_product(kernels::cuda::norm(x, *norms.norm), product)));
+          CHECK(relative_error(tile_product(x, {weight, bias, {}, angles, 8 + keys, width}),
+                               expected.reshape(sums.sizes())) < tolerance);
         }
       }
     }
@@ -122,38 +118,6 @@ TEST_CASE("A row of a product has the same bits whatever stands beside it") {
         CAPTURE(dtype, inner, rows);
         CHECK(at::equal(tile_product(x.narrow(1, 0, rows), product), all.narrow(1, 0, rows)));
         CHECK(at::equal(tile_product(x.narrow(1, 20000 - rows, rows), product), all.narrow(1, 20000 - rows, rows)));
-      }
-    }
-  }
-}
-
-TEST_CASE("A product that norms its rows is the norm and the product, bit for bit") {
-  if (!tile_products_here()) {
-    return;
-  }
-  at::manual_seed(1337);
-  // In whole and in partial chunks of a warp, off every tile's edge; with one group of columns a block and with
-  // several.
-  for (const Shape& shape : {Shape{5, 64, 72}, Shape{77, 200, 136}, Shape{129, 264, 768}, Shape{300, 512, 1000},
-                             Shape{2048, 256, 1024}, Shape{300, 1000, 256}}) {
-    for (const auto& [dtype, tolerance] : half_precisions) {
-      for (const auto& [form, biased] :
-           {std::pair(NormKind::layer, true), {NormKind::layer, false}, {NormKind::rms, false}}) {
-        CAPTURE(shape.rows, shape.inner, shape.outputs, dtype, form == NormKind::rms, biased);
-        // Rows that are far from normed.
-        const at::Tensor many = numbers({1, 20000, shape.inner}, dtype, 0.5).mul_(3), x = many.narrow(1, 0, shape.rows),
-                         weight = numbers({shape.outputs, shape.inner}, dtype).div_(std::sqrt(shape.inner));
-        const kernels::Norm norm{numbers({shape.inner}, dtype, 1),
-                                 biased ? numbers({shape.inner}, dtype) : at::Tensor(), 1e-5, form};
-        kernels::cuda::TileProduct alone{weight, numbers({shape.outputs}, dtype)}, norms = alone;
-        norms.norm = norm;
-        const at::Tensor found = tile_product(x, norms);
-        CHECK(relative_error(found, product_of(norm_of(exact(x), norm), weight, alone.bias)) < tolerance);
-        CHECK(at::equal(found, tile_product(kernels::cuda::norm(x.contiguous(), norm), alone)));
-        CHECK(at::equal(found, tile_product(many, norms).narrow(1, 0, shape.rows)));
-
-        alone.activation = norms.activation = Activation::gelu;
-        CHECK(at::equal(tile_product(x, norms), tile_product(many, norms).narrow(1, 0, shape.rows)));
       }
     }
   }
