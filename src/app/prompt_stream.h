@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/line_ranges.h"
+#include "app/list_line.h"
 #include "app/work_list.h"
 #include "core/error.h"
 #include "core/waiting_input.h"

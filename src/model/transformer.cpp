@@ -70,12 +70,11 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
     : device_(source.options().device()) {
   prefer_fast_products();
   const TransformerDescription& of = source.description();
-  info_ = info_of(of);
+  info_ = info_of(of, source.dataset());
   info_.description = form + info_.description;
   const at::ScalarType dtype =
       kernels == KernelChoice::int8 ? at::kChar : c10::typeMetaToScalarType(source.options().dtype());
   info_.dtype = element_type(dtype);
-  info_.dataset = source.dataset();
   if (kernels != KernelChoice::libtorch) {
     on_cpu_ = TransformerOnCpu::make(source, dtype);
   }
