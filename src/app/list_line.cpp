@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <bitset>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -44,7 +43,6 @@ struct LineKey {
   std::variant<Id, Text, Ids, TextOrIds, Parts, Count> kind;
 };
 
-constexpr size_t most_keys = 10;  // that a list knows
 using Keys = std::vector<LineKey>;
 
 const Keys& prompt_keys() {
@@ -152,10 +150,10 @@ class PromptReader final : public nlohmann::json_sax<nlohmann::json> {
       refuse_key(name, keys_);
     }
     const auto index = static_cast<size_t>(found - keys_.begin());
-    if (seen_.test(index)) {
+    if (seen_[index]) {
       refuse("{} is given twice", name);
     }
-    seen_.set(index);
+    seen_[index] = true;
     key_ = &*found;
     return true;
   }
@@ -291,7 +289,7 @@ class PromptReader final : public nlohmann::json_sax<nlohmann::json> {
   std::optional<InfillReader> infill_;
   bool in_list_ = false;  // between the brackets of a list of ids, which is this one
   std::optional<std::vector<int64_t>>* ids_ = nullptr;
-  std::bitset<most_keys> seen_;
+  std::vector<bool> seen_ = std::vector<bool>(keys_.size());  // of the keys
 };
 
 Prompt read_prompt(const Lines& lines, ListOf what, bool is_json) {

@@ -1,5 +1,6 @@
 // What a step knows of its tokens: their probability, margin and entropy, how stable they are, and what a trace keeps.
 #include "kernels/cuda_device.cuh"
+#include "kernels/reveal_rule.h"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -230,8 +231,6 @@ struct RowAndPrevious {
 // One warp a row.
 template <typename T, int items>
 __global__ void __launch_bounds__(small_threads) stable_probability_kernel(StabilityArguments a) {
-  // Stands for minus infinity where a product with zero must stay zero; below it expf() is 0.
-  constexpr float lowest_log_probability = -1e4F;
   const int lane = threadIdx.x % warp_size;
   const int64_t row = row_of_warp(small_rows);
   if (row >= a.logits.rows) {
@@ -270,7 +269,7 @@ __global__ void __launch_bounds__(small_threads) stable_probability_kernel(Stabi
     const int64_t steady = divergence < a.divergence ? a.steady[row] + 1 : 0;
     a.steady[row] = steady;
     const float p = expf(to_float(logits[a.tokens[row]]) - largest) / total;
-    a.certainty[row] = p + (steady >= a.history && p >= a.least_probability ? 2.0F : 0.0F);
+    a.certainty[row] = p + (steady >= a.history && p >= a.least_probability ? stable_above : 0.0F);
   }
 }
 
