@@ -180,6 +180,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   turn.waiting = waiting;
   turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
   turn.progress = column_of(numbers, progress_column);
+  turn.noise_weight = column_of(numbers, noise_column);
   turn.reveal_chance = column_of(numbers, reveal_column);
   turn.remask_chance = column_of(numbers, remask_column);
   if (!policy_.decides_counts()) {
