@@ -65,9 +65,8 @@ void LoneDevice::finish_last(int64_t frontier, DrawTotals& totals) {
     return;
   }
   const Begun last = std::exchange(last_, {});
-  passing([&] {
-    hand_out(last.tasks, last.work->finish(last.tasks), std::min(frontier, planner_.frontier()), totals);
-  });
+  passing(
+      [&] { hand_out(last.tasks, last.work->finish(last.tasks), std::min(frontier, planner_.frontier()), totals); });
 }
 
 void LoneDevice::hand_out(const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier,

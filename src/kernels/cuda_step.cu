@@ -35,9 +35,8 @@ __global__ void __launch_bounds__(step_threads) end_step_kernel(EndStepArguments
 }
 
 // Each operation rounded by itself, as tensor operations round.
-__global__ void __launch_bounds__(step_threads)
-    blend_doubt_kernel(const float* probability, const float* noise, float own, float chance, float* out,
-                       int64_t count) {
+__global__ void __launch_bounds__(step_threads) blend_doubt_kernel(const float* probability, const float* noise,
+                                                                   float own, float chance, float* out, int64_t count) {
   const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
   if (item < count) {
     const float doubt = __fsub_rn(1.0F, probability[item]);

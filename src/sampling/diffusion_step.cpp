@@ -27,9 +27,8 @@ bool has_kernels_for(const at::Tensor& x) {
 }
 
 kernels::cuda::StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
-  return has_kernels_for(counts)
-             ? kernels::cuda::rows_of_step(counts, numbers, step)
-             : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
+  return has_kernels_for(counts) ? kernels::cuda::rows_of_step(counts, numbers, step)
+                                 : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
 }
 
 // As the kernel, which takes the place of these operations.

@@ -118,9 +118,9 @@ at::Tensor masked_positions(const std::vector<ScoreText>& texts, const Chunk& ch
   }
   const Streams host = to_tensors(streams);
   const at::Tensor draws = table(chunk, 1, device, [](const ScoreRow& row, int64_t* out) { *out = row.number; });
-  const at::Tensor noise =
-      uniform({sent(host.seeds, device), sent(host.indices, device)}, draws.squeeze(1), chunk.length, Purpose::score_mask)
-          .masked_fill(is_scored.logical_not(), std::numeric_limits<double>::infinity());
+  const at::Tensor noise = uniform({sent(host.seeds, device), sent(host.indices, device)}, draws.squeeze(1),
+                                   chunk.length, Purpose::score_mask)
+                               .masked_fill(is_scored.logical_not(), std::numeric_limits<double>::infinity());
   // Stable: which of two equal numbers comes first must not depend on how many are taken.
   const at::Tensor order = std::get<1>(noise.sort(/*stable=*/true, /*dim=*/1, /*descending=*/false));
   return order.narrow(1, 0, chunk.width).contiguous();
