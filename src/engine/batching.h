@@ -54,6 +54,13 @@ class BatchPlanner {
   std::future<Span> upcoming_;
 };
 
+// Of a batch's samples, of which there is one at least.
+int64_t lowest_index(const std::vector<SampleTask>& batch);
+
+// Makes a batch ready to be drawn: what its prompts leave open is settled, and each task knows whether it is traced. No
+// sample is where `is_traced` is empty.
+void make_ready(Generator& generator, std::vector<SampleTask>& batch, const std::function<bool(int64_t)>& is_traced);
+
 // Draws samples that may have become of several kinds since they were put together, kind by kind: in the order of the
 // tasks. The observer may be null. Throws as Generator::draw.
 std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<SampleTask>& tasks, Observer* observer);

@@ -159,6 +159,25 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
 
+// Row `step` [1] int64 of counts [P, S, C] int64 and numbers [P, S, N] float32, contiguous: [P, 1, C] and [P, 1, N].
+struct StepRows {
+  at::Tensor counts, numbers;
+};
+StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step);
+
+// What a step of diffusion changes, contiguous.
+struct StepState {
+  at::Tensor tokens;  // [B, T] int64
+  at::Tensor masked;  // [B, T] bool
+  at::Tensor step;    // [1] int64
+};
+// Ends a step: masked becomes next_masked [B, T] bool, nothing where that is undefined; tokens become those drawn
+// [B, T] int64, or `mask` where they are masked; step counts on.
+void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask);
+
+// (1 - probability) * (1 - chance) + noise * chance, each [B, T] float32, rounded as tensor operations round it.
+at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance);
+
 // As spread() of sampling/reveal_policy.h: from [B, T] bool, share and offset [B, 1] float32.
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
 

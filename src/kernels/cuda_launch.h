@@ -186,6 +186,32 @@ void highest(const float* scores, const bool* eligible, const int64_t* counts, i
 void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
             int64_t batch, int64_t length, cudaStream_t stream);
 
+// One row of each plan's table is copied: plan p's begins at all + p * steps * columns.
+template <typename Value>
+struct StepTable {
+  const Value* all = nullptr;  // [plans, steps, columns]
+  Value* row = nullptr;        // [plans, columns]
+  int64_t plans = 0, steps = 0, columns = 0;
+};
+// Row *step of both, which have as many plans.
+void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const int64_t* step,
+                  cudaStream_t stream);
+
+struct EndStepArguments {
+  int64_t* tokens = nullptr;  // [positions], as those below
+  bool* masked = nullptr;
+  const int64_t* drawn = nullptr;
+  const bool* next_masked = nullptr;  // null: none is
+  int64_t* step = nullptr;
+  int64_t mask = 0, positions = 0;
+};
+// masked = next_masked, tokens = drawn or `mask` where that says so, and *step is one more.
+void end_step(const EndStepArguments& arguments, cudaStream_t stream);
+
+// out = (1 - probability) * own + noise * chance, all [count].
+void blend_doubt(const float* probability, const float* noise, float own, float chance, float* out, int64_t count,
+                 cudaStream_t stream);
+
 struct ExcessArguments {
   const int64_t* tokens = nullptr;  // [batch, length]
   const bool* visible = nullptr;    // [batch, length]

@@ -110,6 +110,16 @@ void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const a
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }
+StepRows rows_of_step(const at::Tensor& /*counts*/, const at::Tensor& /*numbers*/, const at::Tensor& /*step*/) {
+  absent();
+}
+void end_step(const StepState& /*state*/, const at::Tensor& /*drawn*/, const at::Tensor& /*next_masked*/,
+              int64_t /*mask*/) {
+  absent();
+}
+at::Tensor blend_doubt(const at::Tensor& /*probability*/, const at::Tensor& /*noise*/, double /*chance*/) {
+  absent();
+}
 at::Tensor spread(const at::Tensor& /*from*/, const at::Tensor& /*share*/, const at::Tensor& /*offset*/) {
   absent();
 }

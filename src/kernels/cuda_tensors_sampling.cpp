@@ -111,6 +111,51 @@ at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const a
   return chosen;
 }
 
+namespace {
+
+// The table that a kernel copies a row of, and where to.
+template <typename Value>
+launch::StepTable<Value> step_table(const at::Tensor& all, const at::Tensor& row) {
+  TORCH_INTERNAL_ASSERT(all.is_contiguous());
+  return {all.const_data_ptr<Value>(), row.data_ptr<Value>(), all.size(0), all.size(1), all.size(2)};
+}
+
+}  // namespace
+
+StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
+  TORCH_INTERNAL_ASSERT(counts.size(0) == numbers.size(0));
+  StepRows rows{at::empty({counts.size(0), 1, counts.size(2)}, counts.options()),
+                at::empty({numbers.size(0), 1, numbers.size(2)}, numbers.options())};
+  launch::rows_of_step(step_table<int64_t>(counts, rows.counts), step_table<float>(numbers, rows.numbers),
+                       step.const_data_ptr<int64_t>(), stream_of(counts));
+  check_launch();
+  return rows;
+}
+
+void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask) {
+  TORCH_INTERNAL_ASSERT(state.tokens.is_contiguous() && state.masked.is_contiguous());
+  const at::Tensor ids = drawn.contiguous(), hidden = next_masked.defined() ? next_masked.contiguous() : next_masked;
+  launch::EndStepArguments arguments;
+  arguments.tokens = state.tokens.data_ptr<int64_t>();
+  arguments.masked = state.masked.data_ptr<bool>();
+  arguments.drawn = ids.const_data_ptr<int64_t>();
+  arguments.next_masked = hidden.defined() ? hidden.const_data_ptr<bool>() : nullptr;
+  arguments.step = state.step.data_ptr<int64_t>();
+  arguments.mask = mask;
+  arguments.positions = state.tokens.numel();
+  launch::end_step(arguments, stream_of(state.tokens));
+  check_launch();
+}
+
+at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance) {
+  const at::Tensor own = probability.contiguous(), random = noise.contiguous();
+  at::Tensor blended = at::empty_like(own);
+  launch::blend_doubt(own.const_data_ptr<float>(), random.const_data_ptr<float>(), static_cast<float>(1 - chance),
+                      static_cast<float>(chance), blended.data_ptr<float>(), own.numel(), stream_of(own));
+  check_launch();
+  return blended;
+}
+
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
   const at::Tensor marked = from.contiguous(), offsets = offset.contiguous();
   at::Tensor chosen = at::empty_like(marked);

@@ -98,9 +98,9 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
     const at::TensorOptions options = fused_ ? own.dtype(at::kFloat) : own;
     cosine_ = cosine.to(options);
     sine_ = sine.to(options);
-  }
-  if (fused_ && of.rotary && products_rotate(weights_)) {
-    angles_ = at::stack({cosine_, sine_}, -1);
+    if (fused_ && products_rotate(weights_)) {
+      angles_ = at::stack({cosine, sine}, -1).to(options);
+    }
   }
   head_ = {pad_rows(weights_.head.weight), pad_rows(weights_.head.bias)};
   row_products_ = fused_ && row_products_suit(weights_.layers, head_);

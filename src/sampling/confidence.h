@@ -35,7 +35,7 @@ at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at:
 // outputs, each token given the whole text it stands in. Its mean is the guide's self-confidence.
 at::Tensor log_probability_in_place(CheckedModel& model, const at::Tensor& tokens);
 
-// Means over the positions of each text, float64 [B], of log p(token) [B, T].
+// Means over the positions of each text, float64 [B] on the host, of log p(token) [B, T] on any device. Waits for that.
 at::Tensor mean_log_probability(const at::Tensor& log_probability);
 
 // The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1. One

@@ -22,6 +22,33 @@ at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, 
                          : logits;
 }
 
+bool has_kernels_for(const at::Tensor& x) {
+  return x.is_cuda() && kernels::cuda::built();
+}
+
+kernels::cuda::StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
+  return has_kernels_for(counts) ? kernels::cuda::rows_of_step(counts, numbers, step)
+                                 : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
+}
+
+// As the kernel, which takes the place of these operations.
+void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked,
+              int64_t mask) {
+  if (has_kernels_for(state.tokens)) {
+    kernels::cuda::end_step(state, drawn, next_masked, mask);
+    return;
+  }
+  at::Tensor tokens = state.tokens, masked = state.masked, step = state.step;
+  if (next_masked.defined()) {
+    masked.copy_(next_masked);
+    tokens.copy_(drawn.masked_fill(next_masked, mask));
+  } else {
+    masked.zero_();
+    tokens.copy_(drawn);
+  }
+  step.add_(1);
+}
+
 }  // namespace
 
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
@@ -136,7 +163,8 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   if (view != nullptr) {
     view->logits = chain.cache ? logits.clone() : logits;  // the cache's are overwritten by the forward that judges
   }
-  const at::Tensor weighed = policy_.weigh(logits, chain.tokens, chain.masked.logical_not());
+  const at::Tensor weighed =
+      policy_.weighs_logits() ? policy_.weigh(logits, chain.tokens, chain.masked.logical_not()) : logits;
   Proposal proposal = chain.patterned.empty()
                           ? predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken())
                           : predict_matching(weighed, /*positions=*/{}, drawn, uniforms, draw);
@@ -199,8 +227,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
 void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool first) {
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
-  const at::Tensor counts = chain.counts.index_select(1, chain.step),
-                   numbers = chain.numbers.index_select(1, chain.step);
+  const auto [counts, numbers] = rows_of_step(chain.counts, chain.numbers, chain.step);
   at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
   if (chain.block.defined() && kind != StepKind::filling) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
@@ -229,16 +256,13 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     if (later.defined()) {
       next_masked = next_masked.logical_or(later);
     }
-    chain.masked.copy_(next_masked);
-    chain.tokens.copy_(proposal.tokens.masked_fill(next_masked, options_.mask_token_id));
+    end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, next_masked, options_.mask_token_id);
   } else {
-    chain.masked.zero_();
-    chain.tokens.copy_(proposal.tokens);
+    end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, {}, options_.mask_token_id);
   }
   if (view != nullptr) {
     view->after = chain.tokens.clone();
   }
-  chain.step.add_(1);
 }
 
 }  // namespace demask

@@ -74,6 +74,7 @@ Strategy remask_strategy() {
 #else
 #include <ATen/ATen.h>
 
+#include "kernels/cuda.h"
 #include "sampling/confidence.h"
 #include "sampling/reveal_policy.h"
 
@@ -84,8 +85,11 @@ at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double random
   return doubt * (1 - randomness) + noise * randomness;
 }
 
-at::Tensor own_doubt(const Proposal& proposal) {
-  return 1 - token_probability(proposal.logits, proposal.tokens, proposal.broken);
+// Of the model itself, blended.
+at::Tensor own_doubt(const Proposal& proposal, const at::Tensor& noise, double randomness) {
+  const at::Tensor probability = token_probability(proposal.logits, proposal.tokens, proposal.broken);
+  return probability.is_cuda() && kernels::cuda::built() ? kernels::cuda::blend_doubt(probability, noise, randomness)
+                                                         : blend(1 - probability, noise, randomness);
 }
 
 // Highest u.
@@ -103,7 +107,7 @@ class SelfConfidenceRemasking : public RevealPolicy {
   // randomness: r in [0, 1].
   explicit SelfConfidenceRemasking(double randomness) : randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    return highest(blend(own_doubt(proposal), turn.noise, randomness_), turn.budget);
+    return highest(own_doubt(proposal, turn.noise, randomness_), turn.budget);
   }
   bool reads_logits(bool /*judged*/) const override { return true; }
 
@@ -119,10 +123,11 @@ class RemaskingModelRemasking : public RevealPolicy {
   RemaskingModelRemasking(CheckedModel& model, int64_t wrong_class, double randomness)
       : model_(model), wrong_class_(wrong_class), randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    const at::Tensor doubt = turn.judged
-                                 ? class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken())
-                                 : own_doubt(proposal);
-    if (turn.right != nullptr && turn.judged) {
+    if (!turn.judged) {
+      return highest(own_doubt(proposal, turn.noise, randomness_), turn.budget);
+    }
+    const at::Tensor doubt = class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken());
+    if (turn.right != nullptr) {
       *turn.right = 1 - doubt;
     }
     return highest(blend(doubt, turn.noise, randomness_), turn.budget);
