@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   constexpr int size = Chunk<T>::size;
   const int width = static_cast<int>(a.heads.head_width);
   const int64_t position = *a.position;
-  const DecodeGroup<T> group = find_group<T, queries>(a, width, static_cast<int>(blockIdx.x));
+  const DecodeGroup<T> group = find_group<T, queries>(a, width);
   const Share share(width, size);
   const int keys_each = keys_ahead * share.groups, active = static_cast<int>(position / keys_each) + 1;
   if (group.split >= active) {

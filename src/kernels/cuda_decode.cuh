@@ -20,30 +20,25 @@ struct DecodeGroup {
   const T* value;
   T* keys;  // [capacity, width]
   T* values;
-
-  // row: the new token's queries, keys and values.
-  __device__ void take_row(const DecodeArguments& a, const T* row, int width) {
-    queries = row + first_query * width;
-    key = row + (a.heads.queries + first_query / (a.heads.queries / a.heads.keys)) * width;
-    value = key + a.heads.keys * width;
-  }
 };
 
 // Blocks are numbered by sequence, key head, part of its queries and split.
 template <typename T, int queries>
-__device__ DecodeGroup<T> find_group(const DecodeArguments& a, int width, int block) {
+__device__ DecodeGroup<T> find_group(const DecodeArguments& a, int width) {
   const int each = static_cast<int>(a.heads.queries / a.heads.keys), parts = (each + queries - 1) / queries;
   const int splits = static_cast<int>(a.splits);
   DecodeGroup<T> found;
-  found.split = block % splits;
-  found.number = block / splits;
+  found.split = static_cast<int>(blockIdx.x) % splits;
+  found.number = static_cast<int>(blockIdx.x) / splits;
   found.part = static_cast<int>(found.number % parts);
   const int64_t key_head = found.number / parts % a.heads.keys;
   found.sequence = found.number / parts / a.heads.keys;
+  const T* row = static_cast<const T*>(a.qkv) + found.sequence * (a.heads.queries + 2 * a.heads.keys) * width;
   found.first_query = static_cast<int>(key_head) * each + found.part * queries;
   found.count = min(queries, each - found.part * queries);
-  found.take_row(a, static_cast<const T*>(a.qkv) + found.sequence * (a.heads.queries + 2 * a.heads.keys) * width,
-                 width);
+  found.queries = row + found.first_query * width;
+  found.key = row + (a.heads.queries + key_head) * width;
+  found.value = found.key + a.heads.keys * width;
   found.keys = static_cast<T*>(a.keys) + (found.sequence * a.heads.keys + key_head) * a.capacity * width;
   found.values = static_cast<T*>(a.values) + (found.sequence * a.heads.keys + key_head) * a.capacity * width;
   return found;

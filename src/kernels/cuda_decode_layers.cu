@@ -58,6 +58,7 @@ struct LayersMemory {
   T attended[cluster_rows * Plan::Expand::stride];
   T hidden[cluster_rows * Plan::Contract::stride];
   float partial[decode_warps * Plan::most_tiles][cluster_results];
+  DecodeLayer layers[max_decode_layers];
   Inbox x_inbox, qkv_inbox, found_inbox, attended_inbox, hidden_inbox;
 };
 
@@ -65,6 +66,11 @@ inline size_t found_bytes(const DecodeLayersArguments& a) {
   return sizeof(float) * static_cast<size_t>(a.texts_each * a.attention.heads.queries * a.attention.splits *
                                              found_values(a.attention.heads.head_width));
 }
+
+// A head of one of a cluster's texts over a split of its keys.
+struct AttentionUnit {
+  int row, head, split;
+};
 
 // A matrix and what is added to its product, on their way for the next layer that needs them.
 template <typename T, typename Part>
@@ -98,7 +104,9 @@ struct Layers {
   Step<T, typename Plan::Projection> projection;
   Step<T, typename Plan::Expand> expand;
   Step<T, typename Plan::Contract> contract;
-  PastPart past;  // of the block's first unit in the layer to come
+  AttentionUnit first_unit;              // of the block
+  PastPart past;                         // the first unit's, in the layer to come
+  int column, column_head, column_part;  // of a text's heads side by side, that the thread merges
   RowProductArguments normed;
 
   __device__ Layers(const DecodeLayersArguments& arguments, unsigned char* shared)
@@ -122,6 +130,10 @@ struct Layers {
         expand(memory.expand, thread),
         contract(memory.contract, thread) {
     active = static_cast<int>(position / (keys_ahead * share.groups)) + 1;
+    first_unit = unit(thread.rank);
+    column = static_cast<int>(threadIdx.x) % Plan::width;
+    column_head = column / width;
+    column_part = column - column_head * width;
     normed.inner = Plan::width;
     normed.epsilon = a.epsilon;
     normed.form = a.form;
@@ -138,35 +150,46 @@ struct Layers {
   // Asks for the parts of layer `index`; where there is none, for nothing. Each is a group of copies.
   __device__ void ask_query_key_value(int index) {
     if (index < a.count) {
-      query_key_value.ask(a.layers[index].query_key_value, thread);
-      memory.attention_norm.ask(a.layers[index].attention_norm);
+      query_key_value.ask(memory.layers[index].query_key_value, thread);
+      memory.attention_norm.ask(memory.layers[index].attention_norm);
     }
     end_copies();
   }
   __device__ void ask_projection(int index) {
     if (index < a.count) {
-      projection.ask(a.layers[index].projection, thread);
+      projection.ask(memory.layers[index].projection, thread);
       if (thread.rank < units()) {
-        past.read(unit(index, thread.rank).group, share, position, width);
+        past.read(group_of(first_unit, memory.layers[index]), share, position, width);
       }
     }
     end_copies();
   }
   __device__ void ask_expand(int index) {
     if (index < a.count) {
-      expand.ask(a.layers[index].expand, thread);
-      memory.feed_forward_norm.ask(a.layers[index].feed_forward_norm);
+      expand.ask(memory.layers[index].expand, thread);
+      memory.feed_forward_norm.ask(memory.layers[index].feed_forward_norm);
     }
     end_copies();
   }
   __device__ void ask_contract(int index) {
     if (index < a.count) {
-      contract.ask(a.layers[index].contract, thread);
+      contract.ask(memory.layers[index].contract, thread);
     }
     end_copies();
   }
   // Of four groups asked for in turn, the one that is needed next.
   __device__ void wait_for_part() const { wait_for_copies<3>(); }
+
+  // Pointers of a layer would be fetched from far away when they are needed.
+  __device__ void copy_layers() const {
+    constexpr int each = sizeof(DecodeLayer) / sizeof(void*);
+    static_assert(each * sizeof(void*) == sizeof(DecodeLayer));
+    void* const* from = reinterpret_cast<void* const*>(a.layers);
+    void** to = reinterpret_cast<void**>(memory.layers);
+    for (int i = static_cast<int>(threadIdx.x); i < a.count * each; i += decode_threads) {
+      to[i] = from[i];
+    }
+  }
 
   __device__ void begin() {
     Inbox* const inboxes[] = {&memory.x_inbox, &memory.qkv_inbox, &memory.found_inbox, &memory.attended_inbox,
@@ -176,10 +199,12 @@ struct Layers {
         inbox->begin();
       }
     }
-    const bool layer_norm_bias = a.layers[0].attention_norm.bias == nullptr;
-    for (int i = static_cast<int>(threadIdx.x); layer_norm_bias && i < Plan::width; i += decode_threads) {
+    const bool unbiased = a.layers[0].attention_norm.bias == nullptr;
+    for (int i = static_cast<int>(threadIdx.x); unbiased && i < Plan::width; i += decode_threads) {
       memory.attention_norm.bias[i] = memory.feed_forward_norm.bias[i] = from_float<T>(0.0F);
     }
+    copy_layers();
+    __syncthreads();
     ask_query_key_value(0);
     ask_projection(0);
     ask_expand(0);
@@ -225,40 +250,36 @@ struct Layers {
     });
   }
 
-  // A head of a text over a split of its keys.
-  struct Unit {
-    int row, head, split;
-    DecodeGroup<T> group;
-  };
+  // Unit `number` of the cluster: by text, head and split.
   __device__ int units() const { return rows * heads * active; }
-  __device__ DecodeArguments attention_of(int layer) const {
-    DecodeArguments own = a.attention;
-    own.keys = a.layers[layer].keys;
-    own.values = a.layers[layer].values;
-    own.heads.query_weight = a.layers[layer].query_norm;
-    own.heads.key_weight = a.layers[layer].key_norm;
-    return own;
+  __device__ AttentionUnit unit(int number) const {
+    const int row_and_head = number / active, row = row_and_head / heads;
+    return {row, row_and_head - row * heads, number - row_and_head * active};
   }
-  __device__ Unit unit(int layer, int number) const {
-    Unit own{number / (heads * active), number / active % heads, number % active, {}};
-    const DecodeArguments arguments = attention_of(layer);
-    own.group = find_group<T, 1>(
-        arguments, width, ((first_row + own.row) * heads + own.head) * static_cast<int>(arguments.splits) + own.split);
-    own.group.take_row(arguments, memory.qkv + own.row * qkv_stride, width);
-    return own;
+  __device__ DecodeGroup<T> group_of(const AttentionUnit& unit, const DecodeLayer& layer) const {
+    DecodeGroup<T> group{};
+    group.count = 1;
+    group.split = unit.split;
+    group.queries = memory.qkv + unit.row * qkv_stride + unit.head * width;
+    group.key = group.queries + Plan::width;
+    group.value = group.key + Plan::width;
+    const int64_t past_of = ((first_row + unit.row) * heads + unit.head) * a.attention.capacity * width;
+    group.keys = static_cast<T*>(layer.keys) + past_of;
+    group.values = static_cast<T*>(layer.values) + past_of;
+    return group;
   }
 
-  __device__ void attend(int layer, int number) {
-    const Unit own = unit(layer, number);
-    if (number != thread.rank) {
-      past.read(own.group, share, position, width);
-    }
+  __device__ void attend(const DecodeLayer& layer, const AttentionUnit& own) {
+    const DecodeGroup<T> group = group_of(own, layer);
     const bool has_new = own.split == active - 1;
-    take_new_token(attention_of(layer), own.group, position, has_new, width, attention);
+    DecodeArguments mixing = a.attention;
+    mixing.heads.query_weight = layer.query_norm;
+    mixing.heads.key_weight = layer.key_norm;
+    take_new_token(mixing, group, position, has_new, width, attention);
     if (has_new) {
-      past.take_new(attention.key, attention.value, own.group, share, position);
+      past.take_new(attention.key, attention.value, group, share, position);
     }
-    mix_past<T, 1, Chunk<T>::size>(past, own.group, share, position, width, attention);
+    mix_past<T, 1, Chunk<T>::size>(past, group, share, position, width, attention);
     const int index = static_cast<int>(threadIdx.x);
     if (index >= width + warp_size) {
       return;
@@ -278,10 +299,10 @@ struct Layers {
   // What all splits found, for each head.
   __device__ void merge_found() const {
     const int each = found_values(width);
-    for (int index = static_cast<int>(threadIdx.x); index < rows * Plan::width; index += decode_threads) {
-      const int row = index / Plan::width, column = index % Plan::width;
-      const float* own = found + (row * heads + column / width) * active * each;
-      const Merged all = merge_parts(own + width, own + width + 1, own + column % width, active, each, each);
+    static_assert(decode_threads % Plan::width == 0);
+    for (int row = static_cast<int>(threadIdx.x) / Plan::width; row < rows; row += decode_threads / Plan::width) {
+      const float* own = found + (row * heads + column_head) * active * each;
+      const Merged all = merge_parts(own + width, own + width + 1, own + column_part, active, each, each);
       memory.mixed[row * Plan::Projection::stride + column] = from_float<T>(all.mixed / all.total);
     }
   }
@@ -289,8 +310,15 @@ struct Layers {
   __device__ void mix_texts(int layer) {
     memory.qkv_inbox.wait(layer);
     expect(memory.qkv_inbox, qkv_stride);
-    for (int number = thread.rank; number < units(); number += Plan::blocks) {
-      attend(layer, number);
+    const DecodeLayer& own = memory.layers[layer];
+    AttentionUnit next = first_unit;  // whose past is there
+    for (int number = thread.rank; number < units();) {
+      attend(own, next);
+      number += Plan::blocks;
+      if (number < units()) {
+        next = unit(number);
+        past.read(group_of(next, own), share, position, width);
+      }
     }
     memory.found_inbox.wait(layer);
     expect(memory.found_inbox, found_of_row(), sizeof(float));
