@@ -11,10 +11,6 @@
 namespace demask {
 namespace {
 
-bool penalizes(const DrawOptions& draw) {
-  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
-}
-
 at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                             const DrawOptions& draw) {
   return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
