@@ -17,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t many_samples = 1 << 20;  // of a line: more are one batch's as well
+// Samples that are counted of one line at most: so many fill any batch, and their product with its rows stays in range.
+constexpr int64_t many_samples = 1 << 20;
 
 // What a line takes in memory, about, until it is drawn: its text, and its tokens with their marks.
 size_t bytes_of(const Lines& line, const WorkEntry& entry) {

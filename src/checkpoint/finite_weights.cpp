@@ -36,8 +36,20 @@ bool is_finite(const at::Tensor& tensor) {
   return std::isfinite(tensor.sum(at::kFloat).item<float>()) || at::isfinite(tensor).all().item<bool>();
 }
 
+bool is_finite_converted(const at::Tensor& converted, const at::Tensor& stored) {
+  const bool wide = stored.scalar_type() == at::kFloat || stored.scalar_type() == at::kDouble;
+  const bool by_stored = stored.is_cpu() && !converted.is_cpu() && converted.is_floating_point() && wide;
+  return by_stored && stored.numel() > 0 ? stays_finite(stored, converted.scalar_type()) : is_finite(converted);
+}
+
+// NaN is the least and the greatest of all, and rounding keeps the order.
+bool stays_finite(const at::Tensor& stored, at::ScalarType dtype) {
+  const auto [least, greatest] = at::aminmax(stored);
+  return is_finite(at::stack({least, greatest}).to(dtype));
+}
+
 void check_finite(const at::Tensor& converted, const at::Tensor& stored, const std::string& what) {
-  if (is_finite(converted)) {
+  if (is_finite_converted(converted, stored)) {
     return;
   }
   const at::Tensor wrong = at::isfinite(stored).logical_not();

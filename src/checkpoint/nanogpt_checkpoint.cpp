@@ -30,7 +30,7 @@ at::Tensor NanoGptFile::look_at_rows(const std::string& name, int64_t first, int
   const at::Tensor stored = archive_.look_at(rows, name);
   at::Tensor converted = convert ? convert(stored) : stored;
   // A number that is not finite is told of by its place in the whole tensor.
-  return is_finite(converted) ? converted : read(name, convert).narrow(0, first, count);
+  return is_finite_converted(converted, stored) ? converted : read(name, convert).narrow(0, first, count);
 }
 
 NanoGptCheckpoint read_nanogpt_checkpoint(const std::string& path, const ParameterConversion& convert) {

@@ -52,7 +52,7 @@ class FolderSource : public WeightSource {
     const std::string& name = planned.slices.front().name;
     const at::Tensor stored = planned_.folder().read(name), rows = stored.narrow(0, first, count);
     at::Tensor converted = convert(rows);
-    if (!is_finite(converted)) {
+    if (!is_finite_converted(converted, rows)) {
       check(convert(stored), stored, name);  // finds its place in all of the tensor
     }
     handed_over_ = {name};
@@ -139,7 +139,7 @@ class FolderSource : public WeightSource {
       const int64_t count = std::min(block, lines - line);
       const at::Tensor part = stored.narrow(0, line, count);
       const at::Tensor converted = convert(part);
-      if (!is_finite(converted)) {
+      if (!is_finite_converted(converted, part)) {
         check(convert(stored), stored, name);  // finds its place in all of the tensor
       }
       if (!whole.defined()) {

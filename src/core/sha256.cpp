@@ -13,19 +13,10 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/sha256_blocks.h"
 
 namespace demask {
 namespace {
-
-constexpr std::array<uint32_t, 64> round_constants{
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
 using Words = std::array<uint32_t, 16>;  // the last 16 of the message schedule, word t in place t % 16
 
@@ -57,7 +48,7 @@ inline void round(uint32_t a, uint32_t b, uint32_t c, uint32_t& d, uint32_t e, u
 
 // Eight rounds, after which every variable is back in its place; `input(i)` is that of round i of them.
 template <typename Input>
-inline void eight_rounds(std::array<uint32_t, 8>& v, const Input& input) {
+inline void eight_rounds(sha256::State& v, const Input& input) {
   auto& [a, b, c, d, e, f, g, h] = v;
   round(a, b, c, d, e, f, g, h, input(0));
   round(h, a, b, c, d, e, f, g, input(1));
@@ -70,17 +61,17 @@ inline void eight_rounds(std::array<uint32_t, 8>& v, const Input& input) {
 }
 
 template <typename Input>
-inline void sixteen_rounds(std::array<uint32_t, 8>& variables, const Input& input) {
+inline void sixteen_rounds(sha256::State& variables, const Input& input) {
   eight_rounds(variables, input);
   eight_rounds(variables, [&input](size_t i) { return input(i + 8); });
 }
 
 }  // namespace
 
-void Sha256::compress(const unsigned char* blocks, size_t count) {
+void sha256::compress_portably(State& state, const unsigned char* blocks, size_t count) {
   for (; count > 0; --count, blocks += block_bytes) {
     Words words;
-    std::array<uint32_t, 8> variables = state_;
+    State variables = state;
     sixteen_rounds(variables, [&words, blocks](size_t i) {
       words[i] = big_endian_word(blocks + 4 * i);
       return round_constants[i] + words[i];
@@ -88,10 +79,15 @@ void Sha256::compress(const unsigned char* blocks, size_t count) {
     for (size_t first = 16; first < 64; first += 16) {
       sixteen_rounds(variables, [&words, first](size_t i) { return round_constants[first + i] + next_word(words, i); });
     }
-    for (size_t i = 0; i < state_.size(); ++i) {
-      state_[i] += variables[i];
+    for (size_t i = 0; i < state.size(); ++i) {
+      state[i] += variables[i];
     }
   }
+}
+
+void Sha256::compress(const unsigned char* blocks, size_t count) {
+  static const bool instructions = sha256::has_instructions();
+  (instructions ? sha256::compress_by_instructions : sha256::compress_portably)(state_, blocks, count);
 }
 
 void Sha256::update(std::string_view bytes) {

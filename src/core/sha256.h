@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/sha256_blocks.h"
+
 namespace demask {
 
 // Takes the bytes in pieces of any size.
@@ -18,12 +20,11 @@ class Sha256 {
   std::string hex() const;
 
  private:
-  static constexpr size_t block_bytes = 64;
+  static constexpr size_t block_bytes = sha256::block_bytes;
 
   void compress(const unsigned char* blocks, size_t count);
 
-  std::array<uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  sha256::State state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<unsigned char, block_bytes> block_{};  // the first length_ % 64 bytes wait for the rest of their block
   uint64_t length_ = 0;                             // bytes so far
 };

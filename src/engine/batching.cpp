@@ -141,6 +141,20 @@ int64_t BatchPlanner::frontier() const {
   return lowest;
 }
 
+int64_t lowest_index(const std::vector<SampleTask>& batch) {
+  const auto lowest = std::min_element(batch.begin(), batch.end(), [](const SampleTask& left, const SampleTask& right) {
+    return left.identity.index < right.identity.index;
+  });
+  return lowest->identity.index;
+}
+
+void make_ready(Generator& generator, std::vector<SampleTask>& batch, const std::function<bool(int64_t)>& is_traced) {
+  generator.settle(batch);
+  for (SampleTask& task : batch) {
+    task.traced = is_traced && is_traced(task.identity.index);
+  }
+}
+
 std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<SampleTask>& tasks, Observer* observer) {
   std::map<int64_t, std::vector<size_t>> places;  // of the tasks of a kind
   for (size_t place = 0; place < tasks.size(); ++place) {

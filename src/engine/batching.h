@@ -54,12 +54,19 @@ class BatchPlanner {
   std::future<Span> upcoming_;
 };
 
+// Of a batch's samples, of which there is one at least.
+int64_t lowest_index(const std::vector<SampleTask>& batch);
+
+// Makes a batch ready to be drawn: what its prompts leave open is settled, and each task knows whether it is traced. No
+// sample is where `is_traced` is empty.
+void make_ready(Generator& generator, std::vector<SampleTask>& batch, const std::function<bool(int64_t)>& is_traced);
+
 // Draws samples that may have become of several kinds since they were put together, kind by kind: in the order of the
 // tasks. The observer may be null. Throws as Generator::draw.
 std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<SampleTask>& tasks, Observer* observer);
 
-// How many rows to run at once, one a sample or more: as many as asked for, or as the device has memory for by what one
-// step of a few of the longest takes, measured where there might not be enough. At most those of `samples` samples.
+// Rows of a batch, one a sample or more: batch_size where it is set, else as many as memory allows. Where memory may be
+// short, one step of a few of the longest prompts is measured. Never more than `samples` samples need.
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);
 
 // Rows of a batch where `devices` devices share `rows` rows of work, of which each has room for `room` at once: as many

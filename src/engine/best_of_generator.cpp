@@ -113,7 +113,7 @@ class BestOfGenerator : public Generator {
       scored.flip();
       texts.push_back({task.stream, drawn[k].tokens, std::move(scored)});
     }
-    return score_in_memory(scorer_, texts, context_.device, nullptr);
+    return scorer_.finish(*begin_in_memory(scorer_, texts, context_.device, nullptr));
   }
 
   const Context& context_;

@@ -12,13 +12,6 @@
 namespace demask {
 namespace {
 
-int64_t lowest_index(const std::vector<SampleTask>& batch) {
-  const auto lowest = std::min_element(batch.begin(), batch.end(), [](const SampleTask& left, const SampleTask& right) {
-    return left.identity.index < right.identity.index;
-  });
-  return lowest->identity.index;
-}
-
 // LibTorch's messages go on with where in its code they come from.
 std::string first_line(const std::exception& error) {
   const std::string text = error.what();

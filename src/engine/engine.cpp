@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <utility>
 
 #include "engine/device_team.h"
+#include "engine/lone_device.h"
 #include "engine/scoring_generator.h"
 #include "kernels/threads.h"
 #include "model/device.h"
@@ -13,12 +13,7 @@
 namespace demask {
 namespace {
 
-// What a caller's hook threw, past those who would take it for memory that ran out in drawing.
-struct HookThrew {
-  std::exception_ptr what;
-};
-
-// What draw(totals) comes to, also where it is told to give up. What a hook threw goes on as it was.
+// What draw(totals) comes to, also where it is told to give up.
 template <typename Draw>
 DrawTotals unless_given_up(const Draw& draw) {
   DrawTotals totals;
@@ -26,19 +21,8 @@ DrawTotals unless_given_up(const Draw& draw) {
     draw(totals);
   } catch (const GivenUp&) {
     totals.gave_up = true;
-  } catch (const HookThrew& threw) {
-    std::rethrow_exception(threw.what);
   }
   return totals;
-}
-
-std::vector<DrawnSample> draw_batch(Generator& generator, std::vector<SampleTask>& batch, const DrawHooks& hooks,
-                                    Observer* observer) {
-  generator.settle(batch);
-  for (SampleTask& task : batch) {
-    task.traced = hooks.is_traced && hooks.is_traced(task.identity.index);
-  }
-  return draw_by_kind(generator, batch, observer);
 }
 
 void find_room(BatchRoom& room, const Context& context, Generator& generator, const Work& work, int64_t samples) {
@@ -129,8 +113,8 @@ DrawTotals Engine::draw_piece(const Work& work, BatchRoom& room, const DrawHooks
                  hooks);
 }
 
-// In batches of at most `room`, which is found out where it is not known for texts so long. Whoever looks at each step
-// sees those of one device, and texts that are scored beside samples are scored on one.
+// In batches of at most `room`, which is measured here if it is not known for the longest text. On one device where an
+// observer looks at each step, or where texts are scored beside samples.
 DrawTotals Engine::draw_in(BatchRoom& room, Generator& generator, const Drawing& drawing,
                            const DrawHooks& hooks) const {
   const auto started = std::chrono::steady_clock::now();
@@ -154,22 +138,11 @@ DrawTotals Engine::draw_in(BatchRoom& room, Generator& generator, const Drawing&
   return totals;
 }
 
-// `rows` is that of the last batch in the end.
 void Engine::draw_alone(int64_t& rows, Generator& generator, at::Device device, const Drawing& drawing,
                         const DrawHooks& hooks, DrawTotals& totals) const {
   const auto is_done = [&hooks](int64_t index) { return hooks.is_done && hooks.is_done(index); };
   BatchPlanner planner(drawing.work, generator, drawing.first, drawing.end, is_done);
-  const auto run_batch = [&](std::vector<SampleTask> batch) {
-    std::vector<DrawnSample> samples = draw_batch(generator, batch, hooks, hooks.observer);
-    try {
-      hooks.on_batch(batch, std::move(samples), planner.frontier());
-    } catch (const std::exception&) {
-      throw HookThrew{std::current_exception()};
-    }
-    totals.samples += static_cast<int64_t>(batch.size());
-    totals.tokens += generated_tokens(batch);
-  };
-  rows = for_each_batch(planner, rows, device, run_batch, [&hooks] { return hooks.stops && hooks.stops(); });
+  LoneDevice(generator, device, planner, hooks).draw(rows, totals);
 }
 
 void Engine::draw_together(BatchRoom& room, const Drawing& drawing, const DrawHooks& hooks, DrawTotals& totals) const {
@@ -185,7 +158,8 @@ void Engine::draw_together(BatchRoom& room, const Drawing& drawing, const DrawHo
       return rows_on(*station, own_room, drawing, devices);
     };
     member.draw = [station, &hooks](std::vector<SampleTask>& batch, Observer* observer) {
-      return draw_batch(*station->generator, batch, hooks, observer);
+      make_ready(*station->generator, batch, hooks.is_traced);
+      return draw_by_kind(*station->generator, batch, observer);
     };
     member.on_smaller = [&own_room](int64_t rows) { own_room.rows = std::min(own_room.rows, rows); };
     member.on_failure = [station] { station->failed = true; };

@@ -43,6 +43,19 @@ struct SampleTask {
   bool traced = false;
 };
 
+// A batch that a device has been given all the work of.
+class BatchUnderWay {
+ public:
+  BatchUnderWay() = default;
+  BatchUnderWay(const BatchUnderWay&) = delete;
+  BatchUnderWay& operator=(const BatchUnderWay&) = delete;
+  virtual ~BatchUnderWay() = default;
+
+  // Waits for the device, and gives what Generator::draw of the same tasks gives. Throws as that, but neither GivenUp
+  // nor for want of the device's memory.
+  virtual std::vector<DrawnSample> finish(const std::vector<SampleTask>& tasks) = 0;
+};
+
 class Generator {
  public:
   virtual ~Generator() = default;
@@ -58,6 +71,13 @@ class Generator {
   // Draws the samples, all of prompts of one kind, in the order of the tasks; the observer may be null. Throws
   // Error(failed) on non-finite logits, GivenUp where the batch was to be given up.
   virtual std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) = 0;
+
+  // Gives the device the work of a batch without waiting for it, so that the work of the next can follow at once. None
+  // where the samples cannot be had so, but by `draw`. To the observer the batch is done when this returns. Throws as
+  // `draw`.
+  virtual std::unique_ptr<BatchUnderWay> begin(const std::vector<SampleTask>& /*tasks*/, Observer* /*observer*/) {
+    return nullptr;
+  }
 
   // The rows of a batch, where the generator bounds by itself what it computes at once: then no step is tried.
   virtual std::optional<int64_t> own_rows() const { return std::nullopt; }

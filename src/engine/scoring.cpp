@@ -76,11 +76,11 @@ std::string describe_scores(const ScoreOptions& options) {
   return options.method == ScoreMethod::bound ? fmt::format("{} by {} draws", name, options.draws) : std::string(name);
 }
 
-std::vector<TextScore> score_in_memory(Scorer& scorer, const std::vector<ScoreText>& texts, at::Device device,
-                                       Observer* observer) {
+std::shared_ptr<Scorer::UnderWay> begin_in_memory(Scorer& scorer, const std::vector<ScoreText>& texts,
+                                                  at::Device device, Observer* observer) {
   for (;;) {
     try {
-      return scorer.score(texts, observer);
+      return scorer.begin(texts, observer);
     } catch (const std::exception& error) {
       if (!is_out_of_memory(error) || !scorer.halve_rows()) {
         throw;

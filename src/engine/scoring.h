@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,9 @@ ScoreOptions score_options(const Context& context, const std::function<bool()>& 
 // "bound by 128 draws", for people.
 std::string describe_scores(const ScoreOptions& options);
 
-// Scores the texts; where memory runs out, in forwards half as large, with a notice. Throws as Scorer::score, and where
-// memory runs out on one row.
-std::vector<TextScore> score_in_memory(Scorer& scorer, const std::vector<ScoreText>& texts, at::Device device,
-                                       Observer* observer);
+// As Scorer::begin; where memory runs out, in forwards half as large, with a notice. Throws as that, and where memory
+// runs out on one row.
+std::shared_ptr<Scorer::UnderWay> begin_in_memory(Scorer& scorer, const std::vector<ScoreText>& texts,
+                                                  at::Device device, Observer* observer);
 
 }  // namespace demask

@@ -23,6 +23,26 @@ ScoreText to_text(const PreparedPrompt& prompt, const Stream& stream) {
   return {stream, prompt.tokens, std::move(scored)};
 }
 
+class TextsUnderWay : public BatchUnderWay {
+ public:
+  TextsUnderWay(Scorer& scorer, std::shared_ptr<Scorer::UnderWay> under_way)
+      : scorer_(scorer), under_way_(std::move(under_way)) {}
+
+  std::vector<DrawnSample> finish(const std::vector<SampleTask>& tasks) override {
+    std::vector<TextScore> scores = scorer_.finish(*under_way_);
+    std::vector<DrawnSample> samples;
+    for (size_t k = 0; k < tasks.size(); ++k) {
+      const double mean = scores[k].log_likelihood / static_cast<double>(tasks[k].prompt->generated);
+      samples.push_back({tasks[k].stream.index, tasks[k].prompt->tokens, mean, nullptr, std::move(scores[k])});
+    }
+    return samples;
+  }
+
+ private:
+  Scorer& scorer_;
+  std::shared_ptr<Scorer::UnderWay> under_way_;
+};
+
 class ScoringGenerator : public Generator {
  public:
   ScoringGenerator(const Context& context, const std::function<bool()>& gives_up)
@@ -49,26 +69,12 @@ class ScoringGenerator : public Generator {
   }
 
   std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) override {
-    std::vector<ScoreText> texts;
-    BatchView batch;
-    for (const SampleTask& task : tasks) {
-      texts.push_back(to_text(*task.prompt, task.stream));
-      batch.samples.push_back({task.identity, task.prompt->length - task.prompt->generated, task.prompt->length});
-      batch.tokens += task.prompt->generated;
-    }
-    if (observer != nullptr) {
-      observer->on_batch(batch);
-    }
-    std::vector<TextScore> scores = score_in_memory(scorer_, texts, context_.device, observer);
-    std::vector<DrawnSample> samples;
-    for (size_t k = 0; k < tasks.size(); ++k) {
-      const double mean = scores[k].log_likelihood / static_cast<double>(tasks[k].prompt->generated);
-      samples.push_back({tasks[k].stream.index, std::move(texts[k].tokens), mean, nullptr, std::move(scores[k])});
-    }
-    if (observer != nullptr) {
-      observer->on_batch_done();
-    }
-    return samples;
+    return begin_batch(tasks, observer)->finish(tasks);
+  }
+
+  // On the CPU a batch would be written when the next one is done, and nothing be won.
+  std::unique_ptr<BatchUnderWay> begin(const std::vector<SampleTask>& tasks, Observer* observer) override {
+    return context_.device.is_cuda() ? begin_batch(tasks, observer) : nullptr;
   }
 
   // The scorer's forwards are as large as serves the device, and smaller where memory runs out.
@@ -91,6 +97,24 @@ class ScoringGenerator : public Generator {
   }
 
  private:
+  std::unique_ptr<BatchUnderWay> begin_batch(const std::vector<SampleTask>& tasks, Observer* observer) {
+    std::vector<ScoreText> texts;
+    BatchView batch;
+    for (const SampleTask& task : tasks) {
+      texts.push_back(to_text(*task.prompt, task.stream));
+      batch.samples.push_back({task.identity, task.prompt->length - task.prompt->generated, task.prompt->length});
+      batch.tokens += task.prompt->generated;
+    }
+    if (observer != nullptr) {
+      observer->on_batch(batch);
+    }
+    auto begun = std::make_unique<TextsUnderWay>(scorer_, begin_in_memory(scorer_, texts, context_.device, observer));
+    if (observer != nullptr) {
+      observer->on_batch_done();
+    }
+    return begun;
+  }
+
   // The ids of a text that is given as such or in tokens.
   std::vector<int64_t> part(const std::string& text_key, const std::optional<std::string>& text,
                             const std::string& tokens_key, const std::optional<std::vector<int64_t>>& tokens,

@@ -111,6 +111,27 @@ DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& position, const DecodeWorkspace& workspace);
 
+// A linear layer.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out], or undefined
+};
+// A layer with as many key heads as queries, whose feed-forward has an activation and no gate.
+struct DecodedLayer {
+  Norm attention_norm;
+  Linear query_key_value, projection;
+  Heads heads;
+  at::Tensor keys, values;  // [B, H, capacity, D]
+  Norm feed_forward_norm;
+  Linear expand, contract;
+};
+// x [B, 1, C] becomes what the layers make of one new token a text at `position` [1] int64, whose keys and values are
+// kept, with the bits that row_product and decode_attention give; layers are alike in form. False where a layer does
+// not fit what multiprocessors share among them, or texts are too many for that to be faster: then nothing is computed.
+// May begin early, as those do.
+bool decode_layers(const at::Tensor& x, const std::vector<DecodedLayer>& layers, const at::Tensor& position,
+                   Activation activation);
+
 // A linear layer with what stands before and after it. Gated: the weight's first half of rows makes the gate, the
 // second makes up, and activation(gate) * up is the result.
 struct RowProduct {
@@ -141,6 +162,21 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
           const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
           const at::Tensor& probabilities, const at::Tensor& broken);
 
+// What draw_next reads and changes of B texts.
+struct NextDraw {
+  at::Tensor seeds, sample_indices;  // [B] int64
+  at::Tensor steps;                  // [1] int64: read, and then one more
+  uint32_t purpose = 0;              // of the numbers that decide
+  at::Tensor position;               // [1] int64: one more, which is where the tokens then stand
+  at::Tensor tokens;                 // [B, L] int64
+  at::Tensor scores;                 // [L, B] float32: judge's logarithms of the drawn tokens, at their position
+};
+// Whether draw_next takes logits [B, V], which are few.
+bool has_next_draw_for(const at::Tensor& logits);
+// Does uniform's, draw's and judge's work on logits [B, V], and keeps count.
+void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters, const NextDraw& next,
+               const at::Tensor& broken);
+
 // Of texts that match patterns, by the rules of pattern/completions.h, writes tokens and probabilities of the drawn
 // positions; the others keep their tokens with probability 1. Texts without a pattern are left alone. Sets broken where
 // a probability is not a number.
@@ -160,26 +196,24 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
 
-// What a step of diffusion begins with.
-struct StepBeginning {
-  at::Tensor counts;    // [R, 1, columns] int64
-  at::Tensor numbers;   // [R, 1, columns] float32
-  at::Tensor uniforms;  // [purposes, B, positions] float32, as uniform() gives them
+// Row `step` [1] int64 of counts [P, S, C] int64 and numbers [P, S, N] float32, contiguous: [P, 1, C] and [P, 1, N].
+struct StepRows {
+  at::Tensor counts, numbers;
 };
-// The step's rows of counts [R, steps, columns] int64 and numbers [R, steps, columns] float32, and its numbers for one
-// purpose or two. step [1] int64; seeds, sample_indices [B] int64.
-StepBeginning begin_step(const at::Tensor& step, const at::Tensor& counts, const at::Tensor& numbers,
-                         const at::Tensor& seeds, const at::Tensor& sample_indices, int64_t positions,
-                         const std::vector<uint32_t>& purposes);
-// A step's end: masked becomes next_masked [B, T] bool, tokens [B, T] int64 the filled ones with `mask_token` where it
-// masks, and step [1] int64 one more.
-void end_step(const at::Tensor& next_masked, const at::Tensor& filled, int64_t mask_token, const at::Tensor& masked,
-              const at::Tensor& tokens, const at::Tensor& step);
+StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step);
 
-// (1 - probability or probability) * (1 - noise_share) + noise * noise_share, float32 [B, T]; the roundings are those
-// of LibTorch's operations.
-enum class Doubt { complement, itself };
-at::Tensor blend(const at::Tensor& probability, Doubt doubt, const at::Tensor& noise, double noise_share);
+// What a step of diffusion changes, contiguous.
+struct StepState {
+  at::Tensor tokens;  // [B, T] int64
+  at::Tensor masked;  // [B, T] bool
+  at::Tensor step;    // [1] int64
+};
+// Ends a step: masked becomes next_masked [B, T] bool, nothing where that is undefined; tokens become those drawn
+// [B, T] int64, or `mask` where they are masked; step counts on.
+void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask);
+
+// (1 - probability) * (1 - chance) + noise * chance, each [B, T] float32, rounded as tensor operations round it.
+at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance);
 
 // As spread() of sampling/reveal_policy.h: from [B, T] bool, share and offset [B, 1] float32.
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);

@@ -1,6 +1,7 @@
 // Drawing tokens, and the uniform numbers that decide it.
+#include "core/philox.h"
 #include "kernels/cuda_draw.cuh"
-#include "kernels/cuda_noise.cuh"
+#include "kernels/noise_words.h"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -14,8 +15,14 @@ __global__ void uniform_kernel(const int64_t* seeds, const int64_t* sample_indic
     return;
   }
   const int64_t b = thread / blocks, block = thread % blocks;
-  write_uniforms(static_cast<uint64_t>(seeds[b]), sample_indices[b], steps[b * step_stride], block, purpose,
-                 out + b * positions, positions);
+  const philox::Counter words =
+      noise_words(static_cast<uint64_t>(seeds[b]), sample_indices[b], steps[b * step_stride], block, purpose);
+#pragma unroll
+  for (int w = 0; w < 4; ++w) {
+    if (block * 4 + w < positions) {
+      out[b * positions + block * 4 + w] = philox::to_uniform(words[w]);
+    }
+  }
 }
 
 }  // namespace

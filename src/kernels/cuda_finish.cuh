@@ -78,9 +78,9 @@ struct Plain {
                                 float (&/*sums*/)[columns / 2]) {}
 };
 
-// The exact GELU, to 5e-5 of its value: max(x, 0) - |x| Phi(-|x|), where log2 Phi(-a) is a polynomial fitted over [0,
-// 6] by Remez's exchange (largest error 6.5e-5); further out the product is below 1e-8 and taken as that at 6. CUDA's
-// erff costs more than the product itself here. What is no number stays none.
+// The exact GELU, to 5e-5 of its value: max(x, 0) - |x| Phi(-|x|). log2 Phi(-a) is a polynomial of degree 6, fitted
+// over [0, 6] by Remez's exchange (largest error 6.5e-5); further out |x| Phi(-|x|) is below 1e-8 and taken as that
+// at 6. CUDA's erff costs more than the product itself here. NaN stays NaN.
 inline __device__ float gelu_of_sum(float x) {
   const float a = fminf(fabsf(x), 6.0F);
   float log2_tail = 2.29900633712532e-05F;

@@ -106,6 +106,38 @@ bool takes_row_product(Precision precision, int64_t inner);
 int64_t normed_row_values(Precision precision, const RowProductArguments& arguments);
 void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
 
+// The layers of a narrow model for one new token a text; each has its own pointers.
+struct DecodeLinear {
+  const void* weight = nullptr;  // [out, in]
+  const void* bias = nullptr;    // [out], or none
+};
+struct DecodeNorm {
+  const void* weight = nullptr;  // [width]
+  const void* bias = nullptr;    // [width], or none
+};
+struct DecodeLayer {
+  DecodeNorm attention_norm, feed_forward_norm;
+  DecodeLinear query_key_value, projection, expand, contract;
+  const void* query_norm = nullptr;  // [head_width], or none
+  const void* key_norm = nullptr;
+  void* keys = nullptr;  // as in DecodeArguments
+  void* values = nullptr;
+};
+inline constexpr int64_t max_decode_layers = 24;
+struct DecodeLayersArguments {
+  DecodeLayer layers[max_decode_layers];  // alike in what they have
+  int64_t count = 0;                      // at least 1
+  void* x = nullptr;                      // [batch, width], in place
+  int64_t width = 0, hidden = 0;          // width: of all heads together, too
+  DecodeArguments attention;              // without what a layer or the kernel itself has
+  float epsilon = 0;
+  NormKind form = NormKind::layer;
+  Activation activation = Activation::gelu;
+  int64_t texts_each = 1;  // of a cluster, which decode_layers chooses
+};
+// False where it takes no such layers, so many texts or this device, and nothing is computed.
+bool decode_layers(Precision precision, DecodeLayersArguments arguments, cudaStream_t stream);
+
 // Products of many rows on the tensor cores of compute capability 9.0, in half precisions.
 struct TileProductArguments {
   const void* x = nullptr;                   // [rows, inner]
@@ -154,6 +186,21 @@ struct DrawArguments {
 };
 void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
 
+// Drawing the tokens that come next in texts that grow, all of a step in one kernel.
+struct NextDrawArguments {
+  DrawArguments draw;                       // a row a text; of its pointers logits, forbidden and broken
+  const int64_t* seeds = nullptr;           // [rows], as uniform's
+  const int64_t* sample_indices = nullptr;  // [rows]
+  int64_t* steps = nullptr;                 // scalar, read and then one more
+  uint32_t purpose = 0;
+  int64_t* position = nullptr;  // scalar, one more, where the tokens then stand
+  int64_t* text = nullptr;      // [rows, length], text_stride apart
+  int64_t text_stride = 0;
+  float* scores = nullptr;  // [length, rows], the tokens' untempered logarithms
+};
+inline constexpr int64_t max_next_draw_rows = 64, max_next_draw_outputs = 256;
+void draw_next(Precision precision, const NextDrawArguments& arguments, cudaStream_t stream);
+
 // The rules of pattern/completions.h, for texts that match patterns; others are left alone.
 void draw_matching(Precision precision, const PatternArguments& arguments, cudaStream_t stream);
 
@@ -177,41 +224,6 @@ struct MeasureArguments {
 };
 void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
 
-// A step's rows of a table [rows, steps, columns].
-template <typename Number>
-struct StepTable {
-  const Number* all = nullptr;
-  Number* of_step = nullptr;  // [rows, columns]
-  int64_t rows = 0, steps = 0, columns = 0;
-  constexpr int64_t items() const { return rows * columns; }
-};
-struct BeginStepArguments {
-  const int64_t* step = nullptr;                              // scalar
-  const int64_t *seeds = nullptr, *sample_indices = nullptr;  // [batch], of sampling/noise.h
-  int64_t batch = 0, positions = 0, purposes = 0;             // at most two
-  uint32_t purpose[2] = {};                                   // what numbers are for
-  float* uniforms[2] = {};                                    // [batch, positions] for each
-  StepTable<int64_t> counts;
-  StepTable<float> numbers;
-};
-// Numbers of a step and its rows of the tables.
-void begin_step(const BeginStepArguments& arguments, cudaStream_t stream);
-
-struct EndStepArguments {
-  const bool* next_masked = nullptr;  // [items]
-  const int64_t* filled = nullptr;    // [items], tokens
-  int64_t mask_token = 0;
-  int64_t* tokens = nullptr;  // [items], becomes `filled` but for what is masked
-  bool* masked = nullptr;     // [items], becomes next_masked
-  int64_t* step = nullptr;    // scalar, one is added
-  int64_t items = 0;
-};
-void end_step(const EndStepArguments& arguments, cudaStream_t stream);
-
-// out = (complements ? 1 - first : first) * (1 - second_share) + second * second_share, all [items].
-void blend(const float* first, bool complements, double second_share, const float* second, float* out, int64_t items,
-           cudaStream_t stream);
-
 // chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, the
 // lower position first among equals.
 void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
@@ -220,6 +232,32 @@ void highest(const float* scores, const bool* eligible, const int64_t* counts, i
 // chosen[b, t]: whether t is of the share of from[b] that spread() of sampling/reveal_policy.h takes.
 void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
             int64_t batch, int64_t length, cudaStream_t stream);
+
+// One row of each plan's table is copied: plan p's begins at all + p * steps * columns.
+template <typename Value>
+struct StepTable {
+  const Value* all = nullptr;  // [plans, steps, columns]
+  Value* row = nullptr;        // [plans, columns]
+  int64_t plans = 0, steps = 0, columns = 0;
+};
+// Row *step of both, which have as many plans.
+void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const int64_t* step,
+                  cudaStream_t stream);
+
+struct EndStepArguments {
+  int64_t* tokens = nullptr;  // [positions], as those below
+  bool* masked = nullptr;
+  const int64_t* drawn = nullptr;
+  const bool* next_masked = nullptr;  // null: none is
+  int64_t* step = nullptr;
+  int64_t mask = 0, positions = 0;
+};
+// masked = next_masked, tokens = drawn or `mask` where that says so, and *step is one more.
+void end_step(const EndStepArguments& arguments, cudaStream_t stream);
+
+// out = (1 - probability) * own + noise * chance, all [count].
+void blend_doubt(const float* probability, const float* noise, float own, float chance, float* out, int64_t count,
+                 cudaStream_t stream);
 
 struct ExcessArguments {
   const int64_t* tokens = nullptr;  // [batch, length]

@@ -85,6 +85,10 @@ at::Tensor decode_attention(const at::Tensor& /*qkv*/, const Heads& /*heads*/, c
                             const DecodeWorkspace& /*workspace*/) {
   absent();
 }
+bool decode_layers(const at::Tensor& /*x*/, const std::vector<DecodedLayer>& /*layers*/, const at::Tensor& /*position*/,
+                   Activation /*activation*/) {
+  return false;
+}
 at::Tensor row_product(const at::Tensor& /*x*/, const RowProduct& /*product*/) {
   absent();
 }
@@ -94,6 +98,13 @@ void add_row_product(const at::Tensor& /*onto*/, const at::Tensor& /*x*/, const 
 void draw(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const at::Tensor& /*uniforms*/,
           const at::Tensor& /*wanted*/, const at::Tensor& /*given*/, const DrawFilters& /*filters*/,
           const at::Tensor& /*tokens*/, const at::Tensor& /*probabilities*/, const at::Tensor& /*broken*/) {
+  absent();
+}
+bool has_next_draw_for(const at::Tensor& /*logits*/) {
+  return false;
+}
+void draw_next(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const DrawFilters& /*filters*/,
+               const NextDraw& /*next*/, const at::Tensor& /*broken*/) {
   absent();
 }
 void draw_matching(const PatternTensors& /*tensors*/, const PatternDraw& /*draw*/) {
@@ -110,17 +121,14 @@ void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const a
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }
-StepBeginning begin_step(const at::Tensor& /*step*/, const at::Tensor& /*counts*/, const at::Tensor& /*numbers*/,
-                         const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, int64_t /*positions*/,
-                         const std::vector<uint32_t>& /*purposes*/) {
+StepRows rows_of_step(const at::Tensor& /*counts*/, const at::Tensor& /*numbers*/, const at::Tensor& /*step*/) {
   absent();
 }
-void end_step(const at::Tensor& /*next_masked*/, const at::Tensor& /*filled*/, int64_t /*mask_token*/,
-              const at::Tensor& /*masked*/, const at::Tensor& /*tokens*/, const at::Tensor& /*step*/) {
+void end_step(const StepState& /*state*/, const at::Tensor& /*drawn*/, const at::Tensor& /*next_masked*/,
+              int64_t /*mask*/) {
   absent();
 }
-at::Tensor blend(const at::Tensor& /*probability*/, Doubt /*doubt*/, const at::Tensor& /*noise*/,
-                 double /*noise_share*/) {
+at::Tensor blend_doubt(const at::Tensor& /*probability*/, const at::Tensor& /*noise*/, double /*chance*/) {
   absent();
 }
 at::Tensor spread(const at::Tensor& /*from*/, const at::Tensor& /*share*/, const at::Tensor& /*offset*/) {

@@ -37,9 +37,24 @@ __device__ NormRow<T> find_norm_row(const NormArguments& a, int64_t row, int wid
   return found;
 }
 
+// The chunks of a row that are this lane's, as they lie in memory; all on their way at once, as nothing is written
+// between these loads.
+template <int lanes, typename T, int chunks>
+__device__ void load_lane_chunks(const T* row, int lane, int width, int4 (&read)[chunks]) {
+#pragma unroll
+  for (int c = 0; c < chunks; ++c) {
+    const int column = (c * lanes + lane) * Chunk<T>::size;
+    read[c] = column < width ? *reinterpret_cast<const int4*>(row + column) : int4{};
+  }
+}
+
+template <typename T>
+__device__ Chunk<T> as_chunk(const int4& bits) {
+  return *reinterpret_cast<const Chunk<T>*>(&bits);
+}
+
 template <typename T, int size>
-__device__ void add_chunk(float (&values)[size], const T* pointer) {
-  const Chunk<T> chunk = load(pointer);
+__device__ void add_chunk(float (&values)[size], const Chunk<T>& chunk) {
 #pragma unroll
   for (int i = 0; i < size; ++i) {
     values[i] += to_float(chunk.values[i]);
@@ -61,24 +76,29 @@ __device__ void store_rounded(T* pointer, float (&values)[size]) {
 // Fills the values of this lane, of so many that share the row; returns their sum.
 template <int lanes, typename T, int chunks, int size>
 __device__ float read_norm_row(const NormRow<T>& row, int lane, int width, float (&values)[chunks][size]) {
+  int4 source[chunks], update[chunks];
+  load_lane_chunks<lanes>(row.source, lane, width, source);
+  if (row.update != nullptr) {
+    load_lane_chunks<lanes>(row.update, lane, width, update);
+  }
   float sum = 0;
 #pragma unroll
   for (int c = 0; c < chunks; ++c) {
     const int column = (c * lanes + lane) * size;
     if (column < width) {
-      const Chunk<T> chunk = load(row.source + column);
+      const Chunk<T> chunk = as_chunk<T>(source[c]);
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         values[c][i] = to_float(chunk.values[i]);
       }
       if (row.update != nullptr) {
-        add_chunk(values[c], row.update + column);
+        add_chunk(values[c], as_chunk<T>(update[c]));
       }
       if (row.update_bias != nullptr) {
-        add_chunk(values[c], row.update_bias + column);
+        add_chunk(values[c], load(row.update_bias + column));
       }
       if (row.position != nullptr) {
-        add_chunk(values[c], row.position + column);
+        add_chunk(values[c], load(row.position + column));
       }
       if (row.update != nullptr || row.source != row.x) {
         store_rounded(row.x + column, values[c]);

@@ -1,82 +1,70 @@
-// What a step of diffusion does before its first forward and after its last: single kernels for what would be a handful
-// of copies and sums, each of which takes longer to begin than to run.
+// What a step of diffusion begins and ends with: elementwise work on tables and texts, a kernel each. LibTorch's
+// operations for it are one to three kernels more, and the first use of each loads a module, 5 to 50 ms.
+#include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
-#include "kernels/cuda_noise.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
 
 constexpr int step_threads = 256;
 
-// Item i of a step's row of a table [rows, steps, columns].
-template <typename Number>
-__device__ void copy_item(const StepTable<Number>& table, int64_t step, int64_t item) {
-  const int64_t row = item / table.columns, column = item % table.columns;
-  table.of_step[item] = table.all[(row * table.steps + step) * table.columns + column];
+template <typename Value>
+__device__ void copy_row(const StepTable<Value>& table, int64_t step, int64_t item) {
+  if (item < table.plans * table.columns) {
+    const int64_t plan = item / table.columns, column = item % table.columns;
+    table.row[item] = table.all[(plan * table.steps + step) * table.columns + column];
+  }
 }
 
-// A thread each block of Philox and each item of the tables.
-__global__ void __launch_bounds__(step_threads) begin_step_kernel(BeginStepArguments a) {
-  const int64_t step = *a.step, blocks = (a.positions + 3) / 4, each = a.batch * blocks;
-  int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
-  if (item < a.purposes * each) {
-    const int64_t purpose = item / each, b = item % each / blocks;
-    write_uniforms(static_cast<uint64_t>(a.seeds[b]), a.sample_indices[b], step, item % blocks, a.purpose[purpose],
-                   a.uniforms[purpose] + b * a.positions, a.positions);
-    return;
-  }
-  item -= a.purposes * each;
-  if (item < a.counts.items()) {
-    copy_item(a.counts, step, item);
-    return;
-  }
-  item -= a.counts.items();
-  if (item < a.numbers.items()) {
-    copy_item(a.numbers, step, item);
-  }
+__global__ void __launch_bounds__(step_threads)
+    rows_of_step_kernel(StepTable<int64_t> counts, StepTable<float> numbers, const int64_t* step) {
+  const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
+  copy_row(counts, *step, item);
+  copy_row(numbers, *step, item);
 }
 
 __global__ void __launch_bounds__(step_threads) end_step_kernel(EndStepArguments a) {
   wait_for_kernels_before();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
-  if (item < a.items) {
-    const bool masks = a.next_masked[item];
-    a.masked[item] = masks;
-    a.tokens[item] = masks ? a.mask_token : a.filled[item];
-  }
   if (item == 0) {
     ++*a.step;
   }
+  if (item < a.positions) {
+    const bool masked = a.next_masked != nullptr && a.next_masked[item];
+    a.tokens[item] = masked ? a.mask : a.drawn[item];
+    a.masked[item] = masked;
+  }
 }
 
-// In the order of the tensor operations, without a fused multiplication, so that both round alike.
-__global__ void __launch_bounds__(step_threads)
-    blend_kernel(const float* first, bool complements, float first_share, const float* second, float second_share,
-                 float* out, int64_t items) {
+// Each operation rounded by itself, as tensor operations round.
+__global__ void __launch_bounds__(step_threads) blend_doubt_kernel(const float* probability, const float* noise,
+                                                                   float own, float chance, float* out, int64_t count) {
   wait_for_kernels_before();
   let_next_begin();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
-  if (item < items) {
-    const float x = complements ? __fsub_rn(1.0F, first[item]) : first[item];
-    out[item] = __fadd_rn(__fmul_rn(x, first_share), __fmul_rn(second[item], second_share));
+  if (item < count) {
+    const float doubt = __fsub_rn(1.0F, probability[item]);
+    out[item] = __fadd_rn(__fmul_rn(doubt, own), __fmul_rn(noise[item], chance));
   }
 }
 
 }  // namespace
 
-void begin_step(const BeginStepArguments& a, cudaStream_t stream) {
-  const int64_t items = a.purposes * a.batch * ((a.positions + 3) / 4) + a.counts.items() + a.numbers.items();
-  begin_step_kernel<<<blocks_for(items, step_threads), step_threads, 0, stream>>>(a);
+void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const int64_t* step,
+                  cudaStream_t stream) {
+  const int64_t items = counts.plans * (counts.columns > numbers.columns ? counts.columns : numbers.columns);
+  rows_of_step_kernel<<<blocks_for(items, step_threads), step_threads, 0, stream>>>(counts, numbers, step);
 }
 
-void end_step(const EndStepArguments& a, cudaStream_t stream) {
-  launch_early(end_step_kernel, dim3(blocks_for(a.items, step_threads)), step_threads, 0, stream, a);
+void end_step(const EndStepArguments& arguments, cudaStream_t stream) {
+  launch_early(end_step_kernel, dim3(blocks_for(arguments.positions, step_threads)), step_threads, 0, stream,
+               arguments);
 }
 
-void blend(const float* first, bool complements, double second_share, const float* second, float* out, int64_t items,
-           cudaStream_t stream) {
-  launch_early(blend_kernel, dim3(blocks_for(items, step_threads)), step_threads, 0, stream, first, complements,
-               static_cast<float>(1 - second_share), second, static_cast<float>(second_share), out, items);
+void blend_doubt(const float* probability, const float* noise, float own, float chance, float* out, int64_t count,
+                 cudaStream_t stream) {
+  launch_early(blend_doubt_kernel, dim3(blocks_for(count, step_threads)), step_threads, 0, stream, probability, noise,
+               own, chance, out, count);
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -1,7 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <iterator>
-
 #include "kernels/cuda.h"
 #include "kernels/cuda_tensors.h"
 
@@ -41,22 +39,12 @@ Arguments about_tokens(const at::Tensor& even, const at::Tensor& tokens, const a
   return arguments;
 }
 
-}  // namespace
-
-void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
-          const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
-          const at::Tensor& probabilities, const at::Tensor& broken) {
-  const at::Tensor rows = with_even_rows(logits);
-  TORCH_INTERNAL_ASSERT(uniforms.is_contiguous() && tokens.is_contiguous() && probabilities.is_contiguous());
-  TORCH_INTERNAL_ASSERT(!wanted.defined() || (wanted.is_contiguous() && given.is_contiguous()));
+// What a draw from these rows reads, but for the numbers that decide and where the tokens go.
+DrawArguments draw_arguments(const at::Tensor& even, const at::Tensor& forbidden, const DrawFilters& filters,
+                             const at::Tensor& broken) {
   DrawArguments arguments;
-  arguments.logits = logits_of(rows);
+  arguments.logits = logits_of(even);
   arguments.forbidden = forbidden.const_data_ptr<float>();
-  arguments.uniforms = uniforms.const_data_ptr<float>();
-  arguments.wanted = numbers_or_none<bool>(wanted);
-  arguments.given = wanted.defined() ? given.const_data_ptr<int64_t>() : nullptr;
-  arguments.tokens = tokens.data_ptr<int64_t>();
-  arguments.probabilities = probabilities.data_ptr<float>();
   arguments.broken = broken.data_ptr<bool>();
   arguments.temperature = static_cast<float>(filters.temperature);
   if (filters.temperatures.defined()) {
@@ -66,7 +54,48 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
   }
   arguments.top_k = filters.top_k.value_or(0);
   arguments.top_p = static_cast<float>(filters.top_p);
+  return arguments;
+}
+
+}  // namespace
+
+void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
+          const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
+          const at::Tensor& probabilities, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits);
+  TORCH_INTERNAL_ASSERT(uniforms.is_contiguous() && tokens.is_contiguous() && probabilities.is_contiguous());
+  TORCH_INTERNAL_ASSERT(!wanted.defined() || (wanted.is_contiguous() && given.is_contiguous()));
+  DrawArguments arguments = draw_arguments(rows, forbidden, filters, broken);
+  arguments.uniforms = uniforms.const_data_ptr<float>();
+  arguments.wanted = numbers_or_none<bool>(wanted);
+  arguments.given = wanted.defined() ? given.const_data_ptr<int64_t>() : nullptr;
+  arguments.tokens = tokens.data_ptr<int64_t>();
+  arguments.probabilities = probabilities.data_ptr<float>();
   launch::draw(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+}
+
+bool has_next_draw_for(const at::Tensor& logits) {
+  return has_kernels_for(logits) && logits.dim() == 2 && logits.size(0) <= launch::max_next_draw_rows &&
+         logits.size(1) <= launch::max_next_draw_outputs;
+}
+
+void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters, const NextDraw& next,
+               const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits);
+  TORCH_INTERNAL_ASSERT(next.seeds.is_contiguous() && next.sample_indices.is_contiguous() &&
+                        next.tokens.stride(1) == 1 && next.scores.is_contiguous());
+  launch::NextDrawArguments arguments;
+  arguments.draw = draw_arguments(rows, forbidden, filters, broken);
+  arguments.seeds = next.seeds.const_data_ptr<int64_t>();
+  arguments.sample_indices = next.sample_indices.const_data_ptr<int64_t>();
+  arguments.steps = next.steps.data_ptr<int64_t>();
+  arguments.purpose = next.purpose;
+  arguments.position = next.position.data_ptr<int64_t>();
+  arguments.text = next.tokens.data_ptr<int64_t>();
+  arguments.text_stride = next.tokens.stride(0);
+  arguments.scores = next.scores.data_ptr<float>();
+  launch::draw_next(precision_of(rows), arguments, stream_of(rows));
   check_launch();
 }
 
@@ -115,67 +144,47 @@ at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const a
 
 namespace {
 
-// The table's arguments, and where its rows of the step go.
-template <typename Number>
-launch::StepTable<Number> step_table(const at::Tensor& all, at::Tensor& of_step) {
-  TORCH_INTERNAL_ASSERT(all.is_contiguous() && all.dim() == 3);
-  of_step = at::empty({all.size(0), 1, all.size(2)}, all.options());
-  return {all.const_data_ptr<Number>(), of_step.data_ptr<Number>(), all.size(0), all.size(1), all.size(2)};
+// The table that a kernel copies a row of, and where to.
+template <typename Value>
+launch::StepTable<Value> step_table(const at::Tensor& all, const at::Tensor& row) {
+  TORCH_INTERNAL_ASSERT(all.is_contiguous());
+  return {all.const_data_ptr<Value>(), row.data_ptr<Value>(), all.size(0), all.size(1), all.size(2)};
 }
 
 }  // namespace
 
-StepBeginning begin_step(const at::Tensor& step, const at::Tensor& counts, const at::Tensor& numbers,
-                         const at::Tensor& seeds, const at::Tensor& sample_indices, int64_t positions,
-                         const std::vector<uint32_t>& purposes) {
-  launch::BeginStepArguments arguments;
-  TORCH_INTERNAL_ASSERT(purposes.size() <= std::size(arguments.purpose) && seeds.is_contiguous() &&
-                        sample_indices.is_contiguous());
-  StepBeginning beginning;
-  arguments.counts = step_table<int64_t>(counts, beginning.counts);
-  arguments.numbers = step_table<float>(numbers, beginning.numbers);
-  arguments.step = step.const_data_ptr<int64_t>();
-  arguments.seeds = seeds.const_data_ptr<int64_t>();
-  arguments.sample_indices = sample_indices.const_data_ptr<int64_t>();
-  arguments.batch = sample_indices.size(0);
-  arguments.positions = positions;
-  arguments.purposes = static_cast<int64_t>(purposes.size());
-  beginning.uniforms = at::empty({arguments.purposes, arguments.batch, positions}, numbers.options());
-  for (size_t i = 0; i < purposes.size(); ++i) {
-    arguments.purpose[i] = purposes[i];
-    arguments.uniforms[i] =
-        beginning.uniforms.data_ptr<float>() + static_cast<int64_t>(i) * arguments.batch * positions;
-  }
-  launch::begin_step(arguments, stream_of(step));
+StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
+  TORCH_INTERNAL_ASSERT(counts.size(0) == numbers.size(0));
+  StepRows rows{at::empty({counts.size(0), 1, counts.size(2)}, counts.options()),
+                at::empty({numbers.size(0), 1, numbers.size(2)}, numbers.options())};
+  launch::rows_of_step(step_table<int64_t>(counts, rows.counts), step_table<float>(numbers, rows.numbers),
+                       step.const_data_ptr<int64_t>(), stream_of(counts));
   check_launch();
-  return beginning;
+  return rows;
 }
 
-void end_step(const at::Tensor& next_masked, const at::Tensor& filled, int64_t mask_token, const at::Tensor& masked,
-              const at::Tensor& tokens, const at::Tensor& step) {
-  const at::Tensor next = next_masked.contiguous(), drawn = filled.contiguous();
-  TORCH_INTERNAL_ASSERT(masked.is_contiguous() && tokens.is_contiguous() && next.sizes() == masked.sizes() &&
-                        drawn.sizes() == tokens.sizes() && masked.sizes() == tokens.sizes());
+void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask) {
+  TORCH_INTERNAL_ASSERT(state.tokens.is_contiguous() && state.masked.is_contiguous());
+  const at::Tensor ids = drawn.contiguous(), hidden = next_masked.defined() ? next_masked.contiguous() : next_masked;
   launch::EndStepArguments arguments;
-  arguments.next_masked = next.const_data_ptr<bool>();
-  arguments.filled = drawn.const_data_ptr<int64_t>();
-  arguments.mask_token = mask_token;
-  arguments.masked = masked.data_ptr<bool>();
-  arguments.tokens = tokens.data_ptr<int64_t>();
-  arguments.step = step.data_ptr<int64_t>();
-  arguments.items = tokens.numel();
-  launch::end_step(arguments, stream_of(step));
+  arguments.tokens = state.tokens.data_ptr<int64_t>();
+  arguments.masked = state.masked.data_ptr<bool>();
+  arguments.drawn = ids.const_data_ptr<int64_t>();
+  arguments.next_masked = hidden.defined() ? hidden.const_data_ptr<bool>() : nullptr;
+  arguments.step = state.step.data_ptr<int64_t>();
+  arguments.mask = mask;
+  arguments.positions = state.tokens.numel();
+  launch::end_step(arguments, stream_of(state.tokens));
   check_launch();
 }
 
-at::Tensor blend(const at::Tensor& probability, Doubt doubt, const at::Tensor& noise, double noise_share) {
-  const at::Tensor first = probability.contiguous(), second = noise.contiguous();
-  TORCH_INTERNAL_ASSERT(first.sizes() == second.sizes());
-  at::Tensor out = at::empty_like(first);
-  launch::blend(first.const_data_ptr<float>(), doubt == Doubt::complement, noise_share, second.const_data_ptr<float>(),
-                out.data_ptr<float>(), out.numel(), stream_of(out));
+at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance) {
+  const at::Tensor own = probability.contiguous(), random = noise.contiguous();
+  at::Tensor blended = at::empty_like(own);
+  launch::blend_doubt(own.const_data_ptr<float>(), random.const_data_ptr<float>(), static_cast<float>(1 - chance),
+                      static_cast<float>(chance), blended.data_ptr<float>(), own.numel(), stream_of(own));
   check_launch();
-  return out;
+  return blended;
 }
 
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {

@@ -48,6 +48,19 @@ bool multiplies_bfloat16(at::Device device);
 // Waits until all work queued on `device` is done.
 void synchronize(at::Device device);
 
+// A place in the work queued on a device, the end of it when this is made. On the CPU, where work is done when it is
+// asked for, nothing.
+class QueueMark {
+ public:
+  explicit QueueMark(at::Device device);
+
+  // Waits until all work before it is done, whatever follows.
+  void wait() const;
+
+ private:
+  std::shared_ptr<void> event_;
+};
+
 // Bytes that can still be allocated on `device`.
 int64_t free_memory_bytes(at::Device device);
 

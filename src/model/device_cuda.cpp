@@ -1,8 +1,10 @@
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
@@ -79,6 +81,21 @@ void synchronize(at::Device device) {
   if (device.is_cuda()) {
     const c10::cuda::CUDAGuard guard(device);
     c10::cuda::device_synchronize();
+  }
+}
+
+QueueMark::QueueMark(at::Device device) {
+  if (device.is_cuda()) {
+    const c10::cuda::CUDAGuard guard(device);
+    const auto event = std::make_shared<at::cuda::CUDAEvent>();
+    event->record(c10::cuda::getCurrentCUDAStream(device.index()));
+    event_ = event;
+  }
+}
+
+void QueueMark::wait() const {
+  if (event_) {
+    std::static_pointer_cast<at::cuda::CUDAEvent>(event_)->synchronize();
   }
 }
 

@@ -153,7 +153,7 @@ void convert_module(const std::string& path, Module& module, const LoadOptions& 
   for (const auto& named : module.named_parameters()) {
     const at::Tensor stored = named.value.detach();
     const at::Tensor changed = converted(stored, options);
-    if (!is_finite(changed) && !is_mask(stored)) {
+    if (!is_finite_converted(changed, stored) && !is_mask(stored)) {
       check_finite(changed, stored, fmt::format("{}: the weight '{}'", path, named.name));
     }
     at::Tensor(named.value).set_data(changed);

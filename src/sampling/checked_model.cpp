@@ -12,8 +12,8 @@ CheckedModel::CheckedModel(LanguageModel& model, std::string name)
       name_(std::move(name)),
       broken_(at::zeros({}, at::TensorOptions(at::kBool).device(model.device()))) {}
 
-void CheckedModel::check() {
-  if (broken_.item<bool>()) {
+void CheckedModel::check(const at::Tensor& broken_then) {
+  if (broken_then.item<bool>()) {
     broken_.zero_();
     fail(ExitCode::failed, "'{}' gave non-finite logits (NaN or infinity), so its samples were discarded. {}", name_,
          model_.info().dtype == ElementType::float32

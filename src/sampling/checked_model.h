@@ -36,7 +36,9 @@ class CheckedModel : public LanguageModel {
 
   // Throws Error(failed) if the logits had a NaN, +infinity, or a row with nothing above -infinity, since the last
   // check. Waits for the device.
-  void check();
+  void check() { check(broken_); }
+  // The same of what `broken` was at some time, a copy on the host that has arrived.
+  void check(const at::Tensor& broken_then);
 
  private:
   LanguageModel& model_;

@@ -68,7 +68,9 @@ at::Tensor log_probability_in_place(CheckedModel& model, const at::Tensor& token
 }
 
 at::Tensor mean_log_probability(const at::Tensor& log_probability) {
-  return log_probability.to(at::kDouble).mean(1);
+  const at::Tensor host = on_host(log_probability);
+  synchronize(log_probability.device());
+  return host.to(at::kDouble).mean(1);
 }
 
 at::Tensor next_token_confidence(CheckedModel& model, const at::Tensor& tokens) {

@@ -35,7 +35,7 @@ at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at:
 // outputs, each token given the whole text it stands in. Its mean is the guide's self-confidence.
 at::Tensor log_probability_in_place(CheckedModel& model, const at::Tensor& tokens);
 
-// Means over the positions of each text, float64 [B], of log p(token) [B, T].
+// Means over the positions of each text, float64 [B] on the host, of log p(token) [B, T] on any device. Waits for that.
 at::Tensor mean_log_probability(const at::Tensor& log_probability);
 
 // The same for next-token models: each token given those before it, so over positions 1 .. T-1, and 0 where T is 1. One
@@ -54,6 +54,8 @@ class NextTokenScores {
   void read(DecodingSession& session, const Beginnings& beginnings, const at::Tensor& texts);
   // tokens [B] at `position` [1] int64, under the logits [B, V] that precede them: part of a step that may be recorded.
   void draw(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& position);
+  // [L, B] float32, where another may write what draw() would.
+  const at::Tensor& table() const { return table_; }
 
   // Means [B] float64 on the host, of texts of so many tokens each (`lengths`) that begin with so many each (`given`),
   // over the tokens from the second on that count: those drawn, and of a beginning those with at most block_size tokens

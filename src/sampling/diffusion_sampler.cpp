@@ -119,7 +119,7 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
   if (pattern_room && !draws_patterns_on_device(patterned.texts)) {
     pattern_room.reset();
   }
-  // What a recorded step does about patterns it does for every batch.
+  // A recorded step has patterns or has none: where this batch differs, a new chain is made.
   const bool as_patterned =
       chain_ && (chain_->patterns == nullptr ? !pattern_room
                                              : pattern_room && chain_->patterns->takes(*pattern_room) &&
@@ -148,9 +148,11 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
     }
     return rows;
   };
-  send(table([](const Template& text) { return text.tokens; }), chain_->tokens);
-  at::eq_out(chain_->masked, chain_->tokens, options_.mask_token_id);
-  chain_->eligible.copy_(chain_->masked);
+  const at::Tensor tokens = table([](const Template& text) { return text.tokens; });
+  const at::Tensor masked = tokens.eq(options_.mask_token_id);
+  send(tokens, chain_->tokens);
+  send(masked, chain_->masked);
+  send(masked, chain_->eligible);
   if (chain_->block.defined()) {
     const auto blocks_of = [this](const Template& text) {
       std::vector<int64_t> blocks;

@@ -133,19 +133,11 @@ class DiffusionSampler {
   // As predict, or with positions as predict_at, for a batch in which texts are to match patterns.
   Proposal predict_matching(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& drawn,
                             const at::Tensor& uniforms, const DrawOptions& draw);
-  // What a step is given: its rows of the tables and its random numbers.
-  struct StepInputs {
-    at::Tensor counts, numbers;  // [1 or B, 1, columns]
-    at::Tensor draws;            // [B, T] uniform in (0, 1), to draw tokens with
-    at::Tensor noise;            // [B, T], to choose with what is masked again; undefined where nothing is
-  };
-  StepInputs inputs_of_step(StepKind kind) const;
-  void end_step(const at::Tensor& next_masked, const at::Tensor& filled);
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
   at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
   at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
-                           const StepInputs& inputs);
-  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const StepInputs& inputs, StepView* view,
+                           const at::Tensor& counts, const at::Tensor& numbers);
+  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const DrawOptions& draw, StepView* view,
                    bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);
   at::Tensor logits_at(const at::Tensor& positions, Extent extent);

@@ -2,7 +2,6 @@
 #include <ATen/ATen.h>
 
 #include <utility>
-#include <vector>
 
 #include "kernels/cuda.h"
 #include "sampling/diffusion_chain.h"
@@ -12,15 +11,38 @@
 namespace demask {
 namespace {
 
-bool penalizes(const DrawOptions& draw) {
-  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
-}
-
 at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                             const DrawOptions& draw) {
   return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
                                                draw.repetition_window)
                          : logits;
+}
+
+bool has_kernels_for(const at::Tensor& x) {
+  return x.is_cuda() && kernels::cuda::built();
+}
+
+kernels::cuda::StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
+  return has_kernels_for(counts) ? kernels::cuda::rows_of_step(counts, numbers, step)
+                                 : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
+}
+
+// As the kernel, which takes the place of these operations.
+void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked,
+              int64_t mask) {
+  if (has_kernels_for(state.tokens)) {
+    kernels::cuda::end_step(state, drawn, next_masked, mask);
+    return;
+  }
+  at::Tensor tokens = state.tokens, masked = state.masked, step = state.step;
+  if (next_masked.defined()) {
+    masked.copy_(next_masked);
+    tokens.copy_(drawn.masked_fill(next_masked, mask));
+  } else {
+    masked.zero_();
+    tokens.copy_(drawn);
+  }
+  step.add_(1);
 }
 
 }  // namespace
@@ -108,11 +130,10 @@ Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::
   return proposal;
 }
 
-Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const StepInputs& inputs,
+Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const DrawOptions& draw,
                                    StepView* view, bool first) {
   Chain& chain = *chain_;
-  const DrawOptions draw = draw_of_step(inputs.numbers);
-  const at::Tensor& uniforms = inputs.draws;
+  const at::Tensor uniforms = uniform(chain.streams, chain.step, chain.tokens.size(1), Purpose::draw);
   const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
                                                       : kind == StepKind::judging && policy_.has_own_model() &&
                                                             policy_.reads_logits(/*judged=*/true);
@@ -165,9 +186,10 @@ at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Te
 
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
 at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
-                                           const at::Tensor& waiting, const StepInputs& inputs) {
+                                           const at::Tensor& waiting, const at::Tensor& counts,
+                                           const at::Tensor& numbers) {
   Chain& chain = *chain_;
-  const at::Tensor &counts = inputs.counts, &numbers = inputs.numbers;
+  const int64_t length = chain.tokens.size(1);
   Turn turn;
   turn.judged = kind == StepKind::judging;
   if (turn.judged && !policy_.has_own_model()) {
@@ -180,8 +202,9 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
   turn.budget.eligible = eligible;
   turn.waiting = waiting;
-  turn.noise = inputs.noise;
+  turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
   turn.progress = column_of(numbers, progress_column);
+  turn.noise_weight = column_of(numbers, noise_column);
   turn.reveal_chance = column_of(numbers, reveal_column);
   turn.remask_chance = column_of(numbers, remask_column);
   if (!policy_.decides_counts()) {
@@ -197,46 +220,16 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   return next_masked;
 }
 
-DiffusionSampler::StepInputs DiffusionSampler::inputs_of_step(StepKind kind) const {
-  const Chain& chain = *chain_;
-  const int64_t length = chain.tokens.size(1);
-  const bool masks = kind != StepKind::filling;
-  if (kernels::cuda::has_kernels_for(chain.numbers)) {
-    std::vector<uint32_t> purposes = {static_cast<uint32_t>(Purpose::draw)};
-    if (masks) {
-      purposes.push_back(static_cast<uint32_t>(Purpose::remask));
-    }
-    const kernels::cuda::StepBeginning beginning = kernels::cuda::begin_step(
-        chain.step, chain.counts, chain.numbers, chain.streams.seeds, chain.streams.indices, length, purposes);
-    return {beginning.counts, beginning.numbers, beginning.uniforms.select(0, 0),
-            masks ? beginning.uniforms.select(0, 1) : at::Tensor()};
-  }
-  return {chain.counts.index_select(1, chain.step), chain.numbers.index_select(1, chain.step),
-          uniform(chain.streams, chain.step, length, Purpose::draw),
-          masks ? uniform(chain.streams, chain.step, length, Purpose::remask) : at::Tensor()};
-}
-
-void DiffusionSampler::end_step(const at::Tensor& next_masked, const at::Tensor& filled) {
-  Chain& chain = *chain_;
-  if (kernels::cuda::has_kernels_for(chain.numbers)) {
-    kernels::cuda::end_step(next_masked, filled, options_.mask_token_id, chain.masked, chain.tokens, chain.step);
-    return;
-  }
-  chain.masked.copy_(next_masked);
-  chain.tokens.copy_(filled.masked_fill(next_masked, options_.mask_token_id));
-  chain.step.add_(1);
-}
-
 void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool first) {
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
-  const StepInputs inputs = inputs_of_step(kind);
+  const auto [counts, numbers] = rows_of_step(chain.counts, chain.numbers, chain.step);
   at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
   if (chain.block.defined() && kind != StepKind::filling) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
         is_open_ended() ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
-                        : column_of(inputs.counts, block_column);
+                        : column_of(counts, block_column);
     const at::Tensor inside = chain.block == active;
     drawn = drawn.logical_and(inside);
     eligible = eligible.logical_and(inside);
@@ -244,10 +237,10 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
   }
   if (options_.draws_in_parts && kind != StepKind::filling) {
     const at::Tensor all = drawn;
-    drawn = choose_drawn(all, inputs.numbers);
+    drawn = choose_drawn(all, numbers);
     waiting = all.logical_and(drawn.logical_not());
   }
-  Proposal proposal = propose(kind, extent, drawn, inputs, view, first);
+  Proposal proposal = propose(kind, extent, drawn, draw_of_step(numbers), view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
     view->was_masked = drawn.clone();
@@ -255,15 +248,13 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     view->probabilities = proposal.probabilities;
   }
   if (kind != StepKind::filling) {
-    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, inputs);
+    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers);
     if (later.defined()) {
       next_masked = next_masked.logical_or(later);
     }
-    end_step(next_masked, proposal.tokens);
+    end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, next_masked, options_.mask_token_id);
   } else {
-    chain.masked.zero_();
-    chain.tokens.copy_(proposal.tokens);
-    chain.step.add_(1);
+    end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, {}, options_.mask_token_id);
   }
   if (view != nullptr) {
     view->after = chain.tokens.clone();

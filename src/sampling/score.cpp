@@ -43,6 +43,16 @@ struct Judged {
   at::Tensor positions;        // [R, n] int32: of a bound, where the masked tokens stand
 };
 
+// A tensor of the host, on the device, without waiting for that.
+at::Tensor sent(const at::Tensor& host, at::Device device) {
+  if (device.is_cpu()) {
+    return host;
+  }
+  at::Tensor there = at::empty(host.sizes(), host.options().device(device));
+  send(host, there);
+  return there;
+}
+
 // Rows [R, n] int64 that fill(row, out) writes, zeros elsewhere, on the device.
 template <typename Fill>
 at::Tensor table(const Chunk& chunk, int64_t width, at::Device device, const Fill& fill) {
@@ -51,12 +61,7 @@ at::Tensor table(const Chunk& chunk, int64_t width, at::Device device, const Fil
   for (auto row = chunk.first; row != chunk.end; ++row, out += width) {
     fill(*row, out);
   }
-  if (device.is_cpu()) {
-    return host;
-  }
-  at::Tensor there = at::empty(host.sizes(), host.options().device(device));
-  send(host, there);
-  return there;
+  return sent(host, device);
 }
 
 // log p of ids [R, n] under logits [R, n, V].
@@ -113,9 +118,9 @@ at::Tensor masked_positions(const std::vector<ScoreText>& texts, const Chunk& ch
   }
   const Streams host = to_tensors(streams);
   const at::Tensor draws = table(chunk, 1, device, [](const ScoreRow& row, int64_t* out) { *out = row.number; });
-  const at::Tensor noise =
-      uniform({host.seeds.to(device), host.indices.to(device)}, draws.squeeze(1), chunk.length, Purpose::score_mask)
-          .masked_fill(is_scored.logical_not(), std::numeric_limits<double>::infinity());
+  const at::Tensor noise = uniform({sent(host.seeds, device), sent(host.indices, device)}, draws.squeeze(1),
+                                   chunk.length, Purpose::score_mask)
+                               .masked_fill(is_scored.logical_not(), std::numeric_limits<double>::infinity());
   // Stable: which of two equal numbers comes first must not depend on how many are taken.
   const at::Tensor order = std::get<1>(noise.sort(/*stable=*/true, /*dim=*/1, /*descending=*/false));
   return order.narrow(1, 0, chunk.width).contiguous();
@@ -197,50 +202,71 @@ at::Tensor masked_log_probability(CheckedModel& model, const at::Tensor& tokens,
 Scorer::Scorer(CheckedModel& model, ScoreOptions options)
     : model_(model), options_(std::move(options)), most_logits_(logits_at_once(model.device())) {}
 
+struct Scorer::UnderWay {
+  std::vector<ScoreText> texts;
+  std::vector<ScoreRow> rows = {};
+  std::vector<Chunk> chunks = {};
+  std::vector<Judged> judged = {};  // on its way to the host
+  at::Tensor broken = {};           // as well: the model's
+  std::optional<QueueMark> end = {};
+};
+
 std::vector<TextScore> Scorer::score(const std::vector<ScoreText>& texts, Observer* observer) {
+  return finish(*begin(texts, observer));
+}
+
+std::shared_ptr<Scorer::UnderWay> Scorer::begin(std::vector<ScoreText> texts, Observer* observer) {
   const c10::InferenceMode inference;
-  std::vector<ScoreRow> rows;
-  for (size_t number = 0; number < texts.size(); ++number) {
-    check_text(texts[number], options_);
-    append_rows(texts[number], number, options_, model_.info().block_size, rows);
+  auto all = std::make_shared<UnderWay>(UnderWay{std::move(texts)});
+  for (size_t number = 0; number < all->texts.size(); ++number) {
+    check_text(all->texts[number], options_);
+    append_rows(all->texts[number], number, options_, model_.info().block_size, all->rows);
   }
-  std::stable_sort(rows.begin(), rows.end(), [](const ScoreRow& left, const ScoreRow& right) {
+  std::stable_sort(all->rows.begin(), all->rows.end(), [](const ScoreRow& left, const ScoreRow& right) {
     return std::tie(left.length, left.count) < std::tie(right.length, right.count);
   });
-  const std::vector<Chunk> chunks = cut_evenly(
-      rows, options_,
+  all->chunks = cut_evenly(
+      all->rows, options_,
       {options_.most_rows.value_or(std::numeric_limits<int64_t>::max()),
        model_.device().is_cuda() ? tokens_on_cuda : tokens_on_cpu, most_logits_ / model_.info().output_size});
-  std::vector<Judged> judged;  // on its way to the host
-  for (const Chunk& chunk : chunks) {
+  for (const Chunk& chunk : all->chunks) {
     if (options_.gives_up && options_.gives_up()) {
       throw GivenUp{};
     }
     last_rows_ = chunk.rows();
-    const Judged here = options_.method == ScoreMethod::exact ? judge_next_tokens(model_, texts, chunk)
-                                                              : judge_masked(model_, texts, chunk, options_);
+    const Judged here = options_.method == ScoreMethod::exact ? judge_next_tokens(model_, all->texts, chunk)
+                                                              : judge_masked(model_, all->texts, chunk, options_);
     forwards_ += options_.method != ScoreMethod::exact && options_.cfg_scale != 0 ? 2 : 1;
-    judged.push_back(
+    all->judged.push_back(
         {on_host(here.log_probability), here.positions.defined() ? on_host(here.positions) : here.positions});
     if (observer != nullptr) {
       StepView view;
-      view.step = static_cast<int64_t>(judged.size()) - 1;
-      view.steps = static_cast<int64_t>(chunks.size());
+      view.step = static_cast<int64_t>(all->judged.size()) - 1;
+      view.steps = static_cast<int64_t>(all->chunks.size());
       observer->on_step(view);
     }
   }
-  model_.check();  // waits for the device
+  all->broken = on_host(model_.broken());
+  all->end.emplace(model_.device());
+  return all;
+}
+
+std::vector<TextScore> Scorer::finish(const UnderWay& under_way) {
+  under_way.end->wait();
+  model_.check(under_way.broken);
   std::vector<ScoreSum> sums;
-  for (const ScoreText& text : texts) {
+  for (const ScoreText& text : under_way.texts) {
     sums.emplace_back(text, options_);
   }
-  for (size_t c = 0; c < chunks.size(); ++c) {
-    const float* log_probability = judged[c].log_probability.data_ptr<float>();
-    const int32_t* positions = judged[c].positions.defined() ? judged[c].positions.data_ptr<int32_t>() : nullptr;
-    for (auto row = chunks[c].first; row != chunks[c].end; ++row) {
+  for (size_t c = 0; c < under_way.chunks.size(); ++c) {
+    const Chunk& chunk = under_way.chunks[c];
+    const Judged& judged = under_way.judged[c];
+    const float* log_probability = judged.log_probability.data_ptr<float>();
+    const int32_t* positions = judged.positions.defined() ? judged.positions.data_ptr<int32_t>() : nullptr;
+    for (auto row = chunk.first; row != chunk.end; ++row) {
       sums[row->text].add(*row, log_probability, positions);
-      log_probability += chunks[c].width;
-      positions += positions == nullptr ? 0 : chunks[c].width;
+      log_probability += chunk.width;
+      positions += positions == nullptr ? 0 : chunk.width;
     }
   }
   std::vector<TextScore> scores;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -59,6 +60,12 @@ class Scorer {
   // `observer` may be null; it is told of forwards as steps, without tensors. Throws Error(failed) on non-finite
   // logits, GivenUp where gives_up says so, c10::ValueError where a text has nothing that can be scored.
   std::vector<TextScore> score(const std::vector<ScoreText>& texts, Observer* observer = nullptr);
+
+  // The same in two parts: gives the device all forwards without waiting for them, and waits for those alone, whatever
+  // it was given since. `begin` throws but for non-finite logits, which `finish` does.
+  struct UnderWay;
+  std::shared_ptr<UnderWay> begin(std::vector<ScoreText> texts, Observer* observer = nullptr);
+  std::vector<TextScore> finish(const UnderWay& under_way);
 
   // How many rows of forwards the text takes.
   int64_t rows_of(const ScoreText& text) const;

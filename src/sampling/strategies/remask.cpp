@@ -81,18 +81,15 @@ Strategy remask_strategy() {
 namespace demask {
 namespace {
 
-using kernels::cuda::Doubt;
-
-// (1 - r) * doubt + r * u, where the doubt is a probability or what it leaves.
-at::Tensor doubt_and_noise(const at::Tensor& probability, Doubt doubt, const at::Tensor& noise, double randomness) {
-  if (kernels::cuda::has_kernels_for(probability)) {
-    return kernels::cuda::blend(probability, doubt, noise, randomness);
-  }
-  return (doubt == Doubt::complement ? 1 - probability : probability) * (1 - randomness) + noise * randomness;
+at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double randomness) {
+  return doubt * (1 - randomness) + noise * randomness;
 }
 
-at::Tensor own_probability(const Proposal& proposal) {
-  return token_probability(proposal.logits, proposal.tokens, proposal.broken);
+// Of the model itself, blended.
+at::Tensor own_doubt(const Proposal& proposal, const at::Tensor& noise, double randomness) {
+  const at::Tensor probability = token_probability(proposal.logits, proposal.tokens, proposal.broken);
+  return probability.is_cuda() && kernels::cuda::built() ? kernels::cuda::blend_doubt(probability, noise, randomness)
+                                                         : blend(1 - probability, noise, randomness);
 }
 
 // Highest u.
@@ -110,7 +107,7 @@ class SelfConfidenceRemasking : public RevealPolicy {
   // randomness: r in [0, 1].
   explicit SelfConfidenceRemasking(double randomness) : randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    return highest(doubt_and_noise(own_probability(proposal), Doubt::complement, turn.noise, randomness_), turn.budget);
+    return highest(own_doubt(proposal, turn.noise, randomness_), turn.budget);
   }
   bool reads_logits(bool /*judged*/) const override { return true; }
 
@@ -127,14 +124,13 @@ class RemaskingModelRemasking : public RevealPolicy {
       : model_(model), wrong_class_(wrong_class), randomness_(randomness) {}
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
     if (!turn.judged) {
-      return highest(doubt_and_noise(own_probability(proposal), Doubt::complement, turn.noise, randomness_),
-                     turn.budget);
+      return highest(own_doubt(proposal, turn.noise, randomness_), turn.budget);
     }
-    const at::Tensor wrong = class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken());
+    const at::Tensor doubt = class_probability(model_.logits(proposal.tokens), wrong_class_, model_.broken());
     if (turn.right != nullptr) {
-      *turn.right = 1 - wrong;
+      *turn.right = 1 - doubt;
     }
-    return highest(doubt_and_noise(wrong, Doubt::itself, turn.noise, randomness_), turn.budget);
+    return highest(blend(doubt, turn.noise, randomness_), turn.budget);
   }
   bool reads_logits(bool judged) const override { return !judged; }
   bool has_own_model() const override { return true; }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "checkpoint/finite_weights.h"
 #include "checkpoint/read_model.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
@@ -187,6 +188,22 @@ TEST_CASE("weights that are not finite, or not in the dtype that runs, are refus
   files.write(folder / "model");
   CHECK_THAT(bad_input_message([&] { read_model_folder(folder / "model", at::kHalf); }),
              ContainsSubstring("'ln_f.weight'") && ContainsSubstring("infinite in"));
+}
+
+// What takes the place of looking at weights that are on a device already.
+TEST_CASE("whether a weight is finite in the dtype that runs is known on the host before it is converted") {
+  for (const double edge : {1.0, 65503.0, 65520.0, 1e6, -1e6, 3.3e38, 3.4e38, 1e300, static_cast<double>(INFINITY),
+                            static_cast<double>(-INFINITY), static_cast<double>(NAN)}) {
+    for (const at::ScalarType stored : {at::kFloat, at::kDouble}) {
+      at::Tensor weight = at::linspace(-1, 1, 1000, at::kDouble);
+      weight[700] = edge;
+      weight = weight.to(stored);
+      for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat}) {
+        CAPTURE(edge, stored, dtype);
+        CHECK(stays_finite(weight, dtype) == at::isfinite(weight.to(dtype)).all().item<bool>());
+      }
+    }
+  }
 }
 
 TEST_CASE("buffers are read past in any dtype, and a stored head where the embedding is the head") {

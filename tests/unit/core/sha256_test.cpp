@@ -59,6 +59,21 @@ TEST_CASE("SHA-256 does not depend on where its input is divided") {
   CHECK(hash.hex() == whole);
 }
 
+TEST_CASE("SHA-256 by the machine's instructions is that of any machine") {
+  if (!sha256::has_instructions()) {
+    return;  // this machine has none
+  }
+  const std::string bytes = mixed_bytes(20 * sha256::block_bytes + 1);
+  for (const size_t count : {0U, 1U, 2U, 20U}) {
+    // Off by one byte from any boundary.
+    const auto* blocks = reinterpret_cast<const unsigned char*>(bytes.data()) + 1;
+    sha256::State portable{1, 2, 3, 4, 5, 6, 7, 8}, own = portable;
+    sha256::compress_portably(portable, blocks, count);
+    sha256::compress_by_instructions(own, blocks, count);
+    CHECK(own == portable);
+  }
+}
+
 TEST_CASE("asking for the digest does not end the input") {
   Sha256 hash;
   hash.update("a");

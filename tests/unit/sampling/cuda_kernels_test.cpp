@@ -10,7 +10,6 @@
 #include "kernels/cuda.h"
 #include "model/device.h"
 #include "sampling/confidence.h"
-#include "sampling/noise.h"
 #include "sampling/reveal_policy.h"
 #include "sampling/step_tracer.h"
 #include "sampling/strategies/adaptive.h"
@@ -201,58 +200,6 @@ TEST_CASE("The selecting kernel chooses the positions that a stable sort chooses
       CHECK(
           at::equal(highest(scores.cuda(), {eligible.cuda(), count.cuda()}).cpu(), highest(scores, {eligible, count})));
     }
-  }
-}
-
-TEST_CASE("A step's one kernel before its forward gives what tensor operations give, bit for bit") {
-  if (!kernels_here()) {
-    return;
-  }
-  const Streams streams = to_tensors({{1, 0}, {~uint64_t{0}, (int64_t{1} << 56) - 1}, {77, int64_t{1} << 33}});
-  const Streams on_device = {streams.seeds.cuda(), streams.indices.cuda()};
-  for (const int64_t rows : {1, 3}) {
-    for (const int64_t positions : {1, 6, 1024}) {
-      const at::Tensor counts = at::arange(rows * 5 * 3).view({rows, 5, 3}).cuda(),
-                       numbers = counts.narrow(2, 0, 2).to(at::kFloat).div(8).contiguous();
-      for (const int64_t number : {0, 4}) {
-        CAPTURE(rows, positions, number);
-        const at::Tensor step = at::full({1}, number, counts.options());
-        const kernels::cuda::StepBeginning found =
-            kernels::cuda::begin_step(step, counts, numbers, on_device.seeds, on_device.indices, positions,
-                                      {static_cast<uint32_t>(Purpose::draw), static_cast<uint32_t>(Purpose::remask)});
-        CHECK(at::equal(found.counts, counts.index_select(1, step)));
-        CHECK(at::equal(found.numbers, numbers.index_select(1, step)));
-        CHECK(at::equal(found.uniforms.select(0, 0).cpu(),
-                        uniform_by_tensors(streams, step.cpu().expand({3}), positions, Purpose::draw)));
-        CHECK(at::equal(found.uniforms.select(0, 1).cpu(),
-                        uniform_by_tensors(streams, step.cpu().expand({3}), positions, Purpose::remask)));
-      }
-    }
-  }
-}
-
-TEST_CASE("A step's kernels after its forward do what tensor operations do, bit for bit") {
-  if (!kernels_here()) {
-    return;
-  }
-  at::manual_seed(1337);
-  for (const int64_t length : {1, 77, 1024}) {
-    CAPTURE(length);
-    const at::Tensor probability = at::rand({5, length}).cuda(), noise = at::rand({5, length}).cuda();
-    using kernels::cuda::Doubt;
-    for (const double share : {0.0, 0.4, 1.0}) {
-      CHECK(at::equal(kernels::cuda::blend(probability, Doubt::complement, noise, share),
-                      (1 - probability) * (1 - share) + noise * share));
-      CHECK(at::equal(kernels::cuda::blend(probability, Doubt::itself, noise, share),
-                      probability * (1 - share) + noise * share));
-    }
-    const at::Tensor next = noise < 0.4, filled = at::randint(0, 60, {5, length}, next.options().dtype(at::kLong));
-    const at::Tensor masked = at::ones_like(next), tokens = at::zeros_like(filled),
-                     step = at::full({1}, 6, filled.options());
-    kernels::cuda::end_step(next, filled, 99, masked, tokens, step);
-    CHECK(at::equal(masked, next));
-    CHECK(at::equal(tokens, filled.masked_fill(next, 99)));
-    CHECK(step.item<int64_t>() == 7);
   }
 }
 

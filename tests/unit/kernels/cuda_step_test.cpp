@@ -1,0 +1,36 @@
+// What a step of diffusion begins and ends with, bit for bit as LibTorch's operations do it.
+#include "tests/support/catch.h"
+#include "tests/unit/kernels/cuda_formulas.h"
+
+using namespace demask;
+
+TEST_CASE("A step begins and ends as by LibTorch's operations") {
+  if (!kernels_here()) {
+    return;
+  }
+  at::manual_seed(1337);
+  const at::TensorOptions integers = at::device(at::kCUDA).dtype(at::kLong);
+  for (const int64_t plans : {1, 3}) {
+    const at::Tensor counts = at::randint(1000, {plans, 700, 3}, integers),
+                     numbers = at::rand({plans, 700, 5}, integers.dtype(at::kFloat)),
+                     step = at::full({1}, 699, integers);
+    const kernels::cuda::StepRows rows = kernels::cuda::rows_of_step(counts, numbers, step);
+    CHECK(at::equal(rows.counts, counts.index_select(1, step)));
+    CHECK(at::equal(rows.numbers, numbers.index_select(1, step)));
+  }
+  constexpr int64_t mask = 77;
+  const at::Tensor drawn = at::randint(70, {3, 1001}, integers), next = at::rand({3, 1001}, at::kCUDA) < 0.4;
+  const kernels::cuda::StepState state{at::zeros_like(drawn), at::zeros_like(next), at::zeros({1}, integers)};
+  kernels::cuda::end_step(state, drawn, next, mask);
+  CHECK(at::equal(state.tokens, drawn.masked_fill(next, mask)));
+  CHECK(at::equal(state.masked, next));
+  kernels::cuda::end_step(state, drawn, {}, mask);
+  CHECK(at::equal(state.tokens, drawn));
+  CHECK(!state.masked.any().item<bool>());
+  CHECK(state.step.item<int64_t>() == 2);
+  const at::Tensor probability = at::rand({3, 1001}, at::kCUDA), noise = at::rand({3, 1001}, at::kCUDA);
+  for (const double chance : {0.0, 0.3, 1.0}) {
+    CHECK(at::equal(kernels::cuda::blend_doubt(probability, noise, chance),
+                    (1 - probability) * (1 - chance) + noise * chance));
+  }
+}
