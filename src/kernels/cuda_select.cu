@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(select_threads)
   }
 }
 
-// Where there are few scores each position counts how many come before it, which takes a third of the time of the radix
-// selection's many barriers: eight threads a position, over all keys in shared memory.
+// Where there are few scores each position counts how many come before it, which spares the radix selection's many
+// barriers: eight threads a position, over all keys in shared memory.
 constexpr int rank_threads = 256, threads_a_rank = 8, ranks_a_block = rank_threads / threads_a_rank;
 constexpr int64_t max_ranked_length = 4096, max_ranked_pairs = int64_t{1} << 25;
 
@@ -84,12 +84,12 @@ __global__ void __launch_bounds__(rank_threads)
   extern __shared__ uint32_t keys[];
   wait_for_kernels_before();
   let_next_begin();
-  const int64_t row = blockIdx.y, begin = row * length;
+  const int64_t row = blockIdx.x, begin = row * length;
   for (int t = threadIdx.x; t < length; t += rank_threads) {
     keys[t] = eligible[begin + t] ? max(ordered_key(scores[begin + t]), 1U) : 0;
   }
   __syncthreads();
-  const int t = static_cast<int>(blockIdx.x) * ranks_a_block + static_cast<int>(threadIdx.x) / threads_a_rank;
+  const int t = static_cast<int>(blockIdx.y) * ranks_a_block + static_cast<int>(threadIdx.x) / threads_a_rank;
   const int part = static_cast<int>(threadIdx.x) % threads_a_rank;
   const uint32_t own = t < length ? keys[t] : 0;
   int before = 0;
@@ -239,7 +239,7 @@ __global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments 
 void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
              int64_t batch, int64_t length, cudaStream_t stream) {
   if (length <= max_ranked_length && batch * length * length <= max_ranked_pairs) {
-    const dim3 blocks(blocks_for(length, ranks_a_block), static_cast<unsigned>(batch));
+    const dim3 blocks(static_cast<unsigned>(batch), blocks_for(length, ranks_a_block));
     launch_early(highest_by_rank_kernel, blocks, rank_threads, static_cast<size_t>(length) * sizeof(uint32_t), stream,
                  scores, eligible, counts, count_stride, chosen, static_cast<int>(length));
     return;
