@@ -3,87 +3,15 @@
 // steps blocks send what they made to each other's. Every sum has the order that the kernels of single steps have:
 // row_product's and decode_attention's.
 #include "kernels/cuda_activation.cuh"
-#include "kernels/cuda_cluster_product.cuh"
-#include "kernels/cuda_decode.cuh"
+#include "kernels/cuda_decode_layers.cuh"
 #include "kernels/cuda_early.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
 
-template <int width_, int blocks_>
-struct Plan {
-  static constexpr int width = width_, hidden = 4 * width, blocks = blocks_;
-  using QueryKeyValue = ClusterPart<width, 3 * width / blocks, decode_warps>;
-  using Projection = ClusterPart<width, width / blocks, decode_warps>;
-  using Expand = ClusterPart<width, hidden / blocks, decode_warps>;
-  using Contract = ClusterPart<hidden, width / blocks, decode_warps>;
-  static constexpr int most_tiles = Expand::tiles_each;  // of a team
-  static_assert(most_tiles >= QueryKeyValue::tiles_each && most_tiles >= Contract::tiles_each);
-};
-
-constexpr int64_t most_texts_each = cluster_rows;
-
-// Of a split's values, its largest score and total, in whole chunks.
-constexpr int found_values(int64_t head_width) {
-  return static_cast<int>(head_width) + 4;
-}
-
-// A norm's weight and bias, or zeros.
-template <typename T, int width>
-struct HeldNorm {
-  T weight[width], bias[width];
-
-  __device__ void ask(const DecodeNorm& norm) {
-    constexpr int chunks = width / Chunk<T>::size;
-    const int chunk = static_cast<int>(threadIdx.x) % chunks, part = static_cast<int>(threadIdx.x) / chunks;
-    const void* source = part == 0 ? norm.weight : norm.bias;
-    if (part < 2 && source != nullptr) {
-      copy_later(static_cast<const T*>(source) + chunk * Chunk<T>::size,
-                 (part == 0 ? weight : bias) + chunk * Chunk<T>::size);
-    }
-  }
-};
-
-// A block's shared memory. What each step sends has room of its own, as other blocks may be a step ahead.
-template <typename T, typename Plan>
-struct LayersMemory {
-  Bits query_key_value[Plan::QueryKeyValue::slots * decode_threads];
-  Bits projection[Plan::Projection::slots * decode_threads];
-  Bits expand[Plan::Expand::slots * decode_threads];
-  Bits contract[Plan::Contract::slots * decode_threads];
-  HeldNorm<T, Plan::width> attention_norm, feed_forward_norm;
-  T x[cluster_rows * Plan::QueryKeyValue::stride];
-  T qkv[cluster_rows * 3 * Plan::width];
-  T mixed[cluster_rows * Plan::Projection::stride];
-  T attended[cluster_rows * Plan::Expand::stride];
-  T hidden[cluster_rows * Plan::Contract::stride];
-  float partial[decode_warps * Plan::most_tiles][cluster_results];
-  DecodeLayer layers[max_decode_layers];
-  Inbox x_inbox, qkv_inbox, found_inbox, attended_inbox, hidden_inbox;
-};
-
-inline size_t found_bytes(const DecodeLayersArguments& a) {
-  return sizeof(float) * static_cast<size_t>(a.texts_each * a.attention.heads.queries * a.attention.splits *
-                                             found_values(a.attention.heads.head_width));
-}
-
-// A head of one of a cluster's texts over a split of its keys.
-struct AttentionUnit {
-  int row, head, split;
-};
-
-// A matrix and what is added to its product, on their way for the next layer that needs them.
-template <typename T, typename Part>
-struct Step {
-  HeldMatrix<T, Part> matrix;
-  PairAddends<Part> bias;
-
-  __device__ Step(Bits* room, const ClusterThread& thread) : matrix(room, thread) {}
-  __device__ void ask(const DecodeLinear& linear, const ClusterThread& thread) {
-    matrix.ask(linear.weight, thread.rank);
-    bias.template read<T>(linear.bias, linear.bias != nullptr, thread);
-  }
-};
+// Beyond which a block mixes too many heads in turn: as many texts decode faster by the kernels of single steps.
+constexpr int64_t most_texts_each = 4;
+static_assert(most_texts_each <= cluster_rows);
 
 template <typename T, typename Plan>
 struct Layers {
@@ -113,11 +41,7 @@ struct Layers {
       : a(arguments),
         memory(*reinterpret_cast<Memory*>(shared)),
         found(reinterpret_cast<float*>(shared + sizeof(Memory))),
-        attention(
-            shared + sizeof(Memory) +
-                sizeof(float) * static_cast<size_t>(a.texts_each * a.attention.heads.queries * a.attention.splits *
-                                                    found_values(a.attention.heads.head_width)),
-            static_cast<int>(a.attention.heads.head_width)),
+        attention(shared + sizeof(Memory) + found_bytes(a), static_cast<int>(a.attention.heads.head_width)),
         first_row(static_cast<int>(blockIdx.y * a.texts_each)),
         rows(static_cast<int>(min(a.attention.batch - first_row, a.texts_each))),
         heads(static_cast<int>(a.attention.heads.queries)),
@@ -442,9 +366,9 @@ bool launch_decode_layers(DecodeLayersArguments& a, cudaStream_t stream) {
   constexpr int blocks = 16;
   switch (a.width) {
     case 128:
-      return launch_decode_layers<T, Plan<128, blocks>>(a, stream);
+      return launch_decode_layers<T, DecodePlan<128, blocks>>(a, stream);
     case 256:
-      return launch_decode_layers<T, Plan<256, blocks>>(a, stream);
+      return launch_decode_layers<T, DecodePlan<256, blocks>>(a, stream);
     default:
       return false;
   }

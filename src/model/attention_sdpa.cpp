@@ -67,14 +67,17 @@ bool worth_a_plan(const at::Tensor& queries) {
 }
 
 // Flash attention splits the keys among blocks where there are few texts, and its sums change with that; where all keys
-// fit in one of its blocks it has nothing to split.
-constexpr int64_t keys_not_split = 128;
+// fit in one of its blocks it has nothing to split. Its blocks of keys by the width of a head, as LibTorch cuts them
+// (set_params_splitkv of its flash_api.cpp).
+int64_t keys_not_split(int64_t head_width) {
+  return head_width <= 64 ? 256 : head_width <= 128 ? 128 : 64;
+}
 
 // Which kernels leave a text's result as it is whatever the batch; only the text's own shape may decide. A plan pays
 // for the lengths that whole runs have, not for a list's many.
 bool planned_whatever_the_batch(const at::Tensor& queries, bool causal) {
   constexpr int64_t lengths_with_plans = 128;
-  return has_planned_attention && queries.is_cuda() && !causal && queries.size(2) > keys_not_split &&
+  return has_planned_attention && queries.is_cuda() && !causal && queries.size(2) > lengths_with_plans &&
          queries.size(2) % lengths_with_plans == 0;
 }
 
@@ -98,9 +101,9 @@ at::Tensor attend_unmasked(const at::Tensor& queries, const at::Tensor& keys, co
 
 at::Tensor attend(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values, AttentionForm form) {
   const int64_t length = queries.size(2), known = keys.size(2);
-  const bool splitting = !form.batch_invariant || known <= keys_not_split;
   const bool planned = length == known && (form.batch_invariant ? planned_whatever_the_batch(queries, form.causal)
                                                                 : !form.causal && worth_a_plan(queries));
+  const bool splitting = !form.batch_invariant || (!planned && known <= keys_not_split(queries.size(3)));
   const KernelsAllowed allowed(planned, splitting);
   if (form.seen.defined()) {
     return at::scaled_dot_product_attention(queries, for_each_query(keys, queries), for_each_query(values, queries),
