@@ -22,6 +22,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "core/utf8.h"
+#include "kernels/threads.h"
 
 namespace demask {
 namespace {
@@ -327,10 +328,18 @@ const ListKind& list_of(ListOf what) {
   return what == ListOf::texts ? text_list() : prompt_list();
 }
 
-Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
-  const std::string& text = lines.text();
-  if (lines.bytes() > max_prompt_line_bytes) {
-    refuse("the line has {} bytes: at most {} are allowed", lines.bytes(), max_prompt_line_bytes);
+struct Line {
+  explicit Line(const Lines& lines) : text(lines.text()), bytes(lines.bytes()), number(lines.number()) {}
+
+  std::string text;
+  size_t bytes;  // all of them
+  int64_t number;
+};
+
+Prompt read_prompt(const Line& line, const ListKind& kind, bool is_json) {
+  const std::string& text = line.text;
+  if (line.bytes > max_prompt_line_bytes) {
+    refuse("the line has {} bytes: at most {} are allowed", line.bytes, max_prompt_line_bytes);
   }
   if (const size_t valid = valid_utf8_bytes(text); valid < text.size()) {
     refuse("not UTF-8 at byte {} of the line, counted from 1", valid + 1);
@@ -339,14 +348,14 @@ Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
     PromptReader reader(kind);
     nlohmann::json::sax_parse(text, &reader);
     Prompt item = reader.finish();
-    item.id = item.id.empty() ? std::to_string(lines.number()) : std::move(item.id);
+    item.id = item.id.empty() ? std::to_string(line.number) : std::move(item.id);
     return item;
   }
   if (text.find('\0') != std::string::npos) {
     refuse("it has a NUL byte: is this a text file?");
   }
   Prompt item;
-  item.id = std::to_string(lines.number());
+  item.id = std::to_string(line.number);
   item.start_text = text;
   return item;
 }
@@ -360,43 +369,79 @@ Prompt read_prompt(const Lines& lines, const ListKind& kind, bool is_json) {
 }
 
 // Nothing where the line is blank. Throws Refused.
-std::optional<Prompt> read_item(const Lines& lines, const ListKind& kind, bool is_json) {
-  if (is_json && lines.bytes() <= max_prompt_line_bytes &&
-      lines.text().find_first_not_of(blanks) == std::string::npos) {
+std::optional<Prompt> read_item(const Line& line, const ListKind& kind, bool is_json) {
+  if (is_json && line.bytes <= max_prompt_line_bytes && line.text.find_first_not_of(blanks) == std::string::npos) {
     return std::nullopt;
   }
-  Prompt item = read_prompt(lines, kind, is_json);
-  item.line = lines.number();
+  Prompt item = read_prompt(line, kind, is_json);
+  item.line = line.number;
   item.num_samples = kind.texts ? 1 : item.num_samples;
   return item;
+}
+
+// A line, and what is read in it.
+struct ReadLine {
+  Line line;
+  std::optional<Prompt> item = {};
+  std::optional<Refused> refused = {};
+};
+
+// Lines that are read on several threads at once: so many or of so many bytes, by which threads pay and memory stays
+// little.
+constexpr size_t lines_at_once = 4096, bytes_at_once = size_t{1} << 24, least_bytes_for_threads = size_t{1} << 18;
+
+// The next ones; empty where there are no more.
+std::vector<ReadLine> read_some(Lines& lines, const ListKind& kind, bool is_json) {
+  std::vector<ReadLine> some;
+  size_t bytes = 0;
+  while (some.size() < lines_at_once && bytes < bytes_at_once && lines.next()) {
+    some.push_back({Line(lines)});
+    bytes += some.back().line.text.size();
+  }
+  const auto read = [&](int64_t first, int64_t last, int64_t /*thread*/) {
+    for (int64_t k = first; k < last; ++k) {
+      ReadLine& one = some[static_cast<size_t>(k)];
+      try {
+        one.item = read_item(one.line, kind, is_json);
+      } catch (Refused& refused) {
+        one.refused = std::move(refused);
+      }
+    }
+  };
+  const auto count = static_cast<int64_t>(some.size());
+  if (bytes < least_bytes_for_threads) {
+    read(0, count, 0);
+  } else {
+    kernels::shared_pool().run(count, read);
+  }
+  return some;
 }
 
 PromptList read_lines(Lines& lines, const std::string& name, const ListKind& kind, bool is_json, bool skip_bad) {
   PromptList list;
   list.name = name;
   std::unordered_map<std::string, int64_t> line_of_id;
-  while (lines.next()) {
-    try {
-      std::optional<Prompt> read = read_item(lines, kind, is_json);
-      if (!read) {
-        continue;
+  const auto take = [&](ReadLine& one) {
+    if (!one.refused && one.item && is_json) {  // line numbers are no two the same
+      const auto [known, is_new] = line_of_id.emplace(one.item->id, one.line.number);
+      if (!is_new) {
+        one.refused = Refused{fmt::format("the id {} is line {}'s already: give each {} its own",
+                                          printable(one.item->id, longest_shown), known->second, kind.item)};
       }
-      Prompt& item = *read;
-      if (is_json) {  // line numbers are no two the same
-        const auto [known, is_new] = line_of_id.emplace(item.id, item.line);
-        if (!is_new) {
-          refuse("the id {} is line {}'s already: give each {} its own", printable(item.id, longest_shown),
-                 known->second, kind.item);
-        }
-      }
-      list.prompts.push_back(std::move(item));
-    } catch (Refused& refused) {
-      if (!skip_bad) {
-        fail(ExitCode::bad_input, "{}. Mend it, or leave such lines out with --on_error=skip.",
-             bad_line_in_words(name, {lines.number(), refused.reason}));
-      }
-      list.bad_lines.push_back({lines.number(), std::move(refused.reason)});
     }
+    if (one.refused && !skip_bad) {
+      fail(ExitCode::bad_input, "{}. Mend it, or leave such lines out with --on_error=skip.",
+           bad_line_in_words(name, {one.line.number, one.refused->reason}));
+    }
+    if (one.refused) {
+      list.bad_lines.push_back({one.line.number, std::move(one.refused->reason)});
+    } else if (one.item) {
+      list.prompts.push_back(std::move(*one.item));
+    }
+  };
+  for (std::vector<ReadLine> some = read_some(lines, kind, is_json); !some.empty();
+       some = read_some(lines, kind, is_json)) {
+    std::for_each(some.begin(), some.end(), take);
   }
   if (lines.failed()) {
     fail(ExitCode::bad_input, "'{}' cannot be read beyond line {}.", name, lines.number());
@@ -451,7 +496,7 @@ PromptList read_score_list(const std::string& path, bool skip_bad) {
 
 std::optional<Prompt> read_list_line(const Lines& line, ListOf what, bool is_json) {
   try {
-    return read_item(line, list_of(what), is_json);
+    return read_item(Line(line), list_of(what), is_json);
   } catch (const Refused& refused) {
     throw_error(ExitCode::bad_input, refused.reason);
   }
