@@ -12,10 +12,9 @@ namespace demask {
 // CUDA_VISIBLE_DEVICES names.
 int64_t cuda_device_files();
 
-// Begins to start CUDA in the background where this build can use it and the settings may. What comes is ready once the
-// driver has loaded its own libraries: until then it and LibTorch, which loads libraries too, would hold each other up,
-// and from then on the device's context is made while LibTorch is loaded, and kept for it. What fails here fails again
-// in LibTorch, where it is told.
+// Begins to start CUDA in the background where this build can use it and the settings may. The future is ready when the
+// driver has loaded its own libraries. Load LibTorch only then: both at once hold each other up. The device's context
+// is made while LibTorch is loaded, and is kept for it. What fails here fails again in LibTorch, where it is told.
 std::future<void> start_cuda(const Config& config);
 
 }  // namespace demask

@@ -57,8 +57,7 @@ void export_checkpoint(const ParsedConfig& parsed) {
     options.config_source = (std::filesystem::path(folder_of_checkpoint(checkpoint)) / config_name).string();
   }
   if (!description.binary_classification) {  // a remasking model reads the tokens of the model that it works for
-    ModelInfo info = info_of(description);
-    info.dataset = weights.dataset;
+    const ModelInfo info = info_of(description, weights.dataset);
     const VocabularyPlace place = vocabulary_place(config, checkpoint, info);
     if (!place.notice.empty()) {
       notice("{}", place.notice);

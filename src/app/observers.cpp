@@ -10,8 +10,8 @@
 
 #include "config/devices.h"
 #include "core/notice.h"
-#include "output/inspection.h"
 #include "output/progress.h"
+#include "output/step_views.h"
 
 namespace demask {
 namespace {
@@ -36,12 +36,12 @@ std::unique_ptr<Progress> make_progress(const Config& config, std::optional<int6
   return std::make_unique<Progress>(stderr, options);
 }
 
-std::unique_ptr<Inspection> make_inspection(const Context& context) {
-  InspectionOptions options;
+std::unique_ptr<StepViews> make_step_views(const Context& context) {
+  StepViewOptions options;
   options.verbose = context.config.use_verbose_logging;
   options.debug = context.config.log_debug;
   options.mask_token_id = context.shown_mask();
-  return std::make_unique<Inspection>(stderr, *context.vocabulary, options);
+  return std::make_unique<StepViews>(stderr, *context.vocabulary, options);
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ Observers::Observers(const Engine& engine, std::optional<int64_t> samples) {
     observers_.push_back(make_progress(config, samples));
   }
   if (config.use_verbose_logging || config.log_debug) {
-    observers_.push_back(make_inspection(engine.context()));
+    observers_.push_back(make_step_views(engine.context()));
   }
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t many_samples = 1 << 20;  // of a line: more are one batch's as well
+// Samples that are counted of one line at most: so many fill any batch, and their product with its rows stays in range.
+constexpr int64_t many_samples = 1 << 20;
 
 // What a line takes in memory, about, until it is drawn: its text, and its tokens with their marks.
 size_t bytes_of(const Lines& line, const WorkEntry& entry) {
@@ -155,7 +156,7 @@ bool PromptStream::take(const Lines& line, bool is_json) {
     if (!options_.skip_bad && !line.ended() && line.bytes() > max_prompt_line_bytes) {  // cut off
       fail(ExitCode::bad_input, "the line has more than {} bytes: no more are allowed", max_prompt_line_bytes);
     }
-    std::optional<Prompt> prompt = read_list_line(line, options_.what, is_json);
+    std::optional<Prompt> prompt = read_list_line(ListLine(line), options_.what, is_json);
     if (prompt) {
       WorkEntry entry = prepare_(std::move(*prompt));
       entry.first = samples_;

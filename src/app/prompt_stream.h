@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/line_ranges.h"
+#include "app/list_line.h"
 #include "app/work_list.h"
 #include "core/error.h"
 #include "core/waiting_input.h"
@@ -61,8 +62,8 @@ class PromptStream {
   PromptStream& operator=(const PromptStream&) = delete;
   ~PromptStream();
 
-  // Waits until there is a line and gives all that are there, their samples numbered through the list; where they take
-  // fewer than `enough` rows, once the first of them has waited for batch_wait. None at the end, whatever the reason.
+  // Waits until lines are there that fill `enough` rows, or the first of them has waited for batch_wait. Gives all that
+  // are there by then, their samples numbered through the list; none at the end, whatever the reason.
   // Throws what `prepare` throws other than Error.
   std::vector<WorkEntry> next(int64_t enough);
 

@@ -1,19 +1,13 @@
 // Prompts or texts from a file or a pipe: lines of text, or JSON lines.
 #pragma once
 
-#include <cstddef>
 #include <istream>
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "core/input_file.h"
+#include "app/list_line.h"
 #include "engine/work.h"
 
 namespace demask {
-
-// Without the line end. Of a longer line no more than this is ever kept in memory.
-inline constexpr size_t max_prompt_line_bytes = size_t{1} << 20;
 
 // A file that ends in .txt has one start_text a line, an empty line too; the line's number is its id. One that ends in
 // .jsonl has one object a line:
@@ -41,13 +35,6 @@ PromptList read_work_list(std::istream& in, const std::string& name, bool is_jso
 // seed. Each is a Prompt of one sample, its text start_text.
 PromptList read_score_list(const std::string& path, bool skip_bad);
 PromptList read_score_list(std::istream& in, const std::string& name, bool is_json, bool skip_bad);
-
-// What a list is of.
-enum class ListOf { prompts, texts };
-
-// A line of such a list, read as it is there: nothing where it is blank and counts for nothing. That no two ids are the
-// same is not looked at. Throws Error(bad_input) that says why the line cannot be used, without its place.
-std::optional<Prompt> read_list_line(const Lines& line, ListOf what, bool is_json);
 
 // Throws Error(bad_input): the list called `name` is empty.
 [[noreturn]] void fail_empty_list(const std::string& name, ListOf what);

@@ -26,7 +26,7 @@ struct RotaryScaling {
 
 // Pre-norm blocks: attention, then feed-forward, each added to the residual stream.
 struct TransformerDescription {
-  std::string family;  // "nanogpt", "gpt2", "llada", "dream", "qwen2", "qwen3", "llama", "mdlm"
+  std::string family;  // `name` of a Family
   int64_t layers = 0;
   int64_t heads = 0;
   int64_t key_value_heads = 0;     // divides heads: each serves heads / key_value_heads queries (Ainslie et al. 2023)

@@ -14,6 +14,7 @@
 #include "config/apply.h"
 #include "config/fields.h"
 #include "config/literal.h"
+#include "config/literal_source.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"

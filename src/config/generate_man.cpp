@@ -7,6 +7,7 @@
 #include "config/apply.h"
 #include "config/fields.h"
 #include "config/generate.h"
+#include "config/literal_source.h"
 #include "config/usage.h"
 #include "sampling/strategies/strategy.h"
 

@@ -49,7 +49,4 @@ std::vector<Assignment> parse_assignments(std::string_view text);
 // The line, counted from 1, that the byte at `offset` is on.
 size_t line_of(std::string_view text, size_t offset);
 
-// The literal as Python source on one line: parse_literal gives it back unchanged.
-std::string to_source(const Literal& literal);
-
 }  // namespace demask

@@ -7,6 +7,7 @@
 #include "config/apply.h"
 #include "config/fields.h"
 #include "config/literal.h"
+#include "config/literal_source.h"
 #include "config/usage.h"
 
 namespace demask {

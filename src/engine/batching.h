@@ -65,8 +65,8 @@ void make_ready(Generator& generator, std::vector<SampleTask>& batch, const std:
 // tasks. The observer may be null. Throws as Generator::draw.
 std::vector<DrawnSample> draw_by_kind(Generator& generator, const std::vector<SampleTask>& tasks, Observer* observer);
 
-// How many rows to run at once, one a sample or more: as many as asked for, or as the device has memory for by what one
-// step of a few of the longest takes, measured where there might not be enough. At most those of `samples` samples.
+// Rows of a batch, one a sample or more: batch_size where it is set, else as many as memory allows. Where memory may be
+// short, one step of a few of the longest prompts is measured. Never more than `samples` samples need.
 int64_t choose_batch_size(const Context& context, Generator& generator, const Work& work, int64_t samples);
 
 // Rows of a batch where `devices` devices share `rows` rows of work, of which each has room for `room` at once: as many

@@ -113,8 +113,8 @@ DrawTotals Engine::draw_piece(const Work& work, BatchRoom& room, const DrawHooks
                  hooks);
 }
 
-// In batches of at most `room`, which is found out where it is not known for texts so long. Whoever looks at each step
-// sees those of one device, and texts that are scored beside samples are scored on one.
+// In batches of at most `room`, which is measured here if it is not known for the longest text. On one device where an
+// observer looks at each step, or where texts are scored beside samples.
 DrawTotals Engine::draw_in(BatchRoom& room, Generator& generator, const Drawing& drawing,
                            const DrawHooks& hooks) const {
   const auto started = std::chrono::steady_clock::now();

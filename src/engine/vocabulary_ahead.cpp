@@ -19,17 +19,13 @@ namespace {
 std::optional<ModelInfo> info_of_file(const std::string& checkpoint) {
   if (is_model_folder(checkpoint)) {
     const PlannedFolder planned(checkpoint);
-    ModelInfo info = info_of(planned.description());
-    info.dataset = planned.dataset();
-    return info;
+    return info_of(planned.description(), planned.dataset());
   }
   if (Archive(checkpoint).is_torchscript()) {
     return std::nullopt;
   }
   const NanoGptFile file(checkpoint);
-  ModelInfo info = info_of(description_of(file.args()));
-  info.dataset = file.dataset();
-  return info;
+  return info_of(description_of(file.args()), file.dataset());
 }
 
 VocabularyAhead read(const Config& config, const std::string& checkpoint) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "kernels/excess_rule.h"
 #include "kernels/operands.h"
@@ -110,6 +111,27 @@ DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& position, const DecodeWorkspace& workspace);
 
+// A linear layer.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out], or undefined
+};
+// A layer with as many key heads as queries, whose feed-forward has an activation and no gate.
+struct DecodedLayer {
+  Norm attention_norm;
+  Linear query_key_value, projection;
+  Heads heads;
+  at::Tensor keys, values;  // [B, H, capacity, D]
+  Norm feed_forward_norm;
+  Linear expand, contract;
+};
+// x [B, 1, C] becomes what the layers make of one new token a text at `position` [1] int64, whose keys and values are
+// kept, with the bits that row_product and decode_attention give; layers are alike in form. False where a layer does
+// not fit what multiprocessors share among them, or texts are too many for that to be faster: then nothing is computed.
+// May begin early, as those do.
+bool decode_layers(const at::Tensor& x, const std::vector<DecodedLayer>& layers, const at::Tensor& position,
+                   Activation activation);
+
 // A linear layer with what stands before and after it. Gated: the weight's first half of rows makes the gate, the
 // second makes up, and activation(gate) * up is the result.
 struct RowProduct {
@@ -139,6 +161,21 @@ void add_row_product(const at::Tensor& onto, const at::Tensor& x, const RowProdu
 void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
           const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
           const at::Tensor& probabilities, const at::Tensor& broken);
+
+// What draw_next reads and changes of B texts.
+struct NextDraw {
+  at::Tensor seeds, sample_indices;  // [B] int64
+  at::Tensor steps;                  // [1] int64: read, and then one more
+  uint32_t purpose = 0;              // of the numbers that decide
+  at::Tensor position;               // [1] int64: one more, which is where the tokens then stand
+  at::Tensor tokens;                 // [B, L] int64
+  at::Tensor scores;                 // [L, B] float32: judge's logarithms of the drawn tokens, at their position
+};
+// Whether draw_next takes logits [B, V], which are few.
+bool has_next_draw_for(const at::Tensor& logits);
+// Does uniform's, draw's and judge's work on logits [B, V], and keeps count.
+void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters, const NextDraw& next,
+               const at::Tensor& broken);
 
 // Of texts that match patterns, by the rules of pattern/completions.h, writes tokens and probabilities of the drawn
 // positions; the others keep their tokens with probability 1. Texts without a pattern are left alone. Sets broken where

@@ -1,4 +1,5 @@
-// Activations, in float.
+// Activations, in float. Hopper's products take a polynomial in place of the exact GELU: gelu_of_sum in
+// cuda_finish.cuh.
 #pragma once
 
 #include "kernels/cuda_device.cuh"

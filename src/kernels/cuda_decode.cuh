@@ -1,6 +1,8 @@
 // Where a block of decoding's attention finds what it mixes, and how a head is read for it.
 #pragma once
 
+#include <cfloat>
+
 #include "kernels/cuda_device.cuh"
 
 namespace demask::kernels::cuda::launch {
@@ -67,6 +69,222 @@ inline __device__ float rotated(const HeadArguments& heads, const float* head, i
   const int half = width / 2, at = i < half ? i : i - half;
   const float c = heads.cosine[position * half + at], s = heads.sine[position * half + at];
   return i < half ? head[i] * c - head[i + half] * s : head[i] * c + head[i - half] * s;
+}
+
+inline constexpr int decode_threads = 256;
+inline constexpr int decode_warps = decode_threads / warp_size;
+
+// Keys that a thread takes, on their way at once.
+inline constexpr int keys_ahead = 4;
+
+// `lanes` neighbouring threads share a key, a chunk each.
+struct Share {
+  int lanes, part, group, groups;  // part: where the thread's chunk begins in a head
+
+  __device__ Share(int width, int size) : lanes(width / size) {
+    part = static_cast<int>(threadIdx.x) % lanes * size;
+    group = static_cast<int>(threadIdx.x) / lanes;
+    groups = decode_threads / lanes;
+  }
+  __device__ int64_t key(int split, int k) const { return (int64_t{split} * keys_ahead + k) * groups + group; }
+};
+
+// A thread's chunks of its keys and values, as they lie in memory.
+struct PastPart {
+  int4 keys[keys_ahead], values[keys_ahead];
+
+  template <typename T>
+  __device__ void read(const DecodeGroup<T>& group, const Share& share, int64_t position, int width) {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      const int64_t index = share.key(group.split, k);
+      const bool past = index < position;
+      keys[k] = past ? *reinterpret_cast<const int4*>(group.keys + index * width + share.part) : int4{};
+      values[k] = past ? *reinterpret_cast<const int4*>(group.values + index * width + share.part) : int4{};
+    }
+  }
+
+  // The new token's chunks, where this thread has it.
+  template <typename T>
+  __device__ void take_new(const T* key, const T* value, const DecodeGroup<T>& group, const Share& share,
+                           int64_t position) {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      if (share.key(group.split, k) == position) {
+        keys[k] = *reinterpret_cast<const int4*>(key + share.part);
+        values[k] = *reinterpret_cast<const int4*>(value + share.part);
+      }
+    }
+  }
+};
+
+// A block's shared memory.
+template <typename T, int queries>
+struct DecodeShared {
+  T *key, *value;          // [width], the new token's
+  float *raw, *query;      // [queries + 1, width], [queries, width]
+  float *largest, *total;  // [queries, warps]: the mixture of each warp for each query
+  float* mixed;            // [queries, warps, width]
+
+  static size_t bytes(int64_t width) {
+    return static_cast<size_t>(2 * width) * sizeof(T) +
+           sizeof(float) * static_cast<size_t>((2 * queries + 1) * width + queries * decode_warps * (width + 2));
+  }
+  __device__ DecodeShared(unsigned char* shared, int width) {
+    key = reinterpret_cast<T*>(shared);
+    value = key + width;
+    raw = reinterpret_cast<float*>(value + width);
+    query = raw + (queries + 1) * width;
+    mixed = query + queries * width;
+    largest = mixed + queries * decode_warps * width;
+    total = largest + queries * decode_warps;
+  }
+};
+
+// Puts the queries into shared memory, those past the group's count as zeros, and where the new token is in this split
+// its key and value too, and into the cache.
+template <typename T, int queries>
+__device__ void take_new_token(const DecodeArguments& a, const DecodeGroup<T>& group, int64_t position, bool has_new,
+                               int width, const DecodeShared<T, queries>& shared) {
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  for (int n = warp; n < group.count + (has_new ? 1 : 0); n += decode_warps) {
+    const bool is_key = n == group.count;
+    read_head(is_key ? group.key : group.queries + n * width,
+              static_cast<const T*>(is_key ? a.heads.key_weight : a.heads.query_weight), a.heads.epsilon, width, lane,
+              shared.raw + n * width);
+  }
+  __syncthreads();
+  for (int n = warp; n < queries; n += decode_warps) {
+    for (int i = lane; i < width; i += warp_size) {
+      const float q = n < group.count ? rotated(a.heads, shared.raw + n * width, position, width, i) : 0.0F;
+      shared.query[n * width + i] = to_float(from_float<T>(q));
+    }
+  }
+  for (int i = threadIdx.x; has_new && i < width; i += decode_threads) {
+    const T key = from_float<T>(rotated(a.heads, shared.raw + group.count * width, position, width, i));
+    const T value = group.value[i];
+    shared.key[i] = key;
+    shared.value[i] = value;
+    if (group.part == 0) {
+      group.keys[position * width + i] = key;
+      group.values[position * width + i] = value;
+    }
+  }
+  __syncthreads();
+}
+
+// A softmax over some keys, and their values mixed by it: both still to be divided by `total`.
+template <int size>
+struct Mixture {
+  float largest = -FLT_MAX;
+  float total = 0;
+  float mixed[size] = {};
+};
+
+// This thread's chunk of the mixture of its own keys, for one query; the lanes that share a key score it together.
+template <typename T, int size>
+__device__ Mixture<size> mix_own(const PastPart& past, const float (&q)[size], const DecodeGroup<T>& group,
+                                 const Share& share, int64_t position) {
+  float scores[keys_ahead];
+#pragma unroll
+  for (int k = 0; k < keys_ahead; ++k) {
+    const Chunk<T> key = *reinterpret_cast<const Chunk<T>*>(&past.keys[k]);
+    scores[k] = 0;
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      scores[k] = fmaf(q[i], to_float(key.values[i]), scores[k]);
+    }
+  }
+  for (int offset = share.lanes / 2; offset > 0; offset /= 2) {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      scores[k] += __shfl_xor_sync(all_lanes, scores[k], offset);
+    }
+  }
+  Mixture<size> own;
+#pragma unroll
+  for (int k = 0; k < keys_ahead; ++k) {
+    if (share.key(group.split, k) <= position) {
+      own.largest = fmaxf(own.largest, scores[k]);
+    }
+  }
+#pragma unroll
+  for (int k = 0; k < keys_ahead; ++k) {
+    const float weight = share.key(group.split, k) <= position ? __expf(scores[k] - own.largest) : 0.0F;
+    const Chunk<T> value = *reinterpret_cast<const Chunk<T>*>(&past.values[k]);
+    own.total += weight;
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      own.mixed[i] = fmaf(weight, to_float(value.values[i]), own.mixed[i]);
+    }
+  }
+  return own;
+}
+
+// Gives every group of the warp the mixture of all of them.
+template <int size>
+__device__ void merge_groups(Mixture<size>& m, int lanes) {
+  for (int offset = lanes; offset < warp_size; offset *= 2) {
+    const float other_largest = __shfl_xor_sync(all_lanes, m.largest, offset);
+    const float other_total = __shfl_xor_sync(all_lanes, m.total, offset);
+    const float both = fmaxf(m.largest, other_largest);
+    const float mine = __expf(m.largest - both), theirs = __expf(other_largest - both);
+    m.total = m.total * mine + other_total * theirs;
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      m.mixed[i] = m.mixed[i] * mine + __shfl_xor_sync(all_lanes, m.mixed[i], offset) * theirs;
+    }
+    m.largest = both;
+  }
+}
+
+// The mixtures that `count` parts found of one head [width], component i of it; those of part p stand `stride` and
+// `apart` values further on.
+struct Merged {
+  float largest = -FLT_MAX, total = 0, mixed = 0;
+};
+inline __device__ Merged merge_parts(const float* largest, const float* total, const float* mixed, int count,
+                                     int stride, int apart) {
+  Merged all;
+  for (int p = 0; p < count; ++p) {
+    all.largest = fmaxf(all.largest, largest[p * stride]);
+  }
+#pragma unroll 4
+  for (int p = 0; p < count; ++p) {
+    const float share = __expf(largest[p * stride] - all.largest);
+    all.mixed = fmaf(mixed[p * apart], share, all.mixed);
+    all.total = fmaf(total[p * stride], share, all.total);
+  }
+  return all;
+}
+
+// Puts the mixture of each warp for each query into shared memory.
+template <typename T, int queries, int size>
+__device__ void mix_past(const PastPart& past, const DecodeGroup<T>& group, const Share& share, int64_t position,
+                         int width, const DecodeShared<T, queries>& shared) {
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const float scale = rsqrtf(static_cast<float>(width));
+#pragma unroll
+  for (int n = 0; n < queries; ++n) {
+    float q[size];
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      q[i] = shared.query[n * width + share.part + i] * scale;
+    }
+    Mixture<size> m = mix_own<T>(past, q, group, share, position);
+    merge_groups(m, share.lanes);
+    if (lane < share.lanes) {
+#pragma unroll
+      for (int i = 0; i < size; ++i) {
+        shared.mixed[(n * decode_warps + warp) * width + share.part + i] = m.mixed[i];
+      }
+    }
+    if (lane == 0) {
+      shared.largest[n * decode_warps + warp] = m.largest;
+      shared.total[n * decode_warps + warp] = m.total;
+    }
+  }
+  __syncthreads();
 }
 
 }  // namespace demask::kernels::cuda::launch

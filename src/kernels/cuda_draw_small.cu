@@ -1,95 +1,8 @@
-// Drawing from vocabularies of a few hundred tokens: one warp a row, all of it in registers, id = item * 32 + lane.
-#include "kernels/cuda_draw.cuh"
+// Drawing from vocabularies of a few hundred tokens.
+#include "kernels/cuda_draw_small.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
-
-// Fills this lane's tempered logits; returns the row's largest, or NaN where one is NaN.
-template <typename T, int items>
-__device__ float read_row(const DrawArguments& a, int64_t row, float temperature, int lane, float (&x)[items]) {
-  const T* logits = row_of<T>(a.logits, row);
-  const int outputs = static_cast<int>(a.logits.outputs);
-  const bool greedy = temperature == 0;
-  float largest = -INFINITY;
-  bool nan = false;
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    const int id = k * warp_size + lane;
-    x[k] = id < outputs ? to_float(logits[id]) + a.forbidden[id] : -INFINITY;
-    if (!greedy) {
-      x[k] = x[k] / temperature;
-    }
-    nan = nan || isnan(x[k]);
-    largest = fmaxf(largest, x[k]);
-  }
-  largest = warp_max(largest);
-  return __any_sync(all_lanes, nan) ? NAN : largest;
-}
-
-template <int items>
-__device__ void keep_top_k(float (&x)[items], int64_t top_k) {
-  bool kept[items];
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    int above = 0;
-    for (int j = 0; j < items; ++j) {
-      float other_item = -INFINITY;
-#pragma unroll
-      for (int i = 0; i < items; ++i) {
-        other_item = i == j ? x[i] : other_item;
-      }
-      for (int l = 0; l < warp_size; ++l) {
-        above += __shfl_sync(all_lanes, other_item, l) > x[k] ? 1 : 0;
-      }
-    }
-    kept[k] = above < top_k;
-  }
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    x[k] = kept[k] ? x[k] : -INFINITY;
-  }
-}
-
-// An id stays as long as those before it, likeliest first, do not exceed `limit`; returns the total of what stays.
-template <int items>
-__device__ float keep_nucleus(float (&weight)[items], float limit, int lane) {
-  float before[items];
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    before[k] = 0;
-  }
-#pragma unroll
-  for (int j = 0; j < items; ++j) {
-    for (int l = 0; l < warp_size; ++l) {
-      const float other = __shfl_sync(all_lanes, weight[j], l);
-#pragma unroll
-      for (int k = 0; k < items; ++k) {
-        const bool precedes = other > weight[k] || (other == weight[k] && (j < k || (j == k && l < lane)));
-        before[k] += precedes ? other : 0.0F;
-      }
-    }
-  }
-  float total = 0;
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    weight[k] = before[k] <= limit ? weight[k] : 0.0F;
-    total += weight[k];
-  }
-  return warp_sum(total);
-}
-
-template <int items>
-__device__ int lowest_id_of(const float (&x)[items], float value) {
-  int lowest = -1;
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    const unsigned equal = __ballot_sync(all_lanes, x[k] == value);
-    if (lowest < 0 && equal != 0) {
-      lowest = k * warp_size + __ffs(static_cast<int>(equal)) - 1;
-    }
-  }
-  return lowest;
-}
 
 template <typename T, int items>
 __global__ void __launch_bounds__(small_threads) draw_small_kernel(DrawArguments a) {
@@ -104,61 +17,19 @@ __global__ void __launch_bounds__(small_threads) draw_small_kernel(DrawArguments
     }
     return;
   }
-  const float temperature = temperature_of(a, row);
-  const bool greedy = temperature == 0;
-  float x[items];
-  const float largest = read_row<T>(a, row, temperature, lane, x);
-  if (!isfinite(largest)) {
-    if (lane == 0) {
-      report_broken_row(a, row);
-    }
-    return;
-  }
-  if (filters_top_k(a, greedy)) {
-    keep_top_k(x, a.top_k);
-  }
-  float weight[items];
-  float total = 0;
-#pragma unroll
-  for (int k = 0; k < items; ++k) {
-    weight[k] = expf(x[k] - largest);
-    total += weight[k];
-  }
-  total = warp_sum(total);
-  if (filters_top_p(a, greedy)) {
-    total = keep_nucleus(weight, a.top_p * total, lane);
-  }
-  Pick pick;
-  if (greedy) {
-    pick = {lowest_id_of(x, largest), 1.0F};
-  } else {
-    const float threshold = a.uniforms[row] * total;
-    Walk walk{};
-#pragma unroll
-    for (int k = 0; k < items; ++k) {
-      walk.pass(k * warp_size, weight[k], threshold, lane);
-    }
-    pick = walk.drawn();
-  }
+  const DrawnToken drawn = draw_small_row<T, items>(a, row, a.uniforms[row], lane);
   if (lane == 0) {
-    a.tokens[row] = pick.id;
-    a.probabilities[row] = pick.weight / total;
+    a.tokens[row] = drawn.id;
+    a.probabilities[row] = drawn.probability;
   }
 }
 
 template <typename T>
 void launch_draw(const DrawArguments& a, cudaStream_t stream) {
-  const unsigned blocks = blocks_for(a.logits.rows, small_rows);
-  const int64_t items = (a.logits.outputs + warp_size - 1) / warp_size;
-  if (items <= 2) {
-    draw_small_kernel<T, 2><<<blocks, small_threads, 0, stream>>>(a);
-  } else if (items <= 3) {
-    draw_small_kernel<T, 3><<<blocks, small_threads, 0, stream>>>(a);
-  } else if (items <= 4) {
-    draw_small_kernel<T, 4><<<blocks, small_threads, 0, stream>>>(a);
-  } else {
-    draw_small_kernel<T, max_small_draw / warp_size><<<blocks, small_threads, 0, stream>>>(a);
-  }
+  with_items(a.logits.outputs, [&](auto items) {
+    draw_small_kernel<T, decltype(items)::value>
+        <<<blocks_for(a.logits.rows, small_rows), small_threads, 0, stream>>>(a);
+  });
 }
 
 }  // namespace

@@ -29,24 +29,51 @@ bool waits_by_itself(void (*kernel)(Parameters...)) {
   return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= first_version;
 }
 
+// How a kernel is queued; the blocks of a cluster follow each other in the grid's first direction.
+struct EarlyLaunch {
+  dim3 blocks;
+  unsigned threads = 0;
+  size_t shared_bytes = 0;
+  cudaStream_t stream = nullptr;
+  unsigned cluster = 1;
+};
+
+inline cudaLaunchAttribute cluster_attribute(unsigned blocks) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = blocks;
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  return attribute;
+}
+
 // Queues a kernel that calls wait_for_kernels_before(). Errors are left to cudaGetLastError.
 template <typename... Parameters>
-void launch_early(void (*kernel)(Parameters...), dim3 blocks, unsigned threads, size_t shared_bytes,
-                  cudaStream_t stream, Parameters... arguments) {
+void launch_early(void (*kernel)(Parameters...), const EarlyLaunch& launch, Parameters... arguments) {
   // Kernels that divide a multiprocessor's memory between cache and shared memory in different ways do not overlap
   // there.
   cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
   cudaLaunchConfig_t config{};
-  config.gridDim = blocks;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = waits_by_itself(kernel) ? 1 : 0;
+  config.gridDim = launch.blocks;
+  config.blockDim = dim3(launch.threads);
+  config.dynamicSmemBytes = launch.shared_bytes;
+  config.stream = launch.stream;
+  config.attrs = attributes;
+  if (waits_by_itself(kernel)) {
+    cudaLaunchAttribute& early = attributes[config.numAttrs++];
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (launch.cluster > 1) {
+    attributes[config.numAttrs++] = cluster_attribute(launch.cluster);
+  }
   static_cast<void>(cudaLaunchKernelEx(&config, kernel, arguments...));
+}
+
+template <typename... Parameters>
+void launch_early(void (*kernel)(Parameters...), dim3 blocks, unsigned threads, size_t shared_bytes,
+                  cudaStream_t stream, Parameters... arguments) {
+  launch_early(kernel, EarlyLaunch{blocks, threads, shared_bytes, stream}, arguments...);
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -67,16 +67,20 @@ struct ColumnBias {
   }
 };
 
-// Nothing but the bias.
+// Nothing but the bias. `Operands` of each of these are what a thread's sums need besides; asked for early, they are
+// there when the sums are.
 struct Plain {
+  struct Operands {
+    __device__ Operands(const FinishArguments& /*a*/, int /*row*/, int /*column*/) {}
+  };
   template <int columns>
-  static __device__ void finish(const FinishArguments& /*a*/, int /*row*/, int /*column*/,
+  static __device__ void finish(const FinishArguments& /*a*/, const Operands& /*operands*/, int /*column*/,
                                 float (&/*sums*/)[columns / 2]) {}
 };
 
-// The exact GELU, to 5e-5 of its value: max(x, 0) - |x| Phi(-|x|), where log2 Phi(-a) is a polynomial fitted over [0,
-// 6] by Remez's exchange (largest error 6.5e-5); further out the product is below 1e-8 and taken as that at 6. CUDA's
-// erff costs more than the product itself here. What is no number stays none.
+// The exact GELU, to 5e-5 of its value: max(x, 0) - |x| Phi(-|x|). log2 Phi(-a) is a polynomial of degree 6, fitted
+// over [0, 6] by Remez's exchange (largest error 6.5e-5); further out |x| Phi(-|x|) is below 1e-8 and taken as that
+// at 6. CUDA's erff costs more than the product itself here. NaN stays NaN.
 inline __device__ float gelu_of_sum(float x) {
   const float a = fminf(fabsf(x), 6.0F);
   float log2_tail = 2.29900633712532e-05F;
@@ -94,8 +98,10 @@ inline __device__ float gelu_of_sum(float x) {
 
 template <Activation form>
 struct Activated {
+  using Operands = Plain::Operands;
   template <int columns>
-  static __device__ void finish(const FinishArguments& /*a*/, int /*row*/, int /*column*/, float (&sums)[columns / 2]) {
+  static __device__ void finish(const FinishArguments& /*a*/, const Operands& /*operands*/, int /*column*/,
+                                float (&sums)[columns / 2]) {
 #pragma unroll
     for (float& sum : sums) {
       if constexpr (form == Activation::gelu) {
@@ -110,32 +116,43 @@ struct Activated {
 // A head's columns c and c + head_width / 2 are one pair, and both are in the same thread.
 template <int head_width>
 struct Rotated {
-  template <int columns>
-  static __device__ void finish(const FinishArguments& a, int row, int column, float (&sums)[columns / 2]) {
-    static_assert(columns % head_width == 0);
-    if (column >= a.rotated) {
-      return;
+  static constexpr int half = head_width / 2, groups = head_width / 8;
+
+  struct Operands {
+    float4 angles[2][groups / 2];  // of a row, and of a column and the next: cosine, sine, cosine, sine
+    __device__ Operands(const FinishArguments& a, int row, int column) {
+      if (column >= a.rotated) {
+        return;
+      }
+#pragma unroll
+      for (int below = 0; below < 2; ++below) {
+        const int position = min(row + 8 * below, a.rows - 1) % a.length;
+        const float4* from = reinterpret_cast<const float4*>(a.angles + (position * half + column % 8) * 2);
+#pragma unroll
+        for (int j = 0; j < groups / 2; ++j) {
+          angles[below][j] = from[4 * j];
+        }
+      }
     }
-    constexpr int half = head_width / 2, groups = head_width / 8;
+  };
+
+  template <int columns>
+  static __device__ void finish(const FinishArguments& a, const Operands& operands, int column,
+                                float (&sums)[columns / 2]) {
+    static_assert(columns % head_width == 0);
 #pragma unroll
     for (int below = 0; below < 2; ++below) {
-      const int position = min(row + 8 * below, a.rows - 1) % a.length;
-      const float4* angles = reinterpret_cast<const float4*>(a.angles + (position * half + column % 8) * 2);
-      float4 found[groups / 2];  // of a column and the next: cosine, sine, cosine, sine
-#pragma unroll
-      for (int j = 0; j < groups / 2; ++j) {
-        found[j] = angles[4 * j];
-      }
 #pragma unroll
       for (int head = 0; head < columns / head_width; ++head) {
         if (column + head * head_width < a.rotated) {
 #pragma unroll
           for (int j = 0; j < groups / 2; ++j) {
+            const float4 angles = operands.angles[below][j];
             float* x = sums + 4 * (head * groups + j) + 2 * below;
             float* y = x + 4 * (groups / 2);
-            const float x0 = x[0] * found[j].x - y[0] * found[j].y, x1 = x[1] * found[j].z - y[1] * found[j].w;
-            y[0] = y[0] * found[j].x + x[0] * found[j].y;
-            y[1] = y[1] * found[j].z + x[1] * found[j].w;
+            const float x0 = x[0] * angles.x - y[0] * angles.y, x1 = x[1] * angles.z - y[1] * angles.w;
+            y[0] = y[0] * angles.x + x[0] * angles.y;
+            y[1] = y[1] * angles.z + x[1] * angles.w;
             x[0] = x0;
             x[1] = x1;
           }

@@ -106,6 +106,38 @@ bool takes_row_product(Precision precision, int64_t inner);
 int64_t normed_row_values(Precision precision, const RowProductArguments& arguments);
 void row_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
 
+// The layers of a narrow model for one new token a text; each has its own pointers.
+struct DecodeLinear {
+  const void* weight = nullptr;  // [out, in]
+  const void* bias = nullptr;    // [out], or none
+};
+struct DecodeNorm {
+  const void* weight = nullptr;  // [width]
+  const void* bias = nullptr;    // [width], or none
+};
+struct DecodeLayer {
+  DecodeNorm attention_norm, feed_forward_norm;
+  DecodeLinear query_key_value, projection, expand, contract;
+  const void* query_norm = nullptr;  // [head_width], or none
+  const void* key_norm = nullptr;
+  void* keys = nullptr;  // as in DecodeArguments
+  void* values = nullptr;
+};
+inline constexpr int64_t max_decode_layers = 24;
+struct DecodeLayersArguments {
+  DecodeLayer layers[max_decode_layers];  // alike in what they have
+  int64_t count = 0;                      // at least 1
+  void* x = nullptr;                      // [batch, width], in place
+  int64_t width = 0, hidden = 0;          // width: of all heads together, too
+  DecodeArguments attention;              // without what a layer or the kernel itself has
+  float epsilon = 0;
+  NormKind form = NormKind::layer;
+  Activation activation = Activation::gelu;
+  int64_t texts_each = 1;  // of a cluster, which decode_layers chooses
+};
+// False where it takes no such layers, so many texts or this device, and nothing is computed.
+bool decode_layers(Precision precision, DecodeLayersArguments arguments, cudaStream_t stream);
+
 // Products of many rows on the tensor cores of compute capability 9.0, in half precisions.
 struct TileProductArguments {
   const void* x = nullptr;                   // [rows, inner]
@@ -153,6 +185,21 @@ struct DrawArguments {
   float top_p = 1;    // 1: off
 };
 void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
+
+// Drawing the tokens that come next in texts that grow, all of a step in one kernel.
+struct NextDrawArguments {
+  DrawArguments draw;                       // a row a text; of its pointers logits, forbidden and broken
+  const int64_t* seeds = nullptr;           // [rows], as uniform's
+  const int64_t* sample_indices = nullptr;  // [rows]
+  int64_t* steps = nullptr;                 // scalar, read and then one more
+  uint32_t purpose = 0;
+  int64_t* position = nullptr;  // scalar, one more, where the tokens then stand
+  int64_t* text = nullptr;      // [rows, length], text_stride apart
+  int64_t text_stride = 0;
+  float* scores = nullptr;  // [length, rows], the tokens' untempered logarithms
+};
+inline constexpr int64_t max_next_draw_rows = 64, max_next_draw_outputs = 256;
+void draw_next(Precision precision, const NextDrawArguments& arguments, cudaStream_t stream);
 
 // The rules of pattern/completions.h, for texts that match patterns; others are left alone.
 void draw_matching(Precision precision, const PatternArguments& arguments, cudaStream_t stream);

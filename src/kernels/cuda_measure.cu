@@ -1,39 +1,9 @@
 // What a step knows of its tokens: their probability, margin and entropy, how stable they are, and what a trace keeps.
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_softmax.cuh"
+#include "kernels/reveal_rule.h"
 
 namespace demask::kernels::cuda::launch {
 namespace {
-
-// Softmax's denominator, taken on the fly (Milakov and Gimelshein 2018).
-struct Softmax {
-  float largest = -INFINITY;
-  float total = 0;  // of exp(x - largest)
-  bool nan = false;
-
-  __device__ void add(float x) {
-    const float one[1] = {x};
-    add(one);
-  }
-
-  // Several at once, whose exponentials do not wait for each other.
-  template <int size>
-  __device__ void add(const float (&x)[size]) {
-    float most = largest;
-#pragma unroll
-    for (int i = 0; i < size; ++i) {
-      nan = nan || isnan(x[i]) || x[i] == INFINITY;
-      most = fmaxf(most, x[i]);
-    }
-    if (most > -INFINITY) {
-      total *= expf(largest - most);
-#pragma unroll
-      for (int i = 0; i < size; ++i) {
-        total += expf(x[i] - most);
-      }
-      largest = most;
-    }
-  }
-};
 
 // The threads of a block share a row, 16 bytes at once where it is so aligned.
 template <typename T>
@@ -53,14 +23,6 @@ __device__ void add_row(Softmax& softmax, const T* logits, int outputs) {
   for (int id = start + threadIdx.x; id < outputs; id += blockDim.x) {
     softmax.add(to_float(logits[id]));
   }
-}
-
-__device__ Softmax merge_lanes(const Softmax& own) {
-  Softmax merged;
-  merged.nan = __any_sync(all_lanes, own.nan);
-  merged.largest = warp_max(own.largest);
-  merged.total = warp_sum(own.largest > -INFINITY ? own.total * expf(own.largest - merged.largest) : 0.0F);
-  return merged;
 }
 
 // For the block's first thread only; the others get something else.
@@ -102,26 +64,14 @@ __global__ void judge_kernel(JudgeArguments a) {
   const int outputs = static_cast<int>(a.logits.outputs);
   Softmax softmax;
   if constexpr (small) {
-    for (int id = lane; id < outputs; id += warp_size) {
-      softmax.add(to_float(logits[id]));
-    }
+    softmax = softmax_of_row(logits, outputs, lane);
   } else {
     add_row(softmax, logits, outputs);
-  }
-  softmax = merge_lanes(softmax);
-  if constexpr (!small) {
-    softmax = merge_warps(softmax);
+    softmax = merge_warps(merge_lanes(softmax));
   }
   if (small ? lane == 0 : threadIdx.x == 0) {
     const float x = to_float(logits[a.tokens == nullptr ? a.column : a.tokens[row]]);
-    float out = a.logarithm ? x - softmax.largest - logf(softmax.total) : expf(x - softmax.largest) / softmax.total;
-    if (softmax.nan || softmax.largest == -INFINITY) {
-      out = NAN;
-    }
-    // The logarithm of a true zero is the model's right.
-    if (!(a.logarithm && out == -INFINITY)) {
-      report_if_broken(a.broken, out);
-    }
+    const float out = judged(x, softmax, a.logarithm, a.broken);
     a.out[row] = out;
   }
 }
@@ -230,8 +180,6 @@ struct RowAndPrevious {
 // One warp a row.
 template <typename T, int items>
 __global__ void __launch_bounds__(small_threads) stable_probability_kernel(StabilityArguments a) {
-  // Stands for minus infinity where a product with zero must stay zero; below it expf() is 0.
-  constexpr float lowest_log_probability = -1e4F;
   const int lane = threadIdx.x % warp_size;
   const int64_t row = row_of_warp(small_rows);
   if (row >= a.logits.rows) {
@@ -270,7 +218,7 @@ __global__ void __launch_bounds__(small_threads) stable_probability_kernel(Stabi
     const int64_t steady = divergence < a.divergence ? a.steady[row] + 1 : 0;
     a.steady[row] = steady;
     const float p = expf(to_float(logits[a.tokens[row]]) - largest) / total;
-    a.certainty[row] = p + (steady >= a.history && p >= a.least_probability ? 2.0F : 0.0F);
+    a.certainty[row] = p + (steady >= a.history && p >= a.least_probability ? stable_above : 0.0F);
   }
 }
 
@@ -352,7 +300,7 @@ __global__ void __launch_bounds__(small_threads) trace_kernel(TraceArguments a) 
 
 template <typename T>
 void launch_judge(const JudgeArguments& a, cudaStream_t stream) {
-  if (a.logits.outputs <= 1024) {
+  if (a.logits.outputs <= most_judged_by_warp) {
     judge_kernel<T, true><<<blocks_for(a.logits.rows, small_rows), small_threads, 0, stream>>>(a);
   } else {
     judge_kernel<T, false><<<static_cast<unsigned>(a.logits.rows), wide_threads, 0, stream>>>(a);

@@ -85,6 +85,10 @@ at::Tensor decode_attention(const at::Tensor& /*qkv*/, const Heads& /*heads*/, c
                             const DecodeWorkspace& /*workspace*/) {
   absent();
 }
+bool decode_layers(const at::Tensor& /*x*/, const std::vector<DecodedLayer>& /*layers*/, const at::Tensor& /*position*/,
+                   Activation /*activation*/) {
+  return false;
+}
 at::Tensor row_product(const at::Tensor& /*x*/, const RowProduct& /*product*/) {
   absent();
 }
@@ -94,6 +98,13 @@ void add_row_product(const at::Tensor& /*onto*/, const at::Tensor& /*x*/, const 
 void draw(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const at::Tensor& /*uniforms*/,
           const at::Tensor& /*wanted*/, const at::Tensor& /*given*/, const DrawFilters& /*filters*/,
           const at::Tensor& /*tokens*/, const at::Tensor& /*probabilities*/, const at::Tensor& /*broken*/) {
+  absent();
+}
+bool has_next_draw_for(const at::Tensor& /*logits*/) {
+  return false;
+}
+void draw_next(const at::Tensor& /*logits*/, const at::Tensor& /*forbidden*/, const DrawFilters& /*filters*/,
+               const NextDraw& /*next*/, const at::Tensor& /*broken*/) {
   absent();
 }
 void draw_matching(const PatternTensors& /*tensors*/, const PatternDraw& /*draw*/) {

@@ -252,8 +252,8 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
   constexpr int64_t staged_bytes = 64 * 1024;
   const int64_t row_bytes = 2 * a.weights_room * static_cast<int64_t>(sizeof(double));
   MessageRoom use;
-  use.stretch =
-      static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
+  const int64_t stretch = staged_bytes / row_bytes;
+  use.stretch = static_cast<int>(stretch < longest_stretch ? stretch / 2 * 2 : longest_stretch);  // see few messages
   use.buffered = true;
   use.buffered = use.bytes(a) <= most_bytes;
   return use;

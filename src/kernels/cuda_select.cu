@@ -1,5 +1,5 @@
 // Which positions of a text a step takes: a given number of the highest scores, or as many as a reveal rule says.
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_early.cuh"
 #include "kernels/cuda_radix.cuh"
 
 namespace demask::kernels::cuda::launch {
@@ -70,6 +70,40 @@ __global__ void __launch_bounds__(select_threads)
     }
     room -= equals.all;
     __syncthreads();
+  }
+}
+
+// Where there are few scores each position counts how many come before it, which takes a third of the time of the radix
+// selection's many barriers: eight threads a position, over all keys in shared memory.
+constexpr int rank_threads = 256, threads_a_rank = 8, ranks_a_block = rank_threads / threads_a_rank;
+constexpr int64_t max_ranked_length = 4096, max_ranked_pairs = int64_t{1} << 25;
+
+__global__ void __launch_bounds__(rank_threads)
+    highest_by_rank_kernel(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride,
+                           bool* chosen, int length) {
+  extern __shared__ uint32_t keys[];
+  wait_for_kernels_before();
+  let_next_begin();
+  const int64_t row = blockIdx.y, begin = row * length;
+  for (int t = threadIdx.x; t < length; t += rank_threads) {
+    keys[t] = eligible[begin + t] ? max(ordered_key(scores[begin + t]), 1U) : 0;
+  }
+  __syncthreads();
+  const int t = static_cast<int>(blockIdx.x) * ranks_a_block + static_cast<int>(threadIdx.x) / threads_a_rank;
+  const int part = static_cast<int>(threadIdx.x) % threads_a_rank;
+  const uint32_t own = t < length ? keys[t] : 0;
+  int before = 0;
+  if (own > 0) {
+    for (int s = part; s < length; s += threads_a_rank) {
+      before += keys[s] > own - (s < t ? 1 : 0) ? 1 : 0;  // the lower position first among equals
+    }
+  }
+#pragma unroll
+  for (int offset = threads_a_rank / 2; offset > 0; offset /= 2) {
+    before += __shfl_xor_sync(all_lanes, before, offset);
+  }
+  if (part == 0 && t < length) {
+    chosen[begin + t] = own > 0 && before < counts[row * count_stride];
   }
 }
 
@@ -204,6 +238,12 @@ __global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments 
 
 void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
              int64_t batch, int64_t length, cudaStream_t stream) {
+  if (length <= max_ranked_length && batch * length * length <= max_ranked_pairs) {
+    const dim3 blocks(blocks_for(length, ranks_a_block), static_cast<unsigned>(batch));
+    launch_early(highest_by_rank_kernel, blocks, rank_threads, static_cast<size_t>(length) * sizeof(uint32_t), stream,
+                 scores, eligible, counts, count_stride, chosen, static_cast<int>(length));
+    return;
+  }
   highest_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(scores, eligible, counts, count_stride,
                                                                               chosen, length);
 }

@@ -1,6 +1,7 @@
 // What a step of diffusion begins and ends with: elementwise work on tables and texts, a kernel each. LibTorch's
 // operations for it are one to three kernels more, and the first use of each loads a module, 5 to 50 ms.
 #include "kernels/cuda_device.cuh"
+#include "kernels/cuda_early.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -23,6 +24,7 @@ __global__ void __launch_bounds__(step_threads)
 }
 
 __global__ void __launch_bounds__(step_threads) end_step_kernel(EndStepArguments a) {
+  wait_for_kernels_before();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
   if (item == 0) {
     ++*a.step;
@@ -37,6 +39,8 @@ __global__ void __launch_bounds__(step_threads) end_step_kernel(EndStepArguments
 // Each operation rounded by itself, as tensor operations round.
 __global__ void __launch_bounds__(step_threads) blend_doubt_kernel(const float* probability, const float* noise,
                                                                    float own, float chance, float* out, int64_t count) {
+  wait_for_kernels_before();
+  let_next_begin();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
   if (item < count) {
     const float doubt = __fsub_rn(1.0F, probability[item]);
@@ -53,13 +57,14 @@ void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numb
 }
 
 void end_step(const EndStepArguments& arguments, cudaStream_t stream) {
-  end_step_kernel<<<blocks_for(arguments.positions, step_threads), step_threads, 0, stream>>>(arguments);
+  launch_early(end_step_kernel, dim3(blocks_for(arguments.positions, step_threads)), step_threads, 0, stream,
+               arguments);
 }
 
 void blend_doubt(const float* probability, const float* noise, float own, float chance, float* out, int64_t count,
                  cudaStream_t stream) {
-  blend_doubt_kernel<<<blocks_for(count, step_threads), step_threads, 0, stream>>>(probability, noise, own, chance, out,
-                                                                                   count);
+  launch_early(blend_doubt_kernel, dim3(blocks_for(count, step_threads)), step_threads, 0, stream, probability, noise,
+               own, chance, out, count);
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -98,6 +98,29 @@ void run_product(RowProductArguments arguments, const at::Tensor& out) {
   check_launch();
 }
 
+launch::DecodeLayer decode_layer(const DecodedLayer& layer) {
+  TORCH_INTERNAL_ASSERT(layer.keys.is_contiguous() && layer.values.is_contiguous());
+  const auto norm = [](const Norm& of) {
+    return launch::DecodeNorm{of.weight.const_data_ptr(), pointer_or_none(of.bias)};
+  };
+  const auto linear = [](const Linear& of) {
+    TORCH_INTERNAL_ASSERT(of.weight.is_contiguous());
+    return launch::DecodeLinear{of.weight.const_data_ptr(), pointer_or_none(of.bias)};
+  };
+  launch::DecodeLayer found;
+  found.attention_norm = norm(layer.attention_norm);
+  found.query_key_value = linear(layer.query_key_value);
+  found.projection = linear(layer.projection);
+  found.query_norm = pointer_or_none(layer.heads.query_weight);
+  found.key_norm = pointer_or_none(layer.heads.key_weight);
+  found.keys = layer.keys.data_ptr();
+  found.values = layer.values.data_ptr();
+  found.feed_forward_norm = norm(layer.feed_forward_norm);
+  found.expand = linear(layer.expand);
+  found.contract = linear(layer.contract);
+  return found;
+}
+
 // Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
 bool takes_tiles(const at::Tensor& weight) {
   constexpr int64_t shortest = 64, multiple = 8;
@@ -282,6 +305,37 @@ at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at:
   launch::decode_attention(precision_of(qkv), arguments, stream_of(qkv));
   check_launch();
   return mixed;
+}
+
+bool decode_layers(const at::Tensor& x, const std::vector<DecodedLayer>& layers, const at::Tensor& position,
+                   Activation activation) {
+  TORCH_INTERNAL_ASSERT(x.is_contiguous());
+  if (layers.empty() || static_cast<int64_t>(layers.size()) > launch::max_decode_layers) {
+    return false;
+  }
+  const DecodedLayer& first = layers.front();
+  const int64_t width = x.size(2), head_width = first.keys.size(3);
+  if (first.heads.queries != first.heads.keys || first.heads.queries * head_width != width ||
+      first.expand.weight.size(0) != first.contract.weight.size(1)) {
+    return false;
+  }
+  launch::DecodeLayersArguments arguments;
+  arguments.count = static_cast<int64_t>(layers.size());
+  std::transform(layers.begin(), layers.end(), arguments.layers, decode_layer);
+  arguments.x = x.data_ptr();
+  arguments.width = width;
+  arguments.hidden = first.contract.weight.size(1);
+  arguments.attention.heads = head_arguments(first.heads, head_width);
+  arguments.attention.position = position.const_data_ptr<int64_t>();
+  arguments.attention.batch = x.size(0);
+  arguments.attention.capacity = first.keys.size(2);
+  arguments.attention.splits = decode_splits(first.keys);
+  arguments.epsilon = static_cast<float>(first.attention_norm.epsilon);
+  arguments.form = first.attention_norm.form;
+  arguments.activation = activation;
+  const bool taken = launch::decode_layers(precision_of(x), arguments, stream_of(x));
+  check_launch();
+  return taken;
 }
 
 at::Tensor row_product(const at::Tensor& x, const RowProduct& product) {

@@ -39,22 +39,12 @@ Arguments about_tokens(const at::Tensor& even, const at::Tensor& tokens, const a
   return arguments;
 }
 
-}  // namespace
-
-void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
-          const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
-          const at::Tensor& probabilities, const at::Tensor& broken) {
-  const at::Tensor rows = with_even_rows(logits);
-  TORCH_INTERNAL_ASSERT(uniforms.is_contiguous() && tokens.is_contiguous() && probabilities.is_contiguous());
-  TORCH_INTERNAL_ASSERT(!wanted.defined() || (wanted.is_contiguous() && given.is_contiguous()));
+// What a draw from these rows reads, but for the numbers that decide and where the tokens go.
+DrawArguments draw_arguments(const at::Tensor& even, const at::Tensor& forbidden, const DrawFilters& filters,
+                             const at::Tensor& broken) {
   DrawArguments arguments;
-  arguments.logits = logits_of(rows);
+  arguments.logits = logits_of(even);
   arguments.forbidden = forbidden.const_data_ptr<float>();
-  arguments.uniforms = uniforms.const_data_ptr<float>();
-  arguments.wanted = numbers_or_none<bool>(wanted);
-  arguments.given = wanted.defined() ? given.const_data_ptr<int64_t>() : nullptr;
-  arguments.tokens = tokens.data_ptr<int64_t>();
-  arguments.probabilities = probabilities.data_ptr<float>();
   arguments.broken = broken.data_ptr<bool>();
   arguments.temperature = static_cast<float>(filters.temperature);
   if (filters.temperatures.defined()) {
@@ -64,7 +54,48 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
   }
   arguments.top_k = filters.top_k.value_or(0);
   arguments.top_p = static_cast<float>(filters.top_p);
+  return arguments;
+}
+
+}  // namespace
+
+void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tensor& uniforms, const at::Tensor& wanted,
+          const at::Tensor& given, const DrawFilters& filters, const at::Tensor& tokens,
+          const at::Tensor& probabilities, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits);
+  TORCH_INTERNAL_ASSERT(uniforms.is_contiguous() && tokens.is_contiguous() && probabilities.is_contiguous());
+  TORCH_INTERNAL_ASSERT(!wanted.defined() || (wanted.is_contiguous() && given.is_contiguous()));
+  DrawArguments arguments = draw_arguments(rows, forbidden, filters, broken);
+  arguments.uniforms = uniforms.const_data_ptr<float>();
+  arguments.wanted = numbers_or_none<bool>(wanted);
+  arguments.given = wanted.defined() ? given.const_data_ptr<int64_t>() : nullptr;
+  arguments.tokens = tokens.data_ptr<int64_t>();
+  arguments.probabilities = probabilities.data_ptr<float>();
   launch::draw(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+}
+
+bool has_next_draw_for(const at::Tensor& logits) {
+  return has_kernels_for(logits) && logits.dim() == 2 && logits.size(0) <= launch::max_next_draw_rows &&
+         logits.size(1) <= launch::max_next_draw_outputs;
+}
+
+void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters, const NextDraw& next,
+               const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits);
+  TORCH_INTERNAL_ASSERT(next.seeds.is_contiguous() && next.sample_indices.is_contiguous() &&
+                        next.tokens.stride(1) == 1 && next.scores.is_contiguous());
+  launch::NextDrawArguments arguments;
+  arguments.draw = draw_arguments(rows, forbidden, filters, broken);
+  arguments.seeds = next.seeds.const_data_ptr<int64_t>();
+  arguments.sample_indices = next.sample_indices.const_data_ptr<int64_t>();
+  arguments.steps = next.steps.data_ptr<int64_t>();
+  arguments.purpose = next.purpose;
+  arguments.position = next.position.data_ptr<int64_t>();
+  arguments.text = next.tokens.data_ptr<int64_t>();
+  arguments.text_stride = next.tokens.stride(0);
+  arguments.scores = next.scores.data_ptr<float>();
+  launch::draw_next(precision_of(rows), arguments, stream_of(rows));
   check_launch();
 }
 

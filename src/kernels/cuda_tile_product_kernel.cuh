@@ -20,7 +20,7 @@ inline constexpr int tile_alignment = 1024;
 // multiplies, the other finishes. (Four, with lower tiles, took 5 to 15% longer.)
 template <int rows>
 struct Division {
-  static constexpr int tile_rows = rows, columns = tile_columns, groups = 2;
+  static constexpr int tile_rows = rows, columns = 128, groups = 2;
   static constexpr int threads = warpgroup_threads * (1 + groups);
   static constexpr int copying_registers = 40, multiplying_registers = 232;
   static constexpr int x_bytes = tile_rows * tile_row_bytes, weight_bytes = columns * tile_row_bytes;  // a step
@@ -60,14 +60,17 @@ template <typename Own>
 struct Room {
   char* begin;
   Tiles tiles;
-  __device__ int stage_bytes() const { return Own::x_bytes + (tiles.keeps ? 0 : Own::weight_bytes); }
+  __host__ __device__ int stage_bytes() const { return Own::x_bytes + (tiles.keeps ? 0 : Own::weight_bytes); }
+  __host__ __device__ int kept_bytes() const { return tiles.keeps ? tiles.steps * Own::weight_bytes : 0; }
+  __host__ __device__ int bytes() const {
+    return tiles.stages * stage_bytes() + kept_bytes() + Own::groups * Own::result_bytes;
+  }
   __device__ char* x(int stage) const { return begin + stage * stage_bytes(); }
   __device__ char* weight(int stage, int step) const {
     return tiles.keeps ? begin + tiles.stages * stage_bytes() + step * Own::weight_bytes : x(stage) + Own::x_bytes;
   }
   __device__ char* result(int group) const {
-    return begin + tiles.stages * stage_bytes() + (tiles.keeps ? tiles.steps * Own::weight_bytes : 0) +
-           group * Own::result_bytes;
+    return begin + tiles.stages * stage_bytes() + kept_bytes() + group * Own::result_bytes;
   }
 };
 
@@ -215,7 +218,8 @@ __device__ void multiply_and_finish(const Room<Own>& room, TileBarriers& barrier
 #pragma unroll
     for (int rows = 0; rows < groups_of_rows; ++rows) {
       bias.add_to(sums[rows]);
-      Finish::template finish<columns>(arguments, row + rows * group_rows + own_row, column + own_column, sums[rows]);
+      const typename Finish::Operands operands(arguments, row + rows * group_rows + own_row, column + own_column);
+      Finish::template finish<columns>(arguments, operands, column + own_column, sums[rows]);
       write_sums<T, columns>(room.result(group), out, tiles.adds, group, row + rows * group_rows, column, sums[rows]);
     }
   }

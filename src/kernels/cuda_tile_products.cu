@@ -7,8 +7,10 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/cuda_tile_product_kernel.cuh"
+#include "kernels/cuda_wave_product_kernel.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -61,10 +63,9 @@ Tiles divide(const TileProductArguments& a, int& blocks, int& bytes) {
   if (tiles.keeps) {
     blocks -= blocks % tiles.columns;
   }
-  const int weights = tiles.keeps ? tiles.steps * Own::weight_bytes : 0;
-  const int stage = Own::x_bytes + (tiles.keeps ? 0 : Own::weight_bytes);
-  tiles.stages = std::min(most_stages, (room_bytes<Own> - weights) / stage);
-  bytes = tile_alignment + weights + tiles.stages * stage + Own::groups * Own::result_bytes;
+  const Room<Own> room{nullptr, tiles};
+  tiles.stages = std::min(most_stages, (room_bytes<Own> - room.kept_bytes()) / room.stage_bytes());
+  bytes = tile_alignment + Room<Own>{nullptr, tiles}.bytes();
   return tiles;
 }
 
@@ -88,10 +89,63 @@ bool launch_tiles(Precision precision, const TileProductArguments& a, const Fini
   return true;
 }
 
+// How the product is spread over blocks that all run at once, with the fewest groups a block; none where it is not.
+Wave one_wave(const TileProductArguments& a) {
+  constexpr int most_bytes = 227 * 1024, least_stages = 4;
+  const int steps = static_cast<int>(blocks_for(a.inner, tile_inner));
+  const auto rows = static_cast<int>(blocks_for(a.rows, group_rows));
+  const auto columns = static_cast<int>(blocks_for(a.outputs, wave_columns));
+  Wave wave{0, columns, steps, std::min(steps, most_wave_stages), a.adds};
+  if (a.angles != nullptr && a.head_width > wave_columns) {
+    return wave;
+  }
+  for (int groups = 1; groups <= most_wave_groups; ++groups) {
+    wave.groups = groups;
+    wave.columns = static_cast<int>(blocks_for(columns, groups));
+    while (wave.stages > 0 && WaveRoom{nullptr, wave}.bytes() > most_bytes) {
+      --wave.stages;
+    }
+    if (wave.stages < std::min(steps, least_stages)) {
+      break;
+    }
+    if (static_cast<int64_t>(rows) * wave.columns <= multiprocessors()) {
+      return wave;
+    }
+  }
+  wave.groups = 0;
+  return wave;
+}
+
+template <typename T, typename Finish>
+bool launch_wave(Precision precision, const TileProductArguments& a, const FinishArguments& finish, const Wave& wave,
+                 cudaStream_t stream) {
+  CUtensorMap x, weight, out;
+  if (!describe_tiles(precision, a.x, a.rows, a.inner, group_rows, x) ||
+      !describe_tiles(precision, a.weight, a.outputs, a.inner, wave.groups * wave_columns, weight) ||
+      !describe_tiles(precision, a.out, a.rows, a.outputs, group_rows, out)) {
+    return false;
+  }
+  const int bytes = WaveRoom{nullptr, wave}.bytes();
+  const auto kernel = wave_product_kernel<T, Finish>;
+  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
+    return false;
+  }
+  const unsigned blocks = blocks_for(a.rows, group_rows) * static_cast<unsigned>(wave.columns);
+  launch_early(kernel, dim3(blocks), static_cast<unsigned>(wave_threads(wave.groups)), static_cast<size_t>(bytes),
+               stream, x, weight, out, finish, wave);
+  return true;
+}
+
 // Low tiles where tall ones would leave multiprocessors without work.
 template <typename T, typename Finish>
 bool launch_finishing(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
                       cudaStream_t stream) {
+  if constexpr (!std::is_same_v<Finish, Rotated<2 * wave_columns>>) {
+    const Wave wave = one_wave(a);
+    if (wave.groups > 0) {
+      return launch_wave<T, Finish>(precision, a, finish, wave, stream);
+    }
+  }
   using Tall = Division<2 * group_rows>;
   using Low = Division<group_rows>;
   const int64_t tall_tiles =
@@ -129,11 +183,21 @@ bool launch_by_finish(Precision precision, const TileProductArguments& a, const 
 }  // namespace
 
 bool has_tile_products() {
-  int device = 0, major = 0, minor = 0;
-  return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 &&
-         minor == 0 && map_encoder() != nullptr;
+  static const std::vector<bool> devices = [] {
+    int count = 0;
+    cudaGetDeviceCount(&count);
+    std::vector<bool> have(static_cast<size_t>(count));
+    for (int device = 0; device < count; ++device) {
+      int major = 0, minor = 0;
+      have[static_cast<size_t>(device)] =
+          cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+          cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 &&
+          minor == 0;
+    }
+    return have;
+  }();
+  int device = 0;
+  return cudaGetDevice(&device) == cudaSuccess && devices.at(static_cast<size_t>(device)) && map_encoder() != nullptr;
 }
 
 bool keeps_weight(int64_t inner) {

@@ -51,6 +51,11 @@ inline __device__ void fence_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
+// Asks for a map that is needed soon.
+inline __device__ void prefetch_map(const CUtensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // Copies the map's box that begins there into shared memory; what lies outside the matrix becomes 0.
 inline __device__ void load_tile(void* to, const CUtensorMap& map, int column, int row, TileBarrier& barrier) {
   asm volatile(
@@ -99,6 +104,11 @@ inline __device__ void wait_for_threads(int barrier, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
+// Counts the calling warp's threads at the barrier, where others wait.
+inline __device__ void arrive_at_threads(int barrier, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
 // Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after
 // another, their chunks of 16 bytes exchanged by the row's number (the copy engine's swizzle of 128 bytes).
 inline constexpr int tile_row_bytes = 128;
@@ -130,32 +140,48 @@ __device__ void wait_for_products() {
       "+f"(s[i + 7])
 #define DEMASK_SUMS_32(s, i) \
   DEMASK_SUMS_8(s, i), DEMASK_SUMS_8(s, i + 8), DEMASK_SUMS_8(s, i + 16), DEMASK_SUMS_8(s, i + 24)
-#define DEMASK_PRODUCT(type)                                                                                 \
-  asm volatile(                                                                                              \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                                     \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                                           \
-      " {"                                                                                                   \
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
-      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
-      "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
-      "%62, %63"                                                                                             \
-      "}, %64, %65, adds, 1, 1, 0, 0;\n}"                                                                    \
-      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                                                    \
+#define DEMASK_NAMES_32                                                                                       \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
+  "%23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define DEMASK_PRODUCT_64(type)                                                        \
+  asm volatile(                                                                        \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"                               \
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" DEMASK_NAMES_32 \
+      "}, %32, %33, adds, 1, 1, 0, 0;\n}"                                              \
+      : DEMASK_SUMS_32(sums, 0)                                                        \
+      : "l"(x), "l"(weight), "r"(adds))
+#define DEMASK_PRODUCT_128(type)                                                                \
+  asm volatile(                                                                                 \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                        \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" DEMASK_NAMES_32         \
+      ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
+      "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"               \
+      "}, %64, %65, adds, 1, 1, 0, 0;\n}"                                                       \
+      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                                       \
       : "l"(x), "l"(weight), "r"(adds))
 
-// sums [64, 128] of a warpgroup (+)= x [64, 16] times weight [128, 16] transposed. Lane l of warp w holds, of rows
-// 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper row's in sums[4 j] and
-// sums[4 j + 1], the lower row's in the two after these.
-inline constexpr int tile_columns = 128;
+// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 64 or 128 columns. Lane
+// l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper
+// row's in sums[4 j] and sums[4 j + 1], the lower row's in the two after these.
 template <typename T>
-__device__ void multiply_tiles(float (&sums)[tile_columns / 2], uint64_t x, uint64_t weight, int adds) {
+__device__ void multiply_tiles(float (&sums)[32], uint64_t x, uint64_t weight, int adds) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    DEMASK_PRODUCT("bf16");
+    DEMASK_PRODUCT_64("bf16");
   } else {
-    DEMASK_PRODUCT("f16");
+    DEMASK_PRODUCT_64("f16");
   }
 }
-#undef DEMASK_PRODUCT
+template <typename T>
+__device__ void multiply_tiles(float (&sums)[64], uint64_t x, uint64_t weight, int adds) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    DEMASK_PRODUCT_128("bf16");
+  } else {
+    DEMASK_PRODUCT_128("f16");
+  }
+}
+#undef DEMASK_PRODUCT_128
+#undef DEMASK_PRODUCT_64
+#undef DEMASK_NAMES_32
 #undef DEMASK_SUMS_32
 #undef DEMASK_SUMS_8
 

@@ -216,9 +216,19 @@ DEMASK_EVERYWHERE void walk(const PatternArguments& a, const PatternTable& table
   const int64_t states = table.states, stretches = walk_stretches(a.length);
   uint8_t *steps = room, *jumps = steps + a.length * states, *starts = jumps + stretches * states;
   auto warp = team.warp();
-  for (int64_t t = team.warp_rank(); t < a.length; t += team.warps()) {
+  constexpr int at_once = 8;  // reads that do not wait for each other
+  for (int64_t first = team.warp_rank(); first < a.length; first += at_once * team.warps()) {
     for (int64_t state = warp.rank(); state < states; state += warp.size()) {
-      steps[t * states + state] = static_cast<uint8_t>(next[t * a.states_room + state]);
+      uint8_t read[at_once];
+      for (int i = 0; i < at_once; ++i) {
+        const int64_t t = first + i * team.warps();
+        read[i] = t < a.length ? static_cast<uint8_t>(next[t * a.states_room + state]) : uint8_t{0};
+      }
+      for (int i = 0; i < at_once; ++i) {
+        if (const int64_t t = first + i * team.warps(); t < a.length) {
+          steps[t * states + state] = read[i];
+        }
+      }
     }
   }
   team.sync();

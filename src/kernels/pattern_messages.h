@@ -2,9 +2,14 @@
 // pattern_draw.h, whose teams of threads these are for.
 #pragma once
 
-#include <type_traits>
-
 #include "kernels/pattern_rule.h"
+
+// So that what a thread keeps in arrays stays in registers.
+#ifdef __CUDACC__
+#define DEMASK_UNROLLED _Pragma("unroll")
+#else
+#define DEMASK_UNROLLED
+#endif
 
 namespace demask::kernels {
 
@@ -94,85 +99,170 @@ DEMASK_EVERYWHERE bool send_messages(const PatternArguments& a, const PatternTab
   return team.all(holds);
 }
 
-// The same of scaled messages, where `each` states of `most_edges` edges at most are all that a thread has: nothing is
-// asked in a step, as each waits for the one before it. buffers [2, each * size].
+// A state's edges, at most so many; those that it lacks have no weight.
+template <int most_edges>
+struct FewEdges {
+  int32_t token_class[static_cast<size_t>(most_edges)], next[static_cast<size_t>(most_edges)];
+
+  // Of no state of the table: none.
+  DEMASK_EVERYWHERE void take(const PatternTable& table, int32_t state) {
+    const bool exists = state < table.states;
+    const int32_t first = exists ? table.first_edge[state] : 0, last = exists ? table.first_edge[state + 1] : 0;
+    DEMASK_UNROLLED
+    for (int e = 0; e < most_edges; ++e) {
+      const bool has = first + e < last;
+      token_class[e] = has ? table.edges[2 * (first + e)] : table.classes;
+      next[e] = has ? table.edges[2 * (first + e) + 1] : state;
+    }
+  }
+  // f(e): the message of the state that edge e leads to.
+  template <typename F>
+  DEMASK_EVERYWHERE double message(const double* weights, F f) const {
+    double sum = 0;
+    DEMASK_UNROLLED
+    for (int e = 0; e < most_edges; ++e) {
+      sum += weights[token_class[e]] * f(e);
+    }
+    return sum;
+  }
+};
+
+// What a thread of send_few_messages has: the edges of its states, those of the states that they lead to, and what its
+// steps leave for the next.
 template <int each, int most_edges, typename Rows, typename Team>
-DEMASK_EVERYWHERE bool send_few_messages(const PatternArguments& a, const PatternTable& table, int64_t b, Rows& rows,
-                                         double* buffers, Team& team) {
-  constexpr auto count = static_cast<size_t>(each), edges = static_cast<size_t>(most_edges);
-  const int32_t rank = team.rank(), size = team.size(), width = each * size;
-  int32_t token_class[count][edges], next[count][edges];
-  double* now = a.messages + (b * (a.length + 1) + a.length) * a.states_room;
-  double* into = buffers;
-  const auto state_of = [&](int k) { return rank + k * size; };
-  const auto send = [&](int k, double message) {
-    into[state_of(k)] = message;
+struct FewMessages {
+  static constexpr bool two = most_edges <= 2;  // positions a step
+  static constexpr auto count = static_cast<size_t>(each);
+  const PatternArguments& a;
+  const PatternTable& table;
+  Rows& rows;
+  Team& team;
+  double* buffers;       // [2, each * team.size()]
+  double *into, *now;    // where messages go: for all threads, and for the draw
+  uint32_t largest = 0;  // of those that this thread sent last
+  bool holds = true;
+  FewEdges<most_edges> own[count] = {};
+  FewEdges<most_edges> second[count][static_cast<size_t>(two ? most_edges : 1)] = {};
+
+  DEMASK_EVERYWHERE int32_t state_of(int k) const { return team.rank() + k * team.size(); }
+  // The state that has no message where a token is settled, or none.
+  DEMASK_EVERYWHERE int32_t without(int32_t fixed) const { return fixed == free_position ? -1 : table.ended; }
+
+  DEMASK_EVERYWHERE void begin() {
+    DEMASK_UNROLLED
+    for (int k = 0; k < each; ++k) {
+      const int32_t state = state_of(k);
+      own[k].take(table, state);
+      if constexpr (two) {
+        DEMASK_UNROLLED
+        for (int e = 0; e < most_edges; ++e) {
+          second[k][e].take(table, own[k].next[e]);
+        }
+      }
+      send(k, state < table.states && table.accepts[state] != 0 ? 1.0 : 0.0);
+    }
+    largest = upper_half(1.0);
+    team.sync();
+  }
+
+  DEMASK_EVERYWHERE void keep(int k, double message) {
     if (state_of(k) < a.states_room) {
       now[state_of(k)] = message;
     }
-  };
-  for (int k = 0; k < each; ++k) {
-    const int32_t state = state_of(k);
-    const bool exists = state < table.states;
-    const int32_t first = exists ? table.first_edge[state] : 0, last = exists ? table.first_edge[state + 1] : 0;
-    for (int e = 0; e < most_edges; ++e) {
-      const bool has = first + e < last;
-      token_class[k][e] = has ? table.edges[2 * (first + e)] : table.classes;  // which has no weight
-      next[k][e] = has ? table.edges[2 * (first + e) + 1] : state;
-    }
-    send(k, exists && table.accepts[state] != 0 ? 1.0 : 0.0);
+    holds = static_cast<bool>(holds & in_message_range(message));
   }
-  team.sync();
-  bool holds = true;
-  uint32_t largest = upper_half(1.0);
-  int32_t upcoming = rows.fixed(a.length - 1);
-  const auto step = [&](int64_t t, auto scales) {
-    const double* weights = rows.at(t, team);
-    const int32_t fixed = upcoming;
-    upcoming = rows.fixed(t > 0 ? t - 1 : 0);  // on its way before it is waited for
-    const double* after = into;
-    into = buffers + (into == buffers ? width : 0);
-    now -= a.states_room;
-    double scale = 1;
-    if constexpr (decltype(scales)::value) {
-      scale = inverse_power(team.offered());
-    } else {
-      team.offer(largest);
-    }
-    double messages[count];
-    if (fixed == unshown_position) {
-      for (int k = 0; k < each; ++k) {
-        messages[k] = after[state_of(k)];
-      }
-    } else {
-      const int32_t without = fixed == free_position ? -1 : table.ended;
-      for (int k = 0; k < each; ++k) {
-        double sum = 0;
-        for (int e = 0; e < most_edges; ++e) {
-          sum += weights[token_class[k][e]] * after[next[k][e]];
-        }
-        messages[k] = state_of(k) == without ? 0 : sum;
-      }
-    }
+  DEMASK_EVERYWHERE void send(int k, double message) {
+    into[state_of(k)] = message;
+    keep(k, message);
+    const uint32_t upper = upper_half(message);
+    largest = upper > largest ? upper : largest;
+  }
+  DEMASK_EVERYWHERE void send_all(const double (&messages)[count], double scale) {
+    into = buffers + (into == buffers ? each * team.size() : 0);
     largest = 0;
+    DEMASK_UNROLLED
     for (int k = 0; k < each; ++k) {
-      const double message = decltype(scales)::value ? messages[k] * scale : messages[k];
-      send(k, message);
-      holds = static_cast<bool>(holds & in_message_range(message));
-      const uint32_t upper = upper_half(message);
-      largest = upper > largest ? upper : largest;
+      send(k, messages[k] * scale);
     }
     team.sync();
-  };
+  }
+
+  // One position, of which `scale` is asked once all threads have read what was sent before.
+  template <typename Scale>
+  DEMASK_EVERYWHERE void step(const double* weights, int32_t fixed, Scale scale) {
+    const double* after = into;
+    double messages[count];
+    DEMASK_UNROLLED
+    for (int k = 0; k < each; ++k) {
+      messages[k] = fixed == unshown_position ? after[state_of(k)]
+                    : state_of(k) == without(fixed)
+                        ? 0
+                        : own[k].message(weights, [&](int e) { return after[own[k].next[e]]; });
+    }
+    now -= a.states_room;
+    send_all(messages, scale());
+  }
+
+  // Two positions that the pattern sees, the later one's messages for the draw alone.
+  DEMASK_EVERYWHERE void step_over(const double* later, int32_t later_fixed, const double* earlier,
+                                   int32_t earlier_fixed) {
+    const double* after = into;
+    const int32_t later_without = without(later_fixed), earlier_without = without(earlier_fixed);
+    double messages[count];
+    now -= a.states_room;
+    DEMASK_UNROLLED
+    for (int k = 0; k < each; ++k) {
+      const double message = own[k].message(later, [&](int e) { return after[own[k].next[e]]; });
+      keep(k, state_of(k) == later_without ? 0 : message);
+      const double sum = own[k].message(earlier, [&](int e) {
+        const double between = second[k][e].message(later, [&](int f) { return after[second[k][e].next[f]]; });
+        return own[k].next[e] == later_without ? 0 : between;
+      });
+      messages[k] = state_of(k) == earlier_without ? 0 : sum;
+    }
+    now -= a.states_room;
+    team.sync();
+    send_all(messages, inverse_power(team.offered()));
+  }
+
+  // As in send_messages every second position is scaled, by the largest that was sent two before.
+  DEMASK_EVERYWHERE void two_steps(int64_t t, int32_t later_fixed, int32_t earlier_fixed) {
+    const double *later = rows.at(t, team), *earlier = rows.at(t - 1, team);
+    team.offer(largest);
+    if constexpr (two) {
+      if (later_fixed != unshown_position && earlier_fixed != unshown_position) {
+        step_over(later, later_fixed, earlier, earlier_fixed);
+        return;
+      }
+    }
+    step(later, later_fixed, [] { return 1.0; });
+    step(earlier, earlier_fixed, [&] { return inverse_power(team.offered()); });
+  }
+};
+
+// The same of scaled messages, for automata of few states: a thread has `each` of them with at most `most_edges` edges,
+// and keeps these edges, so that nothing is looked up in a step; how soon a step is done is all that counts, as each
+// waits for the one before. Where edges are two, a step is two positions long: a thread works out itself what it needs
+// of the one in between. buffers [2, each * size]. rows.at(t) has to be good until rows.at(t - 2), from an odd distance
+// to the end on.
+template <int each, int most_edges, typename Rows, typename Team>
+DEMASK_EVERYWHERE bool send_few_messages(const PatternArguments& a, const PatternTable& table, int64_t b, Rows& rows,
+                                         double* buffers, Team& team) {
+  FewMessages<each, most_edges, Rows, Team> thread{
+      a, table, rows, team, buffers, buffers, a.messages + (b * (a.length + 1) + a.length) * a.states_room};
+  thread.begin();
   int64_t t = a.length - 1;
+  int32_t later = rows.fixed(t), earlier = t > 0 ? rows.fixed(t - 1) : 0;
   for (; t > 0; t -= 2) {
-    step(t, std::false_type());
-    step(t - 1, std::true_type());
+    const int32_t now_later = later, now_earlier = earlier;
+    later = t > 1 ? rows.fixed(t - 2) : 0;  // on their way before they are waited for
+    earlier = t > 2 ? rows.fixed(t - 3) : 0;
+    thread.two_steps(t, now_later, now_earlier);
   }
   if (t == 0) {
-    step(t, std::false_type());
+    thread.step(rows.at(t, team), later, [] { return 1.0; });
   }
-  return team.all(holds);
+  return team.all(thread.holds);
 }
 
 }  // namespace demask::kernels

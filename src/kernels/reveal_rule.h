@@ -15,4 +15,9 @@ struct RevealRule {
   double bound;
 };
 
+// What strategy `klass` adds to the certainty of a stable position, above every probability.
+inline constexpr float stable_above = 2;
+// Stands for minus infinity where a product with zero must stay zero; below it expf() is 0.
+inline constexpr float lowest_log_probability = -1e4F;
+
 }  // namespace demask::kernels

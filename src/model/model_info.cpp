@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace demask {
 namespace {
 
@@ -15,7 +17,7 @@ std::string describe(const TransformerDescription& of) {
 
 }  // namespace
 
-ModelInfo info_of(const TransformerDescription& of) {
+ModelInfo info_of(const TransformerDescription& of, std::optional<std::string> dataset) {
   ModelInfo info;
   info.description = describe(of);
   info.output_size = of.outputs;
@@ -27,6 +29,7 @@ ModelInfo info_of(const TransformerDescription& of) {
   info.bidirectional = of.bidirectional;
   info.mask_token_id = of.mask_token_id;
   info.binary_classification = of.binary_classification;
+  info.dataset = std::move(dataset);
   return info;
 }
 

@@ -29,7 +29,8 @@ struct ModelInfo {
   std::vector<std::string> notices;      // what the user should be told of how the model is run
 };
 
-// Of a transformer that demask runs natively, by its description alone; precision and dataset stay open.
-ModelInfo info_of(const TransformerDescription& of);
+// Of a transformer that demask runs natively, by its description and the dataset that its checkpoint names; the
+// precision stays open.
+ModelInfo info_of(const TransformerDescription& of, std::optional<std::string> dataset);
 
 }  // namespace demask

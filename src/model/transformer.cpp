@@ -70,12 +70,11 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
     : device_(source.options().device()) {
   prefer_fast_products();
   const TransformerDescription& of = source.description();
-  info_ = info_of(of);
+  info_ = info_of(of, source.dataset());
   info_.description = form + info_.description;
   const at::ScalarType dtype =
       kernels == KernelChoice::int8 ? at::kChar : c10::typeMetaToScalarType(source.options().dtype());
   info_.dtype = element_type(dtype);
-  info_.dataset = source.dataset();
   if (kernels != KernelChoice::libtorch) {
     on_cpu_ = TransformerOnCpu::make(source, dtype);
   }
@@ -276,38 +275,64 @@ at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) con
                     [&](const at::Tensor& states, size_t layer) { return attention(states, layer, places, cache); });
 }
 
+// The attention of one new token a text, qkv [B, 1, (H + 2K) * D] -> [B, 1, H * D].
+at::Tensor Transformer::attend_last(const at::Tensor& qkv, size_t layer, const GrowingText& text,
+                                    const Cache& cache) const {
+  return kernels::cuda::decode_attention(qkv, own_heads(layer, cosine_, sine_), cache.keys[layer], cache.values[layer],
+                                         text.position, cache.workspace);
+}
+
 at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cache) const {
   const TransformerDescription& of = weights_.description;
   const int64_t batch = text.tokens.size(0);
   const at::Tensor x = at::empty({batch, 1, of.width}, weights_.token_embedding.options());
   const at::Tensor normed = kernels::cuda::embed_one_and_norm(
       x, text.tokens, text.position, {weights_.token_embedding, weights_.position_embedding}, own_norm(first_norm()));
-  const auto attend_last = [&](const at::Tensor& qkv, size_t layer) {
-    return kernels::cuda::decode_attention(qkv, own_heads(layer, cosine_, sine_), cache.keys[layer],
-                                           cache.values[layer], text.position, cache.workspace);
-  };
   if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
-    return logits_by_row_products(x, attend_last).squeeze(1);
+    return logits_by_row_products(x, text, cache).squeeze(1);
   }
   const auto mix_last = [&](const at::Tensor& states, size_t layer) {
     const LinearWeights& product = weights_.layers[layer].query_key_value;
-    return attend_last(multiply(states, product.weight, product.bias), layer);
+    return attend_last(multiply(states, product.weight, product.bias), layer, text, cache);
   };
   return head(run_blocks(x, normed, mix_last)).squeeze(1);
 }
 
-template <typename Attend>
-at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const Attend& attend) const {
+// x [B, 1, C] becomes the last layer's sum.
+void Transformer::add_layers_of_last(const at::Tensor& x, const GrowingText& text, const Cache& cache) const {
   const TransformerDescription& of = weights_.description;
   for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
     const LayerWeights& own = weights_.layers[layer];
     const at::Tensor qkv = kernels::cuda::row_product(
         x, {own.query_key_value.weight, own.query_key_value.bias, own_norm(own.attention_norm)});
-    kernels::cuda::add_row_product(x, attend(qkv, layer),
+    kernels::cuda::add_row_product(x, attend_last(qkv, layer, text, cache),
                                    {own.attention_projection.weight, own.attention_projection.bias, {}});
     const at::Tensor expanded = kernels::cuda::row_product(
         x, {own.expand.weight, own.expand.bias, own_norm(own.feed_forward_norm), of.activation, of.gated});
     kernels::cuda::add_row_product(x, expanded, {own.contract.weight, own.contract.bias, {}});
+  }
+}
+
+// The same by one kernel; false where it takes no such layers or texts.
+bool Transformer::add_layers_at_once(const at::Tensor& x, const GrowingText& text, const Cache& cache) const {
+  if (weights_.description.gated) {
+    return false;
+  }
+  std::vector<kernels::cuda::DecodedLayer> layers;
+  layers.reserve(weights_.layers.size());
+  const auto linear = [](const LinearWeights& own) { return kernels::cuda::Linear{own.weight, own.bias}; };
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    const LayerWeights& own = weights_.layers[layer];
+    layers.push_back({own_norm(own.attention_norm), linear(own.query_key_value), linear(own.attention_projection),
+                      own_heads(layer, cosine_, sine_), cache.keys[layer], cache.values[layer],
+                      own_norm(own.feed_forward_norm), linear(own.expand), linear(own.contract)});
+  }
+  return kernels::cuda::decode_layers(x, layers, text.position, weights_.description.activation);
+}
+
+at::Tensor Transformer::logits_by_row_products(const at::Tensor& x, const GrowingText& text, const Cache& cache) const {
+  if (!add_layers_at_once(x, text, cache)) {
+    add_layers_of_last(x, text, cache);
   }
   return kernels::cuda::row_product(x, {head_.weight, head_.bias, own_norm(weights_.final_norm)})
       .narrow(-1, 0, info_.output_size);

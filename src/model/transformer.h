@@ -84,10 +84,11 @@ class Transformer : public LanguageModel {
   // The logits [B, V] that follow the one token of each text that stands at text.position, with the keys and values of
   // all before it in the cache: fixed work whatever the position. For models that the kernels suit.
   at::Tensor logits_of_last(const GrowingText& text, const Cache& cache) const;
-  // From the embeddings x [B, 1, C], which are overwritten, of a few texts; attend(qkv [B, 1, (H + 2K) * D], layer)
-  // mixes the positions.
-  template <typename Attend>
-  at::Tensor logits_by_row_products(const at::Tensor& x, const Attend& attend) const;
+  // From the embeddings x [B, 1, C], which are overwritten, of a few texts.
+  at::Tensor logits_by_row_products(const at::Tensor& x, const GrowingText& text, const Cache& cache) const;
+  void add_layers_of_last(const at::Tensor& x, const GrowingText& text, const Cache& cache) const;
+  bool add_layers_at_once(const at::Tensor& x, const GrowingText& text, const Cache& cache) const;
+  at::Tensor attend_last(const at::Tensor& qkv, size_t layer, const GrowingText& text, const Cache& cache) const;
   // The blocks' work in common. x [B, T, C] holds the residual stream, which is overwritten, normed its first
   // norm; mix(normed [B, T, C], layer) -> [B, T, H * D] is the attention's work up to its last product.
   template <typename Mix>

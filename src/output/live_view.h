@@ -13,7 +13,7 @@
 #include "core/terminal.h"
 #include "output/glyphs.h"
 #include "output/keys.h"
-#include "output/live_screen.h"
+#include "output/live_frame.h"
 #include "sampling/sample.h"
 #include "text/vocabulary.h"
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <utility>
 
+#include "kernels/cuda.h"
 #include "model/device.h"
 #include "sampling/confidence.h"
 #include "sampling/noise.h"
@@ -184,11 +185,25 @@ void AutoregressiveSampler::set_up(const Batch& batch) {
   chain_->scores->read(*chain_->session, batch.common(model_.device()), chain_->text.tokens);
 }
 
+// Whether all that follows the logits [B, V] is one kernel's work, which draws by them as they are for every text.
+bool AutoregressiveSampler::draws_at_once(const at::Tensor& logits) const {
+  return !penalizes(options_.draw) && chain_->matching.trackers.empty() && !chain_->given.defined() &&
+         !chain_->tracer && kernels::cuda::has_next_draw_for(logits);
+}
+
 void AutoregressiveSampler::step(StepView* view) {
   Chain& chain = *chain_;
   const DrawOptions& draw = options_.draw;
   const at::Tensor logits = chain.session->next_logits();
-  at::Tensor penalized = draw.repetition_penalty == 1 || draw.repetition_window == 0
+  if (view == nullptr && draws_at_once(logits)) {
+    kernels::cuda::draw_next(
+        logits, options_.forbidden, usable(draw.filters),
+        {chain.streams.seeds, chain.streams.indices, chain.steps, static_cast<uint32_t>(Purpose::draw),
+         chain.text.position, chain.text.tokens, chain.scores->table()},
+        model_.broken());
+    return;
+  }
+  at::Tensor penalized = !penalizes(draw)
                              ? logits
                              : penalize_repetition_of_next(logits, last_tokens(chain.text, draw.repetition_window),
                                                            draw.repetition_penalty, draw.repetition_window);

@@ -87,6 +87,7 @@ class AutoregressiveSampler {
   // One token more for every sample of the chain: a pure function of its tensors, of fixed shape within a phase of the
   // session. Fills `view`, unless it is null, with tensors.
   void step(StepView* view);
+  bool draws_at_once(const at::Tensor& logits) const;
   void run_step(int64_t more);
   void attach_traces(const Batch& batch, std::vector<DrawnSample>& samples) const;
 

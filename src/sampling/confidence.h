@@ -54,6 +54,8 @@ class NextTokenScores {
   void read(DecodingSession& session, const Beginnings& beginnings, const at::Tensor& texts);
   // tokens [B] at `position` [1] int64, under the logits [B, V] that precede them: part of a step that may be recorded.
   void draw(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& position);
+  // [L, B] float32, where another may write what draw() would.
+  const at::Tensor& table() const { return table_; }
 
   // Means [B] float64 on the host, of texts of so many tokens each (`lengths`) that begin with so many each (`given`),
   // over the tokens from the second on that count: those drawn, and of a beginning those with at most block_size tokens

@@ -19,7 +19,15 @@ enum class StepKind { masking, judging, filling };
 
 // Columns of DiffusionBatch::counts and DiffusionBatch::numbers.
 enum Count : int64_t { block_column, masked_column, remasked_column, count_columns };
-enum Number : int64_t { start_column, progress_column, reveal_column, remask_column, share_column, number_columns };
+enum Number : int64_t {
+  start_column,
+  progress_column,
+  reveal_column,
+  remask_column,
+  share_column,
+  noise_column,
+  number_columns
+};
 
 struct DiffusionBatch {
   // counts_known: the plans and not the policy decide how much a step reveals. The tasks must outlive the batch. Throws

@@ -119,7 +119,7 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
   if (pattern_room && !draws_patterns_on_device(patterned.texts)) {
     pattern_room.reset();
   }
-  // What a recorded step does about patterns it does for every batch.
+  // A recorded step has patterns or has none: where this batch differs, a new chain is made.
   const bool as_patterned =
       chain_ && (chain_->patterns == nullptr ? !pattern_room
                                              : pattern_room && chain_->patterns->takes(*pattern_room) &&

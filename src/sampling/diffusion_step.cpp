@@ -11,10 +11,6 @@
 namespace demask {
 namespace {
 
-bool penalizes(const DrawOptions& draw) {
-  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
-}
-
 at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                             const DrawOptions& draw) {
   return penalizes(draw) ? penalize_repetition(logits, tokens, masked.logical_not(), draw.repetition_penalty,
@@ -208,6 +204,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   turn.waiting = waiting;
   turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
   turn.progress = column_of(numbers, progress_column);
+  turn.noise_weight = column_of(numbers, noise_column);
   turn.reveal_chance = column_of(numbers, reveal_column);
   turn.remask_chance = column_of(numbers, remask_column);
   if (!policy_.decides_counts()) {

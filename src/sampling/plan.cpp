@@ -48,6 +48,11 @@ void for_each_block(const Pace& pace, int64_t free, Visit visit) {
   }
 }
 
+// The first step of a block that follows that of `step`.
+Plan::iterator end_of_block(Plan::iterator step, Plan::iterator end) {
+  return std::find_if(step, end, [&](const PlannedStep& later) { return later.block != step->block; });
+}
+
 // What ancestral sampling does between two times.
 struct Chances {
   double reveal = 1, remask = 0;
@@ -165,12 +170,22 @@ Plan open_plan(const Pace& pace, int64_t free) {
   return plan;
 }
 
+Plan fade_noise(Plan plan, double power, const std::function<double(int64_t steps)>& scale) {
+  for (auto first = plan.begin(); first != plan.end();) {
+    const auto end = end_of_block(first, plan.end());
+    const double whole = scale(end - first);
+    for (; first != end; ++first) {
+      first->noise_weight = whole * std::pow(1 - first->progress, power);
+    }
+  }
+  return plan;
+}
+
 Plan draw_in_parts(Plan plan, const std::vector<int64_t>& sizes, const std::function<double(int64_t steps)>& redraws) {
   // A sampler rounds a share of so many positions down or up: this much more, and down is enough.
   constexpr double rounding = 0.01;
   for (auto first = plan.begin(); first != plan.end();) {
-    const auto end =
-        std::find_if(first, plan.end(), [&](const PlannedStep& step) { return step.block != first->block; });
+    const auto end = end_of_block(first, plan.end());
     const int64_t size = sizes[static_cast<size_t>(first->block)];
     int64_t masked = size, draws = 0;  // before a step; of all steps, where each draws all
     for (auto step = first; step != end; masked = step->masked, ++step) {

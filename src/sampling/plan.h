@@ -19,6 +19,7 @@ struct PlannedStep {
   double reveal_chance = 1;  // of a masked position, where each is decided on its own
   double remask_chance = 0;  // of a visible one
   double draw_share = 1;     // of the positions masked before it, those that it draws; the others wait
+  double noise_weight = 1;   // of the noise that chooses, for a policy that leaves its fading to the plan
   double start = 0;          // share of its block's steps done before it, of those that have a successor: 0 .. 1
   double progress = 1;       // share of its block's steps done after it: 1 after the last
   bool judged = false;       // a second forward judges what it drew
@@ -56,6 +57,9 @@ Plan open_plan(const Pace& pace, int64_t free);
 // of a block is drawn `redraws` times on average; all where there are too few steps for that, and in a block's last
 // step. What waits never exceeds what the step leaves masked.
 Plan draw_in_parts(Plan plan, const std::vector<int64_t>& sizes, const std::function<double(int64_t steps)>& redraws);
+
+// The steps of `plan`, the noise of each weighing (1 - progress)^power, times scale(steps of its block).
+Plan fade_noise(Plan plan, double power, const std::function<double(int64_t steps)>& scale);
 
 // A plan for DiffusionOptions: this schedule over the whole text, for every sample, with or without a second forward to
 // judge each step.

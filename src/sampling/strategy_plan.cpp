@@ -147,7 +147,15 @@ Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
 constexpr double usual_steps = 32;
 // How fast that falls with more steps. A drawing by more steps sees a text that is nearer its end, and needs less of a
 // second look, while each look lets the likeliest win once more (docs/strategies.md).
-constexpr double redraws_power = 0.4;
+constexpr double redraws_power = 0.5;
+// How fast the noise grows with more steps than those. A token is compared in each step, by noise that is new: the more
+// steps, the more of it averages out, and doubt alone would decide.
+constexpr double noise_growth = 0.4;
+
+// How many times the usual steps, where they are more.
+double times_usual(int64_t steps) {
+  return std::max(1.0, static_cast<double>(steps) / usual_steps);
+}
 
 bool draws_in_parts(const DiffusionSettings& settings) {
   return settings.parameters.has("redraws") && settings.parameters.number("redraws") > 0;
@@ -188,7 +196,12 @@ Plan whole_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fre
 // The plan that is the same for every sample with so many free positions.
 Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
   Plan plan = whole_plan(settings, cost, free);
-  if (!draws_in_parts(settings)) {
+  const bool in_parts = draws_in_parts(settings);
+  if (settings.parameters.has("noise_power")) {
+    plan = fade_noise(std::move(plan), settings.parameters.number("noise_power"),
+                      [&](int64_t steps) { return in_parts ? std::pow(times_usual(steps), noise_growth) : 1.0; });
+  }
+  if (!in_parts) {
     return plan;
   }
   return draw_in_parts(std::move(plan), block_sizes(free, settings.block_length), [&](int64_t steps) {

@@ -86,6 +86,11 @@ double usable_temperature(double temperature) {
   return temperature < least_temperature ? 0 : std::min(temperature, most_temperature);
 }
 
+DrawFilters usable(DrawFilters filters) {
+  filters.temperature = usable_temperature(filters.temperature);
+  return filters;
+}
+
 bool is_greedy(const DrawFilters& filters) {
   return usable_temperature(filters.temperature) == 0 && !filters.temperatures.defined();
 }
@@ -127,9 +132,8 @@ Draw draw_tokens_where(const at::Tensor& wanted, const at::Tensor& given, const 
                        const at::Tensor& broken) {
   if (kernels::cuda::has_kernels_for(logits)) {
     Draw draw{at::empty_like(uniforms, uniforms.options().dtype(at::kLong)), at::empty_like(uniforms)};
-    DrawFilters usable = filters;
-    usable.temperature = usable_temperature(filters.temperature);
-    kernels::cuda::draw(logits, forbidden, uniforms, wanted, given, usable, draw.ids, draw.probabilities, broken);
+    kernels::cuda::draw(logits, forbidden, uniforms, wanted, given, usable(filters), draw.ids, draw.probabilities,
+                        broken);
     return draw;
   }
   Draw draw = draw_tokens(logits, forbidden, uniforms, filters);

@@ -22,6 +22,9 @@ struct DrawOptions {
   double repetition_penalty = 1.0;
   int64_t repetition_window = 10;  // tokens
 };
+inline bool penalizes(const DrawOptions& draw) {
+  return draw.repetition_penalty != 1 && draw.repetition_window > 0;
+}
 
 struct Draw {
   at::Tensor ids;            // [...] int64
@@ -58,6 +61,8 @@ at::Tensor unfiltered_logits(const at::Tensor& logits, const at::Tensor& forbidd
 
 // The temperature that drawing divides by: 0 where it is greedy.
 double usable_temperature(double temperature);
+// The same filters with that temperature.
+DrawFilters usable(DrawFilters filters);
 
 // Whether drawing takes the likeliest token.
 bool is_greedy(const DrawFilters& filters);

@@ -38,7 +38,7 @@ constexpr std::string_view o200k_pattern =
 
 void cut_by(std::string_view pattern, Tokenizer& tokenizer) {
   PreTokenizerStep step;
-  step.pattern.push_back(Pattern::from_oniguruma(pattern));
+  step.pattern.push_back(TokenizerRegex::from_oniguruma(pattern));
   step.is_gpt2_words = pattern == gpt2_pattern;
   tokenizer.steps.push_back(std::move(step));
 }

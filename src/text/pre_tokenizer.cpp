@@ -94,7 +94,7 @@ class Matches {
 
 PreTokenizer::PreTokenizer(const std::vector<PreTokenizerStep>& steps) : steps_(steps), matchers_(steps.size()) {
   for (size_t step = 0; step < steps.size(); ++step) {
-    for (const Pattern& pattern : steps[step].pattern) {
+    for (const TokenizerRegex& pattern : steps[step].pattern) {
       matchers_[step].emplace_back(pattern);
     }
   }

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/pattern.h"
+#include "text/tokenizer_regex.h"
 
 namespace demask {
 
@@ -17,7 +17,7 @@ enum class SplitBehavior : uint8_t { removed, isolated, merged_with_previous, me
 struct PreTokenizerStep {
   enum class Kind : uint8_t { split, space_in_front } kind = Kind::split;
   // Of a split.
-  std::vector<Pattern> pattern;  // one
+  std::vector<TokenizerRegex> pattern;  // one
   SplitBehavior behavior = SplitBehavior::isolated;
   bool invert = false;         // what the pattern does not match counts as matched, and the other way round
   bool is_gpt2_words = false;  // the pattern is gpt2_pattern, and matches are isolated

@@ -81,7 +81,8 @@ class Reader {
       split(value);
     } else if (type == "Digits") {
       const bool alone = flag(value, "individual_digits", false);
-      add_split(Pattern::from_oniguruma(R"(\p{N})"), alone ? SplitBehavior::isolated : SplitBehavior::contiguous);
+      add_split(TokenizerRegex::from_oniguruma(R"(\p{N})"),
+                alone ? SplitBehavior::isolated : SplitBehavior::contiguous);
     } else {
       refuse_type("pre-tokenizer", type, "ByteLevel, Split, Digits and their Sequence");
     }
@@ -155,7 +156,7 @@ class Reader {
     return value.is_null() ? otherwise : value.get<bool>();
   }
 
-  void add_split(Pattern pattern, SplitBehavior behavior, bool invert = false) {
+  void add_split(TokenizerRegex pattern, SplitBehavior behavior, bool invert = false) {
     constexpr size_t max_steps = 64;
     if (tokenizer_.steps.size() == max_steps) {
       builder_.refuse(fmt::format("its pre-tokenizer has more than {} steps", max_steps));
@@ -176,7 +177,7 @@ class Reader {
       tokenizer_.steps.push_back(std::move(step));
     }
     if (flag(value, "use_regex", true)) {
-      add_split(Pattern::from_oniguruma(gpt2_pattern), SplitBehavior::isolated);
+      add_split(TokenizerRegex::from_oniguruma(gpt2_pattern), SplitBehavior::isolated);
     }
   }
 
@@ -195,8 +196,8 @@ class Reader {
     const json behavior = value.value("behavior", json());
     for (const auto& [name, meaning] : behaviors) {
       if (behavior == name) {
-        add_split(regex.is_string() ? Pattern::from_oniguruma(regex.get<std::string>())
-                                    : Pattern::literal(text.get<std::string>()),
+        add_split(regex.is_string() ? TokenizerRegex::from_oniguruma(regex.get<std::string>())
+                                    : TokenizerRegex::literal(text.get<std::string>()),
                   meaning, flag(value, "invert", false));
         return;
       }

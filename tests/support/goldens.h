@@ -11,7 +11,7 @@
 
 namespace demask::testing {
 
-// Folders NAME with `model` and `expected.json`, see the README there.
+// Folders NAME with `model` and `expected.json`.
 inline const std::string goldens = std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/goldens/";
 
 // What the field's own code makes of a model.

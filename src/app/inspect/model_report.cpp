@@ -49,8 +49,7 @@ Json model_facts(const TransformerDescription& of) {
 void add_model(const Config& config, const std::string& path, const TransformerDescription& description,
                const std::optional<std::string>& dataset, FileReport& report) {
   report.facts["model"] = model_facts(description);
-  ModelInfo info = info_of(description);
-  info.dataset = dataset;
+  const ModelInfo info = info_of(description, dataset);
   if (info.dataset) {
     report.facts["model"]["dataset"] = *info.dataset;
   }

@@ -45,8 +45,8 @@ struct Family {
   Architecture (*read_config)(const ConfigReader& config);
   nlohmann::ordered_json (*write_config)(const Architecture& architecture);
 
-  // For a family whose tensors must be computed with before they are those of a transformer (family_tensors.h): changes
-  // which of them make up a transformer's. `prefix` begins their names.
+  // Null unless the stored tensors are not used as they are (family_tensors.h). Edits the plan: which stored tensors
+  // make up each weight. `prefix` begins their names.
   void (*adapt)(const Architecture& architecture, const std::string& prefix, WeightPlan& plan) = nullptr;
 };
 

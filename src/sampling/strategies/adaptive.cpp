@@ -13,9 +13,6 @@ namespace {
 using kernels::RevealKind;
 using kernels::RevealRule;
 
-// Stands for minus infinity where a product with zero must stay zero.
-constexpr double lowest_logarithm = -1e4;
-
 at::Tensor count(const at::Tensor& marked) {
   return marked.sum(1, /*keepdim=*/true);
 }
@@ -62,13 +59,14 @@ at::Tensor stability_certainty(const at::Tensor& logits, const at::Tensor& token
   if (kernels::cuda::has_kernels_for(logits)) {
     return kernels::cuda::stable_probability(logits, tokens, stability, previous, steady, broken);
   }
-  const at::Tensor now = at::log_softmax(logits, -1, at::kFloat).clamp_min_(lowest_logarithm);
+  const at::Tensor now =
+      at::log_softmax(logits, -1, at::kFloat).clamp_min_(static_cast<double>(kernels::lowest_log_probability));
   const at::Tensor divergence = (now.exp() * (now - previous)).sum(-1);
   previous.copy_(now);
   steady.add_(1).mul_(divergence < stability.divergence);
   const at::Tensor p = token_probability(logits, tokens, broken);
   const at::Tensor stable = (steady >= stability.history).logical_and_(p >= stability.probability);
-  return p + stable_above * stable;
+  return p + static_cast<double>(kernels::stable_above) * stable;
 }
 
 }  // namespace demask

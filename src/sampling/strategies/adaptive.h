@@ -35,9 +35,6 @@ class AdaptiveReveal : public RevealPolicy {
   kernels::RevealRule rule_;
 };
 
-// What kernels::stable_probability adds for stable positions: above every probability.
-inline constexpr double stable_above = 2;
-
 // kernels::cuda::stable_probability, by LibTorch's operations where there is no kernel for it.
 at::Tensor stability_certainty(const at::Tensor& logits, const at::Tensor& tokens, const kernels::Stability& stability,
                                const at::Tensor& previous, const at::Tensor& steady, const at::Tensor& broken);

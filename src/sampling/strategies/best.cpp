@@ -1,6 +1,9 @@
 // Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
 // of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
 #ifndef DEMASK_POLICIES
+#include <algorithm>
+#include <cmath>
+
 #include "core/error.h"
 #include "sampling/strategies/descriptions.h"
 
@@ -11,14 +14,22 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
+double in_hundredths(double value) {
+  return std::round(100 * value) / 100;
+}
+
+// What is chosen from many draws may be drawn hot. In fewer than 32 forwards a position is drawn less often, although
+// each step draws all that is masked: the draws are cooler, and more stays masked for longer.
 void set_best(DiffusionSettings& settings, const Given& given) {
-  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.04;
-  settings.temperature = given("temperature") ? settings.temperature : 1.0;
+  const auto forwards = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations));
+  const double enough = std::min(1.0, forwards / 32);
+  settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
+  settings.temperature = given("temperature") ? settings.temperature : in_hundredths(1 + 0.4 * enough);
   if (settings.temperature > 0 && !settings.temperature_end) {
-    settings.temperature_end = 0.3 * settings.temperature;
+    settings.temperature_end = 0.22 * settings.temperature;
   }
   if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
-    settings.schedule_power = 2.6;
+    settings.schedule_power = in_hundredths(2.6 * std::sqrt(enough));
   }
 }
 
@@ -36,7 +47,7 @@ Strategy best_strategy() {
   strategy.name = "best";
   strategy.summary =
       "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
-      "the text has too much of; more forwards draw fewer positions each";
+      "the text has too much of; more forwards draw fewer positions each and choose by more noise";
   strategy.forwards = "1.06 N";
   strategy.source =
       "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
@@ -46,20 +57,21 @@ Strategy best_strategy() {
   strategy.ranks_by_confidence = true;
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
-      choice_temperature_parameter(1.1),
-      {"prior_weight", 1.2, Range{0.0}, "how much a token's commonness counts against its confidence"},
+      choice_temperature_parameter(0.7),
+      {"prior_weight", 1.0, Range{0.0}, "how much a token's commonness counts against its confidence"},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
       {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
       {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
-      {"count_penalty", 1.6, Range{0.0}, "nats against a token that the text has e times as often as expected"},
+      {"count_penalty", 2.4, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
+      {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
   strategy.variants = {{"best", {}},
                        {"remask-draw-log",
                         {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
-                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--redraws=0",
-                         "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
+                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2",
+                         "--redraws=0", "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
   strategy.set_shared = set_best;
   strategy.check = check_best;
   return strategy;
@@ -83,8 +95,6 @@ constexpr double least_share = 0.01;
 // Nor does what is all but certain from the start count for more than so many times its doubt.
 constexpr double most_weight = 4;
 
-// The noise that chooses falls as this power of what is left: early choices, made by little, are all but random.
-constexpr double noise_power = 2;
 constexpr double last_masked = 1e9;  // a doubt above all others
 
 struct Options {
@@ -95,11 +105,11 @@ struct Options {
 };
 
 // Masks again the most doubtful of all free positions:
-//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * (1 - progress)^2 * Gumbel noise,
+//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * noise weight * Gumbel noise,
 // where p is the model's untempered probability of the token in place, p0 that of this token before there is any text
-// (the mean over the free positions of the first forward), and H0 the entropy of p0. A common character is probable
-// anywhere, so that plain confidence keeps it and the text drifts towards the commonest; here, surprise is measured
-// against that which the token has of its own.
+// (the mean over the free positions of the first forward), and H0 the entropy of p0. The noise weighs what is left of
+// the steps, and more where there are many. A common character is probable anywhere, so that plain confidence keeps it
+// and the text drifts towards the commonest; here, surprise is measured against that which the token has of its own.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
@@ -139,7 +149,7 @@ class InformativeRemasking : public RevealPolicy {
       doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
     }
     if (options_.choice_temperature != 0) {
-      doubt = doubt.sub(gumbel(turn.noise) * (1 - turn.progress).pow(noise_power), options_.choice_temperature);
+      doubt = doubt.sub(gumbel(turn.noise) * turn.noise_weight, options_.choice_temperature);
     }
     if (turn.waiting.defined()) {
       doubt = doubt.masked_fill(turn.waiting, last_masked);

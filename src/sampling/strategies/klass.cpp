@@ -30,11 +30,12 @@ namespace {
 
 // All whose drawn token has a probability of at least `conf_threshold` and whose distribution moved, from one step to
 // the next, by a KL divergence (nats) below `kl_threshold` in each of the last `kl_history` steps; where there is none,
-// the most probable. Remembers the last distributions [B, T, V].
+// the most probable. Remembers the last distributions [B, T, V]. What is stable is worked out by stability_certainty in
+// adaptive.cpp, on CUDA by a kernel of cuda_measure.cu.
 class KlassReveal : public AdaptiveReveal {
  public:
   explicit KlassReveal(const kernels::Stability& stability)
-      : AdaptiveReveal({kernels::RevealKind::at_least, stable_above}), stability_(stability) {}
+      : AdaptiveReveal({kernels::RevealKind::at_least, kernels::stable_above}), stability_(stability) {}
 
   void begin(const at::Tensor& tokens) override {
     if (!steady_.defined() || steady_.sizes() != tokens.sizes()) {
@@ -45,7 +46,7 @@ class KlassReveal : public AdaptiveReveal {
   }
 
  private:
-  // Of stable positions, stable_above more than all others.
+  // Of stable positions, kernels::stable_above more than all others.
   at::Tensor certainty(const Proposal& proposal) override {
     if (!previous_.defined()) {
       previous_ =

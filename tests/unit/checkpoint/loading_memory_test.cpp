@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <malloc.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -104,6 +106,18 @@ int64_t write_large_folder(const std::string& path) {
   return (ids + 64 + layers * 12 * width) * width;
 }
 
+// At the peak, while the parts of a folder are read one after the other.
+int64_t kib_taken_part_by_part(const std::string& path, at::ScalarType dtype) {
+  reset_peak();
+  const int64_t before_kib = status_kib("VmHWM:");
+  const std::unique_ptr<WeightSource> source = open_model_folder(path, dtype);
+  CHECK(source->token_embedding()[ids - 1][width - 1].item<float>() == 0.5F);
+  for (int64_t number = 0; number < layers; ++number) {
+    CHECK(source->layer(number).contract.weight[width - 1][hidden - 1].item<float>() == 0.5F);
+  }
+  return status_kib("VmHWM:") - before_kib;
+}
+
 }  // namespace
 
 TEST_CASE("Reading a checkpoint takes at most 1.5 times its weights at the peak, optimizer state or not") {
@@ -146,18 +160,15 @@ TEST_CASE("Reading a folder part by part takes 1.5 times its largest part at the
   const int64_t elements = write_large_folder(folder / "model");
   const int64_t largest_part = 12 * width * width;  // a layer
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    const int64_t bytes = static_cast<int64_t>(at::elementSize(dtype));
-    reset_peak();
-    const int64_t before_kib = status_kib("VmHWM:");
-    const std::unique_ptr<WeightSource> source = open_model_folder(folder / "model", dtype);
-    CHECK(source->token_embedding()[ids - 1][width - 1].item<float>() == 0.5F);
-    for (int64_t number = 0; number < layers; ++number) {
-      CHECK(source->layer(number).contract.weight[width - 1][hidden - 1].item<float>() == 0.5F);
+    const int64_t part_kib = largest_part * static_cast<int64_t>(at::elementSize(dtype)) / 1024;
+    // Of three readings the least: once in hundreds beside other work one was 5 MiB above all others, which what is
+    // read does not explain. What the code holds too long is in all three.
+    int64_t taken_kib = INT64_MAX;
+    for (int reading = 0; reading < 3; ++reading) {
+      taken_kib = std::min(taken_kib, kib_taken_part_by_part(folder / "model", dtype));
     }
-    const int64_t taken_kib = status_kib("VmHWM:") - before_kib;
-    CAPTURE(dtype, elements * bytes / 1024, before_kib, taken_kib);
-    CHECK(taken_kib > largest_part * bytes / 1024 / 2);
-    // And a page of 4 MiB that the allocator may keep of what an earlier part left, which it does beside other work.
-    CHECK((taken_kib - 4096) * 2 <= largest_part * bytes / 1024 * 3);
+    CAPTURE(dtype, elements, part_kib, taken_kib);
+    CHECK(taken_kib > part_kib / 2);
+    CHECK(taken_kib * 2 <= part_kib * 3);
   }
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/fields.h"
+#include "config/literal_source.h"
 #include "config/printing.h"
 #include "core/error.h"
 #include "tests/support/catch.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/fields.h"
+#include "config/literal_source.h"
 #include "config/printing.h"
 #include "config/settle.h"
 #include "core/error.h"

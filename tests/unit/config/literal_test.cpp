@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/literal_source.h"
 #include "tests/support/catch.h"
 
 namespace demask {

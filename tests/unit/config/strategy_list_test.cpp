@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/fields.h"
+#include "config/literal_source.h"
 #include "config/settle.h"
 #include "sampling/strategies/strategy.h"
 #include "tests/support/catch.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/fields.h"
+#include "config/literal_source.h"
 #include "config/printing.h"
 #include "config/settle.h"
 #include "core/error.h"
@@ -208,6 +209,23 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
     CAPTURE(key);
     CHECK((key == "temperature" || key == "temperature_end" || takers(strategy_field(key)).count("best") == 1));
   }
+}
+
+TEST_CASE("best keeps more masked for longer and draws cooler where forwards are few, and alike from 32 on") {
+  const auto power = [](const char* forwards) {
+    return *settled({"strategy='best'", forwards}).diffusion.schedule_power;
+  };
+  CHECK(power("forwards=4") < power("forwards=16"));
+  CHECK(power("forwards=16") < power("forwards=32"));
+  CHECK(power("forwards=32") == power("forwards=256"));
+  CHECK(power("diffusion_iterations=16") == power("forwards=16"));
+  CHECK(*settled({"strategy='best'", "forwards=16", "schedule_power=3"}).diffusion.schedule_power == 3);
+  const auto temperature = [](const char* forwards) {
+    return settled({"strategy='best'", forwards}).diffusion.temperature;
+  };
+  CHECK(temperature("forwards=8") < temperature("forwards=16"));
+  CHECK(temperature("forwards=16") < temperature("forwards=32"));
+  CHECK(temperature("forwards=32") == temperature("forwards=256"));
 }
 
 TEST_CASE("no strategy named is the guide's loop, with nothing set") {

@@ -164,17 +164,18 @@ inline int32_t most_edges(const PatternTable& table) {
 
 template <PatternNumbers numbers>
 bool send_text(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
-  constexpr int each = 16, edges = 4;  // states of a thread, and their edges, that send_few_messages takes
+  constexpr int each = 16;  // states of a thread that send_few_messages takes
   std::vector<double> buffers(static_cast<size_t>(2 * std::max(a.states_room, each * ways.threads)));
   bool holds = true;
   by_team(ways.threads, [&](auto& team) {
     HostRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
     double* room = ways.buffered ? buffers.data() : nullptr;
-    const bool few = room != nullptr && table.states <= each * team.size() && most_edges(table) <= edges;
+    const bool few = room != nullptr && table.states <= each * team.size();
     bool own = false;
     if constexpr (numbers == PatternNumbers::scaled) {
-      own = few ? send_few_messages<each, edges>(a, table, b, rows, room, team)
-                : send_messages<numbers>(a, table, b, rows, room, team);
+      own = few && most_edges(table) <= 2   ? send_few_messages<each, 2>(a, table, b, rows, room, team)
+            : few && most_edges(table) <= 4 ? send_few_messages<each, 4>(a, table, b, rows, room, team)
+                                            : send_messages<numbers>(a, table, b, rows, room, team);
     } else {
       own = send_messages<numbers>(a, table, b, rows, room, team);
     }

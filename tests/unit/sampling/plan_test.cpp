@@ -109,6 +109,22 @@ TEST_CASE("A plan drawn in parts draws each position so often, and lets no more 
   }
 }
 
+TEST_CASE("Noise falls as a power of what is left of each block, to none, and is scaled by the block's own steps") {
+  const Plan plan =
+      fade_noise(scheduled_plan(even_pace(6, 4), 8), 2, [](int64_t steps) { return steps == 3 ? 30.0 : 1.0; });
+  std::vector<double> weights;
+  for (const PlannedStep& step : plan) {
+    weights.push_back(step.noise_weight);
+  }
+  // Two blocks of 3 steps each: 2/3, 1/3 and 0 are left.
+  REQUIRE(weights.size() == 6);
+  for (const size_t first : {0U, 3U}) {
+    CHECK(weights[first] == Catch::Approx(30 * 4 / 9.0));
+    CHECK(weights[first + 1] == Catch::Approx(30 / 9.0));
+    CHECK(weights[first + 2] == 0);
+  }
+}
+
 TEST_CASE("An open plan counts the steps that a block has left") {
   CHECK(masked(open_plan(even_pace(5, 4), 10)) == std::vector<int64_t>{1, 0, 1, 0, 0});
   CHECK(masked(open_plan(even_pace(50), 3)) == std::vector<int64_t>{2, 1, 0});

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "sampling/strategy_plan.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 #include "tests/unit/sampling/policies.h"
@@ -47,6 +48,7 @@ Turn turn_of(int64_t count, const std::vector<double>& noise, double progress = 
   turn.budget = {at::ones({1, turn.noise.size(1)}, at::kBool), at::full({1, 1}, count, at::kLong)};
   turn.remasked = at::zeros({1, 1}, at::kLong);
   turn.progress = at::full({1, 1}, progress, at::kFloat);
+  turn.noise_weight = 1 - turn.progress;
   return turn;
 }
 
@@ -327,6 +329,27 @@ TEST_CASE("best favours new tokens by its bonus, and adds Gumbel noise until the
   // Gumbel: 0.37, 0.37, -1.53.
   CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
   CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
+}
+
+// Halfway, where `steps` draw 256 positions in `block_length` each.
+PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 8) {
+  DiffusionSettings settings = testing::settings_of("best", {{"redraws", redraws}});
+  settings.diffusion_iterations = steps;
+  settings.block_length = block_length;
+  DiffusionOptions options;
+  plan_strategy(settings, *testing::policy_of("best"), options);
+  const Plan plan = options.plan(Stream{}, 256);
+  return plan[static_cast<size_t>(steps / (256 / block_length) / 2 - 1)];
+}
+
+TEST_CASE("best draws fewer positions and chooses by more noise where a block has more than 32 steps") {
+  CHECK(halfway(32).noise_weight == Catch::Approx(0.5));
+  CHECK(halfway(16).noise_weight == Catch::Approx(0.5));
+  CHECK(halfway(128).noise_weight > 1.2 * halfway(64).noise_weight);
+  CHECK(halfway(64).noise_weight > 1.2 * halfway(32).noise_weight);
+  CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);          // fewer over all steps, not a step alone
+  CHECK(halfway(128, 64).noise_weight == halfway(32).noise_weight);      // four blocks of 32 steps
+  CHECK(halfway(128, 256, 0).noise_weight == halfway(32).noise_weight);  // each step draws all
 }
 
 TEST_CASE("best speaks against tokens that the text has more often than expected, by how often") {

@@ -22,7 +22,7 @@ Words cut(const std::vector<PreTokenizerStep>& steps, const std::string& text) {
   return collector.words;
 }
 
-PreTokenizerStep split(Pattern pattern, SplitBehavior behavior, bool invert = false) {
+PreTokenizerStep split(TokenizerRegex pattern, SplitBehavior behavior, bool invert = false) {
   PreTokenizerStep step;
   step.pattern.push_back(std::move(pattern));
   step.behavior = behavior;
@@ -41,7 +41,7 @@ PreTokenizerStep space_in_front() {
 // The examples of SplitDelimiterBehavior in the tokenizers library's documentation.
 TEST_CASE("matches are removed, kept apart or joined as the behaviour says") {
   const auto words = [](SplitBehavior behavior) {
-    return cut({split(Pattern::literal("-"), behavior)}, "the-final--countdown");
+    return cut({split(TokenizerRegex::literal("-"), behavior)}, "the-final--countdown");
   };
   CHECK(words(SplitBehavior::removed) == Words{"the", "final", "countdown"});
   CHECK(words(SplitBehavior::isolated) == Words{"the", "-", "final", "-", "-", "countdown"});
@@ -51,28 +51,30 @@ TEST_CASE("matches are removed, kept apart or joined as the behaviour says") {
 }
 
 TEST_CASE("an inverted split swaps what matches and what does not") {
-  const Pattern words = Pattern::from_oniguruma(R"(\w+)");
+  const TokenizerRegex words = TokenizerRegex::from_oniguruma(R"(\w+)");
   CHECK(cut({split(words, SplitBehavior::removed, true)}, "a, b!") == Words{"a", "b"});
   CHECK(cut({split(words, SplitBehavior::merged_with_previous, true)}, "a, b!") == Words{"a, ", "b!"});
 }
 
 TEST_CASE("empty matches cut and end") {
-  CHECK(cut({split(Pattern::from_oniguruma("x*"), SplitBehavior::isolated)}, "axxb\u00E9") ==
+  CHECK(cut({split(TokenizerRegex::from_oniguruma("x*"), SplitBehavior::isolated)}, "axxb\u00E9") ==
         Words{"a", "xx", "b", "\u00E9"});
-  CHECK(cut({split(Pattern::from_oniguruma("(?=b)"), SplitBehavior::isolated)}, "abab") == Words{"a", "ba", "b"});
-  CHECK(cut({split(Pattern::literal(""), SplitBehavior::removed)}, "ab") == Words{"a", "b"});
+  CHECK(cut({split(TokenizerRegex::from_oniguruma("(?=b)"), SplitBehavior::isolated)}, "abab") ==
+        Words{"a", "ba", "b"});
+  CHECK(cut({split(TokenizerRegex::literal(""), SplitBehavior::removed)}, "ab") == Words{"a", "b"});
 }
 
 TEST_CASE("each step cuts what the one before it left, and sees nothing beyond it") {
-  const std::vector<PreTokenizerStep> steps = {split(Pattern::from_oniguruma(R"(\p{N})"), SplitBehavior::isolated),
-                                               split(Pattern::from_oniguruma(R"(a(?!1)|.)"), SplitBehavior::isolated),
-                                               space_in_front()};
+  const std::vector<PreTokenizerStep> steps = {
+      split(TokenizerRegex::from_oniguruma(R"(\p{N})"), SplitBehavior::isolated),
+      split(TokenizerRegex::from_oniguruma(R"(a(?!1)|.)"), SplitBehavior::isolated), space_in_front()};
   CHECK(cut(steps, "a1 b") == Words{" a", " 1", " ", " b"});
   CHECK(cut(steps, "").empty());
 }
 
 TEST_CASE("GPT-2's words found by hand are those of its pattern") {
-  const std::vector<PreTokenizerStep> pattern = {split(Pattern::from_oniguruma(gpt2_pattern), SplitBehavior::isolated)};
+  const std::vector<PreTokenizerStep> pattern = {
+      split(TokenizerRegex::from_oniguruma(gpt2_pattern), SplitBehavior::isolated)};
   std::vector<PreTokenizerStep> by_hand = pattern;
   by_hand[0].is_gpt2_words = true;
   const std::vector<std::string> parts = {"a",  "s", "l", "r",    "e",      "1",      " ",

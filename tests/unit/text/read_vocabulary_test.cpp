@@ -15,7 +15,7 @@ using namespace std::string_literals;
 
 namespace {
 
-std::string refusal(const std::string& content) {
+std::string vocabulary_refusal(const std::string& content) {
   const TemporaryFolder folder;
   write_file(folder / "meta", content);
   const std::string message = bad_input_message([&] { read_vocabulary(folder / "meta"); });
@@ -48,13 +48,14 @@ TEST_CASE("a folder's first file counts: tokenizer.json, vocab.json with merges.
 }
 
 TEST_CASE("a file of another format is named, with what to do about it") {
-  CHECK_THAT(refusal("version https://git-lfs.github.com/spec/v1\n"), ContainsSubstring("git lfs pull"));
-  CHECK_THAT(refusal("\x1f\x8b\x08"), ContainsSubstring("compressed with gzip"));
-  CHECK_THAT(refusal("(dp0\nVitos\np1\n(dp2\ns."), ContainsSubstring("a pickle of protocol 0 or 1. Write it again"));
-  CHECK_THAT(refusal("PK\3\4"), ContainsSubstring("a zip file, perhaps a checkpoint"));
-  CHECK_THAT(refusal("<!doctype html>"), ContainsSubstring("a web page"));
+  CHECK_THAT(vocabulary_refusal("version https://git-lfs.github.com/spec/v1\n"), ContainsSubstring("git lfs pull"));
+  CHECK_THAT(vocabulary_refusal("\x1f\x8b\x08"), ContainsSubstring("compressed with gzip"));
+  CHECK_THAT(vocabulary_refusal("(dp0\nVitos\np1\n(dp2\ns."),
+             ContainsSubstring("a pickle of protocol 0 or 1. Write it again"));
+  CHECK_THAT(vocabulary_refusal("PK\3\4"), ContainsSubstring("a zip file, perhaps a checkpoint"));
+  CHECK_THAT(vocabulary_refusal("<!doctype html>"), ContainsSubstring("a web page"));
   const std::string old = read_file(std::string(DEMASK_SOURCE_DIR) + "/tests/fixtures/vocabularies/meta_protocol0.pkl");
-  CHECK_THAT(refusal(old), ContainsSubstring("protocol 0 or 1"));
+  CHECK_THAT(vocabulary_refusal(old), ContainsSubstring("protocol 0 or 1"));
 }
 
 TEST_CASE("every vocabulary of the fuzzers is read or refused") {

@@ -1,4 +1,4 @@
-#include "output/inspection.h"
+#include "output/step_views.h"
 
 #include <ATen/ATen.h>
 
@@ -22,8 +22,8 @@ at::Tensor ids(std::vector<int64_t> values) {
   return at::tensor(values, at::kLong).unsqueeze(0);
 }
 
-InspectionOptions options_of(bool verbose, bool debug) {
-  InspectionOptions options;
+StepViewOptions options_of(bool verbose, bool debug) {
+  StepViewOptions options;
   options.verbose = verbose;
   options.debug = debug;
   options.mask_token_id = 3;
@@ -60,8 +60,8 @@ StepView standard_step(int64_t step, int64_t token) {
 
 class Fixture {
  public:
-  std::string seen_of(const InspectionOptions& options, const std::vector<StepView>& steps) {
-    Inspection inspection(stream_.get(), vocabulary_, options);
+  std::string seen_of(const StepViewOptions& options, const std::vector<StepView>& steps) {
+    StepViews inspection(stream_.get(), vocabulary_, options);
     inspection.on_batch(demask::testing::batch_of({7}, static_cast<int64_t>(steps.size()), 3));
     for (const StepView& step : steps) {
       inspection.on_step(step);
@@ -118,7 +118,7 @@ TEST_CASE_METHOD(Fixture, "standard sampling shows each token, and the debug vie
 TEST_CASE("word pieces are shown as the text they make, alone in quotes, and their bytes where they are no character") {
   MemoryStream stream;
   const demask::testing::WordPieces pieces({" \xf0\x9f", "\x98\x80", "<|e|>"}, {2});
-  Inspection inspection(stream.get(), pieces, options_of(true, true));
+  StepViews inspection(stream.get(), pieces, options_of(true, true));
   inspection.on_batch(demask::testing::batch_of({7}, 4, 3));
   StepView step = diffusion_step();
   step.filled = ids({0, 1, 2});

@@ -13,7 +13,7 @@
 
 namespace demask {
 
-struct InspectionOptions {
+struct StepViewOptions {
   bool verbose =
       false;  // per step: first sample before, after prediction and after remasking, ratio, probability range
   bool debug =
@@ -24,10 +24,10 @@ struct InspectionOptions {
 
 // Copies what it shows to the host in every step, which waits for the device: create one only where somebody looks.
 // A write that fails is not reported, as for Progress.
-class Inspection : public Observer {
+class StepViews : public Observer {
  public:
   // `stream` and `vocabulary` must outlive this object.
-  Inspection(std::FILE* stream, const Vocabulary& vocabulary, const InspectionOptions& options);
+  StepViews(std::FILE* stream, const Vocabulary& vocabulary, const StepViewOptions& options);
   void on_batch(const BatchView& batch) override;
   void on_step(const StepView& view) override;
 
@@ -45,7 +45,7 @@ class Inspection : public Observer {
 
   std::FILE* stream_;
   const Vocabulary& vocabulary_;
-  InspectionOptions options_;
+  StepViewOptions options_;
   std::vector<std::string> samples_;         // of the batch at work, by name
   std::vector<std::vector<int64_t>> drawn_;  // standard sampling: each sample's tokens so far, without its prompt
 };

@@ -1,4 +1,4 @@
-#include "text/pattern.h"
+#include "text/tokenizer_regex.h"
 
 #include <chrono>
 #include <string>
@@ -15,7 +15,7 @@ using namespace demask::testing;
 namespace {
 
 // What the pattern matches in a text, one after another.
-std::vector<std::string> matches(const Pattern& pattern, const std::string& text) {
+std::vector<std::string> matches(const TokenizerRegex& pattern, const std::string& text) {
   Matcher matcher(pattern);
   std::vector<std::string> found;
   for (size_t from = 0; const auto match = matcher.find(text, from);) {
@@ -26,7 +26,7 @@ std::vector<std::string> matches(const Pattern& pattern, const std::string& text
 }
 
 std::vector<std::string> matches(const std::string& expression, const std::string& text) {
-  return matches(Pattern::from_oniguruma(expression), text);
+  return matches(TokenizerRegex::from_oniguruma(expression), text);
 }
 
 using Texts = std::vector<std::string>;
@@ -62,12 +62,12 @@ TEST_CASE("expressions mean what they mean to Oniguruma") {
 }
 
 TEST_CASE("a literal is no expression") {
-  CHECK(matches(Pattern::literal("a.\\E"), "aba.\\Ea") == Texts{"a.\\E"});
+  CHECK(matches(TokenizerRegex::literal("a.\\E"), "aba.\\Ea") == Texts{"a.\\E"});
 }
 
 TEST_CASE("what cannot be read is named") {
   const auto refusal = [](const std::string& expression) {
-    return bad_input_message([&] { Pattern::from_oniguruma(expression); });
+    return bad_input_message([&] { TokenizerRegex::from_oniguruma(expression); });
   };
   CHECK_THAT(refusal("[a&&b]"), ContainsSubstring("'[a&&b]' has an intersection (&&)"));
   CHECK_THAT(refusal("[a[b]]"), ContainsSubstring("a class within a class"));

@@ -1,4 +1,4 @@
-#include "output/live_screen.h"
+#include "output/live_frame.h"
 
 #include <cmath>
 #include <memory>

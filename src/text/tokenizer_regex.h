@@ -16,19 +16,19 @@ struct Span {
   size_t end = 0;
 };
 
-class Pattern {
+class TokenizerRegex {
  public:
   // Throws Error(bad_input) naming what PCRE2 or demask cannot read. `oniguruma` is in the syntax of oniguruma.h.
-  static Pattern from_oniguruma(std::string_view expression);
+  static TokenizerRegex from_oniguruma(std::string_view expression);
   // Matches this text and no other.
-  static Pattern literal(std::string_view text);
+  static TokenizerRegex literal(std::string_view text);
 
   const std::string& expression() const { return expression_; }
 
  private:
   friend class Matcher;
   struct Code;
-  Pattern(std::string expression, std::string_view translated, uint32_t options);
+  TokenizerRegex(std::string expression, std::string_view translated, uint32_t options);
 
   std::string expression_;
   std::shared_ptr<const Code> code_;
@@ -37,7 +37,7 @@ class Pattern {
 // Searches with one pattern, and says no to one that would not end. For one thread.
 class Matcher {
  public:
-  explicit Matcher(const Pattern& pattern);
+  explicit Matcher(const TokenizerRegex& pattern);
   Matcher(Matcher&&) noexcept;
   ~Matcher();
 

@@ -1,4 +1,4 @@
-#include "output/inspection.h"
+#include "output/step_views.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -79,10 +79,10 @@ std::string name_of(const SampleIdentity& identity) {
 
 }  // namespace
 
-Inspection::Inspection(std::FILE* stream, const Vocabulary& vocabulary, const InspectionOptions& options)
+StepViews::StepViews(std::FILE* stream, const Vocabulary& vocabulary, const StepViewOptions& options)
     : stream_(stream), vocabulary_(vocabulary), options_(options) {}
 
-void Inspection::on_batch(const BatchView& batch) {
+void StepViews::on_batch(const BatchView& batch) {
   samples_.clear();
   for (const SampleInBatch& sample : batch.samples) {
     samples_.push_back(name_of(sample.identity));
@@ -90,7 +90,7 @@ void Inspection::on_batch(const BatchView& batch) {
   drawn_.assign(samples_.size(), {});
 }
 
-void Inspection::on_step(const StepView& view) {
+void StepViews::on_step(const StepView& view) {
   std::string text;
   if (options_.verbose) {
     text += is_diffusion(view) ? verbose_iteration(view) : verbose_token(view);
@@ -101,7 +101,7 @@ void Inspection::on_step(const StepView& view) {
   show(stream_, text);
 }
 
-std::string Inspection::verbose_iteration(const StepView& view) const {
+std::string StepViews::verbose_iteration(const StepView& view) const {
   std::string text = fmt::format("Iteration {}, {}\n", step_of_steps(view), sample_name(0));
   text += fmt::format("  before:    {}\n", line_of(view.before[0]));
   text += fmt::format("  predicted: {}\n", line_of(view.filled[0]));
@@ -116,12 +116,12 @@ std::string Inspection::verbose_iteration(const StepView& view) const {
                             chosen.min().item<double>(), chosen.mean().item<double>(), chosen.max().item<double>());
 }
 
-std::string Inspection::verbose_token(const StepView& view) const {
+std::string StepViews::verbose_token(const StepView& view) const {
   return fmt::format("Token {}/{}, {}: {} with probability {:.4f}\n", view.step + 1, view.steps, sample_name(0),
                      name(view.filled[0][0].item<int64_t>()), view.probabilities[0][0].item<double>());
 }
 
-std::string Inspection::debug_view(const StepView& view) {
+std::string StepViews::debug_view(const StepView& view) {
   std::string text = fmt::format("  shapes: logits {}, drawn {}\n", shape(view.logits), shape(view.filled));
   text += distribution(view);
   if (is_diffusion(view)) {
@@ -136,7 +136,7 @@ std::string Inspection::debug_view(const StepView& view) {
   return text + longest_runs(drawn_) + token_distribution(drawn_);
 }
 
-std::string Inspection::distribution(const StepView& view) const {
+std::string StepViews::distribution(const StepView& view) const {
   // Places [M, 2]: sample in the batch and position of every token drawn; logits [M, V] are those they were drawn from.
   at::Tensor logits = view.logits.to(at::kCPU, at::kFloat);
   at::Tensor places;
@@ -158,7 +158,7 @@ std::string Inspection::distribution(const StepView& view) const {
          alternatives(probabilities, places);
 }
 
-std::string Inspection::alternatives(const at::Tensor& probabilities, const at::Tensor& places) const {
+std::string StepViews::alternatives(const at::Tensor& probabilities, const at::Tensor& places) const {
   const int64_t count = std::min(shown_positions, probabilities.size(0));
   const at::Tensor least_certain = std::get<1>(probabilities.amax(1).topk(count, 0, /*largest=*/false));
   const auto [top, tokens] =
@@ -175,7 +175,7 @@ std::string Inspection::alternatives(const at::Tensor& probabilities, const at::
   return text;
 }
 
-std::string Inspection::longest_runs(const std::vector<std::vector<int64_t>>& texts) const {
+std::string StepViews::longest_runs(const std::vector<std::vector<int64_t>>& texts) const {
   std::vector<Run> runs;
   for (size_t sample = 0; sample < texts.size(); ++sample) {
     append_runs(texts[sample], static_cast<int64_t>(sample), runs);
@@ -196,7 +196,7 @@ std::string Inspection::longest_runs(const std::vector<std::vector<int64_t>>& te
   return text + "\n";
 }
 
-std::string Inspection::token_distribution(const std::vector<std::vector<int64_t>>& texts) const {
+std::string StepViews::token_distribution(const std::vector<std::vector<int64_t>>& texts) const {
   std::vector<int64_t> all;
   for (const std::vector<int64_t>& tokens : texts) {
     all.insert(all.end(), tokens.begin(), tokens.end());
@@ -212,7 +212,7 @@ std::string Inspection::token_distribution(const std::vector<std::vector<int64_t
 }
 
 // Tokens [T] on one line: masks as the mask character, line ends as an arrow. A character may be spread over tokens.
-std::string Inspection::line_of(const at::Tensor& tokens) const {
+std::string StepViews::line_of(const at::Tensor& tokens) const {
   std::string bytes;
   for (const int64_t token : values(tokens)) {
     if (token == options_.mask_token_id) {
@@ -228,12 +228,12 @@ std::string Inspection::line_of(const at::Tensor& tokens) const {
   return line;
 }
 
-std::string Inspection::sample_name(int64_t row) const {
+std::string StepViews::sample_name(int64_t row) const {
   return "sample " + samples_.at(static_cast<size_t>(row));
 }
 
 // In quotes what is text; bytes that are no character as escapes.
-std::string Inspection::name(int64_t token) const {
+std::string StepViews::name(int64_t token) const {
   const std::string_view text = vocabulary_.token(token, options_.mask_token_id);
   const bool is_text = token != options_.mask_token_id && vocabulary_.has_text(token) && !vocabulary_.is_special(token);
   return is_text ? repr(text) : printable(text);

@@ -1,4 +1,4 @@
-#include "text/pattern.h"
+#include "text/tokenizer_regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -43,12 +43,12 @@ std::string message_of(int error) {
 
 }  // namespace
 
-struct Pattern::Code {
+struct TokenizerRegex::Code {
   std::unique_ptr<pcre2_code, Freed<pcre2_code_free>> compiled;
   bool is_machine_code = false;
 };
 
-Pattern::Pattern(std::string expression, std::string_view translated, uint32_t options)
+TokenizerRegex::TokenizerRegex(std::string expression, std::string_view translated, uint32_t options)
     : expression_(std::move(expression)) {
   if (expression_.size() > max_expression_bytes) {
     fail(ExitCode::bad_input, "the regular expression {} has {} bytes, more than the {} allowed.", quote(expression_),
@@ -68,24 +68,24 @@ Pattern::Pattern(std::string expression, std::string_view translated, uint32_t o
   code_ = std::move(code);
 }
 
-Pattern Pattern::from_oniguruma(std::string_view expression) {
-  return Pattern(std::string(expression), demask::from_oniguruma(expression), PCRE2_UCP | PCRE2_MULTILINE);
+TokenizerRegex TokenizerRegex::from_oniguruma(std::string_view expression) {
+  return TokenizerRegex(std::string(expression), demask::from_oniguruma(expression), PCRE2_UCP | PCRE2_MULTILINE);
 }
 
-Pattern Pattern::literal(std::string_view text) {
-  return Pattern(std::string(text), text, PCRE2_LITERAL);
+TokenizerRegex TokenizerRegex::literal(std::string_view text) {
+  return TokenizerRegex(std::string(text), text, PCRE2_LITERAL);
 }
 
 struct Matcher::State {
   std::string expression;
-  std::shared_ptr<const Pattern::Code> code;
+  std::shared_ptr<const TokenizerRegex::Code> code;
   std::unique_ptr<pcre2_match_data, Freed<pcre2_match_data_free>> data;
   std::unique_ptr<pcre2_match_context, Freed<pcre2_match_context_free>> context;
   std::unique_ptr<pcre2_jit_stack, Freed<pcre2_jit_stack_free>> stack;
   Clock::duration spent{};
 };
 
-Matcher::Matcher(const Pattern& pattern) : state_(std::make_unique<State>()) {
+Matcher::Matcher(const TokenizerRegex& pattern) : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.expression = pattern.expression_;
   state.code = pattern.code_;
