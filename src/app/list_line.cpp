@@ -292,10 +292,10 @@ class PromptReader final : public nlohmann::json_sax<nlohmann::json> {
   std::vector<bool> seen_ = std::vector<bool>(keys_.size());  // of the keys
 };
 
-Prompt read_prompt(const Lines& lines, ListOf what, bool is_json) {
-  const std::string& text = lines.text();
-  if (lines.bytes() > max_prompt_line_bytes) {
-    refuse("the line has {} bytes: at most {} are allowed", lines.bytes(), max_prompt_line_bytes);
+Prompt read_prompt(const ListLine& line, ListOf what, bool is_json) {
+  const std::string& text = line.text;
+  if (line.bytes > max_prompt_line_bytes) {
+    refuse("the line has {} bytes: at most {} are allowed", line.bytes, max_prompt_line_bytes);
   }
   if (const size_t valid = valid_utf8_bytes(text); valid < text.size()) {
     refuse("not UTF-8 at byte {} of the line, counted from 1", valid + 1);
@@ -304,26 +304,26 @@ Prompt read_prompt(const Lines& lines, ListOf what, bool is_json) {
     PromptReader reader(what);
     nlohmann::json::sax_parse(text, &reader);
     Prompt item = reader.finish();
-    item.id = item.id.empty() ? std::to_string(lines.number()) : std::move(item.id);
+    item.id = item.id.empty() ? std::to_string(line.number) : std::move(item.id);
     return item;
   }
   if (text.find('\0') != std::string::npos) {
     refuse("it has a NUL byte: is this a text file?");
   }
   Prompt item;
-  item.id = std::to_string(lines.number());
+  item.id = std::to_string(line.number);
   item.start_text = text;
   return item;
 }
 
 }  // namespace
 
-std::optional<Prompt> read_list_line(const Lines& line, ListOf what, bool is_json) {
-  if (is_json && line.bytes() <= max_prompt_line_bytes && line.text().find_first_not_of(blanks) == std::string::npos) {
+std::optional<Prompt> read_list_line(const ListLine& line, ListOf what, bool is_json) {
+  if (is_json && line.bytes <= max_prompt_line_bytes && line.text.find_first_not_of(blanks) == std::string::npos) {
     return std::nullopt;
   }
   Prompt item = read_prompt(line, what, is_json);
-  item.line = line.number();
+  item.line = line.number;
   item.num_samples = what == ListOf::texts ? 1 : item.num_samples;
   return item;
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string>
 
 #include "core/input_file.h"
 #include "engine/work.h"
@@ -15,8 +17,17 @@ inline constexpr size_t max_prompt_line_bytes = size_t{1} << 20;
 // What a list is of.
 enum class ListOf { prompts, texts };
 
+// A line of such a file.
+struct ListLine {
+  explicit ListLine(const Lines& lines) : text(lines.text()), bytes(lines.bytes()), number(lines.number()) {}
+
+  std::string text;  // its first max_prompt_line_bytes
+  size_t bytes;      // all of them
+  int64_t number;    // from 1
+};
+
 // Nothing where the line is blank and counts for nothing. That no two ids are the same is not looked at. Throws
 // Error(bad_input) that says why the line cannot be used, without its place.
-std::optional<Prompt> read_list_line(const Lines& line, ListOf what, bool is_json);
+std::optional<Prompt> read_list_line(const ListLine& line, ListOf what, bool is_json);
 
 }  // namespace demask

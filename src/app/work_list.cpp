@@ -2,17 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "core/input_file.h"
+#include "core/signals_blocked.h"
 #include "core/text.h"
 
 namespace demask {
@@ -32,32 +36,82 @@ const char* item_of(ListOf what) {
        item_of(what), bad_lines.size(), bad_lines.front().line, bad_lines.front().reason);
 }
 
+// A line, and what is read in it.
+struct ReadLine {
+  ListLine line;
+  std::optional<Prompt> item = {};
+  std::optional<std::string> refused = {};  // why
+};
+
+// Lines that are read on several threads at once: so many or of so many bytes, by which threads pay and memory stays
+// little.
+constexpr size_t lines_at_once = 4096, bytes_at_once = size_t{1} << 24, bytes_a_thread = size_t{1} << 17;
+constexpr size_t most_threads = 8;
+
+// Calls read(first, last) for parts that make up 0 .. count - 1, each on a thread of its own as far as there are any.
+template <typename Read>
+void in_parts(size_t count, size_t parts, const Read& read) {
+  std::vector<std::future<void>> others;
+  for (size_t part = 1; part < parts; ++part) {
+    const size_t first = count * part / parts, last = count * (part + 1) / parts;
+    const SignalsBlocked blocked;  // inherited by the thread: signals are for the one that draws
+    try {
+      others.push_back(std::async(std::launch::async, [&read, first, last] { read(first, last); }));
+    } catch (const std::system_error&) {  // no thread to be had
+      read(first, last);
+    }
+  }
+  read(size_t{0}, count / parts);
+  for (std::future<void>& other : others) {
+    other.get();
+  }
+}
+
+// The next ones; empty where there are no more.
+std::vector<ReadLine> read_some(Lines& lines, ListOf what, bool is_json) {
+  std::vector<ReadLine> some;
+  size_t bytes = 0;
+  while (some.size() < lines_at_once && bytes < bytes_at_once && lines.next()) {
+    some.push_back({ListLine(lines)});
+    bytes += some.back().line.text.size();
+  }
+  const size_t threads = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most_threads);
+  in_parts(some.size(), std::clamp<size_t>(bytes / bytes_a_thread, 1, threads), [&](size_t first, size_t last) {
+    for (size_t k = first; k < last; ++k) {
+      try {
+        some[k].item = read_list_line(some[k].line, what, is_json);
+      } catch (const Error& refused) {
+        some[k].refused = refused.what();
+      }
+    }
+  });
+  return some;
+}
+
 PromptList read_lines(Lines& lines, const std::string& name, ListOf what, bool is_json, bool skip_bad) {
   PromptList list;
   list.name = name;
   std::unordered_map<std::string, int64_t> line_of_id;
-  while (lines.next()) {
-    try {
-      std::optional<Prompt> read = read_list_line(lines, what, is_json);
-      if (!read) {
-        continue;
+  const auto take = [&](ReadLine& one) {
+    if (one.item && is_json) {  // line numbers are no two the same
+      const auto [known, is_new] = line_of_id.emplace(one.item->id, one.line.number);
+      if (!is_new) {
+        one.refused = fmt::format("the id {} is line {}'s already: give each {} its own",
+                                  printable(one.item->id, longest_shown_id), known->second, item_of(what));
       }
-      Prompt& item = *read;
-      if (is_json) {  // line numbers are no two the same
-        const auto [known, is_new] = line_of_id.emplace(item.id, item.line);
-        if (!is_new) {
-          fail(ExitCode::bad_input, "the id {} is line {}'s already: give each {} its own",
-               printable(item.id, longest_shown_id), known->second, item_of(what));
-        }
-      }
-      list.prompts.push_back(std::move(item));
-    } catch (const Error& refused) {
-      if (!skip_bad) {
-        fail(ExitCode::bad_input, "{}. Mend it, or leave such lines out with --on_error=skip.",
-             bad_line_in_words(name, {lines.number(), refused.what()}));
-      }
-      list.bad_lines.push_back({lines.number(), refused.what()});
     }
+    if (one.refused && !skip_bad) {
+      fail(ExitCode::bad_input, "{}. Mend it, or leave such lines out with --on_error=skip.",
+           bad_line_in_words(name, {one.line.number, *one.refused}));
+    }
+    if (one.refused) {
+      list.bad_lines.push_back({one.line.number, std::move(*one.refused)});
+    } else if (one.item) {
+      list.prompts.push_back(std::move(*one.item));
+    }
+  };
+  for (auto some = read_some(lines, what, is_json); !some.empty(); some = read_some(lines, what, is_json)) {
+    std::for_each(some.begin(), some.end(), take);
   }
   if (lines.failed()) {
     fail(ExitCode::bad_input, "'{}' cannot be read beyond line {}.", name, lines.number());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -131,41 +132,68 @@ SampleTask Work::task_of(int64_t index) const {
   return task;
 }
 
+namespace {
+
+// A JSON object on a line, written as its values come: most of a large list are ids, and a tree of them takes ten times
+// as long.
+class ObjectLine {
+ public:
+  void add(const char* key, const nlohmann::ordered_json& value) {
+    begin(key);
+    text_ += dump_json(value);
+  }
+  void add(const char* key, const std::vector<int64_t>& ids) {
+    begin(key);
+    char before = '[';
+    for (const int64_t id : ids) {
+      const fmt::format_int digits(id);
+      text_.push_back(std::exchange(before, ','));
+      text_.append(digits.data(), digits.size());
+    }
+    text_ += ids.empty() ? "[]" : "]";
+  }
+  std::string ended() { return std::move(text_) + "}\n"; }
+
+ private:
+  void begin(const char* key) {
+    text_ += text_.empty() ? "{" : ",";
+    text_ += dump_json(std::string(key)) + ":";
+  }
+
+  std::string text_;
+};
+
+}  // namespace
+
 std::string Work::digest() const {
   Sha256 hash;
   for (const WorkEntry& entry : entries_) {
     const Prompt& prompt = entry.prompt;
-    nlohmann::ordered_json json;
-    json["id"] = prompt.id;
-    if (prompt.start_text) {
-      json["start_text"] = *prompt.start_text;
-    }
-    if (prompt.infill_text) {
-      json["infill_text"] = *prompt.infill_text;
-    }
-    if (prompt.infill) {
-      json["infill"] = nlohmann::ordered_json::array();
-      for (const InfillPart& part : *prompt.infill) {
-        json["infill"].push_back({part.text, part.least, part.most});
+    ObjectLine line;
+    const auto add_given = [&line](const char* key, const auto& value) {
+      if (value) {
+        line.add(key, *value);
       }
+    };
+    line.add("id", prompt.id);
+    add_given("start_text", prompt.start_text);
+    add_given("infill_text", prompt.infill_text);
+    if (prompt.infill) {
+      auto parts = nlohmann::ordered_json::array();
+      for (const InfillPart& part : *prompt.infill) {
+        parts.push_back({part.text, part.least, part.most});
+      }
+      line.add("infill", parts);
     }
-    if (prompt.tokens) {
-      json["tokens"] = *prompt.tokens;
-    }
-    if (prompt.given) {
-      json["given"] = *prompt.given;
-    }
-    if (prompt.given_tokens) {
-      json["given_tokens"] = *prompt.given_tokens;
-    }
-    if (prompt.pattern) {
-      json["pattern"] = *prompt.pattern;
-    }
-    json["num_samples"] = entry.samples;
-    json["length"] = entry.length;
-    json["generated"] = entry.generated;
-    json["seed"] = prompt.seed ? nlohmann::ordered_json(*prompt.seed) : nlohmann::ordered_json();
-    hash.update(dump_json(json) + "\n");
+    add_given("tokens", prompt.tokens);
+    add_given("given", prompt.given);
+    add_given("given_tokens", prompt.given_tokens);
+    add_given("pattern", prompt.pattern);
+    line.add("num_samples", entry.samples);
+    line.add("length", entry.length);
+    line.add("generated", entry.generated);
+    line.add("seed", prompt.seed ? nlohmann::ordered_json(*prompt.seed) : nlohmann::ordered_json());
+    hash.update(line.ended());
   }
   if (shared_pattern_) {
     hash.update(*shared_pattern_);

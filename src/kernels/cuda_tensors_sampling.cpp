@@ -165,6 +165,8 @@ StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const
 
 void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask) {
   TORCH_INTERNAL_ASSERT(state.tokens.is_contiguous() && state.masked.is_contiguous());
+  TORCH_INTERNAL_ASSERT(drawn.sizes() == state.tokens.sizes() &&
+                        (!next_masked.defined() || next_masked.sizes() == state.tokens.sizes()));
   const at::Tensor ids = drawn.contiguous(), hidden = next_masked.defined() ? next_masked.contiguous() : next_masked;
   launch::EndStepArguments arguments;
   arguments.tokens = state.tokens.data_ptr<int64_t>();
