@@ -1,7 +1,8 @@
+#include "core/sha256_blocks.h"
+
+#ifdef __x86_64__
 #include <cpuid.h>
 #include <immintrin.h>
-
-#include "core/sha256_blocks.h"
 
 namespace demask::sha256 {
 
@@ -77,3 +78,18 @@ DEMASK_SHA void compress_by_instructions(State& state, const unsigned char* bloc
 #undef DEMASK_SHA
 
 }  // namespace demask::sha256
+
+#else  // a machine without them
+
+namespace demask::sha256 {
+
+bool has_instructions() {
+  return false;
+}
+void compress_by_instructions(State& state, const unsigned char* blocks, size_t count) {
+  compress_portably(state, blocks, count);
+}
+
+}  // namespace demask::sha256
+
+#endif
