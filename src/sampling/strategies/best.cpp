@@ -14,22 +14,18 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
-double in_hundredths(double value) {
-  return std::round(100 * value) / 100;
-}
-
 // What is chosen from many draws may be drawn hot. In fewer than 32 forwards a position is drawn less often, although
-// each step draws all that is masked: the draws are cooler, and more stays masked for longer.
+// each step draws all that is masked: more stays masked for longer.
 void set_best(DiffusionSettings& settings, const Given& given) {
   const auto forwards = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations));
   const double enough = std::min(1.0, forwards / 32);
   settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
-  settings.temperature = given("temperature") ? settings.temperature : in_hundredths(1 + 0.4 * enough);
+  settings.temperature = given("temperature") ? settings.temperature : 1.4;
   if (settings.temperature > 0 && !settings.temperature_end) {
     settings.temperature_end = 0.22 * settings.temperature;
   }
   if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
-    settings.schedule_power = in_hundredths(2.6 * std::sqrt(enough));
+    settings.schedule_power = std::round(260 * std::sqrt(enough)) / 100;  // in hundredths
   }
 }
 

@@ -211,7 +211,7 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
   }
 }
 
-TEST_CASE("best keeps more masked for longer and draws cooler where forwards are few, and alike from 32 on") {
+TEST_CASE("best keeps more masked for longer where forwards are few, and as long from 32 on") {
   const auto power = [](const char* forwards) {
     return *settled({"strategy='best'", forwards}).diffusion.schedule_power;
   };
@@ -220,12 +220,6 @@ TEST_CASE("best keeps more masked for longer and draws cooler where forwards are
   CHECK(power("forwards=32") == power("forwards=256"));
   CHECK(power("diffusion_iterations=16") == power("forwards=16"));
   CHECK(*settled({"strategy='best'", "forwards=16", "schedule_power=3"}).diffusion.schedule_power == 3);
-  const auto temperature = [](const char* forwards) {
-    return settled({"strategy='best'", forwards}).diffusion.temperature;
-  };
-  CHECK(temperature("forwards=8") < temperature("forwards=16"));
-  CHECK(temperature("forwards=16") < temperature("forwards=32"));
-  CHECK(temperature("forwards=32") == temperature("forwards=256"));
 }
 
 TEST_CASE("no strategy named is the guide's loop, with nothing set") {
