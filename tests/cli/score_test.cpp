@@ -1,4 +1,6 @@
 // Scores of texts, and samples chosen by them, as a user asks for them.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -51,6 +53,22 @@ std::string json_lines(const std::vector<json>& lines) {
     all += line.dump() + "\n";
   }
   return all;
+}
+
+// What the run says of all lines at its end.
+std::string summary_of(const std::vector<json>& lines) {
+  double sum = 0, tokens = 0, characters = 0;
+  for (const json& line : lines) {
+    sum += line["log_likelihood"].get<double>();
+    tokens += line["token_count"].get<double>();
+    characters += line["character_count"].get<double>();
+  }
+  return fmt::format(
+      "{} texts of {} tokens, {} characters: mean log-likelihood {:.4f} a text, {:.4f} nats a token (perplexity "
+      "{:.4f}), "
+      "{:.4f} bits a character.",
+      lines.size(), tokens, characters, sum / static_cast<double>(lines.size()), -sum / tokens, std::exp(-sum / tokens),
+      -sum / std::log(2.0) / characters);
 }
 
 void check_score_refused(const std::string& list, const std::vector<std::string>& arguments, int exit_code,
@@ -151,7 +169,7 @@ TEST_CASE("Scores are the same in any batch, from any shard, and after any inter
   REQUIRE(std::count(lines.begin(), lines.end(), '\n') == 12);
   const ProcessResult one_by_one = score(folder / "texts.txt", with({"--batch_size=1"}));
   CHECK(one_by_one.out == lines);
-  CHECK(contains(one_by_one.err, "12 texts"));
+  CHECK(contains(one_by_one.err, summary_of(lines_of(lines))));
   for (const std::string shard : {"0", "1"}) {
     REQUIRE(score(folder / "texts.txt", with({"--shard=" + shard + "/2", "--output=" + folder / "part-{shard}.jsonl"}))
                 .exit_code == done);
@@ -168,7 +186,7 @@ TEST_CASE("Scores are the same in any batch, from any shard, and after any inter
   write_file(folder / "rest.jsonl", expected.substr(0, end + 20));
   const ProcessResult rest = score(folder / "texts.txt", with({"--output=" + folder / "rest.jsonl", "--resume=True"}));
   CHECK(rest.exit_code == done);
-  CHECK(contains(rest.err, "12 texts"));  // the sum is over all of the file
+  CHECK(contains(rest.err, summary_of(lines_of(lines))));  // of all of the file
   CHECK(read_file(folder / "rest.jsonl") == expected);
   CHECK(score(folder / "texts.txt", {"--output=" + folder / "rest.jsonl", "--resume=True", "--score_draws=7"})
             .exit_code == bad_usage);
