@@ -18,19 +18,16 @@ at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, 
                          : logits;
 }
 
-bool has_kernels_for(const at::Tensor& x) {
-  return x.is_cuda() && kernels::cuda::built();
-}
-
 kernels::cuda::StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
-  return has_kernels_for(counts) ? kernels::cuda::rows_of_step(counts, numbers, step)
-                                 : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
+  return kernels::cuda::has_kernels_for(numbers)
+             ? kernels::cuda::rows_of_step(counts, numbers, step)
+             : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
 }
 
 // As the kernel, which takes the place of these operations.
 void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked,
               int64_t mask) {
-  if (has_kernels_for(state.tokens)) {
+  if (state.tokens.is_cuda() && kernels::cuda::built()) {
     kernels::cuda::end_step(state, drawn, next_masked, mask);
     return;
   }

@@ -88,8 +88,8 @@ at::Tensor blend(const at::Tensor& doubt, const at::Tensor& noise, double random
 // Of the model itself, blended.
 at::Tensor own_doubt(const Proposal& proposal, const at::Tensor& noise, double randomness) {
   const at::Tensor probability = token_probability(proposal.logits, proposal.tokens, proposal.broken);
-  return probability.is_cuda() && kernels::cuda::built() ? kernels::cuda::blend_doubt(probability, noise, randomness)
-                                                         : blend(1 - probability, noise, randomness);
+  return kernels::cuda::has_kernels_for(probability) ? kernels::cuda::blend_doubt(probability, noise, randomness)
+                                                     : blend(1 - probability, noise, randomness);
 }
 
 // Highest u.
