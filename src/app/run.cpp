@@ -16,6 +16,7 @@
 #include "app/stream_run.h"
 #include "app/work_list.h"
 #include "checkpoint/checkpoint_files.h"
+#include "core/background.h"
 #include "core/notice.h"
 #include "engine/engine.h"
 #include "engine/installed.h"
@@ -42,7 +43,7 @@ std::vector<std::string> files_read_by(const CommandLine& command, const Context
 // be read.
 std::shared_future<std::string> start_hashing_checkpoint(const Config& config) {
   if ((config.output && is_json_lines(*config.output)) || config.trace || config.report) {
-    return std::async(std::launch::async, checkpoint_digest, checkpoint_path(config));
+    return in_background([checkpoint = checkpoint_path(config)] { return checkpoint_digest(checkpoint); });
   }
   return {};
 }

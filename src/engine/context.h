@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "engine/resolve.h"
 #include "engine/token_roles.h"
 #include "model/language_model.h"
+#include "model/model_info.h"
 #include "text/vocabulary.h"
 
 namespace demask {
@@ -50,8 +52,9 @@ Context context_on(const Context& first, at::Device device);
 // A model like one that was loaded from this path, on the context's device. Throws as load_model.
 std::unique_ptr<LanguageModel> model_like(const LanguageModel& model, const Context& context, const std::string& path);
 
-// Loads another model with the context's device, dtype and options. Throws Error.
-std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path);
+// Loads a model with the context's device, dtype and options; `on_known` as in LoadOptions. Throws Error.
+std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path,
+                                          const std::function<void(const ModelInfo&)>& on_known = {});
 
 // The files that a run with this configuration reads once it is open, without those of a list of prompts.
 std::vector<std::string> files_read(const Context& context);
