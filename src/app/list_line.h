@@ -23,8 +23,8 @@ struct ListLine {
   int64_t number = 0;     // from 1
 };
 
-// Nothing where the line is blank and counts for nothing. That no two ids are the same is not looked at. Throws
-// Error(bad_input) that says why the line cannot be used, without its place.
+// Reads the line. Gives nothing for a blank line, which counts for nothing. Whether another line has the same id is
+// left to the caller. Throws Error(bad_input) that says why the line cannot be used, without its place.
 std::optional<Prompt> read_list_line(const ListLine& line, ListOf what, bool is_json);
 
 }  // namespace demask

@@ -36,7 +36,7 @@ const char* item_of(ListOf what) {
        item_of(what), bad_lines.size(), bad_lines.front().line, bad_lines.front().reason);
 }
 
-// A line as Lines has it until the next, and what is read in it.
+// A copy of a line, which Lines has only until the next, and what is read from it.
 struct ReadLine {
   explicit ReadLine(const Lines& lines) : text(lines.text()), bytes(lines.bytes()), number(lines.number()) {}
   ListLine line() const { return {text, bytes, number}; }
@@ -48,8 +48,8 @@ struct ReadLine {
   std::optional<std::string> refused = {};  // why
 };
 
-// Lines that are read on several threads at once: so many or of so many bytes, by which threads pay and memory stays
-// little.
+// How much of a list is read on several threads at once, by lines and by bytes: enough for threads to pay, and little
+// memory. A thread more is worth starting for bytes_a_thread.
 constexpr size_t lines_at_once = 4096, bytes_at_once = size_t{1} << 24, bytes_a_thread = size_t{1} << 17;
 constexpr size_t most_threads = 8;
 
