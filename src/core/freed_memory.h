@@ -7,9 +7,9 @@ namespace demask {
 // much memory for a while.
 void return_freed_memory() noexcept;
 
-// The pages of what the executable and its libraries only read: symbols, relocations, constants. Loading a library looks
-// at nearly all of it and running it at little, which comes back from the file when it is looked at. Worth it after
-// large libraries were loaded.
+// The pages of what the executable and its libraries only read: symbols, relocations, constants. Loading a library
+// looks at nearly all of it and running it at little, which comes back from the file when it is looked at. Worth it
+// after large libraries were loaded.
 void return_constants_of_libraries() noexcept;
 
 }  // namespace demask
