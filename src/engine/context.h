@@ -46,7 +46,8 @@ struct Context {
 // the configuration's. Throws Error.
 Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices = {});
 
-// The same for another of its devices, with a model of its own there. Nothing is said again. Throws as load_model.
+// The context of another of `first`'s devices, with a model of its own there. Its notices are not repeated. Throws as
+// load_model.
 Context context_on(const Context& first, at::Device device);
 
 // A model like one that was loaded from this path, on the context's device. Throws as load_model.
