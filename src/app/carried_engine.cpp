@@ -16,6 +16,7 @@
 #include "app/engine_entry.h"
 #include "app/start_engine.h"
 #include "core/error.h"
+#include "core/freed_memory.h"
 #include "core/write_all.h"
 #include "model/libtorch_build.h"
 
@@ -91,6 +92,7 @@ int start_engine(const CommandLine& command) {
          ::dlerror(), describe_libtorch(0));
   }
   ::close(file);
+  return_constants_of_libraries();  // some 50 MB of LibTorch's, and the carried bytes
   const auto enter = reinterpret_cast<decltype(&demask_engine)>(::dlsym(engine, "demask_engine"));
   if (enter == nullptr) {
     fail(ExitCode::failed, "the engine inside this executable is not its own: build demask again. {}", ::dlerror());

@@ -1,10 +1,10 @@
 #include "app/front.h"
 
 #include "app/cuda_start.h"
+#include "app/header_settings.h"
 #include "app/inspect/inspect.h"
 #include "app/interrupt.h"
 #include "app/read_ahead.h"
-#include "app/settings.h"
 #include "app/start_engine.h"
 #include "app/version.h"
 #include "config/command_line.h"

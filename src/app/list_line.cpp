@@ -293,7 +293,7 @@ class PromptReader final : public nlohmann::json_sax<nlohmann::json> {
 };
 
 Prompt read_prompt(const ListLine& line, ListOf what, bool is_json) {
-  const std::string& text = line.text;
+  const std::string_view text = line.text;
   if (line.bytes > max_prompt_line_bytes) {
     refuse("the line has {} bytes: at most {} are allowed", line.bytes, max_prompt_line_bytes);
   }
@@ -307,19 +307,19 @@ Prompt read_prompt(const ListLine& line, ListOf what, bool is_json) {
     item.id = item.id.empty() ? std::to_string(line.number) : std::move(item.id);
     return item;
   }
-  if (text.find('\0') != std::string::npos) {
+  if (text.find('\0') != std::string_view::npos) {
     refuse("it has a NUL byte: is this a text file?");
   }
   Prompt item;
   item.id = std::to_string(line.number);
-  item.start_text = text;
+  item.start_text = std::string(text);
   return item;
 }
 
 }  // namespace
 
 std::optional<Prompt> read_list_line(const ListLine& line, ListOf what, bool is_json) {
-  if (is_json && line.bytes <= max_prompt_line_bytes && line.text.find_first_not_of(blanks) == std::string::npos) {
+  if (is_json && line.bytes <= max_prompt_line_bytes && line.text.find_first_not_of(blanks) == std::string_view::npos) {
     return std::nullopt;
   }
   Prompt item = read_prompt(line, what, is_json);

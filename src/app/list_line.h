@@ -4,9 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <string_view>
 
-#include "core/input_file.h"
 #include "engine/work.h"
 
 namespace demask {
@@ -17,17 +16,15 @@ inline constexpr size_t max_prompt_line_bytes = size_t{1} << 20;
 // What a list is of.
 enum class ListOf { prompts, texts };
 
-// A line of such a file.
+// A line of such a file; its text is somebody else's.
 struct ListLine {
-  explicit ListLine(const Lines& lines) : text(lines.text()), bytes(lines.bytes()), number(lines.number()) {}
-
-  std::string text;  // its first max_prompt_line_bytes
-  size_t bytes;      // all of them
-  int64_t number;    // from 1
+  std::string_view text;  // its first max_prompt_line_bytes
+  size_t bytes = 0;       // all of them
+  int64_t number = 0;     // from 1
 };
 
-// Nothing where the line is blank and counts for nothing. That no two ids are the same is not looked at. Throws
-// Error(bad_input) that says why the line cannot be used, without its place.
+// Reads the line. Gives nothing for a blank line, which counts for nothing. Whether another line has the same id is
+// left to the caller. Throws Error(bad_input) that says why the line cannot be used, without its place.
 std::optional<Prompt> read_list_line(const ListLine& line, ListOf what, bool is_json);
 
 }  // namespace demask

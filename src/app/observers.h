@@ -15,9 +15,9 @@ namespace demask {
 // All observers of a run as one.
 class Observers : public Observer {
  public:
-  // Those that the settings ask for; `samples` are to be drawn, none where the list is read as it comes: then progress
-  // is shown only where it was asked for, or a run of days would fill the logs of its caller. The engine must outlive
-  // them.
+  // Makes those that the settings ask for. `samples` says how many are to be drawn, and is none where the list is read
+  // as it comes. Progress of such a list is shown only where it was asked for: a run of days would fill the logs of its
+  // caller. The engine must outlive the observers.
   Observers(const Engine& engine, std::optional<int64_t> samples);
 
   // For a sampler: null where nobody watches.

@@ -156,7 +156,7 @@ bool PromptStream::take(const Lines& line, bool is_json) {
     if (!options_.skip_bad && !line.ended() && line.bytes() > max_prompt_line_bytes) {  // cut off
       fail(ExitCode::bad_input, "the line has more than {} bytes: no more are allowed", max_prompt_line_bytes);
     }
-    std::optional<Prompt> prompt = read_list_line(ListLine(line), options_.what, is_json);
+    std::optional<Prompt> prompt = read_list_line({line.text(), line.bytes(), line.number()}, options_.what, is_json);
     if (prompt) {
       WorkEntry entry = prepare_(std::move(*prompt));
       entry.first = samples_;

@@ -30,8 +30,8 @@ struct OpenList {
   std::optional<bool> is_json;  // as its name says; none: its first byte does, as of standard input
 };
 
-// The list of this path, "-" being standard input, where that is no regular file. Nothing where it is one, or where
-// there is none: such are read whole. Throws Error(bad_input) where it cannot be opened.
+// Opens the list at `path`, or standard input for "-", where that is no regular file. Gives nothing for a regular file,
+// which is read whole, and for a path where nothing is. Throws Error(bad_input) where the list cannot be opened.
 std::optional<OpenList> open_as_it_comes(const std::string& path);
 
 struct PromptStreamOptions {
@@ -39,7 +39,7 @@ struct PromptStreamOptions {
   bool skip_bad = false;
   std::chrono::milliseconds batch_wait{0};
   int stop_descriptor = -1;  // reading ends where it can be read from
-  // Of lines that are read and not drawn. Whoever writes more has to wait.
+  // How much is read ahead of what is drawn. Whoever writes more has to wait.
   size_t most_lines = 4096;
   size_t most_bytes = size_t{64} << 20;
 };

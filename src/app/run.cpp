@@ -7,7 +7,6 @@
 #include "app/doctor.h"
 #include "app/ending.h"
 #include "app/exporting.h"
-#include "app/files.h"
 #include "app/interrupt.h"
 #include "app/observers.h"
 #include "app/run_header.h"
@@ -15,7 +14,9 @@
 #include "app/shard_settings.h"
 #include "app/stream_run.h"
 #include "app/work_list.h"
+#include "app/written_files.h"
 #include "checkpoint/checkpoint_files.h"
+#include "core/background.h"
 #include "core/notice.h"
 #include "engine/engine.h"
 #include "engine/installed.h"
@@ -38,11 +39,11 @@ std::vector<std::string> files_read_by(const CommandLine& command, const Context
   return files;
 }
 
-// The checkpoint's hash, where an output tells it: made while the model is loaded, which says it where the file cannot
-// be read.
+// Begins to hash the checkpoint, where an output tells the hash, while the model is loaded. Loading tells where the
+// file cannot be read.
 std::shared_future<std::string> start_hashing_checkpoint(const Config& config) {
   if ((config.output && is_json_lines(*config.output)) || config.trace || config.report) {
-    return std::async(std::launch::async, checkpoint_digest, checkpoint_path(config));
+    return in_background([checkpoint = checkpoint_path(config)] { return checkpoint_digest(checkpoint); });
   }
   return {};
 }

@@ -1,6 +1,6 @@
 #include "app/run_header.h"
 
-#include "app/settings.h"
+#include "app/header_settings.h"
 #include "checkpoint/checkpoint_files.h"
 #include "core/sha256.h"
 #include "engine/resolve.h"

@@ -6,8 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "app/header_settings.h"
 #include "app/run_header.h"
-#include "app/settings.h"
 #include "app/tracing.h"
 #include "app/work_list.h"
 #include "core/json.h"
@@ -21,7 +21,8 @@
 namespace demask {
 namespace {
 
-constexpr int64_t every_index = std::numeric_limits<int64_t>::max();  // is below it: the frontier of those in no order
+constexpr int64_t every_index =
+    std::numeric_limits<int64_t>::max();  // the frontier of samples in no order: all are below it
 
 IndexRange range_of(const Work& work, const Shard& shard) {
   std::vector<std::pair<int64_t, double>> counts_and_costs;

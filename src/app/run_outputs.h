@@ -39,8 +39,8 @@ enum class ListExtent {
 
 class RunOutputs {
  public:
-  // Opens every file, and on resume reads how far they go. All arguments must outlive the outputs, but for a work that
-  // is a beginning. Throws Error where a file cannot be written, or is of another run.
+  // Opens every file, and on resume reads how far it goes. All arguments must outlive the outputs, except for a work
+  // that is a beginning. Throws Error where a file cannot be written, or is of another run.
   RunOutputs(const Engine& engine, const Work& work, ListExtent extent, const Shard& shard,
              const std::shared_future<std::string>& checkpoint_sha256);
 

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/background.h"
 #include "core/error.h"
 #include "core/input_file.h"
-#include "core/signals_blocked.h"
 #include "core/text.h"
 
 namespace demask {
@@ -36,15 +36,20 @@ const char* item_of(ListOf what) {
        item_of(what), bad_lines.size(), bad_lines.front().line, bad_lines.front().reason);
 }
 
-// A line, and what is read in it.
+// A copy of a line, which Lines has only until the next, and what is read from it.
 struct ReadLine {
-  ListLine line;
+  explicit ReadLine(const Lines& lines) : text(lines.text()), bytes(lines.bytes()), number(lines.number()) {}
+  ListLine line() const { return {text, bytes, number}; }
+
+  std::string text;
+  size_t bytes;
+  int64_t number;
   std::optional<Prompt> item = {};
   std::optional<std::string> refused = {};  // why
 };
 
-// Lines that are read on several threads at once: so many or of so many bytes, by which threads pay and memory stays
-// little.
+// How much of a list is read on several threads at once, by lines and by bytes: enough for threads to pay, and little
+// memory. A thread more is worth starting for bytes_a_thread.
 constexpr size_t lines_at_once = 4096, bytes_at_once = size_t{1} << 24, bytes_a_thread = size_t{1} << 17;
 constexpr size_t most_threads = 8;
 
@@ -54,12 +59,7 @@ void in_parts(size_t count, size_t parts, const Read& read) {
   std::vector<std::future<void>> others;
   for (size_t part = 1; part < parts; ++part) {
     const size_t first = count * part / parts, last = count * (part + 1) / parts;
-    const SignalsBlocked blocked;  // inherited by the thread: signals are for the one that draws
-    try {
-      others.push_back(std::async(std::launch::async, [&read, first, last] { read(first, last); }));
-    } catch (const std::system_error&) {  // no thread to be had
-      read(first, last);
-    }
+    others.push_back(in_background([&read, first, last] { read(first, last); }));
   }
   read(size_t{0}, count / parts);
   for (std::future<void>& other : others) {
@@ -72,14 +72,14 @@ std::vector<ReadLine> read_some(Lines& lines, ListOf what, bool is_json) {
   std::vector<ReadLine> some;
   size_t bytes = 0;
   while (some.size() < lines_at_once && bytes < bytes_at_once && lines.next()) {
-    some.push_back({ListLine(lines)});
-    bytes += some.back().line.text.size();
+    some.emplace_back(lines);
+    bytes += some.back().text.size();
   }
   const size_t threads = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most_threads);
   in_parts(some.size(), std::clamp<size_t>(bytes / bytes_a_thread, 1, threads), [&](size_t first, size_t last) {
     for (size_t k = first; k < last; ++k) {
       try {
-        some[k].item = read_list_line(some[k].line, what, is_json);
+        some[k].item = read_list_line(some[k].line(), what, is_json);
       } catch (const Error& refused) {
         some[k].refused = refused.what();
       }
@@ -94,7 +94,7 @@ PromptList read_lines(Lines& lines, const std::string& name, ListOf what, bool i
   std::unordered_map<std::string, int64_t> line_of_id;
   const auto take = [&](ReadLine& one) {
     if (one.item && is_json) {  // line numbers are no two the same
-      const auto [known, is_new] = line_of_id.emplace(one.item->id, one.line.number);
+      const auto [known, is_new] = line_of_id.emplace(one.item->id, one.number);
       if (!is_new) {
         one.refused = fmt::format("the id {} is line {}'s already: give each {} its own",
                                   printable(one.item->id, longest_shown_id), known->second, item_of(what));
@@ -102,10 +102,10 @@ PromptList read_lines(Lines& lines, const std::string& name, ListOf what, bool i
     }
     if (one.refused && !skip_bad) {
       fail(ExitCode::bad_input, "{}. Mend it, or leave such lines out with --on_error=skip.",
-           bad_line_in_words(name, {one.line.number, *one.refused}));
+           bad_line_in_words(name, {one.number, *one.refused}));
     }
     if (one.refused) {
-      list.bad_lines.push_back({one.line.number, std::move(*one.refused)});
+      list.bad_lines.push_back({one.number, std::move(*one.refused)});
     } else if (one.item) {
       list.prompts.push_back(std::move(*one.item));
     }

@@ -59,8 +59,8 @@ class Archive {
   // stored_tensors.cpp, where LibTorch begins.
   at::Tensor read(const StoredTensor& tensor, const std::string& name) const;
 
-  // The same, but lying in the mapped file where it lies there in order: not to be written to, and not to be kept, for
-  // training overwrites its checkpoints in place. See MappedFile.
+  // The same without a copy where the file holds the elements in order: the tensor then lies in the mapped file. It
+  // must not be written to, nor kept, for training overwrites its checkpoints in place. See MappedFile.
   at::Tensor look_at(const StoredTensor& tensor, const std::string& name) const;
 
   // Gives the pages of a tensor that was looked at back to the kernel.

@@ -1,6 +1,7 @@
 // What is wrong with the tensors of a model file, all at once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -8,6 +9,9 @@
 #include <vector>
 
 namespace demask {
+
+// Of a tensor in a file: more is refused, since a few bytes of a file can claim any number.
+inline constexpr size_t max_dimensions = 8;
 
 using NamedShapes = std::vector<std::pair<std::string, std::vector<int64_t>>>;
 using ShapesByName = std::map<std::string, std::vector<int64_t>>;

@@ -17,7 +17,7 @@ namespace demask {
 // A stored tensor by its name, in the file's dtype.
 using ReadTensor = std::function<at::Tensor(const std::string&)>;
 
-// Makes of what is stored, or of nothing where a plan has no slices, what a transformer takes. May be empty.
+// Makes what a transformer takes from what is stored; from nothing, where the plan has no slices. May be empty.
 using Adjustment = std::function<at::Tensor(const at::Tensor& stored)>;
 using AdjustmentOf = std::function<Adjustment(const PlannedTensor& planned)>;
 

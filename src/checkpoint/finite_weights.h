@@ -10,8 +10,8 @@ namespace demask {
 // In one pass, without another tensor of that size in the common case.
 bool is_finite(const at::Tensor& tensor);
 
-// The same of `converted` from `stored`, by `stored` where that is on the host and the other is not: no wait for the
-// device for each weight.
+// The same of `converted`, which was made from `stored`. Looks at `stored` where that alone is on the host, so that no
+// weight makes the host wait for the device.
 bool is_finite_converted(const at::Tensor& converted, const at::Tensor& stored);
 
 // Whether the float32 or float64 tensor, not empty, is finite and stays so in `dtype`. On the host.

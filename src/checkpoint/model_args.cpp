@@ -64,8 +64,9 @@ bool contains(const Array& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// A key of which demask computes one value only.
+// Keys of which demask computes one value only; forks give them several names.
 struct Variation {
+  std::vector<std::string_view> keys;
   std::string computed;  // "rotary angles to the base 10000"
   std::function<bool(const PickleValue&)> holds;
 };
@@ -82,91 +83,99 @@ bool is_number(const PickleValue& value, double number) {
          (value.kind == Kind::real && value.real == number);
 }
 
-// The variations of nanoGPT's architecture that forks give a name, each with the one that demask computes.
-std::optional<Variation> find_variation(std::string_view key, const ModelArgs& args) {
-  const auto one_of = [&](const std::vector<std::string_view>& names) { return contains(names, key); };
-  const auto number = [](const std::string& computed, double only, bool may_be_none = false) {
-    return Variation{computed, [=](const PickleValue& value) {
-                       return is_number(value, only) || (may_be_none && value.kind == Kind::none);
-                     }};
-  };
-  const auto truth = [](const std::string& computed, bool only) {
-    return Variation{computed, [=](const PickleValue& value) {
-                       return value.kind == Kind::boolean && (value.integer != 0) == only;
-                     }};
-  };
-  const auto words = [](const std::string& computed, std::vector<std::string_view> allowed) {
-    return Variation{computed, [allowed = std::move(allowed)](const PickleValue& value) {
-                       return value.kind == Kind::text && contains(allowed, value.text);
-                     }};
-  };
-  const auto size = [](int64_t count) { return static_cast<double>(count); };
+// What a value is allowed to be: one number, one number or None, one truth, one of some words.
+auto is_only(double only) {
+  return [only](const PickleValue& value) { return is_number(value, only); };
+}
 
-  if (one_of({"rope_theta", "rope_base", "rotary_base", "rotary_theta"})) {
-    return number("rotary angles to the base 10000", 10000);
-  }
-  if (one_of({"n_kv_head", "n_kv_heads", "num_kv_heads", "num_key_value_heads", "n_query_groups"})) {
-    return number(fmt::format("keys and values for each of the {} heads", args.n_head), size(args.n_head), true);
-  }
-  if (one_of({"head_dim", "head_size"})) {
-    const int64_t width = args.n_embd / args.n_head;
-    return number(fmt::format("heads of n_embd / n_head = {}", width), size(width), true);
-  }
-  if (one_of({"n_inner", "d_ff", "ffn_dim", "intermediate_size"})) {
-    return number("a hidden layer of 4 * n_embd", 4 * size(args.n_embd), true);
-  }
-  if (one_of({"mlp_ratio", "ffn_mult"})) {
-    return number("a hidden layer of 4 * n_embd", 4);
-  }
-  if (one_of({"norm_eps", "layer_norm_eps", "layer_norm_epsilon", "ln_eps"})) {
-    return number("layer norms with an epsilon of 1e-5", 1e-5);
-  }
-  if (one_of({"rotary_pct", "rope_pct", "partial_rotary_factor"})) {
-    return number("rotary positions in the whole head", 1);
-  }
-  if (one_of({"padded_vocab_size"})) {
-    return number("as many tokens as vocab_size", size(args.vocab_size), true);
-  }
-  if (one_of({"causal", "is_causal"})) {
-    return truth(args.bidirectional ? "attention in both directions, as attention_type says"
-                                    : "causal attention, for attention_type does not say 'bidirectional'",
-                 !args.bidirectional);
-  }
-  if (one_of({"rope", "use_rope", "use_rotary"})) {
-    return truth(args.rotary ? "rotary positions, as position_encoding says"
-                             : "absolute positions, for position_encoding does not say 'rotary'",
-                 args.rotary);
-  }
-  if (one_of({"act", "act_fn", "activation", "hidden_act"})) {
-    return words("the exact GELU", {"gelu"});
-  }
-  if (one_of({"norm", "norm_type"})) {
-    return words("layer norms", {"layernorm", "layer_norm", "LayerNorm"});
-  }
-  if (one_of({"softcap",
-              "logit_softcap",
-              "logits_softcap",
-              "attn_softcap",
-              "attn_logit_softcapping",
-              "final_logit_softcap",
-              "final_logit_softcapping",
-              "sliding_window",
-              "window_size",
-              "attention_window",
-              "rope_scaling",
-              "qk_norm",
-              "use_qk_norm",
-              "rms_norm",
-              "use_rmsnorm",
-              "swiglu",
-              "use_swiglu",
-              "alibi",
-              "parallel_residual",
-              "moe",
-              "use_moe",
-              "n_experts",
-              "num_experts"})) {
-    return Variation{"without it", is_off};
+auto is_or_none(int64_t only) {
+  return [only](const PickleValue& value) {
+    return value.kind == Kind::none || is_number(value, static_cast<double>(only));
+  };
+}
+
+auto is_truth(bool only) {
+  return [only](const PickleValue& value) { return value.kind == Kind::boolean && (value.integer != 0) == only; };
+}
+
+auto is_word(std::vector<std::string_view> allowed) {
+  return [allowed = std::move(allowed)](const PickleValue& value) {
+    return value.kind == Kind::text && contains(allowed, value.text);
+  };
+}
+
+// What follows are variations of nanoGPT's architecture to which forks give a name, each with the one that demask
+// computes: of sizes, of how a part computes, and parts that demask is without.
+std::vector<Variation> varied_sizes(const ModelArgs& args) {
+  const int64_t head_width = args.n_embd / args.n_head;
+  return {
+      {{"n_kv_head", "n_kv_heads", "num_kv_heads", "num_key_value_heads", "n_query_groups"},
+       fmt::format("keys and values for each of the {} heads", args.n_head),
+       is_or_none(args.n_head)},
+      {{"head_dim", "head_size"}, fmt::format("heads of n_embd / n_head = {}", head_width), is_or_none(head_width)},
+      {{"n_inner", "d_ff", "ffn_dim", "intermediate_size"},
+       "a hidden layer of 4 * n_embd",
+       is_or_none(4 * args.n_embd)},
+      {{"mlp_ratio", "ffn_mult"}, "a hidden layer of 4 * n_embd", is_only(4)},
+      {{"padded_vocab_size"}, "as many tokens as vocab_size", is_or_none(args.vocab_size)},
+  };
+}
+
+std::vector<Variation> varied_computations(const ModelArgs& args) {
+  return {
+      {{"rope_theta", "rope_base", "rotary_base", "rotary_theta"}, "rotary angles to the base 10000", is_only(10000)},
+      {{"rotary_pct", "rope_pct", "partial_rotary_factor"}, "rotary positions in the whole head", is_only(1)},
+      {{"norm_eps", "layer_norm_eps", "layer_norm_epsilon", "ln_eps"},
+       "layer norms with an epsilon of 1e-5",
+       is_only(1e-5)},
+      {{"causal", "is_causal"},
+       args.bidirectional ? "attention in both directions, as attention_type says"
+                          : "causal attention, for attention_type does not say 'bidirectional'",
+       is_truth(!args.bidirectional)},
+      {{"rope", "use_rope", "use_rotary"},
+       args.rotary ? "rotary positions, as position_encoding says"
+                   : "absolute positions, for position_encoding does not say 'rotary'",
+       is_truth(args.rotary)},
+      {{"act", "act_fn", "activation", "hidden_act"}, "the exact GELU", is_word({"gelu"})},
+      {{"norm", "norm_type"}, "layer norms", is_word({"layernorm", "layer_norm", "LayerNorm"})},
+  };
+}
+
+Variation absent_parts() {
+  return {{"softcap",
+           "logit_softcap",
+           "logits_softcap",
+           "attn_softcap",
+           "attn_logit_softcapping",
+           "final_logit_softcap",
+           "final_logit_softcapping",
+           "sliding_window",
+           "window_size",
+           "attention_window",
+           "rope_scaling",
+           "qk_norm",
+           "use_qk_norm",
+           "rms_norm",
+           "use_rmsnorm",
+           "swiglu",
+           "use_swiglu",
+           "alibi",
+           "parallel_residual",
+           "moe",
+           "use_moe",
+           "n_experts",
+           "num_experts"},
+          "without it",
+          is_off};
+}
+
+std::optional<Variation> find_variation(std::string_view key, const ModelArgs& args) {
+  for (const auto& table : {varied_sizes(args), varied_computations(args), {absent_parts()}}) {
+    for (const Variation& variation : table) {
+      if (contains(variation.keys, key)) {
+        return variation;
+      }
+    }
   }
   return std::nullopt;
 }

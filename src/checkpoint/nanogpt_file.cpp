@@ -24,8 +24,8 @@ constexpr std::array<std::string_view, 3> wrapper_prefixes = {"_orig_mod.", "mod
 constexpr std::string_view rebuild_tensor = "torch._utils._rebuild_tensor_v2";
 constexpr std::string_view rebuild_parameter = "torch._utils._rebuild_parameter";
 
-// One text or tuple of a pickle may be shared by every tensor in it, so what is copied from it is kept short.
-constexpr size_t max_dimensions = 8;
+// One text or tuple of a pickle may be shared by every tensor in it, so what is copied from it is kept short, as are
+// shapes.
 constexpr size_t max_key_length = 100;
 
 // --- tensors as the pickle describes them ---

@@ -34,8 +34,8 @@ class NanoGptFile {
   // in nanogpt_checkpoint.cpp, where LibTorch begins.
   at::Tensor read(const std::string& name, const ParameterConversion& convert) const;
 
-  // The same, for who makes something else of it at once: may lie in the mapped file (Archive::look_at). drop() gives
-  // its pages back.
+  // The same for callers that make something else of it at once: the tensor may lie in the mapped file, see
+  // Archive::look_at. drop() gives its pages back.
   at::Tensor look_at(const std::string& name, const ParameterConversion& convert) const;
   // The same of `count` of its rows from `first` on.
   at::Tensor look_at_rows(const std::string& name, int64_t first, int64_t count,

@@ -2,14 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
-#include <unordered_map>
-#include <utility>
 
 #include "checkpoint/numpy_scalar.h"
-#include "core/error.h"
-#include "core/text.h"
+#include "checkpoint/pickle_stack.h"
 
 namespace demask {
 namespace {
@@ -18,8 +14,6 @@ using Kind = PickleValue::Kind;
 
 // Far above what checkpoints and vocabularies need, far below what would exhaust a machine.
 constexpr size_t max_input_bytes = size_t{64} << 20;
-constexpr size_t max_stack = size_t{1} << 20;
-constexpr size_t max_values = size_t{1} << 23;  // values, references between them and memo entries together
 
 // Names as in Python's pickletools.
 enum Opcode : unsigned char {
@@ -76,47 +70,39 @@ enum Opcode : unsigned char {
   FRAME = 0x95,
 };
 
-// The stack machine of Python's pickle, on values that do nothing.
+// Reads a pickle's opcodes, and has the stack do what each asks for.
 class Unpickler {
  public:
   Unpickler(std::string_view bytes, const std::string& source, std::deque<PickleValue>& values)
-      : bytes_(bytes), source_(source), values_(values) {}
+      : bytes_(bytes), at_{source}, stack_(values, at_) {}
 
   const PickleValue* run() {
     if (bytes_.size() > max_input_bytes) {
-      malformed("it is larger than the {} bytes allowed", max_input_bytes);
+      at_.malformed("it is larger than the {} bytes allowed", max_input_bytes);
     }
     read_protocol();
     for (;;) {
-      opcode_ = static_cast<unsigned char>(take(1)[0]);
-      if (opcode_ == STOP) {
-        return pop();
+      at_.opcode = static_cast<unsigned char>(take(1)[0]);
+      if (at_.opcode == STOP) {
+        return stack_.pop();
       }
       if (!read_scalar() && !read_container() && !read_object() && !read_stack_or_memo()) {
-        malformed("opcode {:#04x} is not one that Python writes with protocols 2 to 5", opcode_);
+        at_.malformed("opcode {:#04x} is not one that Python writes with protocols 2 to 5", at_.opcode);
       }
-      if (stack_.size() + marks_.size() > max_stack) {
-        malformed("more than {} values wait on its stack", max_stack);
-      }
+      stack_.check_height();
     }
   }
 
  private:
-  template <typename... Args>
-  [[noreturn]] void malformed(fmt::format_string<Args...> format, Args&&... args) const {
-    fail(ExitCode::bad_input, "{}: cannot read the pickle, at byte {}: {}", source_, position_,
-         fmt::format(format, std::forward<Args>(args)...));
-  }
-
   // --- bytes ---
 
   std::string_view take(uint64_t count) {
-    const size_t left = bytes_.size() - position_;
+    const size_t left = bytes_.size() - at_.byte;
     if (count > left) {
-      malformed("it ends too early ({} bytes needed, {} left)", count, left);
+      at_.malformed("it ends too early ({} bytes needed, {} left)", count, left);
     }
-    const std::string_view taken = bytes_.substr(position_, static_cast<size_t>(count));
-    position_ += static_cast<size_t>(count);
+    const std::string_view taken = bytes_.substr(at_.byte, static_cast<size_t>(count));
+    at_.byte += static_cast<size_t>(count);
     return taken;
   }
 
@@ -131,54 +117,39 @@ class Unpickler {
   uint64_t unsigned_number(size_t width) { return little_endian(take(width)); }
 
   std::string_view line() {
-    const size_t end = bytes_.find('\n', position_);
+    const size_t end = bytes_.find('\n', at_.byte);
     if (end == std::string_view::npos) {
-      malformed("a name has no end");
+      at_.malformed("a name has no end");
     }
-    const std::string_view text = take(end - position_);
+    const std::string_view text = take(end - at_.byte);
     take(1);
     return text;
   }
 
   void read_protocol() {
     if (bytes_.size() < 2 || static_cast<unsigned char>(bytes_[0]) != PROTO) {
-      malformed("it is not a pickle of protocol 2 to 5; write it again with pickle.dump(..., protocol=4)");
+      at_.malformed("it is not a pickle of protocol 2 to 5; write it again with pickle.dump(..., protocol=4)");
     }
-    position_ = 2;
+    at_.byte = 2;
     const int protocol = static_cast<unsigned char>(bytes_[1]);
     if (protocol < 2 || protocol > 5) {
-      malformed("protocol {} is not one of 2 to 5", protocol);
+      at_.malformed("protocol {} is not one of 2 to 5", protocol);
     }
   }
 
   // --- values ---
 
-  void spend(size_t count) {
-    spent_ += count;
-    if (spent_ > max_values) {
-      malformed("it holds more than {} values", max_values);
-    }
-  }
-
-  PickleValue& push(Kind kind) {
-    spend(1);
-    PickleValue& value = values_.emplace_back();
-    value.kind = kind;
-    stack_.push_back(&value);
-    return value;
-  }
-
   void push_text(Kind kind, uint64_t length) {
     const std::string_view text = take(length);
-    push(kind).text = text;
+    stack_.push(kind).text = text;
   }
 
-  void push_integer(int64_t number) { push(Kind::integer).integer = number; }
+  void push_integer(int64_t number) { stack_.push(Kind::integer).integer = number; }
 
   void push_long(uint64_t width) {
     const std::string_view digits = take(width);
     if (width > 8) {
-      push(Kind::big_integer);
+      stack_.push(Kind::big_integer);
       return;
     }
     uint64_t number = little_endian(digits);
@@ -197,130 +168,21 @@ class Unpickler {
     double number = 0.0;
     static_assert(sizeof number == sizeof bits);
     std::memcpy(&number, &bits, sizeof number);
-    push(Kind::real).real = number;
-  }
-
-  // --- the stack ---
-
-  size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
-
-  PickleValue* top() const {
-    if (stack_.size() <= floor()) {
-      malformed("opcode {:#04x} finds an empty stack", opcode_);
-    }
-    return stack_.back();
-  }
-
-  PickleValue* pop() {
-    PickleValue* value = top();
-    stack_.pop_back();
-    return value;
-  }
-
-  std::vector<PickleValue*> pop_to_mark() {
-    if (marks_.empty()) {
-      malformed("opcode {:#04x} finds no mark", opcode_);
-    }
-    const auto begin = stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back());
-    std::vector<PickleValue*> values(begin, stack_.end());
-    stack_.erase(begin, stack_.end());
-    marks_.pop_back();
-    return values;
-  }
-
-  std::vector<PickleValue*> pop_values(size_t count) {
-    std::vector<PickleValue*> values(count);
-    for (size_t i = count; i-- > 0;) {
-      values[i] = pop();
-    }
-    return values;
-  }
-
-  void attach(PickleValue& parent, const PickleValue* child) {
-    spend(1);
-    parent.items.push_back(child);
-    parent.depth = std::max(parent.depth, child->depth + 1);
-    if (parent.depth > max_pickle_depth) {
-      malformed("its values nest more than {} deep", max_pickle_depth);
-    }
-  }
-
-  void push_sequence(Kind kind, const std::vector<PickleValue*>& items) {
-    PickleValue& sequence = push(kind);
-    for (const PickleValue* item : items) {
-      attach(sequence, item);
-    }
-  }
-
-  // Adds to the container on top of the stack; a call result takes anything, and it is dropped.
-  void extend(Kind kind, const std::vector<PickleValue*>& items) {
-    PickleValue& container = *top();
-    if (container.kind == Kind::call) {
-      return;
-    }
-    if (container.kind != kind) {
-      malformed("opcode {:#04x} cannot add to {}", opcode_, describe(container));
-    }
-    if (kind == Kind::dict && items.size() % 2 != 0) {
-      malformed("a dict is given a key without a value");
-    }
-    for (const PickleValue* item : items) {
-      attach(container, item);
-    }
-  }
-
-  void call(const PickleValue* callee, const PickleValue* arguments) {
-    if (arguments->kind != Kind::tuple) {
-      malformed("a call is given {} for arguments, not a tuple", describe(*arguments));
-    }
-    if (callee->kind == Kind::global && callee->text == "collections.OrderedDict" && arguments->items.empty()) {
-      push(Kind::dict);
-      return;
-    }
-    PickleValue& result = push(Kind::call);
-    const bool is_scalar = callee->kind == Kind::global && makes_numpy_scalar(callee->text) &&
-                           arguments->items.size() == 2 &&
-                           read_numpy_scalar(*arguments->items[0], *arguments->items[1], result);
-    if (is_scalar) {
-      spend(result.text.size() / sizeof(PickleValue));  // a copy, as of names
-      return;
-    }
-    attach(result, callee);
-    for (const PickleValue* argument : arguments->items) {
-      attach(result, argument);
-    }
-  }
-
-  void push_global(std::string_view module, std::string_view name) {
-    spend((module.size() + name.size()) / sizeof(PickleValue));  // a copy: the memo can repeat long names at no cost
-    push(Kind::global).text = fmt::format("{}.{}", module, name);
-  }
-
-  void memoize(uint64_t index) {
-    spend(1);
-    memo_[index] = top();
-  }
-
-  void recall(uint64_t index) {
-    const auto entry = memo_.find(index);
-    if (entry == memo_.end()) {
-      malformed("it refers to memo entry {}, which is not there", index);
-    }
-    stack_.push_back(entry->second);
+    stack_.push(Kind::real).real = number;
   }
 
   // --- opcodes; each function returns false where the opcode is not among its own ---
 
   bool read_scalar() {
-    switch (opcode_) {
+    switch (at_.opcode) {
       case NONE:
-        push(Kind::none);
+        stack_.push(Kind::none);
         return true;
       case NEWTRUE:
-        push(Kind::boolean).integer = 1;
+        stack_.push(Kind::boolean).integer = 1;
         return true;
       case NEWFALSE:
-        push(Kind::boolean).integer = 0;
+        stack_.push(Kind::boolean).integer = 0;
         return true;
       case BININT:
         push_long(4);
@@ -367,48 +229,48 @@ class Unpickler {
   }
 
   bool read_container() {
-    switch (opcode_) {
+    switch (at_.opcode) {
       case EMPTY_TUPLE:
-        push(Kind::tuple);
+        stack_.push(Kind::tuple);
         return true;
       case TUPLE:
-        push_sequence(Kind::tuple, pop_to_mark());
+        stack_.push_sequence(Kind::tuple, stack_.pop_to_mark());
         return true;
       case TUPLE1:
-        push_sequence(Kind::tuple, pop_values(1));
+        stack_.push_sequence(Kind::tuple, stack_.pop_values(1));
         return true;
       case TUPLE2:
-        push_sequence(Kind::tuple, pop_values(2));
+        stack_.push_sequence(Kind::tuple, stack_.pop_values(2));
         return true;
       case TUPLE3:
-        push_sequence(Kind::tuple, pop_values(3));
+        stack_.push_sequence(Kind::tuple, stack_.pop_values(3));
         return true;
       case EMPTY_LIST:
-        push(Kind::list);
+        stack_.push(Kind::list);
         return true;
       case APPEND:
-        extend(Kind::list, pop_values(1));
+        stack_.extend(Kind::list, stack_.pop_values(1));
         return true;
       case APPENDS:
-        extend(Kind::list, pop_to_mark());
+        stack_.extend(Kind::list, stack_.pop_to_mark());
         return true;
       case EMPTY_DICT:
-        push(Kind::dict);
+        stack_.push(Kind::dict);
         return true;
       case SETITEM:
-        extend(Kind::dict, pop_values(2));
+        stack_.extend(Kind::dict, stack_.pop_values(2));
         return true;
       case SETITEMS:
-        extend(Kind::dict, pop_to_mark());
+        stack_.extend(Kind::dict, stack_.pop_to_mark());
         return true;
       case EMPTY_SET:
-        push(Kind::set);
+        stack_.push(Kind::set);
         return true;
       case ADDITEMS:
-        extend(Kind::set, pop_to_mark());
+        stack_.extend(Kind::set, stack_.pop_to_mark());
         return true;
       case FROZENSET:
-        push_sequence(Kind::set, pop_to_mark());
+        stack_.push_sequence(Kind::set, stack_.pop_to_mark());
         return true;
       default:
         return false;
@@ -416,44 +278,44 @@ class Unpickler {
   }
 
   bool read_object() {
-    switch (opcode_) {
+    switch (at_.opcode) {
       case GLOBAL: {
         const std::string_view module = line();
-        push_global(module, line());
+        stack_.push_global(module, line());
         return true;
       }
       case STACK_GLOBAL: {
-        const std::vector<PickleValue*> names = pop_values(2);
+        const std::vector<PickleValue*> names = stack_.pop_values(2);
         if (names[0]->kind != Kind::text || names[1]->kind != Kind::text) {
-          malformed("a name is not a string");
+          at_.malformed("a name is not a string");
         }
-        push_global(names[0]->text, names[1]->text);
+        stack_.push_global(names[0]->text, names[1]->text);
         return true;
       }
       case REDUCE:
       case NEWOBJ: {
-        const std::vector<PickleValue*> parts = pop_values(2);
-        call(parts[0], parts[1]);
+        const std::vector<PickleValue*> parts = stack_.pop_values(2);
+        stack_.push_call(parts[0], parts[1]);
         return true;
       }
       case NEWOBJ_EX: {
         const std::vector<PickleValue*> parts =
-            pop_values(3);  // keyword arguments come last; no call that is known has any
-        call(parts[0], parts[1]);
+            stack_.pop_values(3);  // keyword arguments come last; no call that is known has any
+        stack_.push_call(parts[0], parts[1]);
         return true;
       }
       case BUILD: {
         // Attributes of an object. A dtype's say its byte order, and are read with its arguments.
-        const PickleValue* state = pop();
-        PickleValue* object = top();
+        const PickleValue* state = stack_.pop();
+        PickleValue* object = stack_.top();
         object->state = state;
         if (is_numpy_dtype(*object)) {
-          attach(*object, state);
+          stack_.attach(*object, state);
         }
         return true;
       }
       case BINPERSID:
-        push_sequence(Kind::persistent_id, pop_values(1));
+        stack_.push_sequence(Kind::persistent_id, stack_.pop_values(1));
         return true;
       default:
         return false;
@@ -461,41 +323,37 @@ class Unpickler {
   }
 
   bool read_stack_or_memo() {
-    switch (opcode_) {
+    switch (at_.opcode) {
       case MARK:
-        marks_.push_back(stack_.size());
+        stack_.mark();
         return true;
       case POP:
-        if (!marks_.empty() && stack_.size() == marks_.back()) {
-          marks_.pop_back();
-        } else {
-          pop();
-        }
+        stack_.pop_value_or_mark();
         return true;
       case POP_MARK:
-        pop_to_mark();
+        stack_.pop_to_mark();
         return true;
       case DUP:
-        stack_.push_back(top());
+        stack_.push_top_again();
         return true;
       case BINPUT:
-        memoize(unsigned_number(1));
+        stack_.memoize(unsigned_number(1));
         return true;
       case LONG_BINPUT:
-        memoize(unsigned_number(4));
+        stack_.memoize(unsigned_number(4));
         return true;
       case MEMOIZE:
-        memoize(memo_.size());
+        stack_.memoize_next();
         return true;
       case BINGET:
-        recall(unsigned_number(1));
+        stack_.recall(unsigned_number(1));
         return true;
       case LONG_BINGET:
-        recall(unsigned_number(4));
+        stack_.recall(unsigned_number(4));
         return true;
       case FRAME:  // only tells a stream how much to buffer
-        if (unsigned_number(8) > bytes_.size() - position_) {
-          malformed("a frame is longer than what follows");
+        if (unsigned_number(8) > bytes_.size() - at_.byte) {
+          at_.malformed("a frame is longer than what follows");
         }
         return true;
       default:
@@ -504,14 +362,8 @@ class Unpickler {
   }
 
   std::string_view bytes_;
-  const std::string& source_;
-  std::deque<PickleValue>& values_;
-  size_t position_ = 0;
-  size_t spent_ = 0;
-  unsigned char opcode_ = 0;
-  std::vector<PickleValue*> stack_;
-  std::vector<size_t> marks_;  // heights of the stack
-  std::unordered_map<uint64_t, PickleValue*> memo_;
+  PicklePosition at_;
+  PickleStack stack_;
 };
 
 }  // namespace

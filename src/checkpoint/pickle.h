@@ -14,7 +14,8 @@ class Pickle {
  public:
   // Reads one pickle; `source` names it in messages. collections.OrderedDict() is read as a dict, and NumPy's scalars
   // as the booleans, numbers and texts that they are.
-  // Throws Error(bad_input) where the pickle is malformed, of protocol 0 or 1, or beyond the bounds in pickle.cpp.
+  // Throws Error(bad_input) where the pickle is malformed, of protocol 0 or 1, or beyond the bounds in pickle.cpp and
+  // pickle_stack.cpp.
   Pickle(std::string_view bytes, const std::string& source);
   Pickle(const Pickle&) = delete;
   Pickle& operator=(const Pickle&) = delete;

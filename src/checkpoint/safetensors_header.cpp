@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "checkpoint/compare_tensors.h"
 #include "core/json.h"
 #include "core/text.h"
 
@@ -16,7 +17,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t max_dimensions = 8;
 constexpr std::string_view metadata_name = "__metadata__";
 
 constexpr std::array<std::pair<std::string_view, size_t>, 14> dtypes{{{"BOOL", 1},

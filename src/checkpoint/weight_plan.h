@@ -37,8 +37,9 @@ struct PlannedTensor {
   TensorRole role = TensorRole::token_embedding;
   std::optional<int64_t> layer;
   bool is_bias = false;
-  std::vector<StoredSlice> slices;  // whose rows follow one another; none: the family's arithmetic makes the tensor
-  bool transposed = false;          // stored as [in, out]
+  std::vector<StoredSlice>
+      slices;               // their rows follow one another; none where the family's arithmetic makes the tensor
+  bool transposed = false;  // stored as [in, out]
 };
 
 struct WeightPlan {

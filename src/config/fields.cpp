@@ -4,10 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "config/devices.h"
+#include "config/strategy_fields.h"
 #include "core/utf8.h"
 #include "sampling/strategies/strategy.h"
 
@@ -52,17 +55,6 @@ Choices choices() {
   return {names.begin(), names.end()};
 }
 
-// Names of the strategies of which `holds` is true.
-Choices names_where(const std::function<bool(const Strategy&)>& holds) {
-  Choices names;
-  for (const Strategy& strategy : strategies()) {
-    if (holds(strategy)) {
-      names.push_back(strategy.name);
-    }
-  }
-  return names;
-}
-
 Choices strategy_names() {
   return names_where([](const Strategy&) { return true; });
 }
@@ -73,68 +65,7 @@ std::string judged_twice() {
                       ", "));
 }
 
-bool has_ratios(const Strategy& strategy) {
-  return strategy.has_ratios;
-}
-bool takes_schedule(const Strategy& strategy) {
-  return strategy.takes_schedule();
-}
-bool takes_model(const Strategy& strategy) {
-  return strategy.takes_remasking_model;
-}
-bool ranks(const Strategy& strategy) {
-  return strategy.ranks_by_confidence;
-}
-
-// What either allows.
-Rule widened(const Rule& one, const Rule& other) {
-  const auto *left = std::get_if<Range>(&one), *right = std::get_if<Range>(&other);
-  if (left == nullptr || right == nullptr) {
-    return one;
-  }
-  return Range{std::min(left->low, right->low), std::max(left->high, right->high), left->above_low && right->above_low};
-}
-
-// The help of a parameter; where those that take it say different things, each one's with its name.
-std::string help_of(std::string_view parameter) {
-  std::string all, first;
-  bool differ = false;
-  for (const Strategy& strategy : strategies()) {
-    if (const Parameter* own = strategy.find_parameter(parameter)) {
-      differ = differ || (!first.empty() && own->help != first);
-      first = own->help;
-      all += fmt::format("{}{}: {}", all.empty() ? "" : "; ", strategy.name, own->help);
-    }
-  }
-  return differ ? all : first;
-}
-
-// Adds the strategies' own parameters that stand in every configuration, or those that do not, once each.
-void append_parameters(std::vector<Field>& table, bool in_every_configuration) {
-  const auto first = static_cast<std::ptrdiff_t>(table.size());
-  for (const Strategy& strategy : strategies()) {
-    for (const Parameter& parameter : strategy.parameters) {
-      if (parameter.in_every_configuration != in_every_configuration) {
-        continue;
-      }
-      const auto same = std::find_if(table.begin() + first, table.end(),
-                                     [&](const Field& field) { return field.name == parameter.name; });
-      if (same != table.end()) {
-        same->rule = widened(same->rule, parameter.rule);
-        continue;
-      }
-      table.push_back({parameter.name, parameter_member(parameter), parameter.rule,
-                       in_every_configuration ? diffusion : strategies_group, Role::text, help_of(parameter.name), "",
-                       [name = parameter.name](const Strategy& one) { return one.find_parameter(name) != nullptr; }});
-    }
-  }
-}
-
-void append(std::vector<Field>& table, std::vector<Field> more) {
-  std::move(more.begin(), more.end(), std::back_inserter(table));
-}
-
-std::vector<Field> shared_fields() {
+std::vector<Field> model_fields() {
   using C = Config;
   using D = DiffusionSettings;
   return {
@@ -157,7 +88,7 @@ std::vector<Field> shared_fields() {
        Role::place,
        "model in out_dir that says which tokens to mask again",
        "",
-       takes_model},
+       &Strategy::takes_remasking_model},
       {"data_dir", member<&C::data_dir>(), {}, checkpoints, Role::place, "folder of the datasets"},
       {"dataset",
        member<&C::dataset>(),
@@ -187,7 +118,12 @@ std::vector<Field> shared_fields() {
        "say what this checkpoint, model folder, vocabulary, run file or trace is, and draw nothing"},
       {"inspect_format", member<&C::inspect_format>(), choices<InspectFormat>(), checkpoints, Role::cut,
        "how inspect says it"},
+  };
+}
 
+std::vector<Field> sample_fields() {
+  using C = Config;
+  return {
       {"num_samples", member<&C::num_samples>(), count_from(1), samples, Role::which, "how many samples"},
       {"first_sample", member<&C::first_sample>(), count_from(0), samples, Role::which,
        "index of the first, to split or continue a run"},
@@ -227,7 +163,12 @@ std::vector<Field> shared_fields() {
        samples,
        Role::text,
        "end a sample's text before its end-of-text token; None: where the vocabulary has pieces and such a token"},
+  };
+}
 
+std::vector<Field> device_fields() {
+  using C = Config;
+  return {
       {"seed", member<&C::seed>(), Range{-1.0}, running, Role::which,
        "same seed, same text; -1 draws one and prints it"},
       {"device", member<&C::device>(),
@@ -243,7 +184,13 @@ std::vector<Field> shared_fields() {
        running,
        Role::text,
        "on CUDA a sample is the same bits in any batch; False: in large ones some shapes run faster"},
+  };
+}
 
+std::vector<Field> drawing_fields() {
+  using C = Config;
+  using D = DiffusionSettings;
+  return {
       {"temperature", member<&C::diffusion, &D::temperature>(), Range{0.0}, drawing, Role::text,
        "diffusion: lower is safer, 0 takes the likeliest token"},
       {"top_p", member<&C::top_p>(), Range{0.0, 1.0, true}, drawing, Role::text,
@@ -252,18 +199,24 @@ std::vector<Field> shared_fields() {
        "above 1 discourages tokens seen shortly before"},
       {"repetition_window", member<&C::repetition_window>(), count_from(0), drawing, Role::text,
        "how many positions before count as shortly"},
+  };
+}
 
+std::vector<Field> diffusion_fields() {
+  using C = Config;
+  using D = DiffusionSettings;
+  return {
       {"diffusion_iterations", member<&C::diffusion, &D::diffusion_iterations>(), count_from(1), diffusion, Role::text,
        "steps of the linear schedule"},
       {"start_ratio", member<&C::diffusion, &D::start_ratio>(), share, diffusion, Role::text,
-       "share of the text masked at its start", "", has_ratios},
+       "share of the text masked at its start", "", &Strategy::has_ratios},
       {"end_ratio", member<&C::diffusion, &D::end_ratio>(), share, diffusion, Role::text,
-       "share of the text masked at its end", "", has_ratios},
+       "share of the text masked at its end", "", &Strategy::has_ratios},
       {"schedule_type", member<&C::diffusion, &D::schedule_type>(), choices<ScheduleType>(), diffusion, Role::text,
        "how the masked share falls; custom takes its steps from masking_ratios, dream is that of Dream's timesteps", "",
-       takes_schedule},
+       &Strategy::takes_schedule},
       {"masking_ratios", member<&C::diffusion, &D::masking_ratios>(), share, diffusion, Role::text,
-       "share masked at each step; alone it implies custom", "", takes_schedule},
+       "share masked at each step; alone it implies custom", "", &Strategy::takes_schedule},
   };
 }
 
@@ -289,24 +242,29 @@ std::vector<Field> strategy_fields() {
        "judge tokens by a second forward, by the one that drew them, or by its distribution as temperature, top_k and "
        "top_p leave it; None: rescore for " +
            judged_twice() + ", else draw",
-       "", ranks},
+       "", &Strategy::ranks_by_confidence},
       {"temperature_end", member<&C::diffusion, &D::temperature_end>(), Range{0.0, infinity, true}, strategies_group,
        Role::text, "temperature of the last step, to which the first's changes linearly"},
       {"cfg_scale", member<&C::diffusion, &D::cfg_scale>(), Range{0.0, 1e6}, strategies_group, Role::text,
        "guidance by the prompt, for two forwards each: 0 is none"},
       {"schedule_power", member<&C::diffusion, &D::schedule_power>(), Range{0.0, infinity, true}, strategies_group,
-       Role::text, "of schedule_type='power': above 1, more is revealed early", "", has_ratios},
+       Role::text, "of schedule_type='power': above 1, more is revealed early", "", &Strategy::has_ratios},
   };
 }
 
-std::vector<Field> other_fields() {
+std::vector<Field> standard_fields() {
   using C = Config;
   return {
       {"std_temperature", member<&C::std_temperature>(), Range{0.0}, standard, Role::text,
        "as temperature, which also sets it where this is not given"},
       {"top_k", member<&C::top_k>(), count_from(1), standard, Role::text,
        "only this many of the likeliest tokens; None: all, which is the default of diffusion"},
+  };
+}
 
+std::vector<Field> watching_fields() {
+  using C = Config;
+  return {
       {"show_progress", member<&C::show_progress>(), {}, watching, Role::shown, "report progress on stderr"},
       {"use_verbose_logging",
        member<&C::use_verbose_logging>(),
@@ -342,7 +300,12 @@ std::vector<Field> other_fields() {
        Role::shown,
        "write a page to this .html file that plays trace_samples"},
       {"compare", member<&C::compare>(), {}, watching, Role::shown, "a trace that the report shows beside this run's"},
+  };
+}
 
+std::vector<Field> scoring_fields() {
+  using C = Config;
+  return {
       {"score",
        member<&C::score>(),
        {},
@@ -358,7 +321,12 @@ std::vector<Field> other_fields() {
       {"score_tokens", member<&C::score_tokens>(), {}, scoring, Role::text, "give each token's log-likelihood too"},
       {"best_of", member<&C::best_of>(), Range{1.0, static_cast<double>(most_candidates)}, scoring, Role::text,
        "draw so many for each sample and keep the likeliest, by score_method"},
+  };
+}
 
+std::vector<Field> scale_fields() {
+  using C = Config;
+  return {
       {"prompts",
        member<&C::prompts>(),
        {},
@@ -394,11 +362,14 @@ std::vector<Field> other_fields() {
 }
 
 std::vector<Field> make_fields() {
-  std::vector<Field> table = shared_fields();
-  append_parameters(table, /*in_every_configuration=*/true);
-  append(table, strategy_fields());
-  append_parameters(table, /*in_every_configuration=*/false);
-  append(table, other_fields());
+  std::vector<Field> table;
+  for (std::vector<Field>& group :
+       std::array{model_fields(), sample_fields(), device_fields(), drawing_fields(), diffusion_fields(),
+                  parameter_fields(diffusion, /*in_every_configuration=*/true), strategy_fields(),
+                  parameter_fields(strategies_group, /*in_every_configuration=*/false), standard_fields(),
+                  watching_fields(), scoring_fields(), scale_fields()}) {
+    std::move(group.begin(), group.end(), std::back_inserter(table));
+  }
   for (Field& field : table) {
     if (field.taken_by) {
       field.strategies = fmt::format("{}", fmt::join(names_where(field.taken_by), ", "));

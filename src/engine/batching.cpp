@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/background.h"
 #include "core/error.h"
 #include "core/notice.h"
 #include "model/device.h"
@@ -111,7 +112,7 @@ std::vector<SampleTask> BatchPlanner::next(int64_t size) {
     window_.pop_front();
   }
   if (window_.empty() && next_ < end_ && work_.entries().size() > 1) {
-    upcoming_ = std::async(std::launch::async, [this, size] { return look_ahead(next_, size); });
+    upcoming_ = in_background([this, size] { return look_ahead(next_, size); });
   }
   return batch;
 }

@@ -68,12 +68,14 @@ std::optional<int64_t> Context::shown_mask() const {
 
 namespace {
 
-std::unique_ptr<LanguageModel> load_quietly(const Context& context, const std::string& path) {
+std::unique_ptr<LanguageModel> load_quietly(const Context& context, const std::string& path,
+                                            const std::function<void(const ModelInfo&)>& on_known = {}) {
   LoadOptions options{context.device, context.dtypes.native, context.dtypes.module, context.config.compile,
                       context.config.batch_invariant};
   if (context.config.sampling_method == SamplingMethod::diffusion) {
     options.length = context.config.sequence_length;
   }
+  options.on_known = on_known;
   return load_model(path, options);
 }
 
@@ -89,8 +91,9 @@ std::unique_ptr<LanguageModel> model_like(const LanguageModel& model, const Cont
   return copy ? std::move(copy) : load_quietly(context, path);
 }
 
-std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path) {
-  std::unique_ptr<LanguageModel> model = load_quietly(context, path);
+std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path,
+                                          const std::function<void(const ModelInfo&)>& on_known) {
+  std::unique_ptr<LanguageModel> model = load_quietly(context, path, on_known);
   for (const std::string& text : model->info().notices) {
     notice("{}", text);
   }
@@ -113,15 +116,17 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
   config.seed = settle_seed(config.seed);
   context.checkpoint = checkpoint_path(config);
   const WorksOn device(context.device);
-  std::future<VocabularyAhead> vocabulary = read_vocabulary_ahead(config, context.checkpoint);
-  context.model = open_model(context, context.checkpoint);
+  std::future<VocabularyAhead> vocabulary;
+  context.model = open_model(context, context.checkpoint, [&](const ModelInfo& info) {
+    vocabulary = read_vocabulary_ahead(config, context.checkpoint, info);
+  });
   if (context.model->info().binary_classification) {
     fail(ExitCode::bad_input,
          "'{}' is a two-class remasking model, which draws no text. Name it with --remasking_checkpoint_name, and a "
          "language model with --checkpoint_name.",
          context.checkpoint);
   }
-  open_vocabulary(context, vocabulary.get());
+  open_vocabulary(context, vocabulary.valid() ? vocabulary.get() : VocabularyAhead());
   return context;
 }
 

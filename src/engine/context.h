@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "engine/resolve.h"
 #include "engine/token_roles.h"
 #include "model/language_model.h"
+#include "model/model_info.h"
 #include "text/vocabulary.h"
 
 namespace demask {
@@ -44,14 +46,16 @@ struct Context {
 // the configuration's. Throws Error.
 Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices = {});
 
-// The same for another of its devices, with a model of its own there. Nothing is said again. Throws as load_model.
+// The context of another of `first`'s devices, with a model of its own there. Its notices are not repeated. Throws as
+// load_model.
 Context context_on(const Context& first, at::Device device);
 
 // A model like one that was loaded from this path, on the context's device. Throws as load_model.
 std::unique_ptr<LanguageModel> model_like(const LanguageModel& model, const Context& context, const std::string& path);
 
-// Loads another model with the context's device, dtype and options. Throws Error.
-std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path);
+// Loads a model with the context's device, dtype and options; `on_known` as in LoadOptions. Throws Error.
+std::unique_ptr<LanguageModel> open_model(const Context& context, const std::string& path,
+                                          const std::function<void(const ModelInfo&)>& on_known = {});
 
 // The files that a run with this configuration reads once it is open, without those of a list of prompts.
 std::vector<std::string> files_read(const Context& context);

@@ -38,7 +38,7 @@ class BatchKinds {
   std::map<std::string, int64_t> numbers_;
 };
 
-// Which steps judge, in a word: a step that leaves nothing masked may or may not be one, for it judges nothing.
+// Which steps judge, in a word. A step that leaves nothing masked has nothing to judge, so it fits either word.
 std::string judged_steps(const Plan& plan) {
   const auto chooses = [](const PlannedStep& step) { return step.masked > 0; };
   if (std::none_of(plan.begin(), plan.end(), [](const PlannedStep& step) { return step.judged; })) {
@@ -81,7 +81,7 @@ void check_keeps_blocks(const Context& context) {
   }
 }
 
-// The longest template's key in messages.
+// What messages call the key that makes a template as long as it is.
 std::string length_key(const Prompt& given) {
   return given.infill ? "infill" : given.infill_text ? "infill_text" : "sequence_length";
 }
@@ -97,7 +97,7 @@ std::vector<DiffusionTask> to_diffusion_tasks(const std::vector<SampleTask>& sam
 
 class DiffusionGenerator : public Generator {
  public:
-  // `first`: one on another device that it takes its prompts from, or null.
+  // `first` is a generator on another device, whose prompts this one draws; or null.
   DiffusionGenerator(const Context& context, const std::function<bool()>& gives_up, const DiffusionGenerator* first)
       : context_(context),
         model_(*context.model, context.checkpoint),
@@ -137,7 +137,7 @@ class DiffusionGenerator : public Generator {
     for (const Gap& gap : prompt->gaps) {
       least -= gap.most - gap.least;
     }
-    options_.plan({}, least);  // so that no sample's is the first to be refused
+    options_.plan({}, least);  // so that a plan that cannot be is refused before any sample is drawn
     check_length(context_.model->info(), context_.checkpoint, key, prompt->length);
     if (remasking_model_) {
       check_length(remasking_model_->info(), remasking_path_, key, prompt->length);

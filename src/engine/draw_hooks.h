@@ -11,8 +11,8 @@ namespace demask {
 
 // What a caller of Engine::draw wants to know and to say. All but `on_batch` may be empty.
 struct DrawHooks {
-  // Told of steps on the thread that draws them. Of several devices it sees one at a time, see DeviceTeam; one that
-  // reads tensors is given the only device that draws.
+  // Told of steps on the thread that draws them. Where several devices draw, it is told of one at a time (see
+  // FollowedDevice). Where it reads tensors, one device draws alone.
   Observer* observer = nullptr;
   // Samples that need not be drawn. Asked some batches ahead, perhaps on another thread.
   std::function<bool(int64_t index)> is_done;

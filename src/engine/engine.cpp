@@ -13,7 +13,7 @@
 namespace demask {
 namespace {
 
-// What draw(totals) comes to, also where it is told to give up.
+// The totals that draw(totals) counts. Where it is told to give up, they are those of what was drawn before.
 template <typename Draw>
 DrawTotals unless_given_up(const Draw& draw) {
   DrawTotals totals;
@@ -41,7 +41,8 @@ int64_t generated_tokens(const std::vector<SampleTask>& tasks) {
   return tokens;
 }
 
-// A device, and what draws there. The first has the engine's own; of the others it is made when they are first wanted.
+// A device, and the context and generator that draw there. The first device has the engine's own. Those of another are
+// made when it is first wanted.
 struct Engine::Station {
   at::Device device;
   const Context* context = nullptr;
@@ -113,8 +114,8 @@ DrawTotals Engine::draw_piece(const Work& work, BatchRoom& room, const DrawHooks
                  hooks);
 }
 
-// In batches of at most `room`, which is measured here if it is not known for the longest text. On one device where an
-// observer looks at each step, or where texts are scored beside samples.
+// Draws in batches of at most `room`, which is measured here where it is not known for the longest text. One device
+// alone draws where an observer looks at each step, or where texts are scored beside samples.
 DrawTotals Engine::draw_in(BatchRoom& room, Generator& generator, const Drawing& drawing,
                            const DrawHooks& hooks) const {
   const auto started = std::chrono::steady_clock::now();
@@ -168,7 +169,7 @@ void Engine::draw_together(BatchRoom& room, const Drawing& drawing, const DrawHo
   DeviceTeam(members, planner, hooks, abandoned_).draw(totals);
 }
 
-// All of them where all failed: the next to be tried says why.
+// The stations whose device has not failed. Where every one has, all of them: a further try says why.
 std::vector<Engine::Station*> Engine::sound_stations() const {
   std::vector<Station*> sound, all;
   for (const auto& station : stations_) {
@@ -190,7 +191,8 @@ Generator& Engine::ready(Station& station) const {
   return *station.generator;
 }
 
-// What the device has memory for, or less where the others would wait for it in the end.
+// The rows of this device's batches: what it has memory for, or fewer where the other devices would have to wait for
+// its last batch.
 int64_t Engine::rows_on(Station& station, BatchRoom& room, const Drawing& drawing, size_t devices) const {
   Generator& generator = ready(station);
   find_room(room, *station.context, generator, drawing.work, drawing.planned);

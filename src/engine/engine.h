@@ -15,7 +15,7 @@
 
 namespace demask {
 
-// How large batches may be as far as was found out, for a list that is drawn piece by piece.
+// How large batches may be, as far as it is known. A list that is drawn piece by piece takes it from piece to piece.
 struct BatchRoom {
   int64_t length = 0;  // of the longest text that it is known for
   int64_t rows = 0;
@@ -42,8 +42,8 @@ class Engine {
   Work own_work() const { return {*context_, *generator_}; }
   Work work_of(PromptList list) const { return {*context_, *generator_, std::move(list)}; }
 
-  // A list of texts to score, and their scores, of a run whose settings draw samples, by the first device; in its
-  // DrawnSample each has a score. Throws Error as resolve_score_method and Work.
+  // Texts to score, and their scores, for a run whose settings draw samples. The first device scores them. The
+  // DrawnSample of each text has its score. Throws Error as resolve_score_method and Work.
   Work scores_of(PromptList list) { return {*context_, scorer(), std::move(list)}; }
   DrawTotals score(const Work& work, const DrawHooks& hooks) {
     return draw_by(scorer(), work, work.first(), work.end(), work.samples(), hooks);
@@ -55,8 +55,8 @@ class Engine {
     return draw_by(*generator_, work, first, end, left, hooks);
   }
 
-  // The same for a piece of a list that is read as it comes, all of it. Memory is measured for the first piece and for
-  // those with a longer text only.
+  // The same for all of one piece of a list that is read as it comes. Memory is measured for the first piece, and again
+  // where a piece has a longer text.
   DrawTotals draw_piece(const Work& work, BatchRoom& room, const DrawHooks& hooks) const;
 
  private:

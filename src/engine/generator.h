@@ -1,5 +1,5 @@
-// A way of sampling made ready, diffusion or standard: prompts into tokens, tokens into samples. Scoring texts is one
-// too: what it draws is their scores.
+// A way of sampling made ready, diffusion or standard: it turns prompts into tokens, and tokens into samples. Scoring
+// texts is such a way too: what it draws are their scores.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +22,14 @@ namespace demask {
 // A prompt in tokens.
 struct PreparedPrompt {
   Template text;                // diffusion: what is given and what is to fill
-  std::vector<Gap> gaps;        // of `text`, whose lengths are still to be chosen; all is as for the longest
+  std::vector<Gap> gaps;        // of `text`, not chosen yet: until then all members are as for the longest
   std::vector<int64_t> tokens;  // standard: what is given; of a text to score: all of it
   int64_t length = 0;           // tokens of a sample, prompt included
   int64_t generated = 0;        // how many of them are drawn
-  size_t unshown = 0;           // of the first tokens, which the vocabulary puts before every text
+  size_t unshown = 0;           // how many first tokens the vocabulary put before the text
   MatchRule rule;               // standard: what the text is to match
   int64_t batch_kind = 0;       // only prompts of one kind can be drawn in one batch
-  int64_t rows = 1;             // of a batch, that a sample takes
+  int64_t rows = 1;             // that a sample takes in a batch
 
   // One a position of a sample: true where the prompt gives the token.
   std::vector<bool> given() const;
@@ -43,7 +43,7 @@ struct SampleTask {
   bool traced = false;
 };
 
-// A batch that a device has been given all the work of.
+// A batch all of whose work was handed to the device.
 class BatchUnderWay {
  public:
   BatchUnderWay() = default;
@@ -72,14 +72,15 @@ class Generator {
   // Error(failed) on non-finite logits, GivenUp where the batch was to be given up.
   virtual std::vector<DrawnSample> draw(const std::vector<SampleTask>& tasks, Observer* observer) = 0;
 
-  // Gives the device the work of a batch without waiting for it, so that the work of the next can follow at once. None
-  // where the samples cannot be had so, but by `draw`. To the observer the batch is done when this returns. Throws as
-  // `draw`.
+  // Hands the work of a batch to the device without waiting for it, so that the next batch's work can follow at once.
+  // Gives null where only `draw` can make these samples. The observer takes the batch for done when this returns.
+  // Throws as `draw`.
   virtual std::unique_ptr<BatchUnderWay> begin(const std::vector<SampleTask>& /*tasks*/, Observer* /*observer*/) {
     return nullptr;
   }
 
-  // The rows of a batch, where the generator bounds by itself what it computes at once: then no step is tried.
+  // The rows of a batch, given by a generator that itself bounds what it computes at once: memory is then not measured
+  // by a step.
   virtual std::optional<int64_t> own_rows() const { return std::nullopt; }
 
   // One step of these, which takes as much memory as any.
@@ -88,11 +89,12 @@ class Generator {
   // Model calls so far.
   virtual int64_t forwards() const = 0;
 
-  // Another that draws on the device of `context`, a context_on of this one's own, what this one prepares; it says
-  // nothing again. `context` and this one's own must outlive it. Throws as make_generator.
+  // Makes a second generator, on the device of `context`, that draws what this one prepares. `context` is made by
+  // context_on from this generator's own, and both contexts must outlive the second generator. Its notices are not
+  // repeated. Throws as make_generator.
   virtual std::unique_ptr<Generator> on_device(const Context& context) const = 0;
 
-  // The share of the texts' positions that they computed, where a cache keeps some.
+  // The share of the texts' positions that these calls computed: below 1 where a cache keeps some.
   virtual double computed_share() const { return 1; }
 
   // How it samples such prompts, a label and a value each, for people; the first tells their length.

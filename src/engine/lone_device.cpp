@@ -7,7 +7,7 @@
 namespace demask {
 namespace {
 
-// What a hook threw, or a batch before: past those who would take it for memory that ran out in drawing this one.
+// Carries what a hook or an earlier batch threw past those who would take it for this batch running out of memory.
 struct Passing {
   std::exception_ptr what;
 };

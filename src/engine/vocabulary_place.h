@@ -17,9 +17,8 @@ struct VocabularyPlace {
 
 // The first of these that is there:
 //   - what meta_path names, a file or a folder,
-//   - what vocabulary_in() finds in the folder of the checkpoint, and then in that of the dataset: the flag's, or the
-//   one
-//     that the checkpoint names,
+//   - what vocabulary_in() finds in the folder of the checkpoint,
+//   - what it finds in that of the dataset, which a flag names or else the checkpoint,
 //   - for a model of GPT-2's 50,257 tokens, with a mask or padding or without, GPT-2's encoding: the folder `gpt2` in
 //     data_dir, else that which is installed with demask,
 //   - the dataset shakespeare_char, where the checkpoint names none.

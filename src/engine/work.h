@@ -40,8 +40,8 @@ struct PromptList {
   std::vector<BadLine> bad_lines;
 };
 
-// A prompt of a list, checked against settings, model and vocabulary and in tokens, its first sample still to be
-// numbered. May run beside Generator::draw. Throws Error.
+// Checks a prompt of a list against settings, model and vocabulary, and turns it into tokens. The index of its first
+// sample stays open. May run beside Generator::draw. Throws Error.
 WorkEntry prepare_entry(const Context& context, Generator& generator, Prompt prompt);
 
 class Work {
@@ -51,7 +51,7 @@ class Work {
   // A list of prompts; those that do not fit vocabulary, model or settings are an Error(bad_input) that names them, or
   // with on_error='skip' left out.
   Work(const Context& context, Generator& generator, PromptList list);
-  // Neighbours from a list that is read as it comes, at least one.
+  // Prompts that follow one another in a list which is read as it comes, one at least.
   Work(const Context& context, std::vector<WorkEntry> piece);
 
   const std::vector<WorkEntry>& entries() const { return entries_; }

@@ -15,16 +15,22 @@ namespace demask {
 
 namespace {
 
+std::unique_ptr<LanguageModel> load_native(const std::unique_ptr<WeightSource>& source, const LoadOptions& options) {
+  if (options.on_known) {
+    options.on_known(info_of(source->description(), source->dataset()));
+  }
+  return std::make_unique<Transformer>(*source, std::string(), kernels_for(options.dtype));
+}
+
 std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& options) {
   const at::TensorOptions weights = options_of_weights(options.dtype, options.device);
-  const KernelChoice kernels = kernels_for(options.dtype);
   if (is_model_folder(path)) {
-    return std::make_unique<Transformer>(*open_model_folder(path, weights), std::string(), kernels);
+    return load_native(open_model_folder(path, weights), options);
   }
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return std::make_unique<Transformer>(*open_nanogpt(path, weights), std::string(), kernels);
+  return load_native(open_nanogpt(path, weights), options);
 }
 
 }  // namespace

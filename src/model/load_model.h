@@ -4,11 +4,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "model/language_model.h"
+#include "model/model_info.h"
 
 namespace demask {
 
@@ -19,6 +21,8 @@ struct LoadOptions {
   bool compile = false;                        // freeze and optimise TorchScript for inference
   bool batch_invariant = true;                 // see Transformer
   bool native = true;  // run a TorchScript module that proves to be nanoGPT's GPT as Transformer
+  // Called, where it is not empty, with what the file of a native model says, before its weights are read.
+  std::function<void(const ModelInfo&)> on_known = {};
   int64_t length = 0;  // of the texts to come, where that is known: a traced module may run at this length only
 };
 

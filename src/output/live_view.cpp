@@ -1,6 +1,5 @@
 #include "output/live_view.h"
 
-#include <ATen/ATen.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -27,12 +26,6 @@ constexpr milliseconds iteration_pace{50}, token_pace{10};
 constexpr milliseconds slowest_pace{5000};
 constexpr int look_interval_ms = 50;  // for the size of the terminal, and for what signals did
 
-template <typename T>
-const T* host_data(const at::Tensor& tensor, at::Tensor& owner, at::ScalarType dtype) {
-  owner = tensor.to(at::kCPU, dtype).contiguous();
-  return owner.data_ptr<T>();
-}
-
 ScreenSize size_of(int terminal) {
   winsize size{};
   const bool known =
@@ -54,7 +47,10 @@ std::optional<Terminal> find_terminal() {
 }
 
 LiveView::LiveView(const Terminal& terminal, const Vocabulary& vocabulary, const LiveOptions& options)
-    : terminal_(terminal), glyphs_(vocabulary, options.mask_token_id), options_(options) {
+    : terminal_(terminal),
+      glyphs_(vocabulary, options.mask_token_id),
+      options_(options),
+      samples_(options.diffusion, options.mask_token_id) {
   status_.diffusion = options_.diffusion;
   viewport_.follows_end = !options_.diffusion;
   // In a grid a line end that breaks would move what stays in its place otherwise.
@@ -96,12 +92,11 @@ void LiveView::close() {
 }
 
 void LiveView::on_batch(const BatchView& batch) {
-  batch_ = batch.samples;
-  tokens_.assign(batch_.size(), {});
+  samples_.begin(batch.samples);
   batch_tokens_ = batch.tokens;
   if (!opened_) {
     // Those after the first leave the one before on the screen until they have a step to show.
-    status_.samples = static_cast<int64_t>(batch_.size());
+    status_.samples = static_cast<int64_t>(batch.samples.size());
     status_.steps = batch.steps;
     open();
   }
@@ -118,11 +113,7 @@ void LiveView::on_step(const StepView& view) {
   if (screen_state() == ScreenState::closed) {
     return;
   }
-  if (options_.diffusion) {
-    take_diffusion_step(view);
-  } else {
-    take_token(view);
-  }
+  samples_.take(view);
   sampling_s_ += std::chrono::duration<double>(Clock::now() - left_at_).count();
   const int64_t forwards = options_.forwards ? options_.forwards() : 0;
   const double drawn =
@@ -130,11 +121,8 @@ void LiveView::on_step(const StepView& view) {
   {
     Lock lock(mutex_);
     wait_until_next_may_show(lock);
-    shown_ = tokens_;
-    indices_.clear();
-    for (const SampleInBatch& sample : batch_) {
-      indices_.push_back(sample.identity.index);
-    }
+    shown_ = samples_.tokens();
+    indices_ = samples_.indices();
     status_.samples = static_cast<int64_t>(indices_.size());
     status_.sample = std::min(status_.sample, status_.samples - 1);
     status_.step = view.step;
@@ -164,53 +152,6 @@ void LiveView::wait_until_next_may_show(Lock& lock) {
       return;
     }
     changed_.wait_until(lock, shown_since_ + pace_);
-  }
-}
-
-void LiveView::take_diffusion_step(const StepView& view) {
-  at::Tensor before_owner, after_owner, probability_owner;
-  const int64_t* before = host_data<int64_t>(view.before, before_owner, at::kLong);
-  const int64_t* after = host_data<int64_t>(view.after, after_owner, at::kLong);
-  const float* probabilities = host_data<float>(view.probabilities, probability_owner, at::kFloat);
-  for (std::vector<ShownToken>& sample : tokens_) {
-    const bool first = sample.empty();
-    sample.resize(static_cast<size_t>(view.after.size(1)));
-    for (ShownToken& token : sample) {
-      const int64_t was = *before++, is = *after++;
-      const float probability = *probabilities++;
-      const bool was_masked = was == options_.mask_token_id, is_masked = is == options_.mask_token_id;
-      if (is_masked) {
-        token = {was, was_masked ? TokenState::masked : TokenState::leaving, 1.0F};
-      } else if (was_masked) {
-        token = {is, TokenState::drawn, probability};
-      } else {
-        const bool given = first || token.state == TokenState::given;
-        token = {is, given ? TokenState::given : TokenState::kept, token.probability};
-      }
-    }
-  }
-}
-
-void LiveView::take_token(const StepView& view) {
-  at::Tensor before_owner, filled_owner, probability_owner;
-  const int64_t* filled = host_data<int64_t>(view.filled, filled_owner, at::kLong);
-  const float* probabilities = host_data<float>(view.probabilities, probability_owner, at::kFloat);
-  const bool has_prompt = view.step == 0 && view.before.defined();
-  const int64_t prompt = has_prompt ? view.before.size(1) : 0;
-  const int64_t* before = has_prompt ? host_data<int64_t>(view.before, before_owner, at::kLong) : nullptr;
-  for (size_t b = 0; b < tokens_.size(); ++b) {
-    std::vector<ShownToken>& sample = tokens_[b];
-    for (int64_t i = 0; i < prompt; ++i) {
-      sample.push_back({*before++, TokenState::given, 1.0F});
-    }
-    if (!sample.empty() && sample.back().state == TokenState::drawn) {
-      sample.back().state = TokenState::kept;
-    }
-    const auto position = static_cast<int64_t>(sample.size());
-    const SampleInBatch& whole = batch_[b];
-    if (position < whole.length) {
-      sample.push_back({filled[b], position < whole.given ? TokenState::given : TokenState::drawn, probabilities[b]});
-    }
   }
 }
 

@@ -14,6 +14,7 @@
 #include "output/glyphs.h"
 #include "output/keys.h"
 #include "output/live_frame.h"
+#include "output/shown_samples.h"
 #include "sampling/sample.h"
 #include "text/vocabulary.h"
 
@@ -50,12 +51,9 @@ class LiveView : public Observer {
  private:
   using Clock = std::chrono::steady_clock;
   using Lock = std::unique_lock<std::mutex>;
-  using Tokens = std::vector<std::vector<ShownToken>>;  // of each sample of the batch
 
   // On the sampler's thread.
   void open();
-  void take_diffusion_step(const StepView& view);
-  void take_token(const StepView& view);
   void wait_until_next_may_show(Lock& lock);
   void wake() const;
 
@@ -75,8 +73,7 @@ class LiveView : public Observer {
 
   // The sampler's thread only.
   bool opened_ = false;
-  std::vector<SampleInBatch> batch_;
-  Tokens tokens_;  // of the batch at work
+  ShownSamples samples_;  // of the batch at work
   int64_t batch_tokens_ = 0;
   int64_t finished_tokens_ = 0;
   double sampling_s_ = 0.0;  // time spent outside this view
@@ -91,7 +88,7 @@ class LiveView : public Observer {
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  Tokens shown_;  // of the batch whose step was last
+  ShownSamples::Tokens shown_;  // of the batch whose step was last
   std::vector<int64_t> indices_;
   LiveStatus status_;
   bool dirty_ = true;

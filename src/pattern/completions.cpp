@@ -41,20 +41,11 @@ class Lattice {
     if (messages_.front().empty() || messages_.front().front() == minus_infinity) {
       return std::nullopt;
     }
-    std::vector<int64_t> ids;
-    int32_t state = TokenAutomaton::start();
-    for (size_t position = 0; position < text_.slots.size(); ++position) {
-      if (text_.slots[position] != PatternSlot::masked) {
-        state = next_at(automaton_, text_, position, state);
-        continue;
-      }
+    return ids_along(automaton_, text_, [&](int32_t state, size_t position, size_t masked) {
       load_messages(position + 1);
-      const size_t masked = ids.size();
-      ids.push_back(rule_ == Rule::likeliest ? choose_likeliest(state, logits_.rows[masked])
-                                             : choose(state, masked, uniforms[masked]));
-      state = automaton_.next_drawn(state, ids.back());
-    }
-    return ids;
+      return rule_ == Rule::likeliest ? choose_likeliest(state, logits_.rows[masked])
+                                      : choose(state, masked, uniforms[masked]);
+    });
   }
 
  private:

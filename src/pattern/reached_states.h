@@ -38,6 +38,23 @@ class StateSet {
 // The state after a position that is not masked.
 int32_t next_at(const TokenAutomaton& automaton, const PartialText& text, size_t position, int32_t state);
 
+// The ids of the masked positions, in their order, along one path of states from the start. That of the masked-th of
+// them, which is at `position`, is choose(state, position, masked), in the state that the path has before it.
+template <typename Choose>
+std::vector<int64_t> ids_along(const TokenAutomaton& automaton, const PartialText& text, const Choose& choose) {
+  std::vector<int64_t> ids;
+  int32_t state = TokenAutomaton::start();
+  for (size_t position = 0; position < text.slots.size(); ++position) {
+    if (text.slots[position] == PatternSlot::masked) {
+      ids.push_back(choose(state, position, ids.size()));
+      state = automaton.next_drawn(state, ids.back());
+    } else {
+      state = next_at(automaton, text, position, state);
+    }
+  }
+  return ids;
+}
+
 // The states that a position leads to; possible(token_class): whether a masked one may have such a token.
 template <typename Possible>
 void advance(const TokenAutomaton& automaton, const PartialText& text, size_t position,

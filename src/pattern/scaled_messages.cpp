@@ -143,19 +143,10 @@ std::optional<std::vector<int64_t>> ScaledMessages::draw(const float* uniforms) 
   if (!(messages_.front().front() > 0)) {
     return std::nullopt;
   }
-  std::vector<int64_t> ids;
-  int32_t state = TokenAutomaton::start();
-  for (size_t position = 0; position < text_.slots.size(); ++position) {
-    if (text_.slots[position] != PatternSlot::masked) {
-      state = next_at(automaton_, text_, position, state);
-      continue;
-    }
+  return ids_along(automaton_, text_, [&](int32_t state, size_t position, size_t masked) {
     load(position + 1);
-    const size_t masked = ids.size();
-    ids.push_back(choose(state, uniforms[masked], masked));
-    state = automaton_.next_drawn(state, ids.back());
-  }
-  return ids;
+    return choose(state, uniforms[masked], masked);
+  });
 }
 
 }  // namespace demask

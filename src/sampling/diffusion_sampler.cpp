@@ -98,6 +98,28 @@ std::optional<kernels::PatternSizes> device_sizes(const Patterned& patterned, co
   return device_holds(sizes) ? std::optional(sizes) : std::nullopt;
 }
 
+// row_of(text) of each text, [B, T] int64.
+template <typename RowOf>
+at::Tensor table(const DiffusionBatch& batch, const RowOf& row_of) {
+  at::Tensor rows = at::empty({batch.size, batch.length}, at::kLong);
+  int64_t* out = rows.data_ptr<int64_t>();
+  for (const DiffusionTask& task : batch.tasks) {
+    const std::vector<int64_t> row = row_of(*task.text);
+    out = std::copy(row.begin(), row.end(), out);
+  }
+  return rows;
+}
+
+// Of each position the number of its block, -1 where it is fixed.
+std::vector<int64_t> blocks_of(const Template& text, int64_t block_length) {
+  std::vector<int64_t> blocks;
+  int64_t rank = 0;  // of a free position among them
+  for (const bool fixed : text.fixed) {
+    blocks.push_back(fixed ? -1 : rank++ / block_length);
+  }
+  return blocks;
+}
+
 }  // namespace
 
 bool DiffusionSampler::draws_patterns_on_device(const std::vector<const Template*>& texts) {
@@ -138,31 +160,13 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
   const Streams streams = to_tensors(batch.streams);
   send(streams.seeds, chain_->streams.seeds);
   send(streams.indices, chain_->streams.indices);
-  // row_of(text) of each text, [B, T]
-  const auto table = [&batch](const auto& row_of) {
-    at::Tensor rows = at::empty({batch.size, batch.length}, at::kLong);
-    int64_t* out = rows.data_ptr<int64_t>();
-    for (const DiffusionTask& task : batch.tasks) {
-      const std::vector<int64_t> row = row_of(*task.text);
-      out = std::copy(row.begin(), row.end(), out);
-    }
-    return rows;
-  };
-  const at::Tensor tokens = table([](const Template& text) { return text.tokens; });
+  const at::Tensor tokens = table(batch, [](const Template& text) { return text.tokens; });
   const at::Tensor masked = tokens.eq(options_.mask_token_id);
   send(tokens, chain_->tokens);
   send(masked, chain_->masked);
   send(masked, chain_->eligible);
   if (chain_->block.defined()) {
-    const auto blocks_of = [this](const Template& text) {
-      std::vector<int64_t> blocks;
-      int64_t rank = 0;  // of a free position among them
-      for (const bool fixed : text.fixed) {
-        blocks.push_back(fixed ? -1 : rank++ / *options_.block_length);
-      }
-      return blocks;
-    };
-    send(table(blocks_of), chain_->block);
+    send(table(batch, [this](const Template& text) { return blocks_of(text, *options_.block_length); }), chain_->block);
   }
   chain_->patterned = patterned.texts;
   chain_->all_patterned = patterned.all;

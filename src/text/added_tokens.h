@@ -29,8 +29,8 @@ class AddedTokenFinder {
     std::string_view text;
     const AddedToken* token = nullptr;  // nullptr: text between tokens
   };
-  // The parts of `text`, which is UTF-8, in order, with all of it. Special tokens are found only where `parse_special`,
-  // but their text is never looked through for others.
+  // All of `text`, which is UTF-8, in parts and in order. Special tokens are tokens only with `parse_special`. Without
+  // it their text is text, but is not searched for other tokens.
   std::vector<Part> split(std::string_view text, bool parse_special) const;
 
  private:

@@ -17,8 +17,8 @@ class BytePairs {
   BytePairs();
   void reserve(size_t merges);
 
-  // `left` and `right` side by side become `merged`; the lower rank goes first. Of two ranks of one pair the later
-  // call's holds.
+  // `left` and `right` side by side become `merged`; the lower rank goes first. A pair that is added twice has the rank
+  // of the later call.
   void add(int64_t left, int64_t right, uint32_t rank, int64_t merged);
   // Takes the ids of the 256 bytes from the pieces of one byte.
   void take_bytes(const PieceTable& pieces);

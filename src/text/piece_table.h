@@ -26,8 +26,8 @@ class PieceTable {
   // The id that `add` was given for these bytes.
   std::optional<int64_t> find(std::string_view bytes) const;
 
-  // What is wrong with a piece or its id; empty where nothing is, and only then it is taken up. A piece that is not
-  // `findable` has an id but is found by none.
+  // Adds a piece, unless something is wrong with it or its id: then says what, else gives an empty text. The bytes of a
+  // piece that is not `findable` lead to no id.
   std::string add(int64_t id, std::string_view bytes, bool findable = true);
 
  private:

@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -16,10 +16,10 @@ namespace {
 
 using nlohmann::json;
 
-const std::array<const Family*, 8>& all_families() {
-  static const std::array<const Family*, 8> families{&gpt2_family(),  &nanogpt_family(), &llama_family(),
-                                                     &qwen2_family(), &qwen3_family(),   &dream_family(),
-                                                     &llada_family(), &mdlm_family()};
+const std::vector<const Family*>& all_families() {
+#define DEMASK_ADDRESS(name) &name##_family(),
+  static const std::vector<const Family*> families = {DEMASK_FAMILIES(DEMASK_ADDRESS)};
+#undef DEMASK_ADDRESS
   return families;
 }
 

@@ -9,15 +9,20 @@
 
 namespace demask {
 
-// One in each file beside this one.
-const Family& gpt2_family();
-const Family& nanogpt_family();
-const Family& llama_family();
-const Family& qwen2_family();
-const Family& qwen3_family();
-const Family& dream_family();
-const Family& llada_family();
-const Family& mdlm_family();
+// A new family is a file beside this one, which defines `const Family& NAME_family()`, and a line here.
+#define DEMASK_FAMILIES(X) \
+  X(gpt2)                  \
+  X(nanogpt)               \
+  X(llama)                 \
+  X(qwen2)                 \
+  X(qwen3)                 \
+  X(dream)                 \
+  X(llada)                 \
+  X(mdlm)
+
+#define DEMASK_DECLARE(name) const Family& name##_family();
+DEMASK_FAMILIES(DEMASK_DECLARE)
+#undef DEMASK_DECLARE
 
 // The family that a configuration names by its model_type and architectures. `path` names the file.
 // Throws Error(bad_input) that lists what demask reads, where it is another.

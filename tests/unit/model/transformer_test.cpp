@@ -195,21 +195,27 @@ TEST_CASE("The key-value cache gives the logits of running the whole context aga
   }
 }
 
-TEST_CASE("Beginnings are read slice by slice, those alike once, and every text goes on as it would alone") {
-  struct Form {
-    at::Device device;
-    at::ScalarType dtype;
-    KernelChoice kernels;
-    bool same_bits;
-  };
+// Devices, precisions and kernels, and whether a text decoded with others has the bits that it has alone.
+struct Form {
+  at::Device device;
+  at::ScalarType dtype;
+  KernelChoice kernels;
+  bool same_bits;
+};
+
+std::vector<Form> forms_of_decoding() {
   std::vector<Form> forms = {{at::kCPU, at::kFloat, KernelChoice::own, kernels::cpu::find(at::kFloat) != nullptr},
                              {at::kCPU, at::kBFloat16, KernelChoice::own, kernels::cpu::find(at::kBFloat16) != nullptr},
                              {at::kCPU, at::kFloat, KernelChoice::libtorch, false}};
   if (cuda_device_count() > 0) {
     forms.push_back({at::kCUDA, at::kFloat, KernelChoice::own, false});
   }
+  return forms;
+}
+
+TEST_CASE("Beginnings are read slice by slice, those alike once, and every text goes on as it would alone") {
   constexpr int64_t given = 1250, vocabulary = 5000;  // more positions and logits than are read at once
-  for (const Form& form : forms) {
+  for (const Form& form : forms_of_decoding()) {
     NanoGptCheckpoint checkpoint = testing::with_dtype(testing::small_gpt(1300, vocabulary), form.dtype);
     for (auto& [name, parameter] : checkpoint.parameters) {
       parameter = parameter.to(form.device);

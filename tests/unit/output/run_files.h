@@ -90,6 +90,15 @@ inline std::string error_of(const std::function<void()>& action) {
   return "no error";
 }
 
+// The same of resuming the run.
+inline std::string resume_error(const RunFileOptions& options) {
+  return error_of([&options] {
+    RunFileOptions resumed = options;
+    resumed.resume = true;
+    const RunFile file(resumed);
+  });
+}
+
 inline std::set<std::string> names_in(const std::string& folder) {
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) {

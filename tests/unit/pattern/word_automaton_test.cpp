@@ -69,6 +69,22 @@ std::vector<std::string> list_of(const std::string& content) {
   return read_word_list(path);
 }
 
+// Half of the words of at most six of the letters a, b and c.
+std::vector<std::string> half_of_short_words(std::mt19937& random) {
+  std::vector<std::string> words = {"a", "b", "c"};
+  for (size_t i = 0; i < words.size(); ++i) {
+    for (const std::string letter : {"a", "b", "c"}) {
+      if (words[i].size() < 6) {
+        words.push_back(words[i] + letter);
+      }
+    }
+  }
+  std::shuffle(words.begin(), words.end(), random);
+  words.resize(words.size() / 2);
+  std::sort(words.begin(), words.end());
+  return words;
+}
+
 }  // namespace
 
 TEST_CASE("Every run of letters is a word, as it stands, with a capital or in capitals") {
@@ -139,17 +155,7 @@ TEST_CASE("A list and a pattern together have the texts of both") {
 TEST_CASE("Texts of words are drawn in proportion to their probability among those that match") {
   // So many words that states from which a separator leads to the start are a group.
   std::mt19937 random(5);
-  std::vector<std::string> words = {"a", "b", "c"};
-  for (size_t i = 0; i < words.size(); ++i) {
-    for (const std::string letter : {"a", "b", "c"}) {
-      if (words[i].size() < 6) {
-        words.push_back(words[i] + letter);
-      }
-    }
-  }
-  std::shuffle(words.begin(), words.end(), random);
-  words.resize(words.size() / 2);
-  std::sort(words.begin(), words.end());
+  const std::vector<std::string> words = half_of_short_words(random);
   const std::vector<std::optional<std::string>> pieces = {"a", "bc", " ", " a", ". b", "c "};
   const CharacterVocabulary vocabulary(pieces);
   const ByteAutomaton list = word_automaton(words, all_bytes());

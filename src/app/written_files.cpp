@@ -1,4 +1,4 @@
-#include "app/files.h"
+#include "app/written_files.h"
 
 #include <optional>
 

@@ -1,4 +1,4 @@
-#include "app/settings.h"
+#include "app/header_settings.h"
 
 #include <set>
 #include <string>
