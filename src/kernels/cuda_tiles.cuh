@@ -12,10 +12,6 @@
 
 namespace demask::kernels::cuda::launch {
 
-inline __device__ uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
 // A barrier in shared memory. Its phase ends when all arrivals and all announced bytes have come.
 struct TileBarrier {
   uint64_t state;
