@@ -95,16 +95,6 @@ __device__ void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
 }
 
-// Waits for so many threads at one of the block's sixteen barriers.
-inline __device__ void wait_for_threads(int barrier, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
-// Counts the calling warp's threads at the barrier, where others wait.
-inline __device__ void arrive_at_threads(int barrier, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
 // Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after
 // another, their chunks of 16 bytes exchanged by the row's number (the copy engine's swizzle of 128 bytes).
 inline constexpr int tile_row_bytes = 128;
