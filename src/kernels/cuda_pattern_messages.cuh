@@ -31,15 +31,18 @@ struct CarriedMessages {
 
   static int64_t bytes(const PatternArguments& a) {
     constexpr auto number = static_cast<int64_t>(sizeof(double)), place = static_cast<int64_t>(sizeof(int32_t));
-    return (few_states + turns * stretch * (few_states + a.weights_room)) * number + turns * (stretch + 1) * place;
+    return (few_states + turns * ((stretch + 1) * few_states + stretch * a.weights_room)) * number +
+           turns * (stretch + 1) * place;
   }
 
   __device__ int stretches() const { return static_cast<int>((a.length + stretch - 1) / stretch); }
   __device__ int64_t end_of(int number) const { return a.length - static_cast<int64_t>(number) * stretch; }
   __device__ int positions_of(int number) const { return static_cast<int>(min(end_of(number), int64_t{stretch})); }
-  __device__ double* messages_of(int number) const { return shared + width + number % turns * stretch * width; }
+  __device__ double* messages_of(int number) const {
+    return shared + 2 * width + number % turns * (stretch + 1) * width;
+  }
   __device__ double* weights_of(int number) const {
-    return shared + width + turns * stretch * width + number % turns * stretch * a.weights_room;
+    return shared + width + turns * (stretch + 1) * width + number % turns * stretch * a.weights_room;
   }
   // What positions are, and behind them whether they are plain.
   __device__ int32_t* fixed_of(int number) const {

@@ -99,7 +99,7 @@ struct MessageStretch {
   int positions = 0;
   const double* weights = nullptr;  // of the last one; those of the one before it stand weights_room before them
   const int32_t* fixed = nullptr;   // what the last one is, and before it the one before
-  double* messages = nullptr;       // to be filled, the last one's first
+  double* messages = nullptr;       // to be filled, the last one's first; before them is room for those that came last
   bool plain = false;               // each position is free, or given where no text can have ended
 };
 
@@ -130,24 +130,31 @@ class FewMessages {
       messages[state_of(k)] = exists(k) && table_.accepts[state_of(k)] != 0 ? 1.0 : 0.0;
     }
     team.sync();
-    after_ = messages;
+    last_ = messages;
   }
 
   template <typename Team>
   DEMASK_EVERYWHERE void pass(const MessageStretch& stretch, Team& team) {
+    double* before = stretch.messages - width();
+    for (int k = 0; k < each; ++k) {
+      before[state_of(k)] = last_[state_of(k)];
+    }
+    team.sync();
     if (stretch.plain) {
       pass_on<true>(stretch, team);
     } else {
       pass_on<false>(stretch, team);
     }
+    last_ = before + stretch.positions * width();
   }
 
  private:
-  // As many positions as are scaled together: every one checks that no product left the range.
-  static constexpr int group = 4, measured = 1, scaled = 3;
+  // Of so many positions the last is scaled, by the largest message of the second: what that is takes time to find.
+  static constexpr int group = 4;
   static constexpr auto count = static_cast<size_t>(each), kept = static_cast<size_t>(most_edges == 0 ? 1 : most_edges);
   using Weights = double[count][kept];
 
+  DEMASK_EVERYWHERE int32_t width() const { return each * size_; }
   DEMASK_EVERYWHERE int32_t state_of(int k) const { return rank_ + k * size_; }
   DEMASK_EVERYWHERE bool exists(int k) const { return state_of(k) < table_.states; }
 
@@ -159,65 +166,83 @@ class FewMessages {
     }
   }
 
-  DEMASK_EVERYWHERE double sum_of(int k, const double* row, const Weights& weights) const {
+  DEMASK_EVERYWHERE double sum_of(int k, const double* row, const Weights& weights, const double* after) const {
     double sum = 0;
     for (int e = 0; e < most_edges; ++e) {
-      sum += weights[k][e] * after_[next_[k][e]];
+      sum += weights[k][e] * after[next_[k][e]];
     }
     if (most_edges == 0 && exists(k)) {
       for_each_edge(table_, table_.first_edge[state_of(k)], table_.first_edge[state_of(k) + 1],
-                    [&](int32_t token_class, int32_t next) { sum += row[token_class] * after_[next]; });
+                    [&](int32_t token_class, int32_t next) { sum += row[token_class] * after[next]; });
     }
     return sum;
   }
 
+  // Where a stretch has come to.
+  struct Place {
+    const double* row;     // weights of the position
+    const int32_t* fixed;  // what it is
+    double* into;          // its messages
+    Weights weights;       // read, long before they are used
+  };
+
   template <bool plain, typename Team>
   DEMASK_EVERYWHERE void pass_on(const MessageStretch& stretch, Team& team) {
-    const int32_t width = each * size_;
-    Weights weights;
-    read_weights(stretch.weights, weights);
-    for (int first = 0; first < stretch.positions; first += group) {
-      for (int i = 0; i < group && first + i < stretch.positions; ++i) {
-        const int at = first + i;
-        const double* row = stretch.weights - at * weights_room_;
-        double messages[count];
-        for (int k = 0; k < each; ++k) {
-          messages[k] = sum_of(k, row, weights);
-          if (!plain) {
-            const int32_t fixed = stretch.fixed[-at];
-            messages[k] = fixed == unshown_position                               ? after_[state_of(k)]
-                          : fixed != free_position && state_of(k) == table_.ended ? 0
-                                                                                  : messages[k];
-          }
-        }
-        read_weights(at + 1 < stretch.positions ? row - weights_room_ : row, weights);  // long before they are used
-        if (i == scaled) {
-          const double scale = inverse_power(team.offered());
-          for (double& message : messages) {
-            message *= scale;
-          }
-        }
-        double* into = stretch.messages + at * width;
-        uint32_t largest = 0;
-        for (int k = 0; k < each; ++k) {
-          into[state_of(k)] = messages[k];
-          const uint32_t upper = upper_half(messages[k]);
-          largest = upper > largest ? upper : largest;
-        }
-        if (i == measured) {
-          team.offer(largest);
-        }
-        team.sync();
-        after_ = into;
+    Place place{stretch.weights, stretch.fixed, stretch.messages, {}};
+    read_weights(place.row, place.weights);
+    int left = stretch.positions;
+    for (; left >= group; left -= group) {
+      step<plain, false, false>(place, true, team);
+      step<plain, true, false>(place, true, team);
+      step<plain, false, false>(place, true, team);
+      step<plain, false, true>(place, left > group, team);
+    }
+    for (; left > 0; --left) {
+      step<plain, false, false>(place, left > 1, team);
+    }
+  }
+
+  // One position. No branch and no pointer of its own: the latency of this is what the draw waits for.
+  template <bool plain, bool is_measured, bool is_scaled, typename Team>
+  DEMASK_EVERYWHERE void step(Place& place, bool goes_on, Team& team) {
+    const double* after = place.into - width();
+    double messages[count];
+    for (int k = 0; k < each; ++k) {
+      messages[k] = sum_of(k, place.row, place.weights, after);
+      if (!plain) {
+        const bool ended = *place.fixed != free_position && state_of(k) == table_.ended;
+        messages[k] = *place.fixed == unshown_position ? after[state_of(k)] : ended ? 0 : messages[k];
       }
     }
+    if (goes_on) {
+      place.row -= weights_room_;
+      --place.fixed;
+      read_weights(place.row, place.weights);
+    }
+    if (is_scaled) {
+      const double scale = inverse_power(team.offered());
+      for (double& message : messages) {
+        message *= scale;
+      }
+    }
+    uint32_t largest = 0;
+    for (int k = 0; k < each; ++k) {
+      place.into[state_of(k)] = messages[k];
+      const uint32_t upper = upper_half(messages[k]);
+      largest = upper > largest ? upper : largest;
+    }
+    if (is_measured) {
+      team.offer(largest);
+    }
+    team.sync();
+    place.into += width();
   }
 
   const PatternTable& table_;
   int32_t weights_room_;
   int rank_, size_;
   int32_t token_class_[count][kept], next_[count][kept];
-  const double* after_ = nullptr;
+  const double* last_ = nullptr;
 };
 
 }  // namespace demask::kernels

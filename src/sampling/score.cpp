@@ -19,7 +19,7 @@ namespace {
 
 // Tokens of a forward that keep the device busy, and logits that are made at once: on CUDA as many as 32 bits count,
 // for large products are the fastest, and what a part of the memory holds in float32.
-constexpr int64_t tokens_on_cuda = int64_t{1} << 17, tokens_on_cpu = int64_t{1} << 14;
+constexpr int64_t tokens_on_cuda = int64_t{1} << 16, tokens_on_cpu = int64_t{1} << 14;
 constexpr int64_t logits_on_cuda = (int64_t{1} << 31) - 1, logits_on_cpu = int64_t{1} << 25;
 constexpr int64_t memory_parts = 6;
 

@@ -177,7 +177,7 @@ void send_few(const PatternArguments& a, const PatternTable& table, int64_t b, s
     }
   };
   FewMessages<each, most_edges> few(table, a.weights_room, team.rank(), team.size());
-  double* ring = room.data();  // what comes before stretches, and two of them
+  double* ring = room.data();  // what comes before stretches, and two of them, each behind room for that
   few.begin(ring, team);
   keep(a.length, ring);
   bool upper = false;
@@ -186,7 +186,7 @@ void send_few(const PatternArguments& a, const PatternTable& table, int64_t b, s
     stretch.positions = static_cast<int>(std::min(end, longest));
     stretch.weights = weights + (end - 1) * a.weights_room;
     stretch.fixed = fixed + end - 1;
-    stretch.messages = ring + (1 + (upper ? longest : 0)) * width;
+    stretch.messages = ring + (2 + (upper ? longest + 1 : 0)) * width;
     stretch.plain = std::all_of(fixed + end - stretch.positions, fixed + end, [&](int32_t one) {
       return one == free_position || (one != unshown_position && table.ended < 0);
     });
@@ -202,7 +202,7 @@ void send_few(const PatternArguments& a, const PatternTable& table, int64_t b, s
 template <PatternNumbers numbers>
 bool send_text(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
   constexpr int each = 16;  // states of a thread that FewMessages has
-  constexpr int64_t positions = 13;
+  constexpr int64_t positions = 15;
   std::vector<double> buffers(static_cast<size_t>(positions * std::max(a.states_room, each * ways.threads)));
   bool holds = true;
   by_team(ways.threads, [&](auto& team) {
