@@ -1,6 +1,7 @@
 // The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
 // choice at every position, the path through these, and the tokens. Only messages go position by position.
 #include "kernels/cuda_device.cuh"
+#include "kernels/cuda_early.cuh"
 #include "kernels/cuda_pattern_messages.cuh"
 #include "kernels/cuda_pattern_team.cuh"
 #include "kernels/pattern_draw.h"
@@ -15,6 +16,13 @@ struct Reader {
     return to_float(static_cast<const T*>(a.logits)[row * a.row_stride + id]);
   }
 };
+
+// Begins a kernel. Each of them waits for those before it, and whatever its block is for: the next one's launch is over
+// by the time that it ends.
+__device__ void begin_early() {
+  let_next_begin();
+  wait_for_kernels_before();
+}
 
 // False where the text has no pattern.
 __device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
@@ -32,6 +40,7 @@ __host__ __device__ bool is_greedy(const PatternArguments& a) {
 // Weights of the rows, a warp each or a block each.
 template <typename T, bool wide>
 __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_kernel(PatternArguments a) {
+  begin_early();
   __shared__ BlockRoom room;
   const int64_t row = wide ? static_cast<int64_t>(blockIdx.x) : row_of_warp(small_rows);
   PatternTable table;
@@ -100,6 +109,7 @@ __device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
 }
 
 __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
+  begin_early();
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
@@ -132,6 +142,7 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
 // Of few states: one warp passes the messages on, and others bring it weights and take messages away.
 template <int each>
 __global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a) {
+  begin_early();
   extern __shared__ __align__(16) double shared[];
   const int64_t b = blockIdx.x;
   PatternTable table;
@@ -172,6 +183,7 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
 // The texts whose range scaled messages do not hold, or to which filters leave no completion.
 template <typename T>
 __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
+  begin_early();
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
@@ -188,6 +200,7 @@ __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
+  begin_early();
   const int64_t row = blockIdx.x, b = row / a.length;
   PatternTable table;
   if (!find_table(a, b, table)) {
@@ -200,6 +213,7 @@ __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments 
 }
 
 __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has_room) {
+  begin_early();
   extern __shared__ __align__(16) uint8_t steps[];
   __shared__ BlockRoom room;
   PatternTable table;
@@ -211,6 +225,7 @@ __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a) {
+  begin_early();
   const int64_t row = row_of_warp(small_rows);
   PatternTable table;
   if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
@@ -248,13 +263,14 @@ void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t str
   if (const int64_t bytes = CarriedMessages::bytes(a); !is_greedy(a) && has_few_messages(a) && bytes <= most_bytes) {
     const auto kernel = a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-    kernel<<<texts, few_messages_threads, static_cast<size_t>(bytes), stream>>>(a);
+    launch_early(kernel, dim3(texts), few_messages_threads, static_cast<size_t>(bytes), stream, a);
     return;
   }
   const MessageRoom use = message_room(a, most_bytes);
   const int64_t bytes = use.bytes(a);
   cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  messages_kernel<<<texts, threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream>>>(a, use);
+  launch_early(messages_kernel, dim3(texts), threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream, a,
+               use);
 }
 
 template <typename T>
@@ -263,21 +279,23 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   const int64_t rows = a.batch * a.length;
   const auto texts = static_cast<unsigned>(a.batch);
   if (a.outputs <= warp_outputs) {
-    weigh_kernel<T, false><<<blocks_for(rows, small_rows), small_threads, 0, stream>>>(a);
+    launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
   } else {
-    weigh_kernel<T, true><<<static_cast<unsigned>(rows), wide_threads, 0, stream>>>(a);
+    launch_early(weigh_kernel<T, true>, dim3(static_cast<unsigned>(rows)), wide_threads, 0, stream, a);
   }
   const int most_bytes = most_shared_bytes();
   launch_messages(a, most_bytes, stream);
-  decide_kernel<T><<<texts, wide_threads, 0, stream>>>(a);
-  choose_kernel<T><<<static_cast<unsigned>(rows), threads_for(a.states_room, small_threads), 0, stream>>>(a);
+  launch_early(decide_kernel<T>, dim3(texts), wide_threads, 0, stream, a);
+  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(rows)), threads_for(a.states_room, small_threads), 0,
+               stream, a);
   const int64_t room = walk_room(a.length, a.states_room);
   const bool has_room = a.states_room <= 256 && room <= most_bytes;
   if (has_room) {
     cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
   }
-  walk_kernel<<<texts, has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream>>>(a, has_room);
-  pick_kernel<T><<<blocks_for(rows, small_rows), small_threads, 0, stream>>>(a);
+  launch_early(walk_kernel, dim3(texts), has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream,
+               a, has_room);
+  launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
 }
 
 }  // namespace
