@@ -65,12 +65,11 @@ BatchPlanner::BatchPlanner(const Work& work, Generator& generator, int64_t first
                            std::function<bool(int64_t)> done)
     : work_(work), generator_(generator), next_(first), end_(end), done_(std::move(done)) {}
 
-BatchPlanner::Span BatchPlanner::look_ahead(int64_t first, int64_t size) const {
-  const size_t most = static_cast<size_t>(work_.entries().size() > 1 ? batches_ahead * size : size);
+BatchPlanner::Span BatchPlanner::look_ahead(int64_t first, int64_t most) const {
   Span span;
   const WorkEntry* entry = nullptr;
   std::shared_ptr<const PreparedPrompt> prompt;
-  for (span.end = first; span.end < end_ && span.samples.size() < most; ++span.end) {
+  for (span.end = first; span.end < end_ && static_cast<int64_t>(span.samples.size()) < most; ++span.end) {
     if (done_(span.end)) {
       continue;
     }
@@ -97,7 +96,9 @@ std::vector<SampleTask> BatchPlanner::next(int64_t size) {
     return batch;
   }
   if (window_.empty()) {
-    Span span = upcoming_.valid() ? upcoming_.get() : look_ahead(next_, size);
+    // A generator that bounds its forwards by itself has those of one batch alike, and its device waits for the first.
+    const bool several = work_.entries().size() > 1 && !generator_.own_rows();
+    Span span = upcoming_.valid() ? upcoming_.get() : look_ahead(next_, several ? batches_ahead * size : size);
     window_ = std::move(span.samples);
     next_ = span.end;
   }
@@ -112,7 +113,7 @@ std::vector<SampleTask> BatchPlanner::next(int64_t size) {
     window_.pop_front();
   }
   if (window_.empty() && next_ < end_ && work_.entries().size() > 1) {
-    upcoming_ = in_background([this, size] { return look_ahead(next_, size); });
+    upcoming_ = in_background([this, size] { return look_ahead(next_, batches_ahead * size); });
   }
   return batch;
 }

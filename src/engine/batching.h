@@ -43,7 +43,7 @@ class BatchPlanner {
     Window samples;
     int64_t end;  // of the indices looked at
   };
-  Span look_ahead(int64_t first, int64_t size) const;
+  Span look_ahead(int64_t first, int64_t most) const;  // at most so many samples
 
   const Work& work_;
   Generator& generator_;

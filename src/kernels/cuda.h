@@ -187,6 +187,15 @@ void draw_matching(const PatternTensors& tensors, const PatternDraw& draw);
 at::Tensor judge(const at::Tensor& logits, const at::Tensor& tokens, int64_t column, bool logarithm,
                  const at::Tensor& broken);
 
+// Whether judged_product takes this weight, in place of a product and judge: on compute capability 9.0, in half
+// precisions, of many outputs.
+bool has_judged_product_for(const at::Tensor& weight);
+// The logarithm of softmax(x [..., in] times the weight's [out, in] first V rows transposed) of tokens [...] int64,
+// float32 [...]. The logits are float32 and stand nowhere; a row's result depends on no other's. Sets broken [] bool
+// where it is not a number.
+at::Tensor judged_product(const at::Tensor& x, const at::Tensor& weight, int64_t outputs, const at::Tensor& tokens,
+                          const at::Tensor& broken);
+
 // Of softmax(logits [..., V]): the logarithm of tokens' [...] int64 probability, the difference of the two highest
 // probabilities, and the entropy in nats; each written as float32 [...]. Sets broken [] bool where a row has no finite
 // largest logit.

@@ -73,6 +73,20 @@ inline __device__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+// Waits for so many threads at one of the block's sixteen barriers.
+inline __device__ void wait_for_threads(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// Counts the calling warp's threads at the barrier, where others wait.
+inline __device__ void arrive_at_threads(int barrier, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+inline __device__ uint32_t shared_address(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
 template <typename Number>
 __device__ Number warp_sum(Number x) {
   for (int offset = warp_size / 2; offset > 0; offset /= 2) {

@@ -162,6 +162,23 @@ bool keeps_weight(int64_t inner);
 // False where the driver refuses, and nothing is computed.
 bool tile_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
 
+// The logarithm of a token's probability under the softmax of each row of x times the weight transposed.
+struct JudgedProductArguments {
+  const void* x = nullptr;                   // [rows, inner]
+  const void* weight = nullptr;              // [outputs, inner]
+  const int64_t* tokens = nullptr;           // [rows]
+  int64_t rows = 0, inner = 0, outputs = 0;  // inner is a multiple of 8
+  float* parts = nullptr;                    // [judged_parts_of(rows)], for one call at a time
+  float* logits = nullptr;                   // [rows], of the tokens
+  float* out = nullptr;                      // [rows]
+  bool* broken = nullptr;                    // scalar, set where a value is not finite
+};
+// Whether the current device and this build have it, of a tile product's precisions.
+bool takes_judged_product(int64_t inner);
+int64_t judged_parts_of(int64_t rows);
+// False where the driver refuses the matrices.
+bool judged_product(Precision precision, const JudgedProductArguments& arguments, cudaStream_t stream);
+
 struct Logits {
   const void* data = nullptr;  // [rows, outputs]
   int64_t row_stride = 0;      // a row is contiguous

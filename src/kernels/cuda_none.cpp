@@ -44,6 +44,13 @@ bool tile_product_alone_suits(const at::Tensor& /*weight*/) {
 bool tile_product_rotates(int64_t /*head_width*/) {
   return false;
 }
+bool has_judged_product_for(const at::Tensor& /*weight*/) {
+  return false;
+}
+at::Tensor judged_product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, int64_t /*outputs*/,
+                          const at::Tensor& /*tokens*/, const at::Tensor& /*broken*/) {
+  absent();
+}
 at::Tensor tile_product(const at::Tensor& /*x*/, const TileProduct& /*product*/) {
   absent();
 }

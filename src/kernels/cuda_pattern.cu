@@ -1,6 +1,8 @@
 // The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
 // choice at every position, the path through these, and the tokens. Only messages go position by position.
 #include "kernels/cuda_device.cuh"
+#include "kernels/cuda_early.cuh"
+#include "kernels/cuda_pattern_messages.cuh"
 #include "kernels/cuda_pattern_team.cuh"
 #include "kernels/pattern_draw.h"
 
@@ -15,6 +17,13 @@ struct Reader {
   }
 };
 
+// Begins a kernel. Each of them waits for those before it, and whatever its block is for: the next one's launch is over
+// by the time that it ends.
+__device__ void begin_early() {
+  let_next_begin();
+  wait_for_kernels_before();
+}
+
 // False where the text has no pattern.
 __device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
   const int64_t at = a.table_at[b];
@@ -24,13 +33,14 @@ __device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& t
   return at >= 0;
 }
 
-__device__ bool is_greedy(const PatternArguments& a) {
+__host__ __device__ bool is_greedy(const PatternArguments& a) {
   return a.temperatures == nullptr && a.temperature == 0;
 }
 
 // Weights of the rows, a warp each or a block each.
 template <typename T, bool wide>
 __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_kernel(PatternArguments a) {
+  begin_early();
   __shared__ BlockRoom room;
   const int64_t row = wide ? static_cast<int64_t>(blockIdx.x) : row_of_warp(small_rows);
   PatternTable table;
@@ -87,9 +97,8 @@ __device__ bool weights_hold(const PatternArguments& a, int64_t b, const Team& t
   return hold;
 }
 
-template <typename Team>
-__device__ void settle(const PatternArguments& a, int64_t b, bool holds, const Team& team) {
-  if (team.rank() == 0) {
+__device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
+  if (threadIdx.x == 0) {
     const bool greedy = is_greedy(a);
     const bool possible = a.messages[b * (a.length + 1) * a.states_room] > (greedy ? -HUGE_VAL : 0.0);
     a.source[b] = PatternSource::filtered;
@@ -100,6 +109,7 @@ __device__ void settle(const PatternArguments& a, int64_t b, bool holds, const T
 }
 
 __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
+  begin_early();
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
@@ -126,43 +136,28 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
   } else {
     holds = send(DirectRows{weights, fixed, a.weights_room}) && holds;
   }
-  settle(a, b, block.all(holds), block);
+  settle(a, b, block.all(holds));
 }
 
-// Of few states: position waits for position, so that what counts is how soon a step is done, and one warp has no other
-// to wait for. Buffered, and the weights staged.
+// Of few states: one warp passes the messages on, and others bring it weights and take messages away.
 template <int each>
-__global__ void __launch_bounds__(warp_size) few_messages_kernel(PatternArguments a, MessageRoom use) {
+__global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a) {
+  begin_early();
   extern __shared__ __align__(16) double shared[];
   const int64_t b = blockIdx.x;
   PatternTable table;
   if (!find_table(a, b, table)) {
     return;
   }
-  Warp warp;
-  double* buffers = shared + use.buffers_at(a);
-  const int32_t* fixed = stage_fixed(a, b, reinterpret_cast<int32_t*>(shared + use.fixed_at(a)), warp);
-  int32_t most_edges = 0;
-  for (int32_t state = warp.rank(); state < table.states; state += warp_size) {
-    most_edges = max(most_edges, table.first_edge[state + 1] - table.first_edge[state]);
+  const CarriedMessages carried(a, table, b, each * warp_size, shared);
+  bool holds = true;
+  if (threadIdx.x < warp_size) {
+    pass_few<each>(carried);
+  } else {
+    holds = carried.carry();
   }
-  most_edges = static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most_edges)));
-  warp.sync();
-  const bool greedy = is_greedy(a);
-  bool holds = greedy || weights_hold(a, b, warp);
-  StagedRows rows{a.weights + b * a.length * a.weights_room,
-                  fixed,
-                  shared,
-                  a.weights_room,
-                  use.stretch,
-                  static_cast<int>(a.length)};
-  rows.fetch();
-  const bool keep = greedy            ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, warp)
-                    : most_edges <= 2 ? send_few_messages<each, 2>(a, table, b, rows, buffers, warp)
-                    : most_edges <= 4 ? send_few_messages<each, 4>(a, table, b, rows, buffers, warp)
-                                      : send_messages<PatternNumbers::scaled>(a, table, b, rows, buffers, warp);
-  holds = keep && holds;
-  settle(a, b, warp.all(holds), warp);
+  holds = __syncthreads_and(static_cast<int>(holds)) != 0;
+  settle(a, b, holds);
 }
 
 // All of one text's weights and messages; whether a completion is possible.
@@ -188,6 +183,7 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
 // The texts whose range scaled messages do not hold, or to which filters leave no completion.
 template <typename T>
 __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
+  begin_early();
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
@@ -204,6 +200,7 @@ __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
+  begin_early();
   const int64_t row = blockIdx.x, b = row / a.length;
   PatternTable table;
   if (!find_table(a, b, table)) {
@@ -216,6 +213,7 @@ __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments 
 }
 
 __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has_room) {
+  begin_early();
   extern __shared__ __align__(16) uint8_t steps[];
   __shared__ BlockRoom room;
   PatternTable table;
@@ -227,6 +225,7 @@ __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a) {
+  begin_early();
   const int64_t row = row_of_warp(small_rows);
   PatternTable table;
   if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
@@ -260,15 +259,18 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
 }
 
 void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
+  const auto texts = static_cast<unsigned>(a.batch);
+  if (const int64_t bytes = CarriedMessages::bytes(a); !is_greedy(a) && has_few_messages(a) && bytes <= most_bytes) {
+    const auto kernel = a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>;
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    launch_early(kernel, dim3(texts), few_messages_threads, static_cast<size_t>(bytes), stream, a);
+    return;
+  }
   const MessageRoom use = message_room(a, most_bytes);
   const int64_t bytes = use.bytes(a);
-  const bool few = use.buffered && use.stretch > 0 && a.states_room <= 2 * warp_size;
-  const auto kernel = !few                         ? messages_kernel
-                      : a.states_room == warp_size ? few_messages_kernel<1>
-                                                   : few_messages_kernel<2>;
-  const unsigned threads = few ? warp_size : threads_for(a.states_room, 1024);
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  kernel<<<static_cast<unsigned>(a.batch), threads, static_cast<size_t>(bytes), stream>>>(a, use);
+  cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  launch_early(messages_kernel, dim3(texts), threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream, a,
+               use);
 }
 
 template <typename T>
@@ -277,21 +279,23 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   const int64_t rows = a.batch * a.length;
   const auto texts = static_cast<unsigned>(a.batch);
   if (a.outputs <= warp_outputs) {
-    weigh_kernel<T, false><<<blocks_for(rows, small_rows), small_threads, 0, stream>>>(a);
+    launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
   } else {
-    weigh_kernel<T, true><<<static_cast<unsigned>(rows), wide_threads, 0, stream>>>(a);
+    launch_early(weigh_kernel<T, true>, dim3(static_cast<unsigned>(rows)), wide_threads, 0, stream, a);
   }
   const int most_bytes = most_shared_bytes();
   launch_messages(a, most_bytes, stream);
-  decide_kernel<T><<<texts, wide_threads, 0, stream>>>(a);
-  choose_kernel<T><<<static_cast<unsigned>(rows), threads_for(a.states_room, small_threads), 0, stream>>>(a);
+  launch_early(decide_kernel<T>, dim3(texts), wide_threads, 0, stream, a);
+  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(rows)), threads_for(a.states_room, small_threads), 0,
+               stream, a);
   const int64_t room = walk_room(a.length, a.states_room);
   const bool has_room = a.states_room <= 256 && room <= most_bytes;
   if (has_room) {
     cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
   }
-  walk_kernel<<<texts, has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream>>>(a, has_room);
-  pick_kernel<T><<<blocks_for(rows, small_rows), small_threads, 0, stream>>>(a);
+  launch_early(walk_kernel, dim3(texts), has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream,
+               a, has_room);
+  launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
 }
 
 }  // namespace

@@ -215,6 +215,39 @@ bool tile_product_rotates(int64_t head_width) {
   return launch::rotates_heads_of(head_width);
 }
 
+bool has_judged_product_for(const at::Tensor& weight) {
+  constexpr int64_t fewest = 4096;  // with fewer outputs logits are soon written and read
+  return weight.size(0) >= fewest && takes_tiles(weight) && launch::takes_judged_product(weight.size(1));
+}
+
+at::Tensor judged_product(const at::Tensor& x, const at::Tensor& weight, int64_t outputs, const at::Tensor& tokens,
+                          const at::Tensor& broken) {
+  const at::Tensor own = x.contiguous(), wanted = tokens.contiguous();
+  const at::TensorOptions numbers = x.options().dtype(at::kFloat);
+  at::Tensor out = at::empty(tokens.sizes(), numbers);
+  launch::JudgedProductArguments arguments;
+  arguments.rows = tokens.numel();
+  arguments.inner = weight.size(1);
+  arguments.outputs = outputs;
+  TORCH_INTERNAL_ASSERT(own.numel() == arguments.rows * arguments.inner && outputs <= weight.size(0));
+  if (arguments.rows == 0) {
+    return out;
+  }
+  const at::Tensor parts = at::empty({launch::judged_parts_of(arguments.rows)}, numbers),
+                   logits = at::empty({arguments.rows}, numbers);
+  arguments.x = own.const_data_ptr();
+  arguments.weight = weight.const_data_ptr();
+  arguments.tokens = wanted.const_data_ptr<int64_t>();
+  arguments.parts = parts.data_ptr<float>();
+  arguments.logits = logits.data_ptr<float>();
+  arguments.out = out.data_ptr<float>();
+  arguments.broken = broken.data_ptr<bool>();
+  TORCH_CHECK(launch::judged_product(precision_of(x), arguments, stream_of(x)), "the driver takes no tiles of ",
+              weight.sizes());
+  check_launch();
+  return out;
+}
+
 at::Tensor tile_product(const at::Tensor& x, const TileProduct& product) {
   at::Tensor out = at::empty({x.size(0), x.size(1), product.weight.size(0)}, x.options());
   run_tile_product(x, product, out, /*adds=*/false);

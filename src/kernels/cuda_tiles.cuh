@@ -12,10 +12,6 @@
 
 namespace demask::kernels::cuda::launch {
 
-inline __device__ uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
 // A barrier in shared memory. Its phase ends when all arrivals and all announced bytes have come.
 struct TileBarrier {
   uint64_t state;
@@ -97,16 +93,6 @@ __device__ void take_registers() {
 template <int registers>
 __device__ void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
-}
-
-// Waits for so many threads at one of the block's sixteen barriers.
-inline __device__ void wait_for_threads(int barrier, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
-}
-
-// Counts the calling warp's threads at the barrier, where others wait.
-inline __device__ void arrive_at_threads(int barrier, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
 // Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after

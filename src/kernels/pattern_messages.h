@@ -2,7 +2,7 @@
 // pattern_draw.h, whose teams of threads these are for.
 #pragma once
 
-#include <type_traits>
+#include <cstddef>
 
 #include "kernels/pattern_rule.h"
 
@@ -94,85 +94,155 @@ DEMASK_EVERYWHERE bool send_messages(const PatternArguments& a, const PatternTab
   return team.all(holds);
 }
 
-// The same of scaled messages, where `each` states of `most_edges` edges at most are all that a thread has: nothing is
-// asked in a step, as each waits for the one before it. buffers [2, each * size].
-template <int each, int most_edges, typename Rows, typename Team>
-DEMASK_EVERYWHERE bool send_few_messages(const PatternArguments& a, const PatternTable& table, int64_t b, Rows& rows,
-                                         double* buffers, Team& team) {
-  constexpr auto count = static_cast<size_t>(each), edges = static_cast<size_t>(most_edges);
-  const int32_t rank = team.rank(), size = team.size(), width = each * size;
-  int32_t token_class[count][edges], next[count][edges];
-  double* now = a.messages + (b * (a.length + 1) + a.length) * a.states_room;
-  double* into = buffers;
-  const auto state_of = [&](int k) { return rank + k * size; };
-  const auto send = [&](int k, double message) {
-    into[state_of(k)] = message;
-    if (state_of(k) < a.states_room) {
-      now[state_of(k)] = message;
-    }
-  };
-  for (int k = 0; k < each; ++k) {
-    const int32_t state = state_of(k);
-    const bool exists = state < table.states;
-    const int32_t first = exists ? table.first_edge[state] : 0, last = exists ? table.first_edge[state + 1] : 0;
-    for (int e = 0; e < most_edges; ++e) {
-      const bool has = first + e < last;
-      token_class[k][e] = has ? table.edges[2 * (first + e)] : table.classes;  // which has no weight
-      next[k][e] = has ? table.edges[2 * (first + e) + 1] : state;
-    }
-    send(k, exists && table.accepts[state] != 0 ? 1.0 : 0.0);
-  }
-  team.sync();
-  bool holds = true;
-  uint32_t largest = upper_half(1.0);
-  int32_t upcoming = rows.fixed(a.length - 1);
-  const auto step = [&](int64_t t, auto scales) {
-    const double* weights = rows.at(t, team);
-    const int32_t fixed = upcoming;
-    upcoming = rows.fixed(t > 0 ? t - 1 : 0);  // on its way before it is waited for
-    const double* after = into;
-    into = buffers + (into == buffers ? width : 0);
-    now -= a.states_room;
-    double scale = 1;
-    if constexpr (decltype(scales)::value) {
-      scale = inverse_power(team.offered());
-    } else {
-      team.offer(largest);
-    }
-    double messages[count];
-    if (fixed == unshown_position) {
-      for (int k = 0; k < each; ++k) {
-        messages[k] = after[state_of(k)];
-      }
-    } else {
-      const int32_t without = fixed == free_position ? -1 : table.ended;
-      for (int k = 0; k < each; ++k) {
-        double sum = 0;
-        for (int e = 0; e < most_edges; ++e) {
-          sum += weights[token_class[k][e]] * after[next[k][e]];
-        }
-        messages[k] = state_of(k) == without ? 0 : sum;
-      }
-    }
-    largest = 0;
+// Positions next to each other, from a text's end on.
+struct MessageStretch {
+  int positions = 0;
+  const double* weights = nullptr;  // of the last one; those of the one before it stand weights_room before them
+  const int32_t* fixed = nullptr;   // what the last one is, and before it the one before
+  double* messages = nullptr;       // to be filled, the last one's first; before them is room for those that came last
+  bool plain = false;               // each position is free, or given where no text can have ended
+};
+
+// The same of scaled messages, of which a thread has `each`. All edges of a state are `most_edges` at most, or any
+// number where that is 0. Position waits for position, so that what counts is how soon one is done: the caller brings
+// weights, and takes messages away and looks whether they keep to their range.
+template <int each, int most_edges>
+class FewMessages {
+ public:
+  // Messages of a position are `width` apart, each * size of the team.
+  DEMASK_EVERYWHERE FewMessages(const PatternTable& table, int32_t weights_room, int rank, int size)
+      : table_(table), weights_room_(weights_room), rank_(rank), size_(size) {
     for (int k = 0; k < each; ++k) {
-      const double message = decltype(scales)::value ? messages[k] * scale : messages[k];
-      send(k, message);
-      holds = static_cast<bool>(holds & in_message_range(message));
-      const uint32_t upper = upper_half(message);
-      largest = upper > largest ? upper : largest;
+      const int32_t state = state_of(k), first = exists(k) ? table.first_edge[state] : 0,
+                    last = exists(k) ? table.first_edge[state + 1] : 0;
+      for (int e = 0; e < most_edges; ++e) {
+        const bool has = first + e < last;
+        token_class_[k][e] = has ? table.edges[2 * (first + e)] : table.classes;  // which has no weight
+        next_[k][e] = has ? table.edges[2 * (first + e) + 1] : state;
+      }
+    }
+  }
+
+  // The messages after the last position, which the first stretch follows.
+  template <typename Team>
+  DEMASK_EVERYWHERE void begin(double* messages, Team& team) {
+    for (int k = 0; k < each; ++k) {
+      messages[state_of(k)] = exists(k) && table_.accepts[state_of(k)] != 0 ? 1.0 : 0.0;
     }
     team.sync();
+    last_ = messages;
+  }
+
+  template <typename Team>
+  DEMASK_EVERYWHERE void pass(const MessageStretch& stretch, Team& team) {
+    double* before = stretch.messages - width();
+    for (int k = 0; k < each; ++k) {
+      before[state_of(k)] = last_[state_of(k)];
+    }
+    team.sync();
+    if (stretch.plain) {
+      pass_on<true>(stretch, team);
+    } else {
+      pass_on<false>(stretch, team);
+    }
+    last_ = before + stretch.positions * width();
+  }
+
+ private:
+  // Of so many positions the last is scaled, by the largest message of the second: what that is takes time to find.
+  static constexpr int group = 4;
+  static constexpr auto count = static_cast<size_t>(each), kept = static_cast<size_t>(most_edges == 0 ? 1 : most_edges);
+  using Weights = double[count][kept];
+
+  DEMASK_EVERYWHERE int32_t width() const { return each * size_; }
+  DEMASK_EVERYWHERE int32_t state_of(int k) const { return rank_ + k * size_; }
+  DEMASK_EVERYWHERE bool exists(int k) const { return state_of(k) < table_.states; }
+
+  DEMASK_EVERYWHERE void read_weights(const double* row, Weights& weights) const {
+    for (int k = 0; k < each; ++k) {
+      for (int e = 0; e < most_edges; ++e) {
+        weights[k][e] = row[token_class_[k][e]];
+      }
+    }
+  }
+
+  DEMASK_EVERYWHERE double sum_of(int k, const double* row, const Weights& weights, const double* after) const {
+    double sum = 0;
+    for (int e = 0; e < most_edges; ++e) {
+      sum += weights[k][e] * after[next_[k][e]];
+    }
+    if (most_edges == 0 && exists(k)) {
+      for_each_edge(table_, table_.first_edge[state_of(k)], table_.first_edge[state_of(k) + 1],
+                    [&](int32_t token_class, int32_t next) { sum += row[token_class] * after[next]; });
+    }
+    return sum;
+  }
+
+  // Where a stretch has come to.
+  struct Place {
+    const double* row;     // weights of the position
+    const int32_t* fixed;  // what it is
+    double* into;          // its messages
+    Weights weights;       // read, long before they are used
   };
-  int64_t t = a.length - 1;
-  for (; t > 0; t -= 2) {
-    step(t, std::false_type());
-    step(t - 1, std::true_type());
+
+  template <bool plain, typename Team>
+  DEMASK_EVERYWHERE void pass_on(const MessageStretch& stretch, Team& team) {
+    Place place{stretch.weights, stretch.fixed, stretch.messages, {}};
+    read_weights(place.row, place.weights);
+    int left = stretch.positions;
+    for (; left >= group; left -= group) {
+      step<plain, false, false>(place, true, team);
+      step<plain, true, false>(place, true, team);
+      step<plain, false, false>(place, true, team);
+      step<plain, false, true>(place, left > group, team);
+    }
+    for (; left > 0; --left) {
+      step<plain, false, false>(place, left > 1, team);
+    }
   }
-  if (t == 0) {
-    step(t, std::false_type());
+
+  // One position. No branch and no pointer of its own: the latency of this is what the draw waits for.
+  template <bool plain, bool is_measured, bool is_scaled, typename Team>
+  DEMASK_EVERYWHERE void step(Place& place, bool goes_on, Team& team) {
+    const double* after = place.into - width();
+    double messages[count];
+    for (int k = 0; k < each; ++k) {
+      messages[k] = sum_of(k, place.row, place.weights, after);
+      if (!plain) {
+        const bool ended = *place.fixed != free_position && state_of(k) == table_.ended;
+        messages[k] = *place.fixed == unshown_position ? after[state_of(k)] : ended ? 0 : messages[k];
+      }
+    }
+    if (goes_on) {
+      place.row -= weights_room_;
+      --place.fixed;
+      read_weights(place.row, place.weights);
+    }
+    if (is_scaled) {
+      const double scale = inverse_power(team.offered());
+      for (double& message : messages) {
+        message *= scale;
+      }
+    }
+    uint32_t largest = 0;
+    for (int k = 0; k < each; ++k) {
+      place.into[state_of(k)] = messages[k];
+      const uint32_t upper = upper_half(messages[k]);
+      largest = upper > largest ? upper : largest;
+    }
+    if (is_measured) {
+      team.offer(largest);
+    }
+    team.sync();
+    place.into += width();
   }
-  return team.all(holds);
-}
+
+  const PatternTable& table_;
+  int32_t weights_room_;
+  int rank_, size_;
+  int32_t token_class_[count][kept], next_[count][kept];
+  const double* last_ = nullptr;
+};
 
 }  // namespace demask::kernels

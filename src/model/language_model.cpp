@@ -105,6 +105,11 @@ at::Tensor LanguageModel::logits_at(const at::Tensor& tokens, const at::Tensor& 
   return all.gather(1, positions.unsqueeze(2).expand({-1, -1, all.size(2)}));
 }
 
+at::Tensor LanguageModel::log_probability_at(const at::Tensor& /*tokens*/, const at::Tensor& /*positions*/,
+                                             const at::Tensor& /*ids*/, const at::Tensor& /*broken*/) {
+  TORCH_INTERNAL_ASSERT(false, "a model that judges no tokens was asked to");
+}
+
 std::unique_ptr<DecodingSession> LanguageModel::begin(const GrowingText& text) {
   return std::make_unique<RecomputingSession>(*this, text);
 }

@@ -88,6 +88,14 @@ class LanguageModel {
   // The same at positions [B, n] int64 only -> [B, n, V]. By default computes all and drops the others.
   virtual at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions);
 
+  // Whether log_probability_at is there: of models to which logits cost more than what is wanted of them.
+  virtual bool judges_tokens() const { return false; }
+
+  // log softmax of logits_at(tokens, positions) at ids [B, n] int64: float32 [B, n], nats. Sets broken [] bool where it
+  // is not a number.
+  virtual at::Tensor log_probability_at(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& ids,
+                                        const at::Tensor& broken);
+
   // The same model on another device, of this one's weights; null where it has to be loaded anew.
   virtual std::unique_ptr<LanguageModel> copy_to(at::Device /*device*/) const { return nullptr; }
 

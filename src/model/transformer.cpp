@@ -104,6 +104,7 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
   }
   head_ = {pad_rows(weights_.head.weight), pad_rows(weights_.head.bias)};
   row_products_ = fused_ && row_products_suit(weights_.layers, head_);
+  judges_ = fused_ && !head_.bias.defined() && kernels::cuda::has_judged_product_for(head_.weight);
 }
 
 kernels::Norm Transformer::own_norm(const NormWeights& weights) const {
@@ -363,10 +364,19 @@ at::Tensor Transformer::logits_at(const at::Tensor& tokens, const at::Tensor& po
   if (device_.is_cpu()) {
     return LanguageModel::logits_at(tokens, positions);  // the bits of all of them
   }
-  // The head is dear where the vocabulary is large.
+  return head(states_at(tokens, positions));  // which is dear where the vocabulary is large
+}
+
+at::Tensor Transformer::states_at(const at::Tensor& tokens, const at::Tensor& positions) const {
   const at::Tensor states = hidden(tokens, nullptr);
   const at::Tensor rows = weights_.description.shifted ? (positions - 1).clamp_min(0) : positions;
-  return head(states.gather(1, rows.unsqueeze(2).expand({-1, -1, states.size(2)})));
+  return states.gather(1, rows.unsqueeze(2).expand({-1, -1, states.size(2)}));
+}
+
+at::Tensor Transformer::log_probability_at(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& ids,
+                                           const at::Tensor& broken) {
+  const c10::InferenceMode inference;
+  return kernels::cuda::judged_product(states_at(tokens, positions), head_.weight, info_.output_size, ids, broken);
 }
 
 }  // namespace demask

@@ -47,6 +47,10 @@ class Transformer : public LanguageModel {
   std::unique_ptr<LanguageModel> copy_to(at::Device device) const override;
   at::Tensor logits(const at::Tensor& tokens) override;
   at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override;
+  // On CUDA, of large vocabularies: without the rounding of logits in a half precision.
+  bool judges_tokens() const override { return judges_; }
+  at::Tensor log_probability_at(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& ids,
+                                const at::Tensor& broken) override;
   // A causal model keeps a key-value cache until the text outgrows the block; from there, as nanoGPT crops, every
   // position moves with each token, so the last block is run again.
   std::unique_ptr<DecodingSession> begin(const GrowingText& text) override;
@@ -106,6 +110,8 @@ class Transformer : public LanguageModel {
   at::Tensor query_key_value(const at::Tensor& normed, size_t layer, const Places& places) const;
   at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
   at::Tensor head(const at::Tensor& x) const;
+  // tokens [B, T] -> [B, n, C], what the logits at positions [B, n] are made of.
+  at::Tensor states_at(const at::Tensor& tokens, const at::Tensor& positions) const;
   // Of the final hidden states [B, T, C] of a text's first T positions, those that each position's logits are made of.
   at::Tensor shifted_states(const at::Tensor& states) const;
 
@@ -118,6 +124,7 @@ class Transformer : public LanguageModel {
   LinearWeights head_;         // rows padded with zeros to a multiple of 8 on CUDA, which the fast products need
   bool fused_ = false;         // whether demask's own CUDA kernels do what they can
   bool row_products_ = false;  // and the products of a few rows
+  bool judges_ = false;        // and the head's product that judges its rows
   bool batch_invariant_ = true;
 };
 

@@ -39,11 +39,7 @@ class TextWriter : public SampleWriter {
   }
 
   void finish(const RunTotals& totals) override {
-    const double tokens_per_s = totals.elapsed_s > 0 ? static_cast<double>(totals.tokens) / totals.elapsed_s : 0.0;
-    const std::string computed =
-        totals.computed_share < 1 ? fmt::format(" over {:.0f}% of the positions", 100 * totals.computed_share) : "";
-    output_->append(fmt::format("{}\nGenerated {} tokens in {:.3f} s ({:.0f} tokens/s, {} forwards{})\n", rule,
-                                totals.tokens, totals.elapsed_s, tokens_per_s, totals.forwards, computed));
+    output_->append(fmt::format("{}\nGenerated {}\n", rule, rate_in_words(totals)));
     output_->finish();
   }
 
@@ -151,6 +147,14 @@ class JsonStreamWriter : public JsonWriter {
 };
 
 }  // namespace
+
+std::string rate_in_words(const RunTotals& totals) {
+  const double tokens_per_s = totals.elapsed_s > 0 ? static_cast<double>(totals.tokens) / totals.elapsed_s : 0.0;
+  const std::string computed =
+      totals.computed_share < 1 ? fmt::format(" over {:.0f}% of the positions", 100 * totals.computed_share) : "";
+  return fmt::format("{} tokens in {:.3f} s ({:.0f} tokens/s, {} forwards{})", totals.tokens, totals.elapsed_s,
+                     tokens_per_s, totals.forwards, computed);
+}
 
 std::unique_ptr<SampleWriter> make_text_writer(int descriptor, std::string name, const RunDescription& run) {
   return std::make_unique<TextWriter>(std::make_unique<StreamOutput>(descriptor, std::move(name)), run);

@@ -37,12 +37,15 @@ struct Record {
 };
 
 struct RunTotals {
-  double elapsed_s = 0.0;  // of generation
+  double elapsed_s = 0.0;  // of generation, or of scoring
   int64_t samples = 0;
-  int64_t tokens = 0;         // generated, over all samples
+  int64_t tokens = 0;         // generated or scored, over all samples
   int64_t forwards = 0;       // model calls, each over a whole batch
   double computed_share = 1;  // of the batches' positions, where a cache keeps some
 };
+
+// "1000 tokens in 0.500 s (2000 tokens/s, 20 forwards)"
+std::string rate_in_words(const RunTotals& totals);
 
 // Every function throws Error(failed) naming the output and the reason where it cannot be written.
 class SampleWriter {

@@ -82,7 +82,13 @@ class ScoreWriter : public SampleWriter {
     return line + fmt::format(R"(,"checkpoint":{}}})", dump_json(lines_.checkpoint));
   }
 
-  const Totals& totals() const { return totals_; }
+  const Totals& scored() const { return totals_; }
+
+  static void tell_rate(const RunTotals& totals) {
+    if (totals.samples > 0) {
+      notice("scored {}.", rate_in_words(totals));
+    }
+  }
 
  private:
   ScoreLines lines_;
@@ -100,9 +106,10 @@ class ScoreFileWriter : public ScoreWriter {
     }
   }
 
-  void finish(const RunTotals& /*totals*/) override {
+  void finish(const RunTotals& totals) override {
     file_->finish();
-    (resumed_ ? totals_of_file() : totals()).tell();
+    (resumed_ ? totals_of_file() : scored()).tell();
+    tell_rate(totals);
   }
 
  private:
@@ -140,9 +147,10 @@ class ScoreStreamWriter : public ScoreWriter {
     output_.write_below(frontier);
   }
 
-  void finish(const RunTotals& /*totals*/) override {
+  void finish(const RunTotals& totals) override {
     output_.finish();
-    totals().tell();
+    scored().tell();
+    tell_rate(totals);
   }
 
  private:

@@ -21,6 +21,11 @@ class CheckedModel : public LanguageModel {
   at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override {
     return model_.logits_at(tokens, positions);
   }
+  bool judges_tokens() const override { return model_.judges_tokens(); }
+  at::Tensor log_probability_at(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& ids,
+                                const at::Tensor& broken) override {
+    return model_.log_probability_at(tokens, positions, ids, broken);
+  }
   std::unique_ptr<DecodingSession> begin(const GrowingText& text) override { return model_.begin(text); }
   std::unique_ptr<BlockCache> begin_blocks(int64_t batch, int64_t length) override {
     return model_.begin_blocks(batch, length);

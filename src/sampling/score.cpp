@@ -19,7 +19,7 @@ namespace {
 
 // Tokens of a forward that keep the device busy, and logits that are made at once: on CUDA as many as 32 bits count,
 // for large products are the fastest, and what a part of the memory holds in float32.
-constexpr int64_t tokens_on_cuda = int64_t{1} << 17, tokens_on_cpu = int64_t{1} << 14;
+constexpr int64_t tokens_on_cuda = int64_t{1} << 16, tokens_on_cpu = int64_t{1} << 14;
 constexpr int64_t logits_on_cuda = (int64_t{1} << 31) - 1, logits_on_cpu = int64_t{1} << 25;
 constexpr int64_t memory_parts = 6;
 
@@ -77,6 +77,13 @@ at::Tensor log_probability_of(const at::Tensor& ids, const at::Tensor& logits, c
   return all;
 }
 
+// log p of ids [R, n] at positions [R, n] of tokens [R, T].
+at::Tensor log_probability_at(CheckedModel& model, const at::Tensor& tokens, const at::Tensor& positions,
+                              const at::Tensor& ids) {
+  return model.judges_tokens() ? model.log_probability_at(tokens, positions, ids, model.broken())
+                               : log_probability_of(ids, model.logits_at(tokens, positions), model.broken());
+}
+
 at::Tensor tokens_of(const std::vector<ScoreText>& texts, const Chunk& chunk, at::Device device) {
   return table(chunk, chunk.length, device, [&](const ScoreRow& row, int64_t* out) {
     const auto begin = texts[row.text].tokens.begin() + row.start;
@@ -105,8 +112,7 @@ Judged judge_next_tokens(CheckedModel& model, const std::vector<ScoreText>& text
     for_judged(texts[row.text], row,
                [&](int64_t place) { *out++ = texts[row.text].tokens[static_cast<size_t>(place)]; });
   });
-  const at::Tensor logits = model.logits_at(tokens_of(texts, chunk, device), before);
-  return {log_probability_of(ids, logits, model.broken()), {}};
+  return {log_probability_at(model, tokens_of(texts, chunk, device), before, ids), {}};
 }
 
 // The scored positions of each row in an order of its own, those first that its draw masks: [R, width].
@@ -189,14 +195,15 @@ at::Tensor masked_log_probability(CheckedModel& model, const at::Tensor& tokens,
   const at::Tensor chosen = at::arange(positions.size(1), positions.options()).unsqueeze(0).lt(counts);
   const at::Tensor ids = tokens.gather(1, positions);
   const at::Tensor masked = tokens.scatter(1, positions, ids.masked_fill(chosen, options.mask_token_id));
-  at::Tensor logits;
+  at::Tensor each;
   if (options.cfg_scale == 0) {
-    logits = model.logits_at(masked, positions);
+    each = log_probability_at(model, masked, positions, ids);
   } else {
     const at::Tensor unprompted = masked.masked_fill(prompt, options.mask_token_id);
-    logits = guided(model.logits_at(at::cat({masked, unprompted}), at::cat({positions, positions})), options.cfg_scale);
+    const at::Tensor both = model.logits_at(at::cat({masked, unprompted}), at::cat({positions, positions}));
+    each = log_probability_of(ids, guided(both, options.cfg_scale), model.broken());
   }
-  return log_probability_of(ids, logits, model.broken()).masked_fill(chosen.logical_not(), 0);
+  return each.masked_fill(chosen.logical_not(), 0);
 }
 
 Scorer::Scorer(CheckedModel& model, ScoreOptions options)
@@ -225,10 +232,9 @@ std::shared_ptr<Scorer::UnderWay> Scorer::begin(std::vector<ScoreText> texts, Ob
   std::stable_sort(all->rows.begin(), all->rows.end(), [](const ScoreRow& left, const ScoreRow& right) {
     return std::tie(left.length, left.count) < std::tie(right.length, right.count);
   });
-  all->chunks = cut_evenly(
-      all->rows, options_,
-      {options_.most_rows.value_or(std::numeric_limits<int64_t>::max()),
-       model_.device().is_cuda() ? tokens_on_cuda : tokens_on_cpu, most_logits_ / model_.info().output_size});
+  all->chunks = cut_evenly(all->rows, options_,
+                           {options_.most_rows.value_or(std::numeric_limits<int64_t>::max()),
+                            model_.device().is_cuda() ? tokens_on_cuda : tokens_on_cpu, most_judged()});
   for (const Chunk& chunk : all->chunks) {
     if (options_.gives_up && options_.gives_up()) {
       throw GivenUp{};
@@ -293,6 +299,12 @@ void Scorer::try_forward(const ScoreText& text, int64_t rows) {
   options_.method == ScoreMethod::exact ? judge_next_tokens(model_, {text}, chunk)
                                         : judge_masked(model_, {text}, chunk, options_);
   synchronize(model_.device());
+}
+
+int64_t Scorer::most_judged() const {
+  const bool makes_logits =
+      !model_.judges_tokens() || (options_.method != ScoreMethod::exact && options_.cfg_scale != 0);
+  return makes_logits ? most_logits_ / model_.info().output_size : std::numeric_limits<int64_t>::max();
 }
 
 bool Scorer::halve_rows() {

@@ -80,6 +80,8 @@ class Scorer {
   int64_t forwards() const { return forwards_; }
 
  private:
+  int64_t most_judged() const;  // tokens of a forward
+
   CheckedModel& model_;
   ScoreOptions options_;
   int64_t most_logits_;    // of a forward

@@ -170,6 +170,11 @@ TEST_CASE("Scores are the same in any batch, from any shard, and after any inter
   const ProcessResult one_by_one = score(folder / "texts.txt", with({"--batch_size=1"}));
   CHECK(one_by_one.out == lines);
   CHECK(contains(one_by_one.err, summary_of(lines_of(lines))));
+  int64_t tokens = 0;
+  for (const json& line : lines_of(lines)) {
+    tokens += line["token_count"].get<int64_t>();
+  }
+  CHECK(contains(one_by_one.err, fmt::format("scored {} tokens in ", tokens)));
   for (const std::string shard : {"0", "1"}) {
     REQUIRE(score(folder / "texts.txt", with({"--shard=" + shard + "/2", "--output=" + folder / "part-{shard}.jsonl"}))
                 .exit_code == done);

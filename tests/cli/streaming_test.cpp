@@ -107,7 +107,11 @@ TEST_CASE("Texts are scored as they come") {
   REQUIRE(whole.exit_code == done);
   const ProcessResult piped = site.bash("cat texts.txt | demask --score=- --score_draws=2 --output=-");
   CHECK(piped.out == whole.out);
-  CHECK(piped.err == whole.err);
+  const auto without_rate = [](const std::string& err) {
+    return err.substr(0, err.find("Notice: scored 39 tokens in "));
+  };
+  CHECK(contains(piped.err, "Notice: scored 39 tokens in "));
+  CHECK(without_rate(piped.err) == without_rate(whole.err));
 }
 
 TEST_CASE("A line is answered while the pipe stays open, and a signal while it waits ends the run with nothing lost") {

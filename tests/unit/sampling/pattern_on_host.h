@@ -162,28 +162,66 @@ inline int32_t most_edges(const PatternTable& table) {
   return most;
 }
 
+// Scaled messages of few states, in stretches as short as make several of a text.
+template <int each, int most_edges, typename Team>
+void send_few(const PatternArguments& a, const PatternTable& table, int64_t b, std::vector<double>& room, Team& team) {
+  constexpr int64_t longest = 6;
+  const int64_t width = each * team.size();
+  const double* weights = a.weights + b * a.length * a.weights_room;
+  const int32_t* fixed = a.fixed + b * a.length;
+  double* out = a.messages + b * (a.length + 1) * a.states_room;
+  const auto keep = [&](int64_t t, const double* messages) {
+    team.sync();
+    for (int64_t state = team.rank(); state < a.states_room; state += team.size()) {
+      out[t * a.states_room + state] = messages[state];
+    }
+  };
+  FewMessages<each, most_edges> few(table, a.weights_room, team.rank(), team.size());
+  double* ring = room.data();  // what comes before stretches, and two of them, each behind room for that
+  few.begin(ring, team);
+  keep(a.length, ring);
+  bool upper = false;
+  for (int64_t end = a.length; end > 0; end -= longest) {
+    MessageStretch stretch;
+    stretch.positions = static_cast<int>(std::min(end, longest));
+    stretch.weights = weights + (end - 1) * a.weights_room;
+    stretch.fixed = fixed + end - 1;
+    stretch.messages = ring + (2 + (upper ? longest + 1 : 0)) * width;
+    stretch.plain = std::all_of(fixed + end - stretch.positions, fixed + end, [&](int32_t one) {
+      return one == free_position || (one != unshown_position && table.ended < 0);
+    });
+    few.pass(stretch, team);
+    for (int i = 0; i < stretch.positions; ++i) {
+      keep(end - 1 - i, stretch.messages + i * width);
+    }
+    upper = !upper;
+  }
+  team.sync();
+}
+
 template <PatternNumbers numbers>
 bool send_text(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
-  constexpr int each = 16;  // states of a thread that send_few_messages takes
-  std::vector<double> buffers(static_cast<size_t>(2 * std::max(a.states_room, each * ways.threads)));
+  constexpr int each = 16;  // states of a thread that FewMessages has
+  constexpr int64_t positions = 15;
+  std::vector<double> buffers(static_cast<size_t>(positions * std::max(a.states_room, each * ways.threads)));
   bool holds = true;
   by_team(ways.threads, [&](auto& team) {
     HostRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
-    double* room = ways.buffered ? buffers.data() : nullptr;
-    const bool few = room != nullptr && table.states <= each * team.size();
-    bool own = false;
-    if constexpr (numbers == PatternNumbers::scaled) {
-      own = few && most_edges(table) <= 2   ? send_few_messages<each, 2>(a, table, b, rows, room, team)
-            : few && most_edges(table) <= 4 ? send_few_messages<each, 4>(a, table, b, rows, room, team)
-                                            : send_messages<numbers>(a, table, b, rows, room, team);
-    } else {
-      own = send_messages<numbers>(a, table, b, rows, room, team);
+    if (numbers == PatternNumbers::scaled && ways.buffered && table.states <= each * team.size()) {
+      const int32_t most = most_edges(table);
+      most <= 2   ? send_few<each, 2>(a, table, b, buffers, team)
+      : most <= 4 ? send_few<each, 4>(a, table, b, buffers, team)
+                  : send_few<each, 0>(a, table, b, buffers, team);
+      return;
     }
+    const bool own = send_messages<numbers>(a, table, b, rows, ways.buffered ? buffers.data() : nullptr, team);
     if (team.rank() == 0) {
       holds = own;
     }
   });
-  return holds;
+  const double* messages = a.messages + b * (a.length + 1) * a.states_room;
+  return holds && (numbers != PatternNumbers::scaled ||
+                   std::all_of(messages, messages + a.length * a.states_room, in_message_range));
 }
 
 template <PatternNumbers numbers>

@@ -63,6 +63,24 @@ class TableModel : public LanguageModel {
   ModelInfo info_;
 };
 
+// Tells how likely tokens are, and no logits.
+class JudgingModel : public TableModel {
+ public:
+  using TableModel::TableModel;
+  bool judges_tokens() const override { return true; }
+  at::Tensor log_probability_at(const at::Tensor& tokens, const at::Tensor& positions, const at::Tensor& ids,
+                                const at::Tensor& /*broken*/) override {
+    const at::Tensor all = at::log_softmax(LanguageModel::logits_at(tokens, positions), -1);
+    return all.gather(2, ids.unsqueeze(2)).squeeze(2);
+  }
+  at::Tensor logits_at(const at::Tensor& tokens, const at::Tensor& positions) override {
+    ++logits_made;
+    return LanguageModel::logits_at(tokens, positions);
+  }
+
+  int64_t logits_made = 0;
+};
+
 // log p in float64 of the tokens at every place, under the logits that the model gives there.
 std::vector<double> log_probabilities(LanguageModel& model, const std::vector<int64_t>& seen,
                                       const std::vector<int64_t>& wanted) {
@@ -425,6 +443,24 @@ TEST_CASE("Rows of a forward are at most what is asked for, about as many in eac
   model.rows_seen = 0;
   CHECK(scorer.score({text}).at(0).log_likelihood == expected);
   CHECK(model.rows_seen == 3);
+}
+
+TEST_CASE(
+    "A model that judges tokens scores texts as one that gives logits, which it is asked for only to guide them") {
+  for (const ScoreMethod method : {ScoreMethod::exact, ScoreMethod::bound, ScoreMethod::pseudo}) {
+    for (const double cfg_scale : {0.0, 0.5}) {
+      const bool causal = method == ScoreMethod::exact;
+      TableModel giving(6, 5, causal);
+      JudgingModel judging(6, 5, causal);
+      ScoreOptions options = options_for(method, 0, 20);
+      options.cfg_scale = cfg_scale;
+      CheckedModel by_logits(giving, "model"), by_itself(judging, "model");
+      const ScoreText text = text_of({1, 4, 2, 3, 3, 1}, 2);
+      CAPTURE(name_of(method), cfg_scale);
+      CHECK(Scorer(by_itself, options).score({text}).at(0).each == Scorer(by_logits, options).score({text}).at(0).each);
+      CHECK((judging.logits_made > 0) == (!causal && cfg_scale > 0));
+    }
+  }
 }
 
 TEST_CASE("What cannot be scored is refused") {
