@@ -61,7 +61,8 @@ class DecodingSession {
 
   // Starts again with texts that begin so, and reads them. Where one forward gives what follows every position, as a
   // causal model's does, on_logits gets the logits of all positions of the different beginnings, or of their first
-  // block_size where they are longer; never of the whole batch at once. Other models leave it alone.
+  // block_size where they are longer; never of the whole batch at once. Beginnings of one token may be left to
+  // next_logits, which gives the same. Other models leave it alone.
   virtual void restart(const Beginnings& beginnings, const OnLogits& on_logits) = 0;
   void restart(int64_t length);  // no two begin alike, and nobody asks for the logits
   // Logits [B, V], in any floating dtype, that follow the texts as they stand, as nanoGPT's generate computes them:

@@ -36,6 +36,10 @@ class CachedSession : public DecodingSession {
   void restart(const Beginnings& beginnings, const OnLogits& on_logits) override {
     const c10::InferenceMode inference;
     length_ = beginnings.length;
+    if (length_ == 1 && model_.fused_) {
+      cache_.length = 0;  // the step that reads the tokens to come reads this one too
+      return;
+    }
     const at::Tensor tokens =
         beginnings.of(text_.tokens).narrow(1, 0, std::min(beginnings.length, model_.info_.block_size));
     const at::Tensor last = read(tokens, on_logits);
@@ -72,7 +76,7 @@ class CachedSession : public DecodingSession {
  private:
   bool outgrown() const { return length_ > model_.info_.block_size; }
   bool one_by_kernels() const {
-    return model_.fused_ && !outgrown() && cache_.length > 0 && cache_.length + 1 == length_;
+    return model_.fused_ && !outgrown() && cache_.length + 1 == length_;
   }
 
   // tokens [G, T] -> the logits [G, V] after them, with their keys and values in the first G texts of the cache.

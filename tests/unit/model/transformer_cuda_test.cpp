@@ -139,19 +139,19 @@ void check_decoding(const Mixture& mixture, int64_t head_width, int64_t batch) {
   CAPTURE(mixture.keys, mixture.gated, mixture.head_norms, static_cast<int>(mixture.positions), head_width, batch);
   const TransformerDescription of = describe(mixture, head_width);
   const TransformerWeights weights = weights_of(of, mixture.head_norms);
-  const int64_t prompt = 5, total = of.block_size + 3;  // the last ones past the block
+  const int64_t longest_prompt = 5, total = of.block_size + 3;  // the last ones past the block
   const at::Tensor tokens = some_tokens(batch, total);
   Transformer reference(weights, {}, KernelChoice::libtorch);
   const at::Tensor exact = reference.logits(tokens.narrow(1, 0, of.block_size));
   for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-4}, std::pair{at::kBFloat16, 6e-2}}) {
     Transformer model(moved(weights, dtype));
-    const GrowingText text{tokens.cuda(), at::full({1}, prompt - 1, at::device(at::kCUDA).dtype(at::kLong))};
+    const GrowingText text{tokens.cuda(), at::full({1}, longest_prompt - 1, at::device(at::kCUDA).dtype(at::kLong))};
     const std::unique_ptr<DecodingSession> session = model.begin(text);
-    for (int run = 0; run < 2; ++run) {  // a session can start again
+    for (const int64_t prompt : {longest_prompt, int64_t{1}}) {  // a session can start again
       text.position.fill_(prompt - 1);
       session->restart(prompt);
       for (int64_t length = prompt; length < total; ++length) {
-        CAPTURE(dtype, run, length);
+        CAPTURE(dtype, prompt, length);
         const at::Tensor whole = length <= of.block_size
                                      ? exact.select(1, length - 1)
                                      : reference.logits(tokens.narrow(1, length - of.block_size, of.block_size))
@@ -262,6 +262,8 @@ TEST_CASE("Models whose tokens follow each other by a cache do the same work for
     const std::unique_ptr<DecodingSession> session = model.begin(text);
     session->restart(5);
     session->advance();
+    CHECK(session->phase() == 0);
+    session->restart(1);
     CHECK(session->phase() == 0);
   }
 }
