@@ -171,9 +171,9 @@ struct NextDraw {
   at::Tensor tokens;                 // [B, L] int64
   at::Tensor scores;                 // [L, B] float32: judge's logarithms of the drawn tokens, at their position
 };
-// Whether draw_next takes logits [B, V], which are few.
+// Whether draw_next takes logits [B, V].
 bool has_next_draw_for(const at::Tensor& logits);
-// Does uniform's, draw's and judge's work on logits [B, V], and keeps count.
+// Does uniform's, draw's and judge's work on logits [B, V], and keeps count; in one kernel where they are few.
 void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters, const NextDraw& next,
                const at::Tensor& broken);
 

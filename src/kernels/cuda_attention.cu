@@ -1,6 +1,7 @@
 // Attention of one new token a sequence to its own past, which also takes the token's key and value into the cache.
 // The past is split among blocks, each of which asks for all its keys and values at once, before the queries are even
-// there; the last block of a head to end merges what all of them found.
+// there. Where these blocks are a cluster, its first merges what all of them found; else the last to end does.
+#include "kernels/cuda_cluster.cuh"
 #include "kernels/cuda_decode.cuh"
 #include "kernels/cuda_early.cuh"
 
@@ -32,44 +33,123 @@ __device__ bool ends_last(const DecodeArguments& a, const DecodeGroup<T>& group,
   return last;
 }
 
+// Calls take(index, own) with what this block found of each value of the group [count, width].
+template <typename T, int queries, typename Take>
+__device__ void for_found(const DecodeGroup<T>& group, int width, const DecodeShared<T, queries>& shared, Take take) {
+  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
+    const int n = index / width, i = index - n * width;
+    take(index, merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
+                            shared.mixed + n * decode_warps * width + i, decode_warps, 1, width));
+  }
+}
+
+// Writes what `active` splits found of a group: those of query n from found + n * width_each on, `apart` values apart.
+template <typename T>
+__device__ void write_merged(const DecodeGroup<T>& group, const float* found, int active, int width, int width_each,
+                             int apart, T* out) {
+  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
+    const int n = index / width, i = index - n * width;
+    const float* own = found + n * width_each;
+    const Merged all = merge_parts(own + width, own + width + 1, own + i, active, apart, apart);
+    out[index] = from_float<T>(all.mixed / all.total);
+  }
+}
+
 // Merges the warps' mixtures of a group, and where others share it, all of theirs.
 template <typename T, int queries>
 __device__ void write_mixed(const DecodeArguments& a, const DecodeGroup<T>& group, int active, int width,
                             const DecodeShared<T, queries>& shared) {
   const int64_t first_head = group.sequence * a.heads.queries + group.first_query;
   T* out = static_cast<T*>(a.mixed) + first_head * width;
-  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
-    const int n = index / width, i = index - n * width;
-    const Merged own = merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
-                                   shared.mixed + n * decode_warps * width + i, decode_warps, 1, width);
+  for_found(group, width, shared, [&](int index, const Merged& own) {
     if (active == 1) {
       out[index] = from_float<T>(own.mixed / own.total);
-    } else {
-      float* found = found_by(a, first_head + n, group.split, width);
-      found[i] = own.mixed;
-      if (i == 0) {
-        found[width] = own.largest;
-        found[width + 1] = own.total;
+      return;
+    }
+    const int n = index / width, i = index - n * width;
+    float* found = found_by(a, first_head + n, group.split, width);
+    found[i] = own.mixed;
+    if (i == 0) {
+      found[width] = own.largest;
+      found[width + 1] = own.total;
+    }
+  });
+  if (active > 1 && ends_last(a, group, active)) {
+    const int apart = width + static_cast<int>(decode_found_extra);
+    write_merged(group, found_by(a, first_head, 0, width), active, width, static_cast<int>(a.splits) * apart, apart,
+                 out);
+  }
+}
+
+// What a split of a cluster sends of a head, in whole chunks: width values, their largest score and their total.
+__host__ __device__ constexpr int sent_values(int width) {
+  return width + static_cast<int>(bytes_at_once / static_cast<int64_t>(sizeof(float)));
+}
+
+// Where the first block of a cluster gets what the others found.
+struct FoundInbox {
+  Inbox* inbox;
+  float* found;  // [splits, queries, sent_values]
+
+  // Before the others send. Every block of the cluster that does not end comes here, and to write_mixed_by_cluster.
+  template <typename T>
+  __device__ void begin(const DecodeGroup<T>& group, int active, int width) const {
+    if (group.split == 0 && threadIdx.x == 0) {
+      inbox->begin();
+      inbox->expect(static_cast<unsigned>((active - 1) * group.count * sent_values(width)) * sizeof(float));
+    }
+    __syncwarp();
+    arrive_at_cluster();
+  }
+};
+
+// The same as write_mixed by the blocks of a cluster.
+template <typename T, int queries>
+__device__ void write_mixed_by_cluster(const DecodeArguments& a, const DecodeGroup<T>& group, int active, int width,
+                                       const DecodeShared<T, queries>& shared, const FoundInbox& to) {
+  const int each = sent_values(width), values = group.count * width, lane = threadIdx.x % warp_size;
+  float* found = to.found + group.split * queries * each;
+  wait_for_cluster();
+  for (int start = 0; start < values; start += decode_threads) {
+    const int index = start + static_cast<int>(threadIdx.x), within = min(index, values - 1);
+    const int n = within / width, i = within - n * width;
+    const Merged own = merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
+                                   shared.mixed + n * decode_warps * width + i, decode_warps, 1, width);
+    float* target = found + n * each;
+    if (group.split == 0) {
+      if (index < values) {
+        target[i] = own.mixed;
+        target[width] = own.largest;
+        target[width + 1] = own.total;
       }
+      continue;
+    }
+    int words[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      words[k] = __shfl_sync(all_lanes, __float_as_int(own.mixed), lane / 4 * 4 + k);
+    }
+    if (index < values && i % 4 == 0) {
+      to.inbox->send(int4{words[0], words[1], words[2], words[3]}, target + i, 0);
+    }
+    if (index < values && i == 0) {
+      to.inbox->send(int4{__float_as_int(own.largest), __float_as_int(own.total), 0, 0}, target + width, 0);
     }
   }
-  if (active == 1 || !ends_last(a, group, active)) {
-    return;
-  }
-  const int apart = width + decode_found_extra;
-  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
-    const int n = index / width, i = index - n * width;
-    const float* found = found_by(a, first_head + n, 0, width);
-    const Merged all = merge_parts(found + width, found + width + 1, found + i, active, apart, apart);
-    out[index] = from_float<T>(all.mixed / all.total);
+  if (group.split == 0) {
+    to.inbox->wait(0);
+    __syncthreads();
+    const int64_t first_head = group.sequence * a.heads.queries + group.first_query;
+    write_merged(group, to.found, active, width, each, queries * each, static_cast<T*>(a.mixed) + first_head * width);
   }
 }
 
 // One block takes up to `queries` heads of one sequence that share a key head, over one split of the keys. Softmax is
 // taken on the fly (Milakov and Gimelshein 2018), so that keys and values are read once.
 template <typename T, int queries>
-__global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments a) {
+__global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments a, bool clustered) {
   extern __shared__ __align__(16) unsigned char memory[];
+  __shared__ Inbox inbox;
   constexpr int size = Chunk<T>::size;
   const int width = static_cast<int>(a.heads.head_width);
   const int64_t position = *a.position;
@@ -81,6 +161,11 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   }
   PastPart past;
   past.read(group, share, position, width);
+  const FoundInbox found{&inbox, reinterpret_cast<float*>(memory + DecodeShared<T, queries>::bytes(width))};
+  const bool by_cluster = clustered && active > 1;
+  if (by_cluster) {
+    found.begin(group, active, width);
+  }
   let_next_begin();
   wait_for_kernels_before();
   const DecodeShared<T, queries> shared(memory, width);
@@ -90,14 +175,40 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
     past.take_new(shared.key, shared.value, group, share, position);
   }
   mix_past<T, queries, size>(past, group, share, position, width, shared);
-  write_mixed(a, group, active, width, shared);
+  if (by_cluster) {
+    write_mixed_by_cluster(a, group, active, width, shared, found);
+  } else {
+    write_mixed(a, group, active, width, shared);
+  }
+}
+
+// Blocks of a cluster on every device that has clusters, and what a block of one may need.
+constexpr int64_t most_clustered = 8;
+constexpr int most_clustered_shared = 96 * 1024;
+
+// As many splits as a cluster has blocks, of which it can have 1, 2, 4 or 8; 1: they are no cluster.
+int64_t cluster_of(int64_t splits) {
+  int64_t blocks = 1;
+  while (blocks < splits) {
+    blocks *= 2;
+  }
+  return blocks <= most_clustered ? blocks : 1;
 }
 
 template <typename T, int queries>
-void launch_decode(const DecodeArguments& a, cudaStream_t stream) {
+void launch_decode(DecodeArguments a, cudaStream_t stream) {
+  const auto kernel = decode_kernel<T, queries>;
   const int64_t each = a.heads.queries / a.heads.keys, parts = (each + queries - 1) / queries;
-  launch_early(decode_kernel<T, queries>, static_cast<unsigned>(a.batch * a.heads.keys * parts * a.splits),
-               static_cast<unsigned>(decode_threads), DecodeShared<T, queries>::bytes(a.heads.head_width), stream, a);
+  const int64_t cluster = waits_by_itself(kernel) ? cluster_of(a.splits) : 1;
+  size_t bytes = DecodeShared<T, queries>::bytes(a.heads.head_width);
+  if (cluster > 1) {
+    a.splits = cluster;
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_clustered_shared);
+    bytes += sizeof(float) * static_cast<size_t>(cluster * queries * sent_values(static_cast<int>(a.heads.head_width)));
+  }
+  const EarlyLaunch launch{dim3(static_cast<unsigned>(a.batch * a.heads.keys * parts * a.splits)), decode_threads,
+                           bytes, stream, static_cast<unsigned>(cluster)};
+  launch_early(kernel, launch, a, cluster > 1);
 }
 
 // How many queries of a key head a block takes: all, so that keys are read once, but fewer where multiprocessors would

@@ -126,7 +126,7 @@ struct DecodeShared {
   float *largest, *total;  // [queries, warps]: the mixture of each warp for each query
   float* mixed;            // [queries, warps, width]
 
-  static size_t bytes(int64_t width) {
+  __host__ __device__ static size_t bytes(int64_t width) {
     return static_cast<size_t>(2 * width) * sizeof(T) +
            sizeof(float) * static_cast<size_t>((2 * queries + 1) * width + queries * decode_warps * (width + 2));
   }
@@ -142,32 +142,41 @@ struct DecodeShared {
 };
 
 // Puts the queries into shared memory, those past the group's count as zeros, and where the new token is in this split
-// its key and value too, and into the cache.
+// its key and value too, and into the cache. Each of these vectors is a warp's work.
 template <typename T, int queries>
 __device__ void take_new_token(const DecodeArguments& a, const DecodeGroup<T>& group, int64_t position, bool has_new,
                                int width, const DecodeShared<T, queries>& shared) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  for (int n = warp; n < group.count + (has_new ? 1 : 0); n += decode_warps) {
-    const bool is_key = n == group.count;
-    read_head(is_key ? group.key : group.queries + n * width,
-              static_cast<const T*>(is_key ? a.heads.key_weight : a.heads.query_weight), a.heads.epsilon, width, lane,
-              shared.raw + n * width);
-  }
-  __syncthreads();
-  for (int n = warp; n < queries; n += decode_warps) {
-    for (int i = lane; i < width; i += warp_size) {
-      const float q = n < group.count ? rotated(a.heads, shared.raw + n * width, position, width, i) : 0.0F;
-      shared.query[n * width + i] = to_float(from_float<T>(q));
+  for (int n = warp; n < queries + (has_new ? 2 : 0); n += decode_warps) {
+    const bool is_key = n == queries;
+    if (n > queries) {
+      for (int i = lane; i < width; i += warp_size) {
+        const T value = group.value[i];
+        shared.value[i] = value;
+        if (group.part == 0) {
+          group.values[position * width + i] = value;
+        }
+      }
+      continue;
     }
-  }
-  for (int i = threadIdx.x; has_new && i < width; i += decode_threads) {
-    const T key = from_float<T>(rotated(a.heads, shared.raw + group.count * width, position, width, i));
-    const T value = group.value[i];
-    shared.key[i] = key;
-    shared.value[i] = value;
-    if (group.part == 0) {
-      group.keys[position * width + i] = key;
-      group.values[position * width + i] = value;
+    const bool exists = is_key || n < group.count;
+    float* raw = shared.raw + n * width;
+    if (exists) {
+      read_head(is_key ? group.key : group.queries + n * width,
+                static_cast<const T*>(is_key ? a.heads.key_weight : a.heads.query_weight), a.heads.epsilon, width, lane,
+                raw);
+      __syncwarp();
+    }
+    for (int i = lane; i < width; i += warp_size) {
+      const T component = from_float<T>(exists ? rotated(a.heads, raw, position, width, i) : 0.0F);
+      if (!is_key) {
+        shared.query[n * width + i] = to_float(component);
+        continue;
+      }
+      shared.key[i] = component;
+      if (group.part == 0) {
+        group.keys[position * width + i] = component;
+      }
     }
   }
   __syncthreads();

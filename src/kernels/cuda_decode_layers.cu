@@ -18,6 +18,7 @@ struct Layers {
   using Memory = LayersMemory<T, Plan>;
   static constexpr int value_bytes = static_cast<int>(sizeof(T));
   static constexpr int x_stride = Plan::QueryKeyValue::stride, qkv_stride = 3 * Plan::width;
+  static constexpr int held_chunks = (Plan::width / Chunk<T>::size + warp_size - 1) / warp_size;  // of a row, by a lane
 
   const DecodeLayersArguments& a;
   Memory& memory;
@@ -157,7 +158,9 @@ struct Layers {
     wait_for_part();
     __syncthreads();
     for (int row = thread.warp; row < rows; row += decode_warps) {
-      norm_shared_row(normed, norm.weight, norm.bias, values + row * x_stride, thread.lane);
+      T* const own = values + row * x_stride;
+      HeldRow<T, held_chunks> held(own, Plan::width, thread.lane);
+      norm_values(normed, norm.weight, norm.bias, held, own);
     }
     __syncthreads();
   }

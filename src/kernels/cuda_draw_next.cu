@@ -1,5 +1,5 @@
-// All that follows the logits of a decoded token, for a few texts of a small vocabulary: what uniform, draw and judge
-// do, and keeping count, in one block.
+// All that follows the logits of a decoded token: what uniform, draw and judge do, and keeping count. For a few texts
+// of a small vocabulary that is one block's work; for others those kernels', and one that puts their results in place.
 #include "kernels/cuda_draw_small.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_softmax.cuh"
@@ -36,9 +36,43 @@ __global__ void __launch_bounds__(most_warps* warp_size) draw_next_kernel(NextDr
   }
 }
 
+constexpr unsigned placing_threads = 256;
+
+__global__ void __launch_bounds__(placing_threads) place_next_kernel(NextDrawArguments a) {
+  const int64_t rows = a.draw.logits.rows, position = *a.position + 1;
+  for (int64_t row = threadIdx.x; row < rows; row += placing_threads) {
+    a.text[row * a.text_stride + position] = a.draw.tokens[row];
+    a.scores[position * rows + row] = a.judged[row];
+  }
+  __syncthreads();  // all have read them
+  if (threadIdx.x == 0) {
+    *a.position = position;
+    *a.steps += 1;
+  }
+}
+
+void draw_next_by_steps(Precision precision, NextDrawArguments a, cudaStream_t stream) {
+  uniform(a.seeds, a.sample_indices, a.steps, /*step_stride=*/0, a.purpose, a.uniforms, a.draw.logits.rows,
+          /*positions=*/1, stream);
+  a.draw.uniforms = a.uniforms;
+  draw(precision, a.draw, stream);
+  JudgeArguments judging;
+  judging.logits = a.draw.logits;
+  judging.tokens = a.draw.tokens;
+  judging.out = a.judged;
+  judging.logarithm = true;
+  judging.broken = a.draw.broken;
+  judge(precision, judging, stream);
+  place_next_kernel<<<1, placing_threads, 0, stream>>>(a);
+}
+
 }  // namespace
 
 void draw_next(Precision precision, const NextDrawArguments& a, cudaStream_t stream) {
+  if (a.draw.logits.outputs > max_next_draw_outputs || a.draw.logits.rows > max_next_draw_rows) {
+    draw_next_by_steps(precision, a, stream);
+    return;
+  }
   const auto warps = static_cast<unsigned>(a.draw.logits.rows < most_warps ? a.draw.logits.rows : most_warps);
   with_type(precision, [&](auto type) {
     with_items(a.draw.logits.outputs, [&](auto items) {

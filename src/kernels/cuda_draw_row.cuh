@@ -11,14 +11,14 @@ __device__ const T* stage_row(const T* source, int outputs, unsigned char* stage
   if (starts_chunk(source)) {
     constexpr int size = Chunk<T>::size;
     const int whole = outputs / size;
-    for (int i = threadIdx.x; i < whole; i += wide_threads) {
+    for (int i = threadIdx.x; i < whole; i += static_cast<int>(blockDim.x)) {
       store(copy + i * size, load(source + i * size));
     }
-    for (int i = whole * size + threadIdx.x; i < outputs; i += wide_threads) {
+    for (int i = whole * size + threadIdx.x; i < outputs; i += static_cast<int>(blockDim.x)) {
       copy[i] = source[i];
     }
   } else {
-    for (int i = threadIdx.x; i < outputs; i += wide_threads) {
+    for (int i = threadIdx.x; i < outputs; i += static_cast<int>(blockDim.x)) {
       copy[i] = source[i];
     }
   }
@@ -50,30 +50,54 @@ struct Row {
   }
   __device__ bool starts_chunks() const { return starts_chunk(source) && starts_chunk(forbidden); }
 
+  // What stands in memory of `size` ids.
+  struct Read {
+    Chunk<T> logits[size / Chunk<T>::size];
+    Chunk<float> forbids[is_tempered ? 1 : size / Chunk<float>::size];
+  };
+  __device__ Read read(int first) const {
+    Read read;
+#pragma unroll
+    for (int k = 0; k < size; k += Chunk<T>::size) {
+      read.logits[k / Chunk<T>::size] = load(source + first + k);
+    }
+#pragma unroll
+    for (int k = 0; k < size && !is_tempered; k += Chunk<float>::size) {
+      read.forbids[k / Chunk<float>::size] = load(forbidden + first + k);
+    }
+    return read;
+  }
+
   // Calls f(id, value) for the ids first .. first + size - 1, where first is a multiple of size.
   template <typename F>
-  __device__ void for_chunk(int first, F f) const {
-    constexpr int loaded = Chunk<T>::size, forbidden_loaded = Chunk<float>::size;
+  __device__ void for_read(const Read& read, int first, F f) const {
+    constexpr int loaded = Chunk<T>::size, forbids_loaded = Chunk<float>::size;
 #pragma unroll
-    for (int k = 0; k < size; k += forbidden_loaded) {
-      const Chunk<T> logits = load(source + first + k / loaded * loaded);
-      const Chunk<float> forbids = is_tempered ? Chunk<float>{} : load(forbidden + first + k);
-#pragma unroll
-      for (int i = 0; i < forbidden_loaded; ++i) {
-        const float logit = to_float(logits.values[k % loaded + i]);
-        f(first + k + i, is_tempered ? logit : tempered(logit, forbids.values[i]));
-      }
+    for (int k = 0; k < size; ++k) {
+      const float logit = to_float(read.logits[k / loaded].values[k % loaded]);
+      f(first + k, is_tempered ? logit : tempered(logit, read.forbids[k / forbids_loaded].values[k % forbids_loaded]));
     }
   }
 
-  // Calls f(id, value) for this thread's ids; those of all threads are all.
+  // Calls f(id, value) for this thread's ids; those of all threads are all. What comes next is asked for before.
   template <typename F>
   __device__ void for_each(F f) const {
-    const int whole = starts_chunks() ? outputs / size * size : 0;
-    for (int first = static_cast<int>(threadIdx.x) * size; first < whole; first += wide_threads * size) {
-      for_chunk(first, f);
+    const int threads = static_cast<int>(blockDim.x), whole = starts_chunks() ? outputs / size * size : 0;
+    int first = static_cast<int>(threadIdx.x) * size;
+    Read next;
+    if (first < whole) {
+      next = read(first);
     }
-    for (int id = whole + static_cast<int>(threadIdx.x); id < outputs; id += wide_threads) {
+    while (first < whole) {
+      const Read current = next;
+      const int at = first;
+      first += threads * size;
+      if (first < whole) {
+        next = read(first);
+      }
+      for_read(current, at, f);
+    }
+    for (int id = whole + static_cast<int>(threadIdx.x); id < outputs; id += threads) {
       f(id, value(id));
     }
   }
@@ -84,7 +108,7 @@ struct Row {
     const bool chunks = starts_chunks();
     for (int start = first; start < end; start += size) {
       if (chunks && start + size <= end) {
-        for_chunk(start, f);
+        for_read(read(start), start, f);
       } else {
         for (int id = start; id < min(start + size, end); ++id) {
           f(id, value(id));
@@ -103,7 +127,8 @@ __device__ float find_largest(const Row& row, float* scratch) {
     nan = nan || isnan(x);
     largest = fmaxf(largest, x);
   });
-  return block_max<wide_warps>(nan ? INFINITY : largest, scratch);
+  return combine_warps(warp_max(nan ? INFINITY : largest), scratch, static_cast<int>(blockDim.x) / warp_size,
+                       [](float one, float other) { return fmaxf(one, other); });
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -9,13 +9,20 @@ namespace {
 constexpr int max_rounds = 128;       // of find_crossing
 constexpr int max_candidates = 1024;  // of top_k_key
 
+// More threads go through a row sooner, where it is long enough for them.
+constexpr int most_threads = 1024, most_warps = most_threads / warp_size;
+constexpr int64_t outputs_for_most_threads = 16384;
+unsigned threads_for(int64_t outputs) {
+  return outputs < outputs_for_most_threads ? wide_threads : most_threads;
+}
+
 struct Crossing {
   int id = -1;
   float weight = 0;
 };
 
 struct Shared {
-  float scratch[wide_warps];
+  float scratch[most_warps];
   // What a row needs at one time or another.
   union {
     Bins<float> weights;
@@ -28,6 +35,11 @@ struct Shared {
   float total;
   unsigned long long lowest_id;
 };
+
+__device__ float sum_of_block(float x, Shared& shared) {
+  return combine_warps(warp_sum(x), shared.scratch, static_cast<int>(blockDim.x) / warp_size,
+                       [](float one, float other) { return one + other; });
+}
 
 // The first id at which the weights up to it, in the order of ids, exceed threshold(all weights' total), the same in
 // every thread; where rounding keeps them below it, the last id with a weight; -1 where none has one. weight_of(id,
@@ -46,7 +58,7 @@ __device__ Crossing find_crossing(const Row& row, Shared& shared, WeightOf weigh
     return sum;
   };
   __syncthreads();  // whoever still reads what shares memory with the sums
-  for (int stretch = warp; stretch < stretches; stretch += wide_warps) {
+  for (int stretch = warp; stretch < stretches; stretch += static_cast<int>(blockDim.x) / warp_size) {
     const float sum = warp_sum(sum_of_lane(stretch));
     if (lane == 0) {
       shared.sums[stretch] = sum;
@@ -122,21 +134,21 @@ __device__ uint32_t top_k_key(const Row& row, int64_t top_k, Shared& shared) {
   const int limit = static_cast<int>(top_k) - 1;
   int above;
   uint32_t least = 0;
-  if (top_k <= wide_threads) {
+  if (top_k <= blockDim.x) {
     // So many threads have an id that is no less likely than the top_k-th of the threads' likeliest: no need to count
     // those below, and few are left.
     uint32_t own = 0;
     row.for_each([&](int, float x) { own = max(own, ordered_key(x)); });
-    least = key_reaching<wide_threads>(shared.counts, limit, &above, [&](auto add) { add(own, 1); });
+    least = key_reaching(shared.counts, limit, &above, [&](auto add) { add(own, 1); });
     if (collect_candidates(row, least, shared)) {
-      return key_reaching<wide_threads>(shared.counts, limit, &above, [&](auto add) {
-        for (int i = static_cast<int>(threadIdx.x); i < shared.candidate_count; i += wide_threads) {
+      return key_reaching(shared.counts, limit, &above, [&](auto add) {
+        for (int i = static_cast<int>(threadIdx.x); i < shared.candidate_count; i += static_cast<int>(blockDim.x)) {
           add(shared.candidates[i], 1);
         }
       });
     }
   }
-  return key_reaching<wide_threads>(shared.counts, limit, &above, [&](auto add) {
+  return key_reaching(shared.counts, limit, &above, [&](auto add) {
     row.for_each([&](int, float x) {
       if (ordered_key(x) >= least) {
         add(ordered_key(x), 1);
@@ -168,12 +180,12 @@ __device__ Kept find_nucleus(const Row& row, uint32_t least, float top_p, Shared
   const auto weight_of = [&](float x) { return ordered_key(x) >= least ? expf(x - row.largest) : 0.0F; };
   float mass = 0;
   row.for_each([&](int, float x) { mass += weight_of(x); });
-  mass = block_sum<wide_warps>(mass, shared.scratch);
+  mass = sum_of_block(mass, shared);
   const float limit = top_p * mass;
   // All that weigh less are together less than what the nucleus leaves out.
   const float negligible = 0.5F * (mass - limit) / static_cast<float>(row.outputs);
   float above;
-  const uint32_t key = key_reaching<wide_threads>(shared.weights, limit, &above, [&](auto add) {
+  const uint32_t key = key_reaching(shared.weights, limit, &above, [&](auto add) {
     row.for_each([&](int, float x) {
       const float weight = weight_of(x);
       if (weight > negligible) {
@@ -197,7 +209,7 @@ __device__ void draw_likeliest(const DrawArguments& a, const Row& row, Shared& s
     }
     total += expf(x - row.largest);
   });
-  total = block_sum<wide_warps>(total, shared.scratch);
+  total = sum_of_block(total, shared);
   if (threadIdx.x == 0) {
     a.tokens[blockIdx.x] = static_cast<int64_t>(shared.lowest_id);
     a.probabilities[blockIdx.x] = 1 / total;
@@ -245,7 +257,7 @@ __device__ void draw_row(const DrawArguments& a, Row row, Shared& shared) {
 enum class Stage { none, logits, tempered };
 
 template <typename T, Stage stage>
-__global__ void __launch_bounds__(wide_threads) draw_wide_kernel(DrawArguments a) {
+__global__ void __launch_bounds__(most_threads) draw_wide_kernel(DrawArguments a) {
   extern __shared__ __align__(16) unsigned char room[];
   __shared__ Shared shared;
   const int64_t index = blockIdx.x;
@@ -277,7 +289,8 @@ void launch_draw(const DrawArguments& a, int64_t bytes, cudaStream_t stream) {
   if (bytes > 0) {
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   }
-  kernel<<<static_cast<unsigned>(a.logits.rows), wide_threads, static_cast<size_t>(bytes), stream>>>(a);
+  kernel<<<static_cast<unsigned>(a.logits.rows), threads_for(a.logits.outputs), static_cast<size_t>(bytes), stream>>>(
+      a);
 }
 
 template <typename T>

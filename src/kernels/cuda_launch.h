@@ -203,9 +203,10 @@ struct DrawArguments {
 };
 void draw(Precision precision, const DrawArguments& arguments, cudaStream_t stream);
 
-// Drawing the tokens that come next in texts that grow, all of a step in one kernel.
+// Drawing the tokens that come next in texts that grow: all that follows a step's logits, in one kernel where there are
+// few outputs.
 struct NextDrawArguments {
-  DrawArguments draw;                       // a row a text; of its pointers logits, forbidden and broken
+  DrawArguments draw;                       // a row a text; of its pointers logits, forbidden and broken, and room
   const int64_t* seeds = nullptr;           // [rows], as uniform's
   const int64_t* sample_indices = nullptr;  // [rows]
   int64_t* steps = nullptr;                 // scalar, read and then one more
@@ -213,9 +214,12 @@ struct NextDrawArguments {
   int64_t* position = nullptr;  // scalar, one more, where the tokens then stand
   int64_t* text = nullptr;      // [rows, length], text_stride apart
   int64_t text_stride = 0;
-  float* scores = nullptr;  // [length, rows], the tokens' untempered logarithms
+  float* scores = nullptr;    // [length, rows], the tokens' untempered logarithms
+  float* uniforms = nullptr;  // room [rows] where there are more outputs than one kernel takes, as draw.tokens and
+  float* judged = nullptr;    // draw.probabilities then are; and room [rows]
 };
-inline constexpr int64_t max_next_draw_rows = 64, max_next_draw_outputs = 256;
+inline constexpr int64_t max_next_draw_outputs = 256;  // of one kernel
+inline constexpr int64_t max_next_draw_rows = 64;      // with so many outputs
 void draw_next(Precision precision, const NextDrawArguments& arguments, cudaStream_t stream);
 
 // The rules of pattern/completions.h, for texts that match patterns; others are left alone.

@@ -82,12 +82,12 @@ __device__ int bin_reaching(Bins<Number>& bins, Number limit, Number* above) {
 // The highest key at which the amounts of the keys above it and its own together exceed `limit`, the same in every
 // thread; nothing exceeds: the lowest key. `above`: the amounts of the keys above it. visit(add) calls add(key, amount)
 // for each of this thread's items.
-template <int threads, typename Number, typename Visit>
+template <typename Number, typename Visit>
 __device__ uint32_t key_reaching(Bins<Number>& bins, Number limit, Number* above, Visit visit) {
   uint32_t key = 0;
   *above = 0;
   for (int shift = 24; shift >= 0; shift -= 8) {
-    bins.clear(static_cast<int>(threadIdx.x), threads);
+    bins.clear(static_cast<int>(threadIdx.x), static_cast<int>(blockDim.x));
     __syncthreads();
     visit([&](uint32_t k, Number amount) {
       if (shift == 24 || (k ^ key) >> (shift + 8) == 0) {

@@ -24,15 +24,55 @@ __device__ void for_lane_chunks(int inner, int lane, F f) {
   }
 }
 
-// Norms a row in shared memory in place; one warp.
+// A row that a lane holds its chunks of, `most` at most: all are asked for at once, and none is read again.
+template <typename T, int most>
+struct HeldRow {
+  Chunk<T> chunks[most] = {};
+  int inner, lane;
+
+  __device__ HeldRow(const T* source, int inner_, int lane_) : inner(inner_), lane(lane_) {
+    for_each([&](int column, Chunk<T>& own) { own = load(source + column); });
+  }
+  static constexpr int most_values = most * warp_size * Chunk<T>::size;
+
+  // Calls f(column, chunk) for the chunks that are this lane's.
+  template <typename F>
+  __device__ void for_each(F f) {
+#pragma unroll
+    for (int k = 0; k < most; ++k) {
+      const int column = (k * warp_size + lane) * Chunk<T>::size;
+      if (column < inner) {
+        f(column, chunks[k]);
+      }
+    }
+  }
+};
+
+// A longer row, copied into shared memory and read there.
 template <typename T>
-__device__ void norm_shared_row(const RowProductArguments& a, const T* weight, const T* bias, T* x, int lane) {
+struct CopiedRow {
+  T* copy;
+  int inner, lane;
+
+  __device__ CopiedRow(const T* source, T* copy_, int inner_, int lane_) : copy(copy_), inner(inner_), lane(lane_) {
+    for_lane_chunks<T>(inner, lane, [&](int column) { store(copy + column, load(source + column)); });
+  }
+  template <typename F>
+  __device__ void for_each(F f) const {
+    for_lane_chunks<T>(inner, lane, [&](int column) {
+      Chunk<T> own = load(copy + column);
+      f(column, own);
+    });
+  }
+};
+
+// Norms a row into `out`; one warp.
+template <typename T, typename Row>
+__device__ void norm_values(const RowProductArguments& a, const T* weight, const T* bias, Row& row, T* out) {
   constexpr int size = Chunk<T>::size;
-  const int inner = static_cast<int>(a.inner);
   float mean = 0;
   if (a.form == NormKind::layer) {
-    for_lane_chunks<T>(inner, lane, [&](int column) {
-      const Chunk<T> own = load(x + column);
+    row.for_each([&](int, const Chunk<T>& own) {
       float sum = 0;
 #pragma unroll
       for (int i = 0; i < size; ++i) {
@@ -40,11 +80,10 @@ __device__ void norm_shared_row(const RowProductArguments& a, const T* weight, c
       }
       mean += sum;
     });
-    mean = warp_sum(mean) / static_cast<float>(inner);
+    mean = warp_sum(mean) / static_cast<float>(row.inner);
   }
   float squares = 0;
-  for_lane_chunks<T>(inner, lane, [&](int column) {
-    const Chunk<T> own = load(x + column);
+  row.for_each([&](int, const Chunk<T>& own) {
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < size; ++i) {
@@ -53,9 +92,8 @@ __device__ void norm_shared_row(const RowProductArguments& a, const T* weight, c
     }
     squares += sum;
   });
-  const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(inner) + a.epsilon);
-  for_lane_chunks<T>(inner, lane, [&](int column) {
-    Chunk<T> own = load(x + column);
+  const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(row.inner) + a.epsilon);
+  row.for_each([&](int column, Chunk<T>& own) {
     const Chunk<T> gain = load(weight + column);
     const Chunk<T> shift = bias == nullptr ? Chunk<T>{} : load(bias + column);
 #pragma unroll
@@ -63,8 +101,23 @@ __device__ void norm_shared_row(const RowProductArguments& a, const T* weight, c
       const float centred = (to_float(own.values[i]) - mean) * scale;
       own.values[i] = from_float<T>(fmaf(centred, to_float(gain.values[i]), to_float(shift.values[i])));
     }
-    store(x + column, own);
+    store(out + column, own);
   });
+}
+
+// Norms a row [inner] into shared memory, which may be where it is; one warp.
+template <typename T>
+__device__ void norm_row(const RowProductArguments& a, const T* weight, const T* bias, const T* source, T* out,
+                         int lane) {
+  using Held = HeldRow<T, 4>;
+  const int inner = static_cast<int>(a.inner);
+  if (inner <= Held::most_values) {
+    Held row(source, inner, lane);
+    norm_values(a, weight, bias, row, out);
+  } else {
+    CopiedRow<T> row(source, out, inner, lane);
+    norm_values(a, weight, bias, row, out);
+  }
 }
 
 // Copies whole chunks into shared memory, by the block, several loads on their way before the first is stored.

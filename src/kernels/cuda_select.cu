@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(select_threads)
     return;
   }
   int above;
-  const uint32_t key = key_reaching<select_threads>(bins, count - 1, &above, [&](auto add) {
+  const uint32_t key = key_reaching(bins, count - 1, &above, [&](auto add) {
     for (int t = threadIdx.x; t < length; t += select_threads) {
       if (eligible[t]) {
         add(ordered_key(scores[t]), 1);

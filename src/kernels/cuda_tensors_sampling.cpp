@@ -76,8 +76,7 @@ void draw(const at::Tensor& logits, const at::Tensor& forbidden, const at::Tenso
 }
 
 bool has_next_draw_for(const at::Tensor& logits) {
-  return has_kernels_for(logits) && logits.dim() == 2 && logits.size(0) <= launch::max_next_draw_rows &&
-         logits.size(1) <= launch::max_next_draw_outputs;
+  return has_kernels_for(logits) && logits.dim() == 2;
 }
 
 void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const DrawFilters& filters, const NextDraw& next,
@@ -95,6 +94,12 @@ void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const Draw
   arguments.text = next.tokens.data_ptr<int64_t>();
   arguments.text_stride = next.tokens.stride(0);
   arguments.scores = next.scores.data_ptr<float>();
+  const at::Tensor numbers = at::empty({3, rows.size(0)}, next.scores.options());
+  const at::Tensor ids = at::empty({rows.size(0)}, next.tokens.options());
+  arguments.uniforms = numbers[0].data_ptr<float>();
+  arguments.judged = numbers[1].data_ptr<float>();
+  arguments.draw.probabilities = numbers[2].data_ptr<float>();
+  arguments.draw.tokens = ids.data_ptr<int64_t>();
   launch::draw_next(precision_of(rows), arguments, stream_of(rows));
   check_launch();
 }

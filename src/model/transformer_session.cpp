@@ -75,9 +75,7 @@ class CachedSession : public DecodingSession {
 
  private:
   bool outgrown() const { return length_ > model_.info_.block_size; }
-  bool one_by_kernels() const {
-    return model_.fused_ && !outgrown() && cache_.length + 1 == length_;
-  }
+  bool one_by_kernels() const { return model_.fused_ && !outgrown() && cache_.length + 1 == length_; }
 
   // tokens [G, T] -> the logits [G, V] after them, with their keys and values in the first G texts of the cache.
   at::Tensor read(const at::Tensor& tokens, const OnLogits& on_logits) const {

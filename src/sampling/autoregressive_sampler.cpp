@@ -185,7 +185,7 @@ void AutoregressiveSampler::set_up(const Batch& batch) {
   chain_->scores->read(*chain_->session, batch.common(model_.device()), chain_->text.tokens);
 }
 
-// Whether all that follows the logits [B, V] is one kernel's work, which draws by them as they are for every text.
+// Whether kernels that keep count do all that follows the logits [B, V], drawing by them as they are for every text.
 bool AutoregressiveSampler::draws_at_once(const at::Tensor& logits) const {
   return !penalizes(options_.draw) && chain_->matching.trackers.empty() && !chain_->given.defined() &&
          !chain_->tracer && kernels::cuda::has_next_draw_for(logits);

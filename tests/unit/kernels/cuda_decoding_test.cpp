@@ -143,7 +143,7 @@ TEST_CASE("The decoding kernel gives a text the same bits whatever stands beside
   constexpr int64_t width = 64, position = 301;
   for (const int64_t keys : {8, 2, 1}) {
     const kernels::Heads heads = some_heads(keys, width, at::kBFloat16, /*normed=*/true, /*rotates=*/true);
-    const Past all{numbers({40, keys, 1024, width}, at::kBFloat16), numbers({40, keys, 1024, width}, at::kBFloat16)};
+    const Past all{numbers({40, keys, 2048, width}, at::kBFloat16), numbers({40, keys, 2048, width}, at::kBFloat16)};
     const at::Tensor qkv = numbers({40, 1, (heads.queries + 2 * keys) * width}, at::kBFloat16);
     const auto attend = [&](int64_t first, int64_t batch, int64_t capacity) {
       const auto part = [&](const at::Tensor& x) {
@@ -155,8 +155,11 @@ TEST_CASE("The decoding kernel gives a text the same bits whatever stands beside
       return kernels::cuda::decode_attention(qkv.narrow(0, first, batch), heads, own_keys, own_values, there,
                                              workspace);
     };
-    const at::Tensor whole = attend(0, 40, 1024);
+    // More splits than a cluster has blocks, and as many as four and eight of them.
+    const at::Tensor whole = attend(0, 40, 2048);
+    CHECK(at::equal(attend(7, 1, 2048), whole.narrow(0, 7, 1)));
     CHECK(at::equal(attend(7, 1, 1024), whole.narrow(0, 7, 1)));
+    CHECK(at::equal(attend(0, 40, 1024), whole));
     CHECK(at::equal(attend(7, 1, 302), whole.narrow(0, 7, 1)));
     CHECK(at::equal(attend(5, 9, 400), whole.narrow(0, 5, 9)));
   }
