@@ -8,10 +8,6 @@
 
 namespace demask::kernels::cuda::launch {
 
-inline __device__ unsigned shared_address(const void* pointer) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
-}
-
 // Copies 16 bytes from global into shared memory some time before this thread's wait_for_copies. Copies up to
 // end_copies are a group, and all but the latest `later` groups are waited for.
 inline __device__ void copy_later(const void* from, void* to) {

@@ -73,6 +73,10 @@ inline __device__ __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
+inline __device__ uint32_t shared_address(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
 template <typename Number>
 __device__ Number warp_sum(Number x) {
   for (int offset = warp_size / 2; offset > 0; offset /= 2) {

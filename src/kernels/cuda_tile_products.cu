@@ -4,40 +4,15 @@
 #include "kernels/cuda_launch.h"
 
 #ifdef DEMASK_CUDA_TILES
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <vector>
 
+#include "kernels/cuda_tile_maps.cuh"
 #include "kernels/cuda_tile_product_kernel.cuh"
 #include "kernels/cuda_wave_product_kernel.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
-
-// The driver's function that describes a matrix for the copy engine; the driver is loaded wherever a kernel runs.
-decltype(&cuTensorMapEncodeTiled) map_encoder() {
-  static const auto found = [] {
-    void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
-    return driver == nullptr
-               ? nullptr
-               : reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(dlsym(driver, "cuTensorMapEncodeTiled"));
-  }();
-  return found;
-}
-
-// Boxes of [box_rows, 64] of a matrix [rows, columns]; false where the driver refuses.
-bool describe_tiles(Precision precision, const void* matrix, int64_t rows, int64_t columns, int box_rows,
-                    CUtensorMap& map) {
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t row_bytes[] = {static_cast<cuuint64_t>(columns) * sizeof(__half)};
-  const cuuint32_t box[] = {tile_inner, static_cast<cuuint32_t>(box_rows)}, steps[] = {1, 1};
-  const CUtensorMapDataType type =
-      precision == Precision::float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  return map_encoder()(&map, type, 2, const_cast<void*>(matrix), sizes, row_bytes, box, steps,
-                       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
-}
 
 // Of a block's shared memory, for stages and a kept weight.
 template <typename Own>

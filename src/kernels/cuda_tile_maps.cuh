@@ -1,0 +1,40 @@
+// Descriptions of matrices for the copy engine of compute capability 9.0.
+#pragma once
+
+#include <cuda.h>
+#include <cuda_fp16.h>
+#include <dlfcn.h>
+
+#include <cstdint>
+
+#include "kernels/cuda_launch.h"
+
+namespace demask::kernels::cuda::launch {
+
+inline constexpr int tile_map_columns = 64;
+
+// The driver's function that describes a matrix for the copy engine; the driver is loaded wherever a kernel runs.
+inline decltype(&cuTensorMapEncodeTiled) map_encoder() {
+  static const auto found = [] {
+    void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    return driver == nullptr
+               ? nullptr
+               : reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(dlsym(driver, "cuTensorMapEncodeTiled"));
+  }();
+  return found;
+}
+
+// Boxes of [box_rows, tile_map_columns] of a matrix [rows, columns]; false where the driver refuses.
+inline bool describe_tiles(Precision precision, const void* matrix, int64_t rows, int64_t columns, int box_rows,
+                           CUtensorMap& map) {
+  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
+  const cuuint64_t row_bytes[] = {static_cast<cuuint64_t>(columns) * sizeof(__half)};
+  const cuuint32_t box[] = {tile_map_columns, static_cast<cuuint32_t>(box_rows)}, steps[] = {1, 1};
+  const CUtensorMapDataType type =
+      precision == Precision::float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  return map_encoder()(&map, type, 2, const_cast<void*>(matrix), sizes, row_bytes, box, steps,
+                       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+}  // namespace demask::kernels::cuda::launch
