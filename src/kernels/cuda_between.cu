@@ -58,8 +58,7 @@ bool launch_by_rotation(Precision precision, const BetweenArguments& a, cudaStre
 }  // namespace
 
 bool between(Precision precision, const BetweenArguments& a, cudaStream_t stream) {
-  if (a.width != between_width || a.rows < fewest_between_rows || a.rows > most_between_rows || a.slices < 1 ||
-      a.activation != Activation::gelu || !has_tile_products()) {
+  if (a.slices < 1 || a.activation != Activation::gelu || !has_tile_products()) {
     return false;
   }
   switch (precision) {

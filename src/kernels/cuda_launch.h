@@ -178,10 +178,14 @@ struct BetweenArguments {
   const float* angles = nullptr;                    // as in TileProductArguments
   int64_t length = 1, head_width = 0, rotated = 0;  // columns
 };
-// The width whose weights two blocks stream, and the rows for which that is faster than a kernel for each step, as
-// measured (bench/RESULTS.md).
-inline constexpr int64_t between_width = 256, fewest_between_rows = 2048, most_between_rows = 4224;
-// False where it takes no such widths or rows or this device refuses, and nothing is computed.
+// Whether the kernel takes rows of this width, and so many that it is faster than a kernel for each step, as measured
+// (bench/RESULTS.md).
+inline constexpr int64_t between_width = 256;
+constexpr bool between_takes(int64_t width, int64_t rows) {
+  constexpr int64_t fewest = 2048, most = 4224;
+  return width == between_width && rows >= fewest && rows <= most;
+}
+// For what between_takes says. False where it takes no such form or this device refuses, and nothing is computed.
 bool between(Precision precision, const BetweenArguments& arguments, cudaStream_t stream);
 
 struct Logits {

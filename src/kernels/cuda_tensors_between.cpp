@@ -13,7 +13,7 @@ launch::DecodeLinear pointers(const at::Tensor& weight, const at::Tensor& bias) 
   return {weight.const_data_ptr(), pointer_or_none(bias)};
 }
 
-// Whether the kernel's form is that of the layer; widths are left to it.
+// Whether the kernel takes the rows and the layer.
 bool takes(const at::Tensor& x, const Between& of) {
   const int64_t width = x.size(2);
   const at::Tensor& next = of.next.weight;
@@ -23,14 +23,14 @@ bool takes(const at::Tensor& x, const Between& of) {
                        (!next.defined() || (next.size(0) == 3 * width && next.size(1) == width));
   const bool norms = of.feed_forward_norm.form == NormKind::layer && of.next_norm.form == NormKind::layer &&
                      of.feed_forward_norm.epsilon == of.next_norm.epsilon;
-  return squares && norms && x.scalar_type() != at::kFloat;
+  return launch::between_takes(width, x.size(0) * x.size(1)) && squares && norms && x.scalar_type() != at::kFloat;
 }
 
 }  // namespace
 
 at::Tensor between_attentions(const at::Tensor& x, const at::Tensor& mixed, const Between& of) {
   TORCH_INTERNAL_ASSERT(x.is_contiguous() && mixed.sizes() == x.sizes());
-  if (x.numel() == 0 || !takes(x, of)) {
+  if (!takes(x, of)) {
     return {};
   }
   const at::Tensor own = mixed.contiguous();
