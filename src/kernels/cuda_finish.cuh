@@ -103,11 +103,11 @@ struct Activated {
   static __device__ void finish(const FinishArguments& /*a*/, const Operands& /*operands*/, int /*column*/,
                                 float (&sums)[columns / 2]) {
 #pragma unroll
-    for (float& sum : sums) {
+    for (int i = 0; i < columns / 2; ++i) {
       if constexpr (form == Activation::gelu) {
-        sum = gelu_of_sum(sum);
+        sums[i] = gelu_of_sum(sums[i]);
       } else {
-        sum = activate<form>(sum);
+        sums[i] = activate<form>(sums[i]);
       }
     }
   }
