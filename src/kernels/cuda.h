@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/entropy_rule.h"
 #include "kernels/excess_rule.h"
 #include "kernels/operands.h"
 #include "kernels/pattern_tensors.h"
@@ -219,6 +220,11 @@ at::Tensor judged_product(const at::Tensor& x, const at::Tensor& weight, int64_t
 // largest logit.
 void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& log_probability,
              const at::Tensor& margin, const at::Tensor& entropy, const at::Tensor& broken);
+
+// [B, T] float32: `temperature` [B, 1] times min(1, H / whole [B, 1])^power, H the entropy of softmax(logits [B, T,
+// V]), within [least, most]. Sets broken as measure().
+at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& temperature, const at::Tensor& whole,
+                                   const EntropyRule& rule, const at::Tensor& broken);
 
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);

@@ -263,11 +263,17 @@ void judge(Precision precision, const JudgeArguments& arguments, cudaStream_t st
 
 struct MeasureArguments {
   Logits logits;
-  const int64_t* tokens = nullptr;   // [rows]
+  const int64_t* tokens = nullptr;   // [rows], or none: then of the three, only the entropy
   float* log_probability = nullptr;  // [rows], of the token
   float* margin = nullptr;           // [rows], between the two highest probabilities
-  float* entropy = nullptr;          // [rows], nats
+  float* entropy = nullptr;          // [rows], nats, or what temperature follows from it
   bool* broken = nullptr;            // scalar, set where a row has no finite largest logit
+
+  // Of EntropyRule: T and H0 of each text, or none.
+  const float* temperatures = nullptr;  // [rows / rows_per_text]
+  const float* whole = nullptr;         // [rows / rows_per_text], nats
+  int64_t rows_per_text = 1;
+  float power = 1, least = 0, most = 0;
 };
 void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
 

@@ -93,6 +93,17 @@ struct WarpRow {
         outputs(static_cast<int>(of.outputs)) {}
 };
 
+// By EntropyRule, where there is a temperature.
+__device__ float entropy_or_temperature(const MeasureArguments& a, int64_t row, float entropy) {
+  if (a.temperatures == nullptr) {
+    return entropy;
+  }
+  const int64_t text = row / a.rows_per_text;
+  const float share = fminf(fmaxf(entropy / a.whole[text], 0.0F), 1.0F);
+  const float temperature = a.temperatures[text] * (a.power == 1 ? share : powf(share, a.power));
+  return fminf(fmaxf(temperature, a.least), a.most);
+}
+
 // One warp a row, two passes, the second out of the cache.
 template <typename T>
 __global__ void __launch_bounds__(small_threads) measure_kernel(MeasureArguments a) {
@@ -116,7 +127,10 @@ __global__ void __launch_bounds__(small_threads) measure_kernel(MeasureArguments
   }
   if (__any_sync(all_lanes, nan) || !isfinite(largest)) {
     if (own.lane == 0) {
-      a.log_probability[own.row] = a.margin[own.row] = a.entropy[own.row] = NAN;
+      a.entropy[own.row] = NAN;
+      if (a.tokens != nullptr) {
+        a.log_probability[own.row] = a.margin[own.row] = NAN;
+      }
       report_if_broken(a.broken, NAN);
     }
     return;
@@ -134,9 +148,11 @@ __global__ void __launch_bounds__(small_threads) measure_kernel(MeasureArguments
   moment = warp_sum(moment);
   if (own.lane == 0) {
     const float log_total = logf(total);
-    a.log_probability[own.row] = to_float(own.logits[a.tokens[own.row]]) - largest - log_total;
-    a.margin[own.row] = (1 - expf(second - largest)) / total;
-    a.entropy[own.row] = log_total - moment / total;
+    a.entropy[own.row] = entropy_or_temperature(a, own.row, log_total - moment / total);
+    if (a.tokens != nullptr) {
+      a.log_probability[own.row] = to_float(own.logits[a.tokens[own.row]]) - largest - log_total;
+      a.margin[own.row] = (1 - expf(second - largest)) / total;
+    }
   }
 }
 

@@ -128,6 +128,11 @@ void measure(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const a
              const at::Tensor& /*margin*/, const at::Tensor& /*entropy*/, const at::Tensor& /*broken*/) {
   absent();
 }
+at::Tensor temperatures_by_entropy(const at::Tensor& /*logits*/, const at::Tensor& /*temperature*/,
+                                   const at::Tensor& /*whole*/, const EntropyRule& /*rule*/,
+                                   const at::Tensor& /*broken*/) {
+  absent();
+}
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }

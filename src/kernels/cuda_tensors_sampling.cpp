@@ -138,6 +138,24 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
   check_launch();
 }
 
+at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& temperature, const at::Tensor& whole,
+                                   const EntropyRule& rule, const at::Tensor& broken) {
+  const at::Tensor rows = with_even_rows(logits), of_step = temperature.contiguous(), of_text = whole.contiguous();
+  TORCH_INTERNAL_ASSERT(of_step.numel() == logits.size(0) && of_text.numel() == logits.size(0));
+  at::Tensor out = at::empty({logits.size(0), logits.size(1)}, rows.options().dtype(at::kFloat));
+  auto arguments = about_tokens<MeasureArguments>(rows, /*tokens=*/{}, broken);
+  arguments.entropy = out.data_ptr<float>();
+  arguments.temperatures = of_step.const_data_ptr<float>();
+  arguments.whole = of_text.const_data_ptr<float>();
+  arguments.rows_per_text = logits.size(1);
+  arguments.power = static_cast<float>(rule.power);
+  arguments.least = static_cast<float>(rule.least);
+  arguments.most = static_cast<float>(rule.most);
+  launch::measure(precision_of(rows), arguments, stream_of(rows));
+  check_launch();
+  return out;
+}
+
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count) {
   const at::Tensor ordered = scores.contiguous(), allowed = eligible.contiguous();
   at::Tensor chosen = at::empty_like(allowed);

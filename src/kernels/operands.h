@@ -37,7 +37,8 @@ struct DrawFilters {
   double temperature = 0.8;      // 0 is greedy
   double top_p = 1.0;            // nucleus; 1 is off
   std::optional<int64_t> top_k;  // none is off
-  // [B, 1] float32 above 0, in place of `temperature`: one for each sample of logits [B, T, V]; or undefined.
+  // float32 above 0, in place of `temperature`: of logits [B, T, V] one for each sample [B, 1] or position [B, T]; or
+  // undefined.
   at::Tensor temperatures;
 };
 

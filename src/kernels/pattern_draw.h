@@ -25,7 +25,7 @@ struct PatternLogits {
     if (source == PatternSource::filtered && a.filtered != nullptr) {
       return a.filtered[row * a.outputs + id];
     }
-    const float temperature = a.temperatures == nullptr ? a.temperature : a.temperatures[row / a.length];
+    const float temperature = a.temperatures == nullptr ? a.temperature : a.temperatures[row / a.rows_per_temperature];
     const float logit = read(row, id);
     if (source == PatternSource::filtered) {
       return temperature == 0 ? logit + a.forbidden[id] : (logit + a.forbidden[id]) / temperature;

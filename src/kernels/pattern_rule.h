@@ -71,7 +71,8 @@ struct PatternArguments {
   const float* filtered = nullptr;      // [B * T, V], or none: then they follow from logits
   const float* forbidden = nullptr;     // [V], 0 or -infinity
   float temperature = 1;                // 0: the likeliest
-  const float* temperatures = nullptr;  // [B] in its place, or none
+  const float* temperatures = nullptr;  // [B * T / rows_per_temperature] in its place, or none
+  int64_t rows_per_temperature = 1;
 
   double* weights = nullptr;          // [B, T, W]
   double* largest = nullptr;          // [B, T], logit of the likeliest token that has a class

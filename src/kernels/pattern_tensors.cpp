@@ -64,6 +64,7 @@ PatternArguments pattern_arguments(const PatternTensors& tensors, const PatternD
   if (draw.filters.temperatures.defined()) {
     TORCH_INTERNAL_ASSERT(draw.filters.temperatures.is_contiguous());
     a.temperatures = draw.filters.temperatures.data_ptr<float>();
+    a.rows_per_temperature = a.batch * a.length / draw.filters.temperatures.numel();
   }
   a.weights = tensors.weights.data_ptr<double>();
   a.largest = tensors.largest.data_ptr<double>();

@@ -7,12 +7,18 @@
 #include "kernels/cuda.h"
 #include "model/device.h"
 #include "sampling/read_back.h"
+#include "sampling/token_draw.h"
 
 namespace demask {
 namespace {
 
 // Stands for minus infinity where a product with zero must stay zero; below it exp() is 0 in float32.
 constexpr double least_log_probability = -200;
+
+// p * log p is 0 where p is.
+at::Tensor entropy_of(const at::Tensor& probabilities, const at::Tensor& log_probabilities) {
+  return (probabilities * log_probabilities.clamp_min(least_log_probability)).sum(-1).neg();
+}
 
 }  // namespace
 
@@ -48,10 +54,22 @@ Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, 
   Certainty certainty;
   certainty.log_probability = log_probabilities.gather(2, tokens.unsqueeze(2)).squeeze(2);
   certainty.margin = two.size(-1) < 2 ? two.select(-1, 0) : two.select(-1, 0) - two.select(-1, 1);
-  // p * log p is 0 where p is.
-  certainty.entropy = (probabilities * log_probabilities.clamp_min(least_log_probability)).sum(-1).neg();
+  certainty.entropy = entropy_of(probabilities, log_probabilities);
   watch(certainty.log_probability, broken);
   return certainty;
+}
+
+at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& temperature, const at::Tensor& whole,
+                                   double power, const at::Tensor& broken) {
+  const kernels::EntropyRule rule{power, least_temperature, most_temperature};
+  if (kernels::cuda::has_kernels_for(logits)) {
+    return kernels::cuda::temperatures_by_entropy(logits, temperature, whole, rule, broken);
+  }
+  const at::Tensor log_probabilities = at::log_softmax(logits.to(at::kFloat), -1);
+  const at::Tensor share = (entropy_of(log_probabilities.exp(), log_probabilities) / whole).clamp_(0, 1);
+  at::Tensor temperatures = (power == 1 ? share : share.pow(power)) * temperature;
+  watch(temperatures, broken);
+  return temperatures.clamp_(rule.least, rule.most);
 }
 
 at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken) {

@@ -28,6 +28,11 @@ struct Certainty {
 // logits [B, T, V], tokens [B, T]. Sets `broken` where a row has no finite largest logit.
 Certainty measure_certainty(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& broken);
 
+// The temperatures [B, T] float32 to draw at where a step's are `temperature` [B, 1] float32 and positions differ in
+// their entropy H, as kernels::EntropyRule says; whole [B, 1] float32 above 0 is its H0. Sets `broken` as above.
+at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& temperature, const at::Tensor& whole,
+                                   double power, const at::Tensor& broken);
+
 // The untempered probability of one class at every position.
 at::Tensor class_probability(const at::Tensor& logits, int64_t number, const at::Tensor& broken);
 

@@ -18,6 +18,19 @@ at::Tensor penalized_logits(const at::Tensor& logits, const at::Tensor& tokens, 
                          : logits;
 }
 
+// With those that the policy sets for the positions of logits [B, T, V], if it does.
+DrawOptions with_temperatures(const RevealPolicy& policy, DrawOptions draw, const at::Tensor& logits,
+                              const at::Tensor& broken) {
+  if (policy.sets_temperatures() && !is_greedy(draw.filters)) {
+    at::Tensor of_step = draw.filters.temperatures;
+    if (!of_step.defined()) {
+      of_step = at::full({logits.size(0), 1}, draw.filters.temperature, logits.options().dtype(at::kFloat));
+    }
+    draw.filters.temperatures = policy.temperatures(logits, of_step, broken);
+  }
+  return draw;
+}
+
 kernels::cuda::StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
   return kernels::cuda::has_kernels_for(numbers)
              ? kernels::cuda::rows_of_step(counts, numbers, step)
@@ -140,8 +153,8 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
   if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
-      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && whole_step &&
-      (chain.patterned.empty() || draws_all_masked)) {
+      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && !policy_.sets_temperatures() &&
+      whole_step && (chain.patterned.empty() || draws_all_masked)) {
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
     if (!chain.patterned.empty()) {
       return predict_matching(logits_at(positions, extent), positions, drawn, uniforms, draw);
@@ -158,14 +171,15 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   }
   const at::Tensor weighed =
       policy_.weighs_logits() ? policy_.weigh(logits, chain.tokens, chain.masked.logical_not()) : logits;
+  const DrawOptions own = with_temperatures(policy_, draw, weighed, model_.broken());
   Proposal proposal = chain.patterned.empty()
-                          ? predict(weighed, chain.tokens, drawn, uniforms, draw, options_.forbidden, model_.broken())
-                          : predict_matching(weighed, /*positions=*/{}, drawn, uniforms, draw);
+                          ? predict(weighed, chain.tokens, drawn, uniforms, own, options_.forbidden, model_.broken())
+                          : predict_matching(weighed, /*positions=*/{}, drawn, uniforms, own);
   if (chain.tracer) {
     chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
   }
   if (judges_these) {
-    proposal.logits = options_.judges_filtered ? filtered_logits(weighed, draw.filters) : weighed;
+    proposal.logits = options_.judges_filtered ? filtered_logits(weighed, own.filters) : weighed;
   }
   return proposal;
 }

@@ -75,6 +75,14 @@ class RevealPolicy {
                            const at::Tensor& /*visible*/) const {
     return logits;
   }
+  // Whether positions are drawn at temperatures of their own.
+  virtual bool sets_temperatures() const { return false; }
+  // They, [B, T] float32, given the logits [B, T, V] to draw from and the step's own temperature [B, 1] float32. Sets
+  // `broken` where they are no numbers. Runs as part of a recorded step.
+  virtual at::Tensor temperatures(const at::Tensor& /*logits*/, const at::Tensor& temperature,
+                                  const at::Tensor& /*broken*/) const {
+    return temperature;
+  }
   // How often it must run before it does the same work each time, so that it can be recorded.
   virtual int64_t runs_before_recording() const { return 1; }
 };

@@ -14,13 +14,13 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
-// What is chosen from many draws may be drawn hot. In fewer than 32 forwards a position is drawn less often, although
-// each step draws all that is masked: more stays masked for longer.
+// What is chosen from many draws may be drawn hot where the model leaves a choice. In fewer than 32 forwards a position
+// is drawn less often, although each step draws all that is masked: more stays masked for longer.
 void set_best(DiffusionSettings& settings, const Given& given) {
   const auto forwards = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations));
   const double enough = std::min(1.0, forwards / 32);
   settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
-  settings.temperature = given("temperature") ? settings.temperature : 1.4;
+  settings.temperature = given("temperature") ? settings.temperature : 2.2;
   if (settings.temperature > 0 && !settings.temperature_end) {
     settings.temperature_end = 0.22 * settings.temperature;
   }
@@ -43,7 +43,8 @@ Strategy best_strategy() {
   strategy.name = "best";
   strategy.summary =
       "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
-      "the text has too much of; more forwards draw fewer positions each and choose by more noise";
+      "the text has too much of; draws the colder the surer the model is of a position; more forwards draw fewer "
+      "positions each and choose by more noise";
   strategy.forwards = "1.06 N";
   strategy.source =
       "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
@@ -54,7 +55,7 @@ Strategy best_strategy() {
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
       choice_temperature_parameter(0.7),
-      {"prior_weight", 1.0, Range{0.0}, "how much a token's commonness counts against its confidence"},
+      {"prior_weight", 0.9, Range{0.0}, "how much a token's commonness counts against its confidence"},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
       {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
@@ -62,12 +63,14 @@ Strategy best_strategy() {
       {"count_penalty", 2.4, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
       {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
-      {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"}};
-  strategy.variants = {{"best", {}},
-                       {"remask-draw-log",
-                        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
-                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2",
-                         "--redraws=0", "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06"}}};
+      {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
+      {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"}};
+  strategy.variants = {
+      {"best", {}},
+      {"remask-draw-log",
+       {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8", "--prior_weight=0",
+        "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2", "--redraws=0", "--count_penalty=0",
+        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0"}}};
   strategy.set_shared = set_best;
   strategy.check = check_best;
   return strategy;
@@ -91,12 +94,14 @@ constexpr double least_share = 0.01;
 // Nor does what is all but certain from the start count for more than so many times its doubt.
 constexpr double most_weight = 4;
 
-constexpr double last_masked = 1e9;  // a doubt above all others
+constexpr double last_masked = 1e9;     // a doubt above all others
+constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a number
 
 struct Options {
   double prior_weight = 0;        // w
   double new_token_bonus = 0;     // n, nats
   double choice_temperature = 0;  // c
+  double entropy_power = 0;       // h
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
 
@@ -111,13 +116,18 @@ struct Options {
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
 // where k of the visible tokens are this one and e = (visible tokens) * p0 are expected. A token that confirms itself
 // all over the text would be likely everywhere; its own frequency speaks against it.
+//
+// Draws each position at the step's temperature times min(1, H / H0)^h, H the entropy of what it is drawn from. Within
+// a word the model is sure, and a hot draw would misspell it; where a word begins it is not, and a cold draw would take
+// the commonest. EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
 
   bool reads_logits(bool /*judged*/) const override { return true; }
-  bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits(); }
+  bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits() || sets_temperatures(); }
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
+  bool sets_temperatures() const override { return options_.entropy_power != 0; }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
     const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
@@ -126,6 +136,7 @@ class InformativeRemasking : public RevealPolicy {
     const at::Tensor entropy = (prior * surprise).sum(1, /*keepdim=*/true);
     keep(weight_, (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight));
     keep(prior_, prior);
+    keep(entropy_, entropy.clamp_min(least_entropy));
   }
 
   at::Tensor weigh(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& visible) const override {
@@ -134,6 +145,11 @@ class InformativeRemasking : public RevealPolicy {
     }
     const at::Tensor penalty = excess(tokens, visible);
     return logits - penalty.to(logits.scalar_type()).unsqueeze(1);
+  }
+
+  at::Tensor temperatures(const at::Tensor& logits, const at::Tensor& temperature,
+                          const at::Tensor& broken) const override {
+    return temperatures_by_entropy(logits, temperature, entropy_, options_.entropy_power, broken);
   }
 
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
@@ -178,8 +194,9 @@ class InformativeRemasking : public RevealPolicy {
   }
 
   Options options_;
-  at::Tensor weight_;  // [B, V] float32: (H0 / -log p0)^w
-  at::Tensor prior_;   // [B, V] float32: p0
+  at::Tensor weight_;   // [B, V] float32: (H0 / -log p0)^w
+  at::Tensor prior_;    // [B, V] float32: p0
+  at::Tensor entropy_;  // [B, 1] float32, nats: H0, at least least_entropy
 };
 
 }  // namespace
@@ -190,6 +207,7 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.prior_weight = values.number("prior_weight");
   options.new_token_bonus = values.number("new_token_bonus");
   options.choice_temperature = values.number("choice_temperature");
+  options.entropy_power = values.number("entropy_power");
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");
   return std::make_unique<InformativeRemasking>(options);

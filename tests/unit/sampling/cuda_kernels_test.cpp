@@ -167,7 +167,7 @@ TEST_CASE("The tracing kernel traces what LibTorch's operations do, in its slot 
   }
 }
 
-TEST_CASE("The drawing kernel takes each sample's own temperature") {
+TEST_CASE("The drawing kernel takes each sample's or position's own temperature") {
   if (!kernels_here()) {
     return;
   }
@@ -175,13 +175,16 @@ TEST_CASE("The drawing kernel takes each sample's own temperature") {
     const at::Tensor logits = some_logits(60, outputs).view({3, 20, outputs});
     const at::Tensor forbidden = at::zeros({outputs}), uniforms = at::rand({3, 20}).clamp(1e-6, 1 - 1e-6);
     const at::Tensor broken = flag(at::kCUDA);
-    DrawFilters here, there;
-    here.temperatures = at::tensor({0.3, 1.0, 2.5}, at::kFloat).view({3, 1});
-    there.temperatures = here.temperatures.cuda();
-    const Draw plain = draw_tokens(logits, forbidden, uniforms, here);
-    const Draw drawn = draw_tokens_where({}, {}, logits.cuda(), forbidden.cuda(), uniforms.cuda(), there, broken);
-    CHECK((drawn.ids.cpu() == plain.ids).sum().item<int64_t>() >= 58);
-    CHECK((drawn.probabilities.cpu() - plain.probabilities).abs().median().item<double>() < 1e-6);
+    for (const at::Tensor& temperatures :
+         {at::tensor({0.3, 1.0, 2.5}, at::kFloat).view({3, 1}), at::rand({3, 20}) * 2 + 0.2}) {
+      DrawFilters here, there;
+      here.temperatures = temperatures;
+      there.temperatures = temperatures.cuda();
+      const Draw plain = draw_tokens(logits, forbidden, uniforms, here);
+      const Draw drawn = draw_tokens_where({}, {}, logits.cuda(), forbidden.cuda(), uniforms.cuda(), there, broken);
+      CHECK((drawn.ids.cpu() == plain.ids).sum().item<int64_t>() >= 58);
+      CHECK((drawn.probabilities.cpu() - plain.probabilities).abs().median().item<double>() < 1e-6);
+    }
   }
 }
 
@@ -290,5 +293,10 @@ TEST_CASE("Spreading a share and weighing what a text has too much of come out a
     const at::Tensor found = same->weigh(logits.to(device), tokens.to(device), from.to(device)).cpu();
     CHECK((expected - logits).abs().max().item<double>() > (length > 1 ? 0.1 : -1));
     CHECK((expected - found).abs().max().item<double>() < 1e-4);
+    const at::Tensor broken = flag(at::kCPU), also_broken = flag(at::kCUDA);
+    const at::Tensor step = at::rand({batch, 1}) + 0.5;
+    CHECK(at::allclose(same->temperatures(logits.to(device), step.to(device), also_broken).cpu(),
+                       policy->temperatures(logits, step, broken), 1e-3, 1e-5));
+    CHECK_FALSE(also_broken.item<bool>());
   }
 }

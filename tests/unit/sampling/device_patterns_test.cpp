@@ -124,8 +124,12 @@ Drawn by_tables(const Batch& batch, at::Device device, const HostWays& ways = {}
   const at::Tensor logits = batch.logits.to(device), broken = at::zeros({}, at::device(device).dtype(at::kBool));
   Proposal proposal{
       batch.tokens.to(device).clone(), batch.masked.to(device), at::ones_like(batch.uniforms).to(device), {}, broken};
+  DrawFilters filters = batch.filters;
+  if (filters.temperatures.defined()) {
+    filters.temperatures = filters.temperatures.to(device);
+  }
   kernels::PatternDraw draw =
-      pattern_draw(logits, batch.forbidden.to(device), batch.filters, batch.tokens.to(device), batch.masked.to(device),
+      pattern_draw(logits, batch.forbidden.to(device), filters, batch.tokens.to(device), batch.masked.to(device),
                    batch.drawn.to(device), batch.uniforms.to(device), proposal);
   if (draw.filtered.defined()) {  // a nucleus that rounds alike
     draw.filtered = drawable_logits(batch.logits, batch.forbidden, batch.filters).to(device).contiguous();
@@ -167,6 +171,13 @@ std::vector<Batch> batches() {
                    2, filters, ++seed));
     all.push_back(make_batch(many, {template_of(many, free, "([^e]{3,9}e)*[a-z]{0,12}", 0)}, 2, filters, ++seed));
     all.push_back(make_batch(most, {template_of(most, "a######b#", "a[^z]*(bc?)+.{0,9}", 0)}, 2, filters, ++seed));
+  }
+  for (const int64_t each : {int64_t{1}, static_cast<int64_t>(free.size())}) {  // temperatures of samples, of positions
+    DrawFilters filters;
+    filters.temperatures = at::linspace(0.2, 2, 2 * each).view({2, each});
+    all.push_back(
+        make_batch(few, {template_of(few, free, "(ab?|[cd]{2,5}e)*", 0), template_of(few, some, "[^e]*(ea|.)*", 3)}, 3,
+                   filters, ++seed));
   }
   return all;
 }

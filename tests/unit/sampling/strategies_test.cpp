@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sampling/strategy_plan.h"
+#include "sampling/token_draw.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 #include "tests/unit/sampling/policies.h"
@@ -371,6 +372,56 @@ TEST_CASE("best speaks against tokens that the text has more often than expected
   // (4 - 2) / sqrt(3) is within two standard deviations.
   CHECK(weighed(0, 1)[0][0][0].item<double>() == 0);
   CHECK(weighed(0, 0)[0][0][0].item<double>() == 0);
+}
+
+TEST_CASE("best draws a position by the entropy that it has of what it has before there is any text") {
+  // Before any text all four tokens are alike: H0 = ln 4.
+  const auto drawn_at = [](double power, const std::vector<Distribution>& start) {
+    const auto policy = testing::policy_of("best", {{"entropy_power", power}});
+    CHECK(policy->sets_temperatures());
+    policy->look_at_start(logits_of(start), at::ones({1, static_cast<int64_t>(start.size())}, at::kBool));
+    const at::Tensor broken = at::zeros({}, at::kBool);
+    const at::Tensor temperatures = policy->temperatures(
+        logits_of({{0.25, 0.25, 0.25, 0.25}, {0.5, 0.5, 0, 0}, {1, 0, 0, 0}}), floats({3}), broken);
+    CHECK_FALSE(broken.item<bool>());
+    return temperatures;
+  };
+  const std::vector<Distribution> even = {{0.5, 0.5, 0, 0}, {0, 0, 0.5, 0.5}}, sure_of_it = {{1, 0, 0, 0}};
+  const double least = least_temperature;  // that drawing can divide by
+  CHECK(at::allclose(drawn_at(1, even), floats({3, 1.5, least})));
+  CHECK(at::allclose(drawn_at(2, even), floats({3, 0.75, least})));
+  CHECK(at::allclose(drawn_at(1, {{0.5, 0.5, 0, 0}}), floats({3, 3, least})));  // never hotter than the step
+  CHECK(at::allclose(drawn_at(1, sure_of_it), floats({3, 3, least})));          // where H0 is 0
+  CHECK(drawn_at(1, even).gt(0).all().item<bool>());
+  CHECK_FALSE(testing::policy_of("best", {{"entropy_power", 0.0}})->sets_temperatures());
+}
+
+TEST_CASE("A step of best draws each position at its own temperature, or the likeliest at temperature 0") {
+  // H is 0.325 and ln 2, H0 that of 0.7 and 0.3, 0.611: the first position is drawn at 0.532, the other at 1.
+  FixedLogits fake(logits_of({{0.9, 0.1, 0}, {0.5, 0.5, 0}})[0]);
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::policy_of("best");
+  DiffusionOptions options;
+  options.plan = plan_by(MaskSchedule::custom({1.0}), /*judged=*/false);
+  options.mask_token_id = 2;
+  options.forbidden = at::zeros({3});
+  options.draw.filters.temperature = 1;
+  const Template text{{2, 2}, {false, false}};
+  constexpr int64_t samples = 2000;
+  int64_t first = 0, second = 0;
+  for (const DrawnSample& sample :
+       DiffusionSampler(model, *policy, options).sample(consecutive({1337, 0}, samples, text), nullptr)) {
+    first += sample.tokens[0] == 0 ? 1 : 0;
+    second += sample.tokens[1] == 0 ? 1 : 0;
+  }
+  const double sharper = 1 / (1 + std::pow(1.0 / 9, 1 / 0.532));  // 0.984, three standard errors are 0.0084
+  CHECK(static_cast<double>(first) / samples == Catch::Approx(sharper).margin(0.0084));
+  CHECK(static_cast<double>(second) / samples == Catch::Approx(0.5).margin(0.034));
+  options.draw.filters.temperature = 0;
+  for (const DrawnSample& sample :
+       DiffusionSampler(model, *policy, options).sample(consecutive({1337, 0}, 20, text), nullptr)) {
+    CHECK(sample.tokens == std::vector<int64_t>{0, 0});
+  }
 }
 
 TEST_CASE("best masks again what a step did not draw, before anything else") {

@@ -159,16 +159,20 @@ TEST_CASE("A temperature whose division would overflow draws greedily near 0, an
   CHECK_FALSE(broken.item<bool>());
 }
 
-TEST_CASE("Each sample may have a temperature of its own") {
-  const at::Tensor logits = row({2, 0, 1}).unsqueeze(0).expand({2, 1, 3}), uniforms = at::full({2, 1}, 0.5);
-  DrawFilters filters;
-  filters.temperatures = at::tensor({0.5, 4.0}, at::kFloat).view({2, 1});
-  const Draw both = draw_tokens(logits, at::zeros({3}), uniforms, filters);
-  for (const int64_t sample : {0, 1}) {
-    DrawFilters alone;
-    alone.temperature = sample == 0 ? 0.5 : 4.0;
-    const Draw expected = draw_tokens(logits[sample], at::zeros({3}), uniforms[sample], alone);
-    CHECK(at::equal(both.ids[sample], expected.ids));
-    CHECK(at::allclose(both.probabilities[sample], expected.probabilities));
+TEST_CASE("Each sample, or each position, may have a temperature of its own") {
+  const at::Tensor forbidden = at::zeros({3});
+  for (const bool each_position : {false, true}) {
+    const std::vector<int64_t> shape = each_position ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{2, 1};
+    const at::Tensor logits = row({2, 0, 1}).expand({shape[0], shape[1], 3}), uniforms = at::full(shape, 0.5);
+    DrawFilters filters;
+    filters.temperatures = at::tensor({0.5, 4.0}, at::kFloat).view(shape);
+    const Draw both = draw_tokens(logits, forbidden, uniforms, filters);
+    for (const int64_t i : {0, 1}) {
+      DrawFilters alone;
+      alone.temperature = i == 0 ? 0.5 : 4.0;
+      const Draw expected = draw_tokens(row({2, 0, 1}), forbidden, at::full({}, 0.5), alone);
+      CHECK(both.ids.view({2})[i].item<int64_t>() == expected.ids.item<int64_t>());
+      CHECK(both.probabilities.view({2})[i].item<float>() == Catch::Approx(expected.probabilities.item<float>()));
+    }
   }
 }
