@@ -93,29 +93,6 @@ bool has_adding_tile_products_for(const at::Tensor& weight);
 // The same rounded and added to `onto` [B, T, out], contiguous, which must not overlap x.
 void add_tile_product(const at::Tensor& onto, const at::Tensor& x, const TileProduct& product);
 
-// A linear layer.
-struct Linear {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out], or undefined
-};
-
-// All that stands between two attentions of a layer with as many key heads as queries, whose feed-forward has an
-// activation and no gate.
-struct Between {
-  Linear projection;
-  Norm feed_forward_norm;
-  Linear expand;
-  Activation activation = Activation::gelu;
-  Linear contract;
-  Norm next_norm;    // of the next layer, or the last one
-  TileProduct next;  // the next layer's queries, keys and values [3C, C]; without a weight after the last layer
-};
-// x [B, T, C], contiguous, is added to in place; mixed [B, T, C] is attention's result, which must not overlap it.
-// Returns the next queries, keys and values [B, T, 3C], or without them the norm [B, T, C], with the bits that
-// tile_product, add_tile_product and norm give; or nothing where they are faster or the device refuses, and then x is
-// as it was. May begin early, as they do.
-at::Tensor between_attentions(const at::Tensor& x, const at::Tensor& mixed, const Between& between);
-
 // decode_attention and the row products below may begin while what is queued right before them still runs. Until that
 // has ended they read only what stays as it is throughout a forward: weights, biases, `position`, and the keys and
 // values before it. Something else (a forward's first kernel) must stand in the queue between these and what writes
@@ -135,6 +112,11 @@ DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& position, const DecodeWorkspace& workspace);
 
+// A linear layer.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out], or undefined
+};
 // A layer with as many key heads as queries, whose feed-forward has an activation and no gate.
 struct DecodedLayer {
   Norm attention_norm;

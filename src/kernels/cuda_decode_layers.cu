@@ -322,6 +322,24 @@ size_t shared_bytes(const DecodeLayersArguments& a) {
   return sizeof(LayersMemory<T, Plan>) + found_bytes(a) + DecodeShared<T, 1>::bytes(a.attention.heads.head_width);
 }
 
+// Clusters that run at the same time, 0 where the device has none of this kind.
+template <typename Kernel>
+int64_t clusters_at_once(Kernel kernel, EarlyLaunch launch) {
+  cudaLaunchAttribute cluster = cluster_attribute(launch.cluster);
+  cudaLaunchConfig_t config{};
+  config.gridDim = launch.blocks;
+  config.blockDim = dim3(launch.threads);
+  config.dynamicSmemBytes = launch.shared_bytes;
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int found = 0;
+  if (cudaOccupancyMaxActiveClusters(&found, kernel, &config) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return 0;
+  }
+  return found;
+}
+
 // Takes a layer's memory for as few texts a cluster as let all clusters run at once.
 template <typename T, typename Plan>
 bool launch_decode_layers(DecodeLayersArguments& a, cudaStream_t stream) {

@@ -46,24 +46,6 @@ inline cudaLaunchAttribute cluster_attribute(unsigned blocks) {
   return attribute;
 }
 
-// Clusters that run at the same time, 0 where the device has none of this kind.
-template <typename Kernel>
-int64_t clusters_at_once(Kernel kernel, const EarlyLaunch& launch) {
-  cudaLaunchAttribute cluster = cluster_attribute(launch.cluster);
-  cudaLaunchConfig_t config{};
-  config.gridDim = launch.blocks;
-  config.blockDim = dim3(launch.threads);
-  config.dynamicSmemBytes = launch.shared_bytes;
-  config.attrs = &cluster;
-  config.numAttrs = 1;
-  int found = 0;
-  if (cudaOccupancyMaxActiveClusters(&found, kernel, &config) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-    return 0;
-  }
-  return found;
-}
-
 // Queues a kernel that calls wait_for_kernels_before(). Errors are left to cudaGetLastError.
 template <typename... Parameters>
 void launch_early(void (*kernel)(Parameters...), const EarlyLaunch& launch, Parameters... arguments) {

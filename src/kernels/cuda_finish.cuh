@@ -103,11 +103,11 @@ struct Activated {
   static __device__ void finish(const FinishArguments& /*a*/, const Operands& /*operands*/, int /*column*/,
                                 float (&sums)[columns / 2]) {
 #pragma unroll
-    for (int i = 0; i < columns / 2; ++i) {
+    for (float& sum : sums) {
       if constexpr (form == Activation::gelu) {
-        sums[i] = gelu_of_sum(sums[i]);
+        sum = gelu_of_sum(sum);
       } else {
-        sums[i] = activate<form>(sums[i]);
+        sum = activate<form>(sum);
       }
     }
   }

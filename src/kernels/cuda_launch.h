@@ -179,32 +179,6 @@ int64_t judged_parts_of(int64_t rows);
 // False where the driver refuses the matrices.
 bool judged_product(Precision precision, const JudgedProductArguments& arguments, cudaStream_t stream);
 
-// All that stands between two attentions: the projection, the feed-forward, and the next layer's queries, keys and
-// values; or where `last` says so, the norm of the sum in their place.
-struct BetweenArguments {
-  const void* mixed = nullptr;  // [rows, width], attention's result
-  void* x = nullptr;            // [rows, width], what the layers add to; overwritten
-  void* out = nullptr;          // [rows, 3 * width], or the norm [rows, width]
-  DecodeLinear projection, expand, contract, next;
-  DecodeNorm feed_forward_norm, next_norm;
-  float epsilon = 0;
-  int64_t rows = 0, width = 0;
-  int slices = 0;  // of the hidden layer, `width` columns each
-  bool last = false;
-  Activation activation = Activation::gelu;
-  const float* angles = nullptr;                    // as in TileProductArguments
-  int64_t length = 1, head_width = 0, rotated = 0;  // columns
-};
-// Whether the kernel takes rows of this width, and so many that it is faster than a kernel for each step, as measured
-// (bench/RESULTS.md).
-inline constexpr int64_t between_width = 256;
-constexpr bool between_takes(int64_t width, int64_t rows) {
-  constexpr int64_t fewest = 2048, most = 4224;
-  return width == between_width && rows >= fewest && rows <= most;
-}
-// For what between_takes says. False where it takes no such form or this device refuses, and nothing is computed.
-bool between(Precision precision, const BetweenArguments& arguments, cudaStream_t stream);
-
 struct Logits {
   const void* data = nullptr;  // [rows, outputs]
   int64_t row_stride = 0;      // a row is contiguous

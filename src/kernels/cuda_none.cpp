@@ -60,9 +60,6 @@ bool has_adding_tile_products_for(const at::Tensor& /*weight*/) {
 void add_tile_product(const at::Tensor& /*onto*/, const at::Tensor& /*x*/, const TileProduct& /*product*/) {
   absent();
 }
-at::Tensor between_attentions(const at::Tensor& /*x*/, const at::Tensor& /*mixed*/, const Between& /*between*/) {
-  absent();
-}
 at::Tensor norm(const at::Tensor& /*x*/, const Norm& /*norm*/) {
   absent();
 }

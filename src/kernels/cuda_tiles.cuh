@@ -136,13 +136,6 @@ __device__ void wait_for_products() {
       "}, %32, %33, adds, 1, 1, 0, 0;\n}"                                              \
       : DEMASK_SUMS_32(sums, 0)                                                        \
       : "l"(x), "l"(weight), "r"(adds))
-#define DEMASK_HELD_PRODUCT_64(type)                                                   \
-  asm volatile(                                                                        \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %37, 0;\n"                               \
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" DEMASK_NAMES_32 \
-      "}, {%32, %33, %34, %35}, %36, adds, 1, 1, 0;\n}"                                \
-      : DEMASK_SUMS_32(sums, 0)                                                        \
-      : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "l"(weight), "r"(adds))
 #define DEMASK_PRODUCT_128(type)                                                                \
   asm volatile(                                                                                 \
       "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                        \
@@ -172,17 +165,6 @@ __device__ void multiply_tiles(float (&sums)[64], uint64_t x, uint64_t weight, i
     DEMASK_PRODUCT_128("f16");
   }
 }
-// The same with x in registers: rows as the sums' are, columns 2 (l % 4) and the next of the upper and of the lower
-// row, then those eight further.
-template <typename T>
-__device__ void multiply_tiles(float (&sums)[32], const uint32_t (&x)[4], uint64_t weight, int adds) {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    DEMASK_HELD_PRODUCT_64("bf16");
-  } else {
-    DEMASK_HELD_PRODUCT_64("f16");
-  }
-}
-#undef DEMASK_HELD_PRODUCT_64
 #undef DEMASK_PRODUCT_128
 #undef DEMASK_PRODUCT_64
 #undef DEMASK_NAMES_32

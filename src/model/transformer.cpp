@@ -105,7 +105,6 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
   head_ = {pad_rows(weights_.head.weight), pad_rows(weights_.head.bias)};
   row_products_ = fused_ && row_products_suit(weights_.layers, head_);
   judges_ = fused_ && !head_.bias.defined() && kernels::cuda::has_judged_product_for(head_.weight);
-  between_ = between_suits();
 }
 
 kernels::Norm Transformer::own_norm(const NormWeights& weights) const {
@@ -164,14 +163,9 @@ at::Tensor Transformer::query_key_value(const at::Tensor& normed, size_t layer, 
 // normed [B, T, C] -> [B, T, H * D]
 at::Tensor Transformer::attention(const at::Tensor& normed, size_t layer, const Places& places,
                                   const Cache* cache) const {
-  return attend_prepared(query_key_value(normed, layer, places), layer, places, cache);
-}
-
-// qkv as query_key_value makes it.
-at::Tensor Transformer::attend_prepared(const at::Tensor& qkv, size_t layer, const Places& places,
-                                        const Cache* cache) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
+  const at::Tensor qkv = query_key_value(normed, layer, places);
   const int64_t batch = qkv.size(0), length = qkv.size(1);
   int64_t column = 0;
   const auto next = [&](int64_t heads) {  // [B, T, heads * D] -> [B, T, heads, D]
@@ -254,18 +248,14 @@ at::Tensor Transformer::expanded(const LayerWeights& layer, const at::Tensor& x)
   return activate(product.narrow(2, 0, width), of.activation) * product.narrow(2, width, width);
 }
 
-at::Tensor Transformer::finish_layer(at::Tensor& x, const at::Tensor& mixed, size_t layer) const {
-  const std::vector<LayerWeights>& layers = weights_.layers;
-  const LayerWeights& own = layers[layer];
-  const at::Tensor normed = add_and_norm(x, mixed, own.attention_projection, own.feed_forward_norm);
-  return add_and_norm(x, expanded(own, normed), own.contract,
-                      layer + 1 < layers.size() ? layers[layer + 1].attention_norm : weights_.final_norm);
-}
-
 template <typename Mix>
 at::Tensor Transformer::run_blocks(at::Tensor x, at::Tensor normed, const Mix& mix) const {
-  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-    normed = finish_layer(x, mix(normed, layer), layer);
+  const std::vector<LayerWeights>& layers = weights_.layers;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    const LayerWeights& own = layers[layer];
+    normed = add_and_norm(x, mix(normed, layer), own.attention_projection, own.feed_forward_norm);
+    normed = add_and_norm(x, expanded(own, normed), own.contract,
+                          layer + 1 < layers.size() ? layers[layer + 1].attention_norm : weights_.final_norm);
   }
   return normed;
 }
@@ -281,9 +271,6 @@ at::Tensor Transformer::hidden(const at::Tensor& tokens, const Cache* cache) con
     x = at::embedding(weights_.token_embedding, tokens);
     x = places.embedding.defined() ? x + places.embedding : x;
     normed = norm(x, first_norm());
-  }
-  if (between_) {
-    return run_between(x, normed, places, cache);
   }
   return run_blocks(x, normed,
                     [&](const at::Tensor& states, size_t layer) { return attention(states, layer, places, cache); });

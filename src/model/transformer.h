@@ -97,11 +97,6 @@ class Transformer : public LanguageModel {
   // norm; mix(normed [B, T, C], layer) -> [B, T, H * D] is the attention's work up to its last product.
   template <typename Mix>
   at::Tensor run_blocks(at::Tensor x, at::Tensor normed, const Mix& mix) const;
-  // What of a layer follows its attention, whose work up to its last product is mixed [B, T, H * D]: the next norm.
-  at::Tensor finish_layer(at::Tensor& x, const at::Tensor& mixed, size_t layer) const;
-  // The same blocks where one kernel may do all that stands between two attentions, as between_suits says.
-  at::Tensor run_between(at::Tensor x, const at::Tensor& normed, const Places& places, const Cache* cache) const;
-  bool between_suits() const;
   const NormWeights& first_norm() const;
   Places places_of(const Cache* cache, int64_t length) const;
   Places places_at(const at::Tensor& positions, int64_t known) const;
@@ -113,7 +108,6 @@ class Transformer : public LanguageModel {
   at::Tensor expanded(const LayerWeights& layer, const at::Tensor& x) const;
   at::Tensor attention(const at::Tensor& normed, size_t layer, const Places& places, const Cache* cache) const;
   at::Tensor query_key_value(const at::Tensor& normed, size_t layer, const Places& places) const;
-  at::Tensor attend_prepared(const at::Tensor& qkv, size_t layer, const Places& places, const Cache* cache) const;
   at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {}) const;
   at::Tensor head(const at::Tensor& x) const;
   // tokens [B, T] -> [B, n, C], what the logits at positions [B, n] are made of.
@@ -131,7 +125,6 @@ class Transformer : public LanguageModel {
   bool fused_ = false;         // whether demask's own CUDA kernels do what they can
   bool row_products_ = false;  // and the products of a few rows
   bool judges_ = false;        // and the head's product that judges its rows
-  bool between_ = false;       // and a kernel of all between two attentions
   bool batch_invariant_ = true;
 };
 

@@ -71,7 +71,6 @@ Transformer::Transformer(const Transformer& other, at::Device device)
       fused_(other.fused_),
       row_products_(other.row_products_),
       judges_(other.judges_),
-      between_(other.between_),
       batch_invariant_(other.batch_invariant_) {
   const std::lock_guard<std::shared_mutex> alone(recordings());
   Mover move(device);

@@ -165,10 +165,14 @@ void check_decoding(const Mixture& mixture, int64_t head_width, int64_t batch) {
 }
 
 // A text alone and among others, at lengths for each of attention's kernels.
-void check_batch_invariance_of(const TransformerWeights& weights, const std::vector<int64_t>& lengths) {
+void check_batch_invariance(const Mixture& mixture, int64_t head_width) {
+  CAPTURE(mixture.bidirectional, mixture.keys, mixture.gated, head_width);
+  TransformerDescription of = describe(mixture, head_width);
+  of.block_size = 320;
+  const TransformerWeights weights = weights_of(of, mixture.head_norms);
   for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     Transformer model(moved(weights, dtype));
-    for (const int64_t length : lengths) {
+    for (const int64_t length : {1, 37, 128, 200, 256, 300}) {
       const at::Tensor tokens = some_tokens(200, length).cuda();
       const at::Tensor all = model.logits(tokens);
       for (const int64_t texts : {1, 2, 3, 8, 33, 64}) {
@@ -177,13 +181,6 @@ void check_batch_invariance_of(const TransformerWeights& weights, const std::vec
       }
     }
   }
-}
-
-void check_batch_invariance(const Mixture& mixture, int64_t head_width) {
-  CAPTURE(mixture.bidirectional, mixture.keys, mixture.gated, head_width);
-  TransformerDescription of = describe(mixture, head_width);
-  of.block_size = 320;
-  check_batch_invariance_of(weights_of(of, mixture.head_norms), {1, 37, 128, 200, 256, 300});
 }
 
 // The same of a text's next tokens.
@@ -282,11 +279,4 @@ TEST_CASE("On CUDA a text's logits are the same bits in any batch") {
     check_batch_invariance(mixture, 64);
     check_batch_invariance_of_decoding(mixture, 64);
   }
-  // So wide that 8 texts of 300 tokens, and of these lengths no others, have one kernel between two attentions.
-  TransformerDescription plain =
-      describe({NormKind::layer, Activation::gelu, false, Mixture::Positions::rotary, 8, false, true, false}, 32);
-  plain.block_size = 320;
-  plain.width = 256;
-  plain.feed_forward_width = 1024;
-  check_batch_invariance_of(weights_of(plain, false), {300});
 }
