@@ -233,6 +233,20 @@ TEST_CASE("Mixed prompts make batches of one kind, near in length; each sample i
   CHECK(differing < 10 * batches);  // lengths are spread over 50
 }
 
+TEST_CASE("Where forwards are the generator's own, the first batch waits for no other text to be looked at") {
+  std::vector<std::pair<std::string, int64_t>> shorter_and_shorter;
+  for (size_t length = 8; length > 0; --length) {
+    shorter_and_shorter.emplace_back(std::string(length, 'a'), 1);
+  }
+  Run run;
+  const Work work = run.work(shorter_and_shorter);
+  CHECK(indices_of(BatchPlanner(work, run.generator, 0, 8, nothing_done).next(2)) == std::vector<int64_t>{7, 6});
+  run.generator.bounded = 2;
+  BatchPlanner planner(work, run.generator, 0, 8, nothing_done);
+  CHECK(indices_of(planner.next(2)) == std::vector<int64_t>{1, 0});
+  CHECK(indices_of(planner.next(2)) == std::vector<int64_t>{7, 6});
+}
+
 TEST_CASE("A sample's stream is the run's with its index, or its prompt's own counted from 0") {
   Run run;
   run.context.config.seed = 1337;

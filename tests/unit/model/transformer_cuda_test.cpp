@@ -280,3 +280,33 @@ TEST_CASE("On CUDA a text's logits are the same bits in any batch") {
     check_batch_invariance_of_decoding(mixture, 64);
   }
 }
+
+TEST_CASE("A model that judges tokens gives float64's log probabilities at the positions that are asked for") {
+  if (cuda_device_count() == 0 ||
+      !kernels::cuda::has_judged_product_for(at::zeros({4096, 256}, at::TensorOptions(at::kHalf).device(at::kCUDA)))) {
+    return;
+  }
+  Mixture mixture = decoded.front();
+  for (const bool shifted : {false, true}) {
+    CAPTURE(shifted);
+    mixture.shifted = mixture.bidirectional = shifted;
+    TransformerDescription of = describe(mixture, 16);
+    of.width = 256;
+    of.outputs = of.vocabulary_size = 4099;  // no multiple of eight
+    of.tied_head = true;                     // has no bias
+    const TransformerWeights weights = weights_of(of, mixture.head_norms);
+    const at::Tensor tokens = some_tokens(3, 37);
+    const at::Tensor positions = at::tensor({0, 1, 36, 5, 5, 20, 7, 0, 35}, at::kLong).view({3, 3});
+    const at::Tensor ids = at::tensor({0, 4098, 17, 2000, 2001, 5, 4096, 4095, 1}, at::kLong).view({3, 3});
+    const at::Tensor exact = at::log_softmax(Transformer(weights, {}, KernelChoice::libtorch).logits(tokens), -1)
+                                 .gather(1, positions.unsqueeze(2).expand({-1, -1, 4099}))
+                                 .gather(2, ids.unsqueeze(2))
+                                 .squeeze(2);
+    Transformer model(moved(weights, at::kBFloat16));
+    REQUIRE(model.judges_tokens());
+    const at::Tensor broken = at::zeros({}, at::TensorOptions(at::kBool).device(at::kCUDA));
+    const at::Tensor found = model.log_probability_at(tokens.cuda(), positions.cuda(), ids.cuda(), broken);
+    CHECK(relative_error(found, exact) < 6e-2);
+    CHECK_FALSE(broken.item<bool>());
+  }
+}
