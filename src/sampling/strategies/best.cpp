@@ -117,9 +117,9 @@ struct Options {
 // where k of the visible tokens are this one and e = (visible tokens) * p0 are expected. A token that confirms itself
 // all over the text would be likely everywhere; its own frequency speaks against it.
 //
-// Draws each position at the step's temperature times min(1, H / H0)^h, H the entropy of what it is drawn from. Within
-// a word the model is sure, and a hot draw would misspell it; where a word begins it is not, and a cold draw would take
-// the commonest. EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
+// Draws each position at the step's temperature times min(1, H / H0)^h, H the entropy of what it is drawn from. Where
+// its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
+// EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
