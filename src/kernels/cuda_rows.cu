@@ -172,7 +172,7 @@ __device__ void stage_rows(const RowProductArguments& a, const StagedNorm<T>& no
   __syncthreads();
   if (a.norm_weight != nullptr) {
     for (int r = place.warp; r < rows; r += static_cast<int>(blockDim.x) / warp_size) {
-      norm_row(a, norm.weight, norm.bias, staged + r * inner, staged + r * inner, place.lane);
+      norm_shared_row(a, norm.weight, norm.bias, staged + r * inner, place.lane);
     }
     __syncthreads();
   }

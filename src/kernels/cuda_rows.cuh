@@ -33,7 +33,6 @@ struct HeldRow {
   __device__ HeldRow(const T* source, int inner_, int lane_) : inner(inner_), lane(lane_) {
     for_each([&](int column, Chunk<T>& own) { own = load(source + column); });
   }
-  static constexpr int most_values = most * warp_size * Chunk<T>::size;
 
   // Calls f(column, chunk) for the chunks that are this lane's.
   template <typename F>
@@ -48,19 +47,16 @@ struct HeldRow {
   }
 };
 
-// A longer row, copied into shared memory and read there.
+// A row in shared memory, of any length.
 template <typename T>
-struct CopiedRow {
-  T* copy;
+struct SharedRow {
+  const T* values;
   int inner, lane;
 
-  __device__ CopiedRow(const T* source, T* copy_, int inner_, int lane_) : copy(copy_), inner(inner_), lane(lane_) {
-    for_lane_chunks<T>(inner, lane, [&](int column) { store(copy + column, load(source + column)); });
-  }
   template <typename F>
   __device__ void for_each(F f) const {
     for_lane_chunks<T>(inner, lane, [&](int column) {
-      Chunk<T> own = load(copy + column);
+      Chunk<T> own = load(values + column);
       f(column, own);
     });
   }
@@ -105,19 +101,11 @@ __device__ void norm_values(const RowProductArguments& a, const T* weight, const
   });
 }
 
-// Norms a row [inner] into shared memory, which may be where it is; one warp.
+// Norms a row in shared memory in place; one warp.
 template <typename T>
-__device__ void norm_row(const RowProductArguments& a, const T* weight, const T* bias, const T* source, T* out,
-                         int lane) {
-  using Held = HeldRow<T, 4>;
-  const int inner = static_cast<int>(a.inner);
-  if (inner <= Held::most_values) {
-    Held row(source, inner, lane);
-    norm_values(a, weight, bias, row, out);
-  } else {
-    CopiedRow<T> row(source, out, inner, lane);
-    norm_values(a, weight, bias, row, out);
-  }
+__device__ void norm_shared_row(const RowProductArguments& a, const T* weight, const T* bias, T* x, int lane) {
+  const SharedRow<T> row{x, static_cast<int>(a.inner), lane};
+  norm_values(a, weight, bias, row, x);
 }
 
 // Copies whole chunks into shared memory, by the block, several loads on their way before the first is stored.

@@ -47,4 +47,18 @@ __device__ void multiply_add(float (&sums)[tile_values], unsigned row, unsigned 
 #endif
 }
 
+// x [rows, inner] normed into shared memory.
+template <typename T>
+__device__ void norm_into(const RowProductArguments& a, const StagedNorm<T>& norm, T* staged, int stride) {
+  const int lane = static_cast<int>(threadIdx.x) % warp_size, inner = static_cast<int>(a.inner);
+  for (int row = static_cast<int>(threadIdx.x) / warp_size; row < a.rows;
+       row += static_cast<int>(blockDim.x) / warp_size) {
+    const T* source = static_cast<const T*>(a.x) + row * a.inner;
+    T* own = staged + row * stride;
+    for_lane_chunks<T>(inner, lane, [&](int column) { store(own + column, load(source + column)); });
+    norm_shared_row(a, norm.weight, norm.bias, own, lane);
+  }
+  __syncthreads();
+}
+
 }  // namespace demask::kernels::cuda::launch
