@@ -199,15 +199,18 @@ template <typename T, int queries>
 void launch_decode(DecodeArguments a, cudaStream_t stream) {
   const auto kernel = decode_kernel<T, queries>;
   const int64_t each = a.heads.queries / a.heads.keys, parts = (each + queries - 1) / queries;
-  const int64_t cluster = waits_by_itself(kernel) ? cluster_of(a.splits) : 1;
+  // Of many texts the multiprocessors have other blocks to work on while one waits, and clusters leave some idle.
+  const int64_t heads = a.batch * a.heads.keys * parts;
+  const bool few = heads * a.splits <= int64_t{2} * multiprocessors();
+  const int64_t cluster = few && waits_by_itself(kernel) ? cluster_of(a.splits) : 1;
   size_t bytes = DecodeShared<T, queries>::bytes(a.heads.head_width);
   if (cluster > 1) {
     a.splits = cluster;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_clustered_shared);
     bytes += sizeof(float) * static_cast<size_t>(cluster * queries * sent_values(static_cast<int>(a.heads.head_width)));
   }
-  const EarlyLaunch launch{dim3(static_cast<unsigned>(a.batch * a.heads.keys * parts * a.splits)), decode_threads,
-                           bytes, stream, static_cast<unsigned>(cluster)};
+  const EarlyLaunch launch{dim3(static_cast<unsigned>(heads * a.splits)), decode_threads, bytes, stream,
+                           static_cast<unsigned>(cluster)};
   launch_early(kernel, launch, a, cluster > 1);
 }
 
