@@ -10,48 +10,13 @@
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/fake_model.h"
 #include "tests/unit/sampling/policies.h"
+#include "tests/unit/sampling/turns.h"
 
 using namespace demask;
-using demask::testing::FixedLogits;
+using namespace demask::testing;
 
 namespace strategies_test {
 namespace {
-
-using Positions = std::vector<int64_t>;
-using Distribution = std::vector<double>;
-
-at::Tensor floats(const std::vector<double>& values) {
-  return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0);
-}
-at::Tensor bools(const std::vector<int64_t>& values) {
-  return at::tensor(values, at::kLong).to(at::kBool).unsqueeze(0);
-}
-
-// [1, T, V]
-at::Tensor logits_of(const std::vector<Distribution>& distributions) {
-  std::vector<at::Tensor> rows;
-  for (const Distribution& distribution : distributions) {
-    rows.push_back(at::tensor(distribution, at::kDouble).log().to(at::kFloat));
-  }
-  return at::stack(rows).unsqueeze(0);
-}
-
-// Token 0 everywhere.
-Proposal proposal_of(const std::vector<Distribution>& distributions, const std::vector<int64_t>& drawn) {
-  const auto length = static_cast<int64_t>(distributions.size());
-  return {at::zeros({1, length}, at::kLong), bools(drawn), at::ones({1, length}), logits_of(distributions),
-          at::zeros({}, at::kBool)};
-}
-
-Turn turn_of(int64_t count, const std::vector<double>& noise, double progress = 0.5) {
-  Turn turn;
-  turn.noise = floats(noise);
-  turn.budget = {at::ones({1, turn.noise.size(1)}, at::kBool), at::full({1, 1}, count, at::kLong)};
-  turn.remasked = at::zeros({1, 1}, at::kLong);
-  turn.progress = at::full({1, 1}, progress, at::kFloat);
-  turn.noise_weight = 1 - turn.progress;
-  return turn;
-}
 
 Turn open_turn(int64_t length) {
   Turn turn = turn_of(0, std::vector<double>(static_cast<size_t>(length), 0.5));
@@ -59,18 +24,8 @@ Turn open_turn(int64_t length) {
   return turn;
 }
 
-Positions positions(const at::Tensor& chosen) {
-  const at::Tensor found = chosen[0].nonzero().flatten();
-  return {found.data_ptr<int64_t>(), found.data_ptr<int64_t>() + found.numel()};
-}
-
 double gumbel_of(double u) {
   return -std::log(-std::log(u));
-}
-
-// Token 0 has p of three ids; the other two share the rest.
-Distribution sure(double p) {
-  return {p, (1 - p) / 2, (1 - p) / 2};
 }
 
 const std::vector<double> level(5, 0.5);
@@ -304,131 +259,6 @@ TEST_CASE("A planner's own model judges the kept tokens, the denoiser those just
   CHECK(positions(policy->next_masked(proposal, turn)) == Positions{1});
   turn.judged = false;  // the denoiser's own 0.2
   CHECK(positions(policy->next_masked(proposal, turn)) == Positions{0});
-}
-
-TEST_CASE("best measures surprise against that which the token has of its own") {
-  // Before any text token 0 has probability 1/2, token 1 and 2 a quarter each: H0 = 1.5 ln 2, surprises ln 2 and 2
-  // ln 2.
-  const auto policy = testing::best(1.0, 0, 0);
-  policy->look_at_start(logits_of({{0.75, 0.125, 0.125}, {0.25, 0.375, 0.375}, {0.5, 0.25, 0.25}}),
-                        at::ones({1, 3}, at::kBool));
-  Proposal proposal = proposal_of({{0.5, 0.3, 0.2}, {0.2, 0.4, 0.4}, {0.9, 0.05, 0.05}}, {1, 1, 1});
-  proposal.tokens = at::tensor({0, 1, 0}, at::kLong).unsqueeze(0);
-  // -log p is 0.69, 0.92, 0.11; over ln 2 and 2 ln 2 it is 1, 0.66, 0.15: the first is the most surprising.
-  const std::vector<double> noise(3, 0.5);
-  CHECK(positions(policy->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
-  const auto plain = testing::best(0, 0, 0);
-  CHECK(positions(plain->next_masked(proposal, turn_of(1, noise, 1))) == Positions{1});
-}
-
-TEST_CASE("best favours new tokens by its bonus, and adds Gumbel noise until the last step") {
-  const Proposal proposal = proposal_of({sure(0.5), sure(0.6), sure(0.9)}, {1, 0, 0});
-  const std::vector<double> noise = {0.5, 0.5, 0.01};
-  // -log p: 0.69, 0.51, 0.11.
-  CHECK(positions(testing::best(0, 0, 0)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
-  CHECK(positions(testing::best(0, 0.3, 0)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{1});
-  // Gumbel: 0.37, 0.37, -1.53.
-  CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 1))) == Positions{0});
-  CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
-}
-
-// Halfway, where `steps` draw 256 positions in `block_length` each.
-PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 8) {
-  DiffusionSettings settings = testing::settings_of("best", {{"redraws", redraws}});
-  settings.diffusion_iterations = steps;
-  settings.block_length = block_length;
-  DiffusionOptions options;
-  plan_strategy(settings, *testing::policy_of("best"), options);
-  const Plan plan = options.plan(Stream{}, 256);
-  return plan[static_cast<size_t>(steps / (256 / block_length) / 2 - 1)];
-}
-
-TEST_CASE("best draws fewer positions and chooses by more noise where a block has more than 32 steps") {
-  CHECK(halfway(32).noise_weight == Catch::Approx(0.5));
-  CHECK(halfway(16).noise_weight == Catch::Approx(0.5));
-  CHECK(halfway(128).noise_weight > 1.2 * halfway(64).noise_weight);
-  CHECK(halfway(64).noise_weight > 1.2 * halfway(32).noise_weight);
-  CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);          // fewer over all steps, not a step alone
-  CHECK(halfway(128, 64).noise_weight == halfway(32).noise_weight);      // four blocks of 32 steps
-  CHECK(halfway(128, 256, 0).noise_weight == halfway(32).noise_weight);  // each step draws all
-}
-
-TEST_CASE("best speaks against tokens that the text has more often than expected, by how often") {
-  // Expected before any text: half zeros, half ones. Of four visible tokens all are 0: k = 4, e = 2.
-  const auto weighed = [](double count_penalty, double excess_penalty) {
-    const auto policy =
-        testing::policy_of("best", {{"count_penalty", count_penalty}, {"excess_penalty", excess_penalty}});
-    policy->look_at_start(logits_of(std::vector<std::vector<double>>(16, {0.5, 0.5})), at::ones({1, 16}, at::kBool));
-    at::Tensor visible = at::zeros({1, 16}, at::kBool);
-    visible.narrow(1, 0, 4).fill_(true);
-    const at::Tensor logits = at::zeros({1, 16, 2});
-    return policy->weigh(logits, at::zeros({1, 16}, at::kLong), visible);
-  };
-  const double ratio = std::log(5.0 / 3.0);
-  const at::Tensor by_count = weighed(1.5, 0);
-  CHECK(by_count[0][0][0].item<double>() == Catch::Approx(-1.5 * ratio).epsilon(1e-6));
-  CHECK(by_count[0][15][0].item<double>() == Catch::Approx(-1.5 * ratio).epsilon(1e-6));  // at every position alike
-  CHECK(by_count[0][0][1].item<double>() == 0);  // rarer than expected: nothing
-  // (4 - 2) / sqrt(3) is within two standard deviations.
-  CHECK(weighed(0, 1)[0][0][0].item<double>() == 0);
-  CHECK(weighed(0, 0)[0][0][0].item<double>() == 0);
-}
-
-TEST_CASE("best draws a position by the entropy that it has of what it has before there is any text") {
-  // Before any text all four tokens are alike: H0 = ln 4.
-  const auto drawn_at = [](double power, const std::vector<Distribution>& start) {
-    const auto policy = testing::policy_of("best", {{"entropy_power", power}});
-    CHECK(policy->sets_temperatures());
-    policy->look_at_start(logits_of(start), at::ones({1, static_cast<int64_t>(start.size())}, at::kBool));
-    const at::Tensor broken = at::zeros({}, at::kBool);
-    const at::Tensor temperatures = policy->temperatures(
-        logits_of({{0.25, 0.25, 0.25, 0.25}, {0.5, 0.5, 0, 0}, {1, 0, 0, 0}}), floats({3}), broken);
-    CHECK_FALSE(broken.item<bool>());
-    return temperatures;
-  };
-  const std::vector<Distribution> even = {{0.5, 0.5, 0, 0}, {0, 0, 0.5, 0.5}}, sure_of_it = {{1, 0, 0, 0}};
-  const double least = least_temperature;  // that drawing can divide by
-  CHECK(at::allclose(drawn_at(1, even), floats({3, 1.5, least})));
-  CHECK(at::allclose(drawn_at(2, even), floats({3, 0.75, least})));
-  CHECK(at::allclose(drawn_at(1, {{0.5, 0.5, 0, 0}}), floats({3, 3, least})));  // never hotter than the step
-  CHECK(at::allclose(drawn_at(1, sure_of_it), floats({3, 3, least})));          // where H0 is 0
-  CHECK(drawn_at(1, even).gt(0).all().item<bool>());
-  CHECK_FALSE(testing::policy_of("best", {{"entropy_power", 0.0}})->sets_temperatures());
-}
-
-TEST_CASE("A step of best draws each position at its own temperature, or the likeliest at temperature 0") {
-  // H is 0.325 and ln 2, H0 that of 0.7 and 0.3, 0.611: the first position is drawn at 0.532, the other at 1.
-  FixedLogits fake(logits_of({{0.9, 0.1, 0}, {0.5, 0.5, 0}})[0]);
-  CheckedModel model(fake, "fake");
-  const auto policy = testing::policy_of("best");
-  DiffusionOptions options;
-  options.plan = plan_by(MaskSchedule::custom({1.0}), /*judged=*/false);
-  options.mask_token_id = 2;
-  options.forbidden = at::zeros({3});
-  options.draw.filters.temperature = 1;
-  const Template text{{2, 2}, {false, false}};
-  constexpr int64_t samples = 2000;
-  int64_t first = 0, second = 0;
-  for (const DrawnSample& sample :
-       DiffusionSampler(model, *policy, options).sample(consecutive({1337, 0}, samples, text), nullptr)) {
-    first += sample.tokens[0] == 0 ? 1 : 0;
-    second += sample.tokens[1] == 0 ? 1 : 0;
-  }
-  const double sharper = 1 / (1 + std::pow(1.0 / 9, 1 / 0.532));  // 0.984, three standard errors are 0.0084
-  CHECK(static_cast<double>(first) / samples == Catch::Approx(sharper).margin(0.0084));
-  CHECK(static_cast<double>(second) / samples == Catch::Approx(0.5).margin(0.034));
-  options.draw.filters.temperature = 0;
-  for (const DrawnSample& sample :
-       DiffusionSampler(model, *policy, options).sample(consecutive({1337, 0}, 20, text), nullptr)) {
-    CHECK(sample.tokens == std::vector<int64_t>{0, 0});
-  }
-}
-
-TEST_CASE("best masks again what a step did not draw, before anything else") {
-  const Proposal proposal = proposal_of({sure(0.5), sure(0.6), sure(0.9)}, {1, 0, 0});
-  Turn turn = turn_of(2, {0.5, 0.5, 0.5});
-  turn.waiting = at::tensor({0, 0, 1}, at::kLong).to(at::kBool).unsqueeze(0);
-  CHECK(positions(testing::best(0, 0, 0)->next_masked(proposal, turn)) == Positions{0, 2});
 }
 
 TEST_CASE("Remasking by the model's own confidence with randomness 1 is random remasking") {
