@@ -78,7 +78,7 @@ struct TileProduct {
 };
 
 // Whether tile_product takes this weight: on compute capability 9.0, in half precisions, with rows no longer than those
-// for which a library's product and a pass over its result are faster.
+// for which a library's product and a pass over its result are faster. The bounds stand in cuda_tensors_forward.cpp.
 bool has_tile_products_for(const at::Tensor& weight);
 // Whether it is the faster one also where nothing but a bias stands after the product.
 bool tile_product_alone_suits(const at::Tensor& weight);

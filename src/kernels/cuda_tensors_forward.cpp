@@ -1,3 +1,5 @@
+// CUDA kernels of a forward, called with tensors: which shapes they take, from which size on the library is faster, and
+// their arguments.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 
