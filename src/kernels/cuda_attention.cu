@@ -33,14 +33,11 @@ __device__ bool ends_last(const DecodeArguments& a, const DecodeGroup<T>& group,
   return last;
 }
 
-// Calls take(index, own) with what this block found of each value of the group [count, width].
-template <typename T, int queries, typename Take>
-__device__ void for_found(const DecodeGroup<T>& group, int width, const DecodeShared<T, queries>& shared, Take take) {
-  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
-    const int n = index / width, i = index - n * width;
-    take(index, merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
-                            shared.mixed + n * decode_warps * width + i, decode_warps, 1, width));
-  }
+// What this block found of component i of the group's query n.
+template <typename T, int queries>
+__device__ Merged found_here(const DecodeShared<T, queries>& shared, int n, int i, int width) {
+  return merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
+                     shared.mixed + n * decode_warps * width + i, decode_warps, 1, width);
 }
 
 // Writes what `active` splits found of a group: those of query n from found + n * width_each on, `apart` values apart.
@@ -61,19 +58,20 @@ __device__ void write_mixed(const DecodeArguments& a, const DecodeGroup<T>& grou
                             const DecodeShared<T, queries>& shared) {
   const int64_t first_head = group.sequence * a.heads.queries + group.first_query;
   T* out = static_cast<T*>(a.mixed) + first_head * width;
-  for_found(group, width, shared, [&](int index, const Merged& own) {
+  for (int index = threadIdx.x; index < group.count * width; index += decode_threads) {
+    const int n = index / width, i = index - n * width;
+    const Merged own = found_here(shared, n, i, width);
     if (active == 1) {
       out[index] = from_float<T>(own.mixed / own.total);
-      return;
+      continue;
     }
-    const int n = index / width, i = index - n * width;
     float* found = found_by(a, first_head + n, group.split, width);
     found[i] = own.mixed;
     if (i == 0) {
       found[width] = own.largest;
       found[width + 1] = own.total;
     }
-  });
+  }
   if (active > 1 && ends_last(a, group, active)) {
     const int apart = width + static_cast<int>(decode_found_extra);
     write_merged(group, found_by(a, first_head, 0, width), active, width, static_cast<int>(a.splits) * apart, apart,
@@ -113,8 +111,7 @@ __device__ void write_mixed_by_cluster(const DecodeArguments& a, const DecodeGro
   for (int start = 0; start < values; start += decode_threads) {
     const int index = start + static_cast<int>(threadIdx.x), within = min(index, values - 1);
     const int n = within / width, i = within - n * width;
-    const Merged own = merge_parts(shared.largest + n * decode_warps, shared.total + n * decode_warps,
-                                   shared.mixed + n * decode_warps * width + i, decode_warps, 1, width);
+    const Merged own = found_here(shared, n, i, width);
     float* target = found + n * each;
     if (group.split == 0) {
       if (index < values) {
