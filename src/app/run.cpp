@@ -18,9 +18,9 @@
 #include "checkpoint/checkpoint_files.h"
 #include "core/background.h"
 #include "core/notice.h"
+#include "engine/collapse_watch.h"
 #include "engine/engine.h"
 #include "engine/installed.h"
-#include "engine/repetition.h"
 #include "model/device.h"
 #include "output/output_file.h"
 
@@ -58,10 +58,10 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
   hooks.is_done = [&remaining](int64_t index) { return remaining.is_done(index); };
   hooks.is_traced = [&outputs](int64_t index) { return outputs.is_traced(index); };
   hooks.stops = [] { return stop_signal() != 0; };
-  RepetitionWatch repetition(engine.context());
+  CollapseWatch collapse_watch(engine.context());
   hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
     for (size_t i = 0; i < samples.size(); ++i) {
-      repetition.look_at(*tasks[i].prompt, samples[i].tokens);
+      collapse_watch.look_at(*tasks[i].prompt, samples[i].tokens);
     }
     outputs.take(tasks, std::move(samples), frontier);
   };
@@ -71,7 +71,7 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
   if (drawn.gave_up) {
     notice("the batch in flight would have taken longer and was given up.");
   }
-  if (const std::optional<std::string> collapse = repetition.notice()) {
+  if (const std::optional<std::string> collapse = collapse_watch.notice()) {
     notice("{}", *collapse);
   }
   if (drawn.samples < left) {

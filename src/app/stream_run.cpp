@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/notice.h"
 #include "engine/batching.h"
-#include "engine/repetition.h"
+#include "engine/collapse_watch.h"
 
 namespace demask {
 namespace {
@@ -33,7 +33,7 @@ class StreamRun {
         checkpoint_sha256_(checkpoint_sha256),
         list_name_(list.name),
         observers_(engine, std::nullopt),
-        repetition_(engine.context()),
+        collapse_watch_(engine.context()),
         stream_(std::move(list), stream_options(engine.context().config), [&engine](Prompt prompt) {
           return prepare_entry(engine.context(), engine.generator(), std::move(prompt));
         }) {
@@ -57,7 +57,7 @@ class StreamRun {
 
   void finish() {
     const StreamEnd end = stream_.end();
-    if (const std::optional<std::string> collapse = repetition_.notice()) {
+    if (const std::optional<std::string> collapse = collapse_watch_.notice()) {
       notice("{}", *collapse);
     }
     if (stop_signal() != 0) {
@@ -108,7 +108,7 @@ class StreamRun {
 
   void take(const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
     for (size_t k = 0; k < tasks.size(); ++k) {
-      repetition_.look_at(*tasks[k].prompt, samples[k].tokens);
+      collapse_watch_.look_at(*tasks[k].prompt, samples[k].tokens);
       const WorkEntry& entry = work_->entry_of(tasks[k].identity.index);
       --left_[static_cast<size_t>(&entry - work_->entries().data())];
     }
@@ -139,7 +139,7 @@ class StreamRun {
   const Shard whole_;
   std::string list_name_;
   Observers observers_;
-  RepetitionWatch repetition_;
+  CollapseWatch collapse_watch_;
   DrawHooks hooks_;
   BatchRoom room_;
   DrawTotals totals_;

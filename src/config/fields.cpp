@@ -162,7 +162,9 @@ std::vector<Field> sample_fields() {
        {},
        samples,
        Role::text,
-       "end a sample's text before its end-of-text token; None: where the vocabulary has pieces and such a token"},
+       "leave out of a sample's text its first end-of-text token and what follows, which is drawn nevertheless; None: "
+       "where "
+       "the vocabulary has pieces and such a token"},
   };
 }
 

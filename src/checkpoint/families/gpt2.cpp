@@ -3,7 +3,7 @@
 
 #include "checkpoint/families/config_reader.h"
 #include "checkpoint/families/families.h"
-#include "checkpoint/families/hugging_face.h"
+#include "checkpoint/families/shared_fields.h"
 
 namespace demask {
 namespace {

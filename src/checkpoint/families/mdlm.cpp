@@ -11,7 +11,7 @@
 
 #include "checkpoint/families/config_reader.h"
 #include "checkpoint/families/families.h"
-#include "checkpoint/families/hugging_face.h"
+#include "checkpoint/families/shared_fields.h"
 #include "checkpoint/weight_plan.h"
 
 namespace demask {

@@ -1,4 +1,4 @@
-#include "checkpoint/families/hugging_face.h"
+#include "checkpoint/families/shared_fields.h"
 
 #include <fmt/format.h>
 

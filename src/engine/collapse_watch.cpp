@@ -1,4 +1,4 @@
-#include "engine/repetition.h"
+#include "engine/collapse_watch.h"
 
 #include <fmt/format.h>
 
@@ -54,12 +54,12 @@ CollapseBounds collapse_bounds(bool characters, int64_t vocabulary_size) {
                     : CollapseBounds{0.55 * at_random, 0.85 * at_random};
 }
 
-RepetitionWatch::RepetitionWatch(const Context& context)
+CollapseWatch::CollapseWatch(const Context& context)
     : context_(context),
       watches_(context.config.sampling_method == SamplingMethod::diffusion && !context.config.score),
       bounds_(collapse_bounds(context.vocabulary->characters(), static_cast<int64_t>(context.allowed.size()))) {}
 
-void RepetitionWatch::look_at(const PreparedPrompt& prompt, const std::vector<int64_t>& tokens) {
+void CollapseWatch::look_at(const PreparedPrompt& prompt, const std::vector<int64_t>& tokens) {
   if (!watches_) {
     return;
   }
@@ -86,7 +86,7 @@ void RepetitionWatch::look_at(const PreparedPrompt& prompt, const std::vector<in
   collapsed_texts_ += collapsed ? 1 : 0;
 }
 
-std::optional<std::string> RepetitionWatch::notice() const {
+std::optional<std::string> CollapseWatch::notice() const {
   const double distinct = windows_ > 0 ? distinct_ / static_cast<double>(windows_) : 1;
   if (collapsed_texts_ == 0 && (windows_ < windows_of_a_mean || distinct >= bounds_.mean)) {
     return {};

@@ -1,4 +1,4 @@
-#include "engine/repetition.h"
+#include "engine/collapse_watch.h"
 
 #include <cmath>
 #include <memory>
@@ -52,7 +52,7 @@ PreparedPrompt nothing_given(size_t length) {
 }
 
 std::optional<std::string> notice_of(const Context& context, const std::vector<Tokens>& samples) {
-  RepetitionWatch watch(context);
+  CollapseWatch watch(context);
   for (const Tokens& tokens : samples) {
     watch.look_at(nothing_given(tokens.size()), tokens);
   }
@@ -116,7 +116,7 @@ TEST_CASE("short texts tell nothing, and long ones are not asked for more than 2
   Tokens late = counting(1024);
   late.resize(1024 + 256, 7);
   CHECK(notice_of(characters(65), {late}));
-  CHECK_FALSE(RepetitionWatch(characters(65)).notice());
+  CHECK_FALSE(CollapseWatch(characters(65)).notice());
 }
 
 TEST_CASE("texts that a run only scores are not its own") {
@@ -130,7 +130,7 @@ TEST_CASE("what the prompt gives and what follows the end of a text does not cou
   const Context context = characters(65);
   PreparedPrompt prompt = nothing_given(256);
   std::fill_n(prompt.text.fixed.begin(), 200, true);
-  RepetitionWatch watch(context);
+  CollapseWatch watch(context);
   watch.look_at(prompt, repeating(256, 2));
   CHECK_FALSE(watch.notice());
 
@@ -162,12 +162,12 @@ TEST_CASE("the bounds fall with the 4-grams that few symbols can make") {
 TEST_CASE("no window of real text is told of, wherever it begins") {
   const Tokens text = ids(read_file(std::string(DEMASK_SOURCE_DIR) + "/bench/quality/data/held_out.txt"));
   const Context context = characters(65);
-  RepetitionWatch all(context);
+  CollapseWatch all(context);
   for (const size_t length : {size_t{64}, size_t{100}, size_t{256}, size_t{512}}) {
     for (size_t start = 0; start + length <= text.size(); start += 97) {
       const auto first = text.begin() + static_cast<std::ptrdiff_t>(start);
       const Tokens window(first, first + static_cast<std::ptrdiff_t>(length));
-      RepetitionWatch one(context);
+      CollapseWatch one(context);
       one.look_at(nothing_given(length), window);
       REQUIRE_FALSE(one.notice());
       all.look_at(nothing_given(length), window);

@@ -28,10 +28,10 @@ struct CollapseBounds {
 CollapseBounds collapse_bounds(bool characters, int64_t vocabulary_size);
 
 // Looks at every sample of a run in windows of its drawn tokens. Not thread-safe.
-class RepetitionWatch {
+class CollapseWatch {
  public:
   // The context must outlive it.
-  explicit RepetitionWatch(const Context& context);
+  explicit CollapseWatch(const Context& context);
 
   // A finished sample: its text, without what the prompt gives. Stretches shorter than 64 tokens tell nothing.
   void look_at(const PreparedPrompt& prompt, const std::vector<int64_t>& tokens);
