@@ -1,8 +1,10 @@
 // The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
-// choice at every position, the path through these, and the tokens. Only messages go position by position.
+// choice at every position, the path through these, and the tokens. Only messages go position by position, and those of
+// few states from stretch to stretch where the pattern's matrices have few entries.
 #include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_pattern_messages.cuh"
+#include "kernels/cuda_pattern_stretches.cuh"
 #include "kernels/cuda_pattern_team.cuh"
 #include "kernels/pattern_draw.h"
 
@@ -61,6 +63,27 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   }
 }
 
+// The matrices of all stretches, a block each.
+__global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArguments a) {
+  let_next_begin();
+  extern __shared__ __align__(16) double shared[];
+  __shared__ BlockRoom team_room;
+  auto& room = *reinterpret_cast<MatrixRoom*>(shared);
+  const int64_t stretches = a.length / stretch_positions, b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
+  PatternTable table;
+  const bool planned = find_table(a, b, table) && table.plan != nullptr;
+  TransferPlan plan;
+  if (planned) {
+    plan = stage_plan(table, room.plan);  // no kernel writes it
+  }
+  wait_for_kernels_before();
+  if (planned && has_matrix(a, b, stretch)) {
+    Block block{team_room};
+    block.sync();
+    make_matrix(a, plan, b, stretch, room.transfer, block);
+  }
+}
+
 // How the messages kernel uses shared memory.
 struct MessageRoom {
   int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
@@ -114,7 +137,7 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
-  if (!find_table(a, b, table)) {
+  if (!find_table(a, b, table) || (table.plan != nullptr && is_stretched(a, table, is_greedy(a)))) {
     return;
   }
   Block block{room};
@@ -139,16 +162,9 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
   settle(a, b, block.all(holds));
 }
 
-// Of few states: one warp passes the messages on, and others bring it weights and take messages away.
+// Of few states, without a plan: one warp passes the messages on, and others bring it weights and take messages away.
 template <int each>
-__global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a) {
-  begin_early();
-  extern __shared__ __align__(16) double shared[];
-  const int64_t b = blockIdx.x;
-  PatternTable table;
-  if (!find_table(a, b, table)) {
-    return;
-  }
+__device__ void carry_messages(const PatternArguments& a, const PatternTable& table, int64_t b, double* shared) {
   const CarriedMessages carried(a, table, b, each * warp_size, shared);
   bool holds = true;
   if (threadIdx.x < warp_size) {
@@ -158,6 +174,56 @@ __global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(Patt
   }
   holds = __syncthreads_and(static_cast<int>(holds)) != 0;
   settle(a, b, holds);
+}
+
+// Of few states: of texts with a plan where stretches begin, and all of the others where all texts have few.
+template <int each>
+__global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a, bool all_have_few) {
+  begin_early();
+  extern __shared__ __align__(16) double shared[];
+  __shared__ BlockRoom room;
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
+  if (table.plan == nullptr) {
+    if (all_have_few) {
+      carry_messages<each>(a, table, b, shared);
+    }
+    return;
+  }
+  Block block{room};
+  chain_stretches(a, table, b, shared, block);
+  settle(a, b, block.all(weights_hold(a, b, block)));
+}
+
+// Messages of each stretch, of texts with a plan, and the ways through it.
+__global__ void __launch_bounds__(stretch_threads) stretches_kernel(PatternArguments a) {
+  begin_early();
+  __shared__ StretchRoom room;
+  __shared__ BlockRoom team_room;
+  const int64_t stretches = stretches_of(a.length), b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
+  PatternTable table;
+  if (!find_table(a, b, table) || !is_stretched(a, table, /*greedy=*/false)) {
+    return;
+  }
+  Block block{team_room};
+  if (table.plan != nullptr) {
+    fill_and_choose(a, table, b, stretch, room, block);
+  } else {
+    const auto choose = [&](int64_t t, int32_t state) {
+      const int64_t row = b * a.length + t;
+      return a.fixed[row] == unshown_position
+                 ? state
+                 : choose_by_chance<PatternNumbers::scaled>(table, state, a.weights + row * a.weights_room,
+                                                            messages_at(a, b, t + 1), a.uniforms[row])
+                       .next;
+    };
+    choose_steps(a, table, stretch, choose, room.steps, block);
+  }
+  block.sync();
+  compose_steps(a, table, b, stretch, room.steps, block);
 }
 
 // All of one text's weights and messages; whether a completion is possible.
@@ -180,21 +246,54 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
   return possible;
 }
 
-// The texts whose range scaled messages do not hold, or to which filters leave no completion.
+// Of a text whose range scaled messages do not hold, or to which filters leave no completion.
 template <typename T>
-__global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
-  begin_early();
-  __shared__ BlockRoom room;
-  const int64_t b = blockIdx.x;
-  PatternTable table;
-  if (!find_table(a, b, table) || a.numbers[b] != PatternNumbers::undecided) {
-    return;
-  }
-  Block block{room};
+__device__ void decide_late(const PatternArguments& a, const PatternTable& table, int64_t b, Block& block) {
   if (is_greedy(a)) {
     decide_by<T, PatternNumbers::likeliest>(a, table, b, PatternSource::unfiltered, block);
   } else if (!decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, block)) {
     decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::unfiltered, block);
+  }
+}
+
+// The ways through all stretches of a text; steps: so many bytes of each warp.
+template <typename T>
+__device__ void choose_all(const PatternArguments& a, const PatternTable& table, int64_t b, uint8_t* steps,
+                           const Block& block) {
+  Warp warp;
+  const auto choose = [&](int64_t t, int32_t state) { return choose_next(a, table, Reader<T>{a}, b, t, state).next; };
+  for (int64_t stretch = block.warp_rank(); stretch < stretches_of(a.length); stretch += block.warps()) {
+    choose_steps(a, table, stretch, choose, steps, warp);
+    warp.sync();
+    compose_steps(a, table, b, stretch, steps, warp);
+    warp.sync();
+  }
+}
+
+// Decides what is not decided yet, and where the stretches of a text begin.
+template <typename T>
+__global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
+  begin_early();
+  constexpr int steps_bytes = stretch_positions * transfer_width;  // of a warp
+  __shared__ uint8_t steps[wide_warps * steps_bytes];
+  __shared__ BlockRoom room;
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
+  Block block{room};
+  const bool stretched = is_stretched(a, table, is_greedy(a));
+  if (a.numbers[b] == PatternNumbers::undecided) {
+    block.sync();  // which all have seen
+    decide_late<T>(a, table, b, block);
+    if (stretched) {
+      choose_all<T>(a, table, b, steps + block.warp_rank() * steps_bytes, block);
+    }
+    block.sync();
+  }
+  if (stretched) {
+    walk_stretches_of(a, b, steps, sizeof(steps), block);
   }
 }
 
@@ -203,7 +302,7 @@ __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments 
   begin_early();
   const int64_t row = blockIdx.x, b = row / a.length;
   PatternTable table;
-  if (!find_table(a, b, table)) {
+  if (!find_table(a, b, table) || is_stretched(a, table, is_greedy(a))) {
     return;
   }
   for (int state = static_cast<int>(threadIdx.x); state < table.states; state += static_cast<int>(blockDim.x)) {
@@ -217,7 +316,7 @@ __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has
   extern __shared__ __align__(16) uint8_t steps[];
   __shared__ BlockRoom room;
   PatternTable table;
-  if (find_table(a, blockIdx.x, table)) {
+  if (find_table(a, blockIdx.x, table) && !is_stretched(a, table, is_greedy(a))) {
     Block block{room};
     walk(a, table, blockIdx.x, has_room ? steps : nullptr, block);
   }
@@ -230,7 +329,7 @@ __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a)
   PatternTable table;
   if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
     Warp warp;
-    pick_token(a, table, Reader<T>{a}, row, warp);
+    pick_token(a, table, Reader<T>{a}, row, state_before(a, is_stretched(a, table, is_greedy(a)), row), warp);
   }
 }
 
@@ -258,26 +357,51 @@ MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
   return use;
 }
 
+template <typename... Parameters>
+void launch_with_room(void (*kernel)(Parameters...), int64_t blocks, unsigned threads, int64_t bytes,
+                      cudaStream_t stream, Parameters... arguments) {
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  launch_early(kernel, dim3(static_cast<unsigned>(blocks)), threads, static_cast<size_t>(bytes), stream, arguments...);
+}
+
 void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
-  const auto texts = static_cast<unsigned>(a.batch);
-  if (const int64_t bytes = CarriedMessages::bytes(a); !is_greedy(a) && has_few_messages(a) && bytes <= most_bytes) {
-    const auto kernel = a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>;
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-    launch_early(kernel, dim3(texts), few_messages_threads, static_cast<size_t>(bytes), stream, a);
-    return;
+  const int64_t carried_bytes = has_few_messages(a) ? CarriedMessages::bytes(a) : 0,
+                stretches = a.length / stretch_positions;
+  const bool planned = a.transfer != nullptr && !is_greedy(a);
+  if (planned && stretches > 0) {
+    launch_with_room(matrices_kernel, a.batch * stretches, matrix_threads, static_cast<int64_t>(sizeof(MatrixRoom)),
+                     stream, a);
   }
-  const MessageRoom use = message_room(a, most_bytes);
-  const int64_t bytes = use.bytes(a);
-  cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  launch_early(messages_kernel, dim3(texts), threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream, a,
-               use);
+  const bool all_have_few = has_few_messages(a);
+  if (planned) {
+    launch_with_room(a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>, a.batch,
+                     few_messages_threads, carried_bytes > chain_bytes ? carried_bytes : chain_bytes, stream, a,
+                     all_have_few);
+  }
+  if (!planned || !all_have_few) {
+    const MessageRoom use = message_room(a, most_bytes);
+    launch_with_room(messages_kernel, a.batch, threads_for(a.states_room, 1024), use.bytes(a), stream, a, use);
+  }
+  if (planned) {
+    launch_early(stretches_kernel, dim3(static_cast<unsigned>(a.batch * stretches_of(a.length))), stretch_threads, 0,
+                 stream, a);
+  }
+}
+
+// The path of texts that are not drawn by stretches.
+template <typename T>
+void launch_walk(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
+  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(a.batch * a.length)),
+               threads_for(a.states_room, small_threads), 0, stream, a);
+  const int64_t room = walk_room(a.length, a.states_room);
+  const bool has_room = a.states_room <= 256 && room <= most_bytes;
+  launch_with_room(walk_kernel, a.batch, has_room ? 1024 : warp_size, has_room ? room : 0, stream, a, has_room);
 }
 
 template <typename T>
 void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
   const int64_t rows = a.batch * a.length;
-  const auto texts = static_cast<unsigned>(a.batch);
   if (a.outputs <= warp_outputs) {
     launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
   } else {
@@ -285,16 +409,10 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   }
   const int most_bytes = most_shared_bytes();
   launch_messages(a, most_bytes, stream);
-  launch_early(decide_kernel<T>, dim3(texts), wide_threads, 0, stream, a);
-  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(rows)), threads_for(a.states_room, small_threads), 0,
-               stream, a);
-  const int64_t room = walk_room(a.length, a.states_room);
-  const bool has_room = a.states_room <= 256 && room <= most_bytes;
-  if (has_room) {
-    cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
+  launch_early(decide_kernel<T>, dim3(static_cast<unsigned>(a.batch)), wide_threads, 0, stream, a);
+  if (a.transfer == nullptr || is_greedy(a) || !has_few_messages(a)) {
+    launch_walk<T>(a, most_bytes, stream);
   }
-  launch_early(walk_kernel, dim3(texts), has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream,
-               a, has_room);
   launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
 }
 

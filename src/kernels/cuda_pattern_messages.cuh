@@ -133,14 +133,18 @@ __device__ void pass_messages(const CarriedMessages& carried) {
   }
 }
 
+// Of any state; by the first warp.
+inline __device__ int32_t most_edges_of(const PatternTable& table) {
+  int32_t most = 0;
+  for (auto state = static_cast<int32_t>(threadIdx.x); state < table.states; state += warp_size) {
+    most = max(most, table.first_edge[state + 1] - table.first_edge[state]);
+  }
+  return static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most)));
+}
+
 template <int each>
 __device__ void pass_few(const CarriedMessages& carried) {
-  const PatternTable& table = carried.table;
-  int32_t most_edges = 0;
-  for (auto state = static_cast<int32_t>(threadIdx.x); state < table.states; state += warp_size) {
-    most_edges = max(most_edges, table.first_edge[state + 1] - table.first_edge[state]);
-  }
-  most_edges = static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most_edges)));
+  const int32_t most_edges = most_edges_of(carried.table);
   if (most_edges <= 2) {
     pass_messages<each, 2>(carried);
   } else if (most_edges <= 4) {

@@ -1,0 +1,162 @@
+// Texts of few states stretch by stretch: how blocks come by what the parts of pattern_stretches.h read, and where
+// these keep it.
+#pragma once
+
+#include <cuda_pipeline.h>
+
+#include "kernels/cuda_pattern_messages.cuh"
+#include "kernels/pattern_stretches.h"
+
+namespace demask::kernels::cuda::launch {
+
+inline constexpr int matrix_threads = 256, chain_threads = few_messages_threads, stretch_threads = 128;
+
+// What a block that makes a matrix shares.
+struct MatrixRoom {
+  TransferRoom transfer;
+  int32_t plan[most_plan_numbers];
+};
+
+inline __device__ TransferPlan stage_plan(const PatternTable& table, int32_t* room) {
+  const int32_t size = TransferPlan{table.plan}.size();
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x)) {
+    room[i] = table.plan[i];
+  }
+  return {room};
+}
+
+// A text's matrices, brought into shared memory some stretches ahead of where they are read.
+class StagedMatrices {
+ public:
+  static constexpr int slots = 6;
+  static constexpr int slot_numbers = most_transfer_row * transfer_width;
+
+  __device__ StagedMatrices(const PatternArguments& a, const TransferPlan& plan, int64_t b, double* stage, Block& block)
+      : a_(a), b_(b), stage_(stage), numbers_(plan.row() * transfer_width), end_(a.length / stretch_positions) {
+    double unshown = 0;
+    for (int64_t stretch = block.rank(); stretch < end_; stretch += block.size()) {
+      unshown += has_matrix(a, b, stretch) ? 0 : 1;
+    }
+    first_ = static_cast<int64_t>(block.sum(unshown));
+    unfetched_ = end_;
+    for (int i = 1; i < slots; ++i) {
+      fetch();
+    }
+  }
+
+  __device__ bool has(int64_t stretch) const { return stretch >= first_ && stretch < end_; }
+  __device__ void expect() const { __pipeline_wait_prior(slots - 2); }
+  __device__ const double* at(int64_t stretch) {
+    fetch();  // into the room of the stretch after this one
+    return slot_of(stretch);
+  }
+
+ private:
+  __device__ double* slot_of(int64_t stretch) const { return stage_ + (end_ - 1 - stretch) % slots * slot_numbers; }
+  __device__ void fetch() {
+    constexpr int at_once = 2;
+    if (unfetched_ > first_) {
+      --unfetched_;
+      const double* from = matrix_of(a_, b_, unfetched_);
+      double* to = slot_of(unfetched_);
+      for (int i = static_cast<int>(threadIdx.x) * at_once; i < numbers_; i += chain_threads * at_once) {
+        __pipeline_memcpy_async(to + i, from + i, at_once * sizeof(double));
+      }
+    }
+    __pipeline_commit();
+  }
+
+  const PatternArguments& a_;
+  int64_t b_;
+  double* stage_;
+  int numbers_;
+  int64_t first_ = 0, end_, unfetched_ = 0;  // stretches with matrices, and the one after those to be brought
+};
+
+inline constexpr int64_t chain_bytes =
+    (2 * transfer_width + StagedMatrices::slots * StagedMatrices::slot_numbers) * static_cast<int64_t>(sizeof(double));
+
+// Of a text with a plan, by the whole block.
+inline __device__ void chain_stretches(const PatternArguments& a, const PatternTable& table, int64_t b, double* shared,
+                                       Block& block) {
+  const TransferPlan plan{table.plan};
+  StagedMatrices matrices(a, plan, b, shared + 2 * transfer_width, block);
+  const auto send = [&](auto most) { send_by_stretches<decltype(most)::value>(a, table, b, matrices, shared, block); };
+  if (plan.row() <= 8) {
+    send(std::integral_constant<int, 8>{});
+  } else if (plan.row() <= 16) {
+    send(std::integral_constant<int, 16>{});
+  } else if (plan.row() <= 24) {
+    send(std::integral_constant<int, 24>{});
+  } else {
+    send(std::integral_constant<int, most_transfer_row>{});
+  }
+}
+
+// What a block that fills a stretch shares.
+struct StretchRoom {
+  double weights[stretch_positions * (most_transfer_classes + 1)];
+  double messages[(stretch_positions + 1) * transfer_width];
+  int32_t fixed[stretch_positions];
+  uint8_t steps[stretch_positions * transfer_width];
+};
+
+// A stretch's weights, and what its positions are, in shared memory.
+inline __device__ StretchRows stage_rows(const PatternArguments& a, const PatternTable& table, int64_t b,
+                                         int64_t stretch, StretchRoom& room) {
+  const int positions = stretch_size(a, stretch), width = table.classes + 1;
+  const int64_t first = b * a.length + stretch * stretch_positions;
+  for (int i = static_cast<int>(threadIdx.x); i < positions * width; i += stretch_threads) {
+    room.weights[i] = a.weights[(first + i / width) * a.weights_room + i % width];
+  }
+  bool plain = true;
+  if (static_cast<int>(threadIdx.x) < positions) {
+    const int32_t fixed = a.fixed[first + threadIdx.x];
+    room.fixed[threadIdx.x] = fixed;
+    plain = fixed == free_position || (fixed != unshown_position && table.ended < 0);
+  }
+  plain = __syncthreads_and(static_cast<int>(plain)) != 0;
+  return {room.weights + (positions - 1) * width, width, room.fixed + positions - 1, plain};
+}
+
+template <int each>
+__device__ void fill_by_warp(const PatternArguments& a, const PatternTable& table, int64_t b, int64_t stretch,
+                             const StretchRows& rows, double* room) {
+  Warp warp;
+  const int32_t most = most_edges_of(table);
+  if (most <= 2) {
+    fill_stretch<each, 2>(a, table, b, stretch, rows, room, warp);
+  } else if (most <= 4) {
+    fill_stretch<each, 4>(a, table, b, stretch, rows, room, warp);
+  } else {
+    fill_stretch<each, 0>(a, table, b, stretch, rows, room, warp);
+  }
+}
+
+// A stretch's messages and where its positions lead to by them; by the whole block.
+inline __device__ void fill_and_choose(const PatternArguments& a, const PatternTable& table, int64_t b, int64_t stretch,
+                                       StretchRoom& room, Block& block) {
+  constexpr int each = transfer_width / warp_size;
+  const StretchRows rows = stage_rows(a, table, b, stretch, room);
+  if (threadIdx.x < warp_size) {
+    fill_by_warp<each>(a, table, b, stretch, rows, room.messages);
+  }
+  block.sync();
+  if (!take_stretch(a, table, b, stretch, room.messages, transfer_width, block)) {
+    a.numbers[b] = PatternNumbers::undecided;
+  }
+  const int last = stretch_size(a, stretch) - 1;
+  const auto choose = [&](int64_t t, int32_t state) {
+    const int position = static_cast<int>(t - stretch * stretch_positions);
+    return room.fixed[position] == unshown_position
+               ? state
+               : choose_by_chance<PatternNumbers::scaled>(table, state, room.weights + position * rows.weights_room,
+                                                          room.messages + (last - position) * transfer_width,
+                                                          a.uniforms[b * a.length + t])
+                     .next;
+  };
+  choose_steps(a, table, stretch, choose, room.steps, block);
+}
+
+}  // namespace demask::kernels::cuda::launch
