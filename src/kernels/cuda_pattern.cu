@@ -1,6 +1,8 @@
 // The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
 // choice at every position, the path through these, and the tokens. Only messages go position by position, and those of
 // few states from stretch to stretch where the pattern's matrices have few entries.
+#include <algorithm>
+
 #include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_pattern_messages.cuh"
@@ -19,13 +21,6 @@ struct Reader {
   }
 };
 
-// Begins a kernel. Each of them waits for those before it, and whatever its block is for: the next one's launch is over
-// by the time that it ends.
-__device__ void begin_early() {
-  let_next_begin();
-  wait_for_kernels_before();
-}
-
 // False where the text has no pattern.
 __device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
   const int64_t at = a.table_at[b];
@@ -35,6 +30,15 @@ __device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& t
   return at >= 0;
 }
 
+// Begins a kernel, for one text; false where it has no pattern. Each kernel waits for those before it, and whatever its
+// block is for: the next one's launch is over by the time that it ends. No kernel writes tables.
+__device__ bool begin(const PatternArguments& a, int64_t b, PatternTable& table) {
+  let_next_begin();
+  const bool found = b < a.batch && find_table(a, b, table);
+  wait_for_kernels_before();
+  return found;
+}
+
 __host__ __device__ bool is_greedy(const PatternArguments& a) {
   return a.temperatures == nullptr && a.temperature == 0;
 }
@@ -42,11 +46,10 @@ __host__ __device__ bool is_greedy(const PatternArguments& a) {
 // Weights of the rows, a warp each or a block each.
 template <typename T, bool wide>
 __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_kernel(PatternArguments a) {
-  begin_early();
   __shared__ BlockRoom room;
   const int64_t row = wide ? static_cast<int64_t>(blockIdx.x) : row_of_warp(small_rows);
   PatternTable table;
-  if (row >= a.batch * a.length || !find_table(a, row / a.length, table)) {
+  if (!begin(a, row / a.length, table)) {
     return;
   }
   const auto weigh = [&](auto team) {
@@ -63,24 +66,33 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   }
 }
 
-// The matrices of all stretches, a block each.
+// The matrices of all stretches; a block's are next to each other.
 __global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArguments a) {
   let_next_begin();
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom team_room;
   auto& room = *reinterpret_cast<MatrixRoom*>(shared);
-  const int64_t stretches = a.length / stretch_positions, b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
-  PatternTable table;
-  const bool planned = find_table(a, b, table) && table.plan != nullptr;
+  Block block{team_room};
+  const int64_t stretches = a.length / stretch_positions, all = a.batch * stretches,
+                first = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
+  int64_t staged_at = -1;  // the table whose plan is in shared memory
   TransferPlan plan;
-  if (planned) {
-    plan = stage_plan(table, room.plan);  // no kernel writes it
-  }
-  wait_for_kernels_before();
-  if (planned && has_matrix(a, b, stretch)) {
-    Block block{team_room};
+  for (int64_t item = first; item < end; ++item) {
+    const int64_t b = item / stretches;
+    PatternTable table;
+    const bool planned = find_table(a, b, table) && table.plan != nullptr;
+    if (planned && a.table_at[b] != staged_at) {
+      staged_at = a.table_at[b];
+      block.sync();
+      plan = stage_plan(table, room.plan);  // no kernel writes it
+    }
+    if (item == first) {
+      wait_for_kernels_before();
+    }
     block.sync();
-    make_matrix(a, plan, b, stretch, room.transfer, block);
+    if (planned && has_matrix(a, b, item % stretches)) {
+      make_matrix(a, plan, b, item % stretches, room.transfer, block);
+    }
   }
 }
 
@@ -110,16 +122,6 @@ __device__ const int32_t* stage_fixed(const PatternArguments& a, int64_t b, int3
   return staged;
 }
 
-// Whose reads do not wait for each other.
-template <typename Team>
-__device__ bool weights_hold(const PatternArguments& a, int64_t b, const Team& team) {
-  bool hold = true;
-  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
-    hold = static_cast<bool>(hold & a.holds[b * a.length + t]);
-  }
-  return hold;
-}
-
 __device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
   if (threadIdx.x == 0) {
     const bool greedy = is_greedy(a);
@@ -132,12 +134,11 @@ __device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
 }
 
 __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
-  begin_early();
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
-  if (!find_table(a, b, table) || (table.plan != nullptr && is_stretched(a, table, is_greedy(a)))) {
+  if (!begin(a, b, table) || (table.plan != nullptr && is_stretched(a, table, is_greedy(a)))) {
     return;
   }
   Block block{room};
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
                                       : a.fixed + b * a.length;
   block.sync();
   const bool greedy = is_greedy(a);
-  bool holds = greedy || weights_hold(a, b, block);
+  bool holds = greedy || weights_hold(a, b, block.rank(), block.size());
   const double* weights = a.weights + b * a.length * a.weights_room;
   const auto send = [&](auto rows) {
     return greedy ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, block)
@@ -179,39 +180,43 @@ __device__ void carry_messages(const PatternArguments& a, const PatternTable& ta
 // Of few states: of texts with a plan where stretches begin, and all of the others where all texts have few.
 template <int each>
 __global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a, bool all_have_few) {
-  begin_early();
+  let_next_begin();
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
-  if (!find_table(a, b, table)) {
+  const bool found = find_table(a, b, table);
+  if (found && table.plan != nullptr) {
+    Block block{room};
+    settle(a, b, block.all(chain_stretches(a, table, b, shared, block)));
     return;
   }
-  if (table.plan == nullptr) {
-    if (all_have_few) {
-      carry_messages<each>(a, table, b, shared);
-    }
-    return;
+  wait_for_kernels_before();
+  if (found && all_have_few) {
+    carry_messages<each>(a, table, b, shared);
   }
-  Block block{room};
-  chain_stretches(a, table, b, shared, block);
-  settle(a, b, block.all(weights_hold(a, b, block)));
 }
 
 // Messages of each stretch, of texts with a plan, and the ways through it.
 __global__ void __launch_bounds__(stretch_threads) stretches_kernel(PatternArguments a) {
-  begin_early();
+  let_next_begin();
   __shared__ StretchRoom room;
   __shared__ BlockRoom team_room;
   const int64_t stretches = stretches_of(a.length), b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
   PatternTable table;
-  if (!find_table(a, b, table) || !is_stretched(a, table, /*greedy=*/false)) {
+  const bool stretched = find_table(a, b, table) && is_stretched(a, table, /*greedy=*/false);
+  if (stretched) {
+    stage_edges(table, room);
+  }
+  wait_for_kernels_before();
+  if (!stretched) {
     return;
   }
   Block block{team_room};
   if (table.plan != nullptr) {
     fill_and_choose(a, table, b, stretch, room, block);
   } else {
+    block.sync();
     const auto choose = [&](int64_t t, int32_t state) {
       const int64_t row = b * a.length + t;
       return a.fixed[row] == unshown_position
@@ -273,13 +278,12 @@ __device__ void choose_all(const PatternArguments& a, const PatternTable& table,
 // Decides what is not decided yet, and where the stretches of a text begin.
 template <typename T>
 __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
-  begin_early();
   constexpr int steps_bytes = stretch_positions * transfer_width;  // of a warp
   __shared__ uint8_t steps[wide_warps * steps_bytes];
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
-  if (!find_table(a, b, table)) {
+  if (!begin(a, b, table)) {
     return;
   }
   Block block{room};
@@ -299,10 +303,9 @@ __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
-  begin_early();
   const int64_t row = blockIdx.x, b = row / a.length;
   PatternTable table;
-  if (!find_table(a, b, table) || is_stretched(a, table, is_greedy(a))) {
+  if (!begin(a, b, table) || is_stretched(a, table, is_greedy(a))) {
     return;
   }
   for (int state = static_cast<int>(threadIdx.x); state < table.states; state += static_cast<int>(blockDim.x)) {
@@ -312,11 +315,10 @@ __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments 
 }
 
 __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has_room) {
-  begin_early();
   extern __shared__ __align__(16) uint8_t steps[];
   __shared__ BlockRoom room;
   PatternTable table;
-  if (find_table(a, blockIdx.x, table) && !is_stretched(a, table, is_greedy(a))) {
+  if (begin(a, blockIdx.x, table) && !is_stretched(a, table, is_greedy(a))) {
     Block block{room};
     walk(a, table, blockIdx.x, has_room ? steps : nullptr, block);
   }
@@ -324,10 +326,9 @@ __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a) {
-  begin_early();
   const int64_t row = row_of_warp(small_rows);
   PatternTable table;
-  if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
+  if (begin(a, row / a.length, table)) {
     Warp warp;
     pick_token(a, table, Reader<T>{a}, row, state_before(a, is_stretched(a, table, is_greedy(a)), row), warp);
   }
@@ -369,8 +370,9 @@ void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t str
                 stretches = a.length / stretch_positions;
   const bool planned = a.transfer != nullptr && !is_greedy(a);
   if (planned && stretches > 0) {
-    launch_with_room(matrices_kernel, a.batch * stretches, matrix_threads, static_cast<int64_t>(sizeof(MatrixRoom)),
-                     stream, a);
+    constexpr int64_t at_once = 2;  // blocks of a multiprocessor
+    launch_with_room(matrices_kernel, std::min<int64_t>(a.batch * stretches, at_once * multiprocessors()),
+                     matrix_threads, static_cast<int64_t>(sizeof(MatrixRoom)), stream, a);
   }
   const bool all_have_few = has_few_messages(a);
   if (planned) {

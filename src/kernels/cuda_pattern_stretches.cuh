@@ -4,12 +4,15 @@
 
 #include <cuda_pipeline.h>
 
+#include <type_traits>
+
+#include "kernels/cuda_early.cuh"
 #include "kernels/cuda_pattern_messages.cuh"
 #include "kernels/pattern_stretches.h"
 
 namespace demask::kernels::cuda::launch {
 
-inline constexpr int matrix_threads = 256, chain_threads = few_messages_threads, stretch_threads = 128;
+inline constexpr int matrix_threads = 512, chain_threads = few_messages_threads, stretch_threads = 256;
 
 // What a block that makes a matrix shares.
 struct MatrixRoom {
@@ -26,41 +29,74 @@ inline __device__ TransferPlan stage_plan(const PatternTable& table, int32_t* ro
   return {room};
 }
 
-// A text's matrices, brought into shared memory some stretches ahead of where they are read.
+// Whether weights are such that scaled messages hold; their reads do not wait for each other. By so many threads.
+inline __device__ bool weights_hold(const PatternArguments& a, int64_t b, int rank, int size) {
+  bool hold = true;
+  for (int64_t t = rank; t < a.length; t += size) {
+    hold = static_cast<bool>(hold & a.holds[b * a.length + t]);
+  }
+  return hold;
+}
+
+// A text's matrices, brought into shared memory some stretches ahead of where they are read, by the threads that pass
+// no messages on.
 class StagedMatrices {
  public:
   static constexpr int slots = 6;
   static constexpr int slot_numbers = most_transfer_row * transfer_width;
 
-  __device__ StagedMatrices(const PatternArguments& a, const TransferPlan& plan, int64_t b, double* stage, Block& block)
+  // Rows are filled up with zeros to so many entries.
+  __device__ StagedMatrices(const PatternArguments& a, const TransferPlan& plan, int most, int64_t b, double* stage,
+                            Block& block)
       : a_(a), b_(b), stage_(stage), numbers_(plan.row() * transfer_width), end_(a.length / stretch_positions) {
+    for (int i = numbers_ + block.rank(); i < most * transfer_width; i += block.size()) {
+      for (int slot = 0; slot < slots; ++slot) {
+        stage[slot * slot_numbers + i] = 0;
+      }
+    }
     double unshown = 0;
     for (int64_t stretch = block.rank(); stretch < end_; stretch += block.size()) {
       unshown += has_matrix(a, b, stretch) ? 0 : 1;
     }
     first_ = static_cast<int64_t>(block.sum(unshown));
     unfetched_ = end_;
+  }
+
+  // What kernels before this one wrote is read from here on.
+  __device__ void begin() {
+    wait_for_kernels_before();
     for (int i = 1; i < slots; ++i) {
       fetch();
     }
+    holds_ = thread() < 0 || weights_hold(a_, b_, thread(), carriers);
   }
-
   __device__ bool has(int64_t stretch) const { return stretch >= first_ && stretch < end_; }
   __device__ void expect() const { __pipeline_wait_prior(slots - 2); }
   __device__ const double* at(int64_t stretch) {
     fetch();  // into the room of the stretch after this one
     return slot_of(stretch);
   }
+  // Whether weights hold, as far as a thread has seen.
+  __device__ bool holds() const { return holds_; }
 
  private:
-  __device__ double* slot_of(int64_t stretch) const { return stage_ + (end_ - 1 - stretch) % slots * slot_numbers; }
+  static constexpr int carriers = chain_threads - transfer_width;
+
+  __device__ static int thread() { return static_cast<int>(threadIdx.x) - transfer_width; }
+  __device__ double* slot_of(int64_t stretch) const {
+    return stage_ + static_cast<int>(end_ - 1 - stretch) % slots * slot_numbers;
+  }
   __device__ void fetch() {
     constexpr int at_once = 2;
+    if (thread() < 0) {
+      return;
+    }
     if (unfetched_ > first_) {
       --unfetched_;
       const double* from = matrix_of(a_, b_, unfetched_);
       double* to = slot_of(unfetched_);
-      for (int i = static_cast<int>(threadIdx.x) * at_once; i < numbers_; i += chain_threads * at_once) {
+#pragma unroll 4
+      for (int i = thread() * at_once; i < numbers_; i += carriers * at_once) {
         __pipeline_memcpy_async(to + i, from + i, at_once * sizeof(double));
       }
     }
@@ -72,27 +108,40 @@ class StagedMatrices {
   double* stage_;
   int numbers_;
   int64_t first_ = 0, end_, unfetched_ = 0;  // stretches with matrices, and the one after those to be brought
+  bool holds_ = true;
 };
 
 inline constexpr int64_t chain_bytes =
     (2 * transfer_width + StagedMatrices::slots * StagedMatrices::slot_numbers) * static_cast<int64_t>(sizeof(double));
 
-// Of a text with a plan, by the whole block.
-inline __device__ void chain_stretches(const PatternArguments& a, const PatternTable& table, int64_t b, double* shared,
+// Of a text with a plan, by the whole block; waits for the kernels before this one. Whether weights hold, as far as a
+// thread has seen.
+inline __device__ bool chain_stretches(const PatternArguments& a, const PatternTable& table, int64_t b, double* shared,
                                        Block& block) {
   const TransferPlan plan{table.plan};
-  StagedMatrices matrices(a, plan, b, shared + 2 * transfer_width, block);
-  const auto send = [&](auto most) { send_by_stretches<decltype(most)::value>(a, table, b, matrices, shared, block); };
-  if (plan.row() <= 8) {
-    send(std::integral_constant<int, 8>{});
-  } else if (plan.row() <= 16) {
-    send(std::integral_constant<int, 16>{});
-  } else if (plan.row() <= 24) {
+  const int row = plan.row();
+  bool holds = true;
+  const auto send = [&](auto most) {
+    constexpr int entries = decltype(most)::value;
+    StagedMatrices matrices(a, plan, entries, b, shared + 2 * transfer_width, block);
+    send_by_stretches<entries>(a, table, b, matrices, shared, block);
+    holds = matrices.holds();
+  };
+  if (row <= 6) {
+    send(std::integral_constant<int, 6>{});
+  } else if (row <= 12) {
+    send(std::integral_constant<int, 12>{});
+  } else if (row <= 18) {
+    send(std::integral_constant<int, 18>{});
+  } else if (row <= 24) {
     send(std::integral_constant<int, 24>{});
   } else {
     send(std::integral_constant<int, most_transfer_row>{});
   }
+  return holds;
 }
+
+inline constexpr int most_staged_edges = 512;
 
 // What a block that fills a stretch shares.
 struct StretchRoom {
@@ -100,7 +149,25 @@ struct StretchRoom {
   double messages[(stretch_positions + 1) * transfer_width];
   int32_t fixed[stretch_positions];
   uint8_t steps[stretch_positions * transfer_width];
+  int32_t first_edge[transfer_width + 1];
+  int32_t edges[2 * most_staged_edges];
 };
+
+// A table's edges in shared memory, unless they are too many; before a sync of the block.
+inline __device__ void stage_edges(PatternTable& table, StretchRoom& room) {
+  const int thread = static_cast<int>(threadIdx.x), edges = table.first_edge[table.states];
+  if (edges > most_staged_edges) {
+    return;
+  }
+  for (int i = thread; i <= table.states; i += stretch_threads) {
+    room.first_edge[i] = table.first_edge[i];
+  }
+  for (int i = thread; i < 2 * edges; i += stretch_threads) {
+    room.edges[i] = table.edges[i];
+  }
+  table.first_edge = room.first_edge;
+  table.edges = room.edges;
+}
 
 // A stretch's weights, and what its positions are, in shared memory.
 inline __device__ StretchRows stage_rows(const PatternArguments& a, const PatternTable& table, int64_t b,

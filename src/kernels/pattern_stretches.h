@@ -129,7 +129,8 @@ DEMASK_EVERYWHERE void make_matrix(const PatternArguments& a, const TransferPlan
   }
 }
 
-// A row's entries of a stretch's matrix, in registers where they are most at most.
+// The columns of a row's entries in a stretch's matrix; in registers where there are `most`, behind the row's own being
+// any whose entries are zero.
 template <int most>
 struct RowColumns {
   const int32_t* columns;
@@ -151,22 +152,22 @@ struct RowColumns {
       }
     }
     for (int k = 0; k < most; ++k) {
-      if (k < row) {
-        sums[k % chains] += matrix[k * transfer_width + state] * after[kept[k]];
-      }
+      sums[k % chains] += matrix[k * transfer_width + state] * after[kept[k]];
     }
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
   }
 };
 
 // Fills a text's messages where stretches begin, and of stretches without a matrix. matrices: of stretches as they are
-// asked for, from the last one that has one on: expect() before a sync of the team, at() after it. buffers
-// [2, transfer_width] that all threads share. most: as RowColumns.
+// asked for, from the last one that has one on, once they begin(): expect() before a sync of the team, at() after it.
+// buffers [2, transfer_width] that all threads share. most: of a row's entries, at least, where the team has a thread a
+// state; or 0.
 template <int most, typename Matrices, typename Team>
 DEMASK_EVERYWHERE void send_by_stretches(const PatternArguments& a, const PatternTable& table, int64_t b,
                                          Matrices& matrices, double* buffers, Team& team) {
   const TransferPlan plan{table.plan};
   const RowColumns<most> own(plan, team.rank() < table.states ? team.rank() : 0);
+  matrices.begin();
   double *after = buffers, *now = buffers + transfer_width;
   for (int32_t state = team.rank(); state < transfer_width; state += team.size()) {
     after[state] = state < table.states && table.accepts[state] != 0 ? 1.0 : 0.0;

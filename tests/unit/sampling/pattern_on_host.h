@@ -231,6 +231,7 @@ struct HostMatrices {
   const PatternArguments& a;
   int64_t b;
   bool has(int64_t stretch) const { return has_matrix(a, b, stretch); }
+  void begin() const {}
   void expect() const {}
   const double* at(int64_t stretch) const { return matrix_of(a, b, stretch); }
 };
