@@ -66,21 +66,23 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   }
 }
 
-// The matrices of all stretches; a block's are next to each other.
-__global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArguments a) {
-  let_next_begin();
+// The matrices of a block's stretches, which are next to each other, of so many a text; before(table, b, stretch,
+// block) comes first to each.
+template <typename Before>
+__device__ void make_matrices(const PatternArguments& a, int64_t stretches, const Before& before) {
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom team_room;
   auto& room = *reinterpret_cast<MatrixRoom*>(shared);
   Block block{team_room};
-  const int64_t stretches = a.length / stretch_positions, all = a.batch * stretches,
-                first = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
+  const int64_t all = a.batch * stretches, first = all * blockIdx.x / gridDim.x,
+                end = all * (blockIdx.x + 1) / gridDim.x;
   int64_t staged_at = -1;  // the table whose plan is in shared memory
   TransferPlan plan;
+  let_next_begin();
   for (int64_t item = first; item < end; ++item) {
-    const int64_t b = item / stretches;
+    const int64_t b = item / stretches, stretch = item % stretches;
     PatternTable table;
-    const bool planned = find_table(a, b, table) && table.plan != nullptr;
+    const bool found = find_table(a, b, table), planned = found && table.plan != nullptr;
     if (planned && a.table_at[b] != staged_at) {
       staged_at = a.table_at[b];
       block.sync();
@@ -89,11 +91,32 @@ __global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArgumen
     if (item == first) {
       wait_for_kernels_before();
     }
+    if (found) {
+      before(table, b, stretch, block);
+    }
     block.sync();
-    if (planned && has_matrix(a, b, item % stretches)) {
-      make_matrix(a, plan, b, item % stretches, room.transfer, block);
+    if (planned && has_matrix(a, b, stretch)) {
+      make_matrix(a, plan, b, stretch, room.transfer, block);
     }
   }
+}
+
+__global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArguments a) {
+  make_matrices(a, a.length / stretch_positions,
+                [](const PatternTable& /*table*/, int64_t /*b*/, int64_t /*stretch*/, const Block& /*block*/) {});
+}
+
+// And before them weights of the rows, a warp each.
+template <typename T>
+__global__ void __launch_bounds__(matrix_threads) weigh_stretches_kernel(PatternArguments a) {
+  make_matrices(
+      a, stretches_of(a.length), [&](const PatternTable& table, int64_t b, int64_t stretch, const Block& block) {
+        Warp warp;
+        for (int t = block.warp_rank(); t < stretch_size(a, stretch); t += block.warps()) {
+          weigh_position<PatternNumbers::scaled>(a, table, Reader<T>{a}, b * a.length + stretch * stretch_positions + t,
+                                                 PatternSource::filtered, warp);
+        }
+      });
 }
 
 // How the messages kernel uses shared memory.
@@ -365,15 +388,34 @@ void launch_with_room(void (*kernel)(Parameters...), int64_t blocks, unsigned th
   launch_early(kernel, dim3(static_cast<unsigned>(blocks)), threads, static_cast<size_t>(bytes), stream, arguments...);
 }
 
-void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
-  const int64_t carried_bytes = has_few_messages(a) ? CarriedMessages::bytes(a) : 0,
-                stretches = a.length / stretch_positions;
-  const bool planned = a.transfer != nullptr && !is_greedy(a);
-  if (planned && stretches > 0) {
-    constexpr int64_t at_once = 2;  // blocks of a multiprocessor
-    launch_with_room(matrices_kernel, std::min<int64_t>(a.batch * stretches, at_once * multiprocessors()),
-                     matrix_threads, static_cast<int64_t>(sizeof(MatrixRoom)), stream, a);
+bool is_planned(const PatternArguments& a) {
+  return a.transfer != nullptr && !is_greedy(a);
+}
+
+// Weights, and matrices with them where there are enough multiprocessors for all stretches at once.
+template <typename T>
+void launch_weights(const PatternArguments& a, cudaStream_t stream) {
+  constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
+  constexpr auto room = static_cast<int64_t>(sizeof(MatrixRoom));
+  const int64_t rows = a.batch * a.length, whole = a.batch * (a.length / stretch_positions),
+                stretches = a.batch * stretches_of(a.length), blocks = 2 * multiprocessors();
+  if (is_planned(a) && a.outputs <= warp_outputs && stretches <= blocks) {
+    launch_with_room(weigh_stretches_kernel<T>, stretches, matrix_threads, room, stream, a);
+    return;
   }
+  if (a.outputs <= warp_outputs) {
+    launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
+  } else {
+    launch_early(weigh_kernel<T, true>, dim3(static_cast<unsigned>(rows)), wide_threads, 0, stream, a);
+  }
+  if (is_planned(a) && whole > 0) {
+    launch_with_room(matrices_kernel, std::min(whole, blocks), matrix_threads, room, stream, a);
+  }
+}
+
+void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
+  const int64_t carried_bytes = has_few_messages(a) ? CarriedMessages::bytes(a) : 0;
+  const bool planned = is_planned(a);
   const bool all_have_few = has_few_messages(a);
   if (planned) {
     launch_with_room(a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>, a.batch,
@@ -402,17 +444,12 @@ void launch_walk(const PatternArguments& a, int most_bytes, cudaStream_t stream)
 
 template <typename T>
 void launch_draw(const PatternArguments& a, cudaStream_t stream) {
-  constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
   const int64_t rows = a.batch * a.length;
-  if (a.outputs <= warp_outputs) {
-    launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
-  } else {
-    launch_early(weigh_kernel<T, true>, dim3(static_cast<unsigned>(rows)), wide_threads, 0, stream, a);
-  }
+  launch_weights<T>(a, stream);
   const int most_bytes = most_shared_bytes();
   launch_messages(a, most_bytes, stream);
   launch_early(decide_kernel<T>, dim3(static_cast<unsigned>(a.batch)), wide_threads, 0, stream, a);
-  if (a.transfer == nullptr || is_greedy(a) || !has_few_messages(a)) {
+  if (!is_planned(a) || !has_few_messages(a)) {
     launch_walk<T>(a, most_bytes, stream);
   }
   launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
