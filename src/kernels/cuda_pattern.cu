@@ -13,36 +13,6 @@
 namespace demask::kernels::cuda::launch {
 namespace {
 
-template <typename T>
-struct Reader {
-  const PatternArguments& a;
-  __device__ float operator()(int64_t row, int64_t id) const {
-    return to_float(static_cast<const T*>(a.logits)[row * a.row_stride + id]);
-  }
-};
-
-// False where the text has no pattern.
-__device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
-  const int64_t at = a.table_at[b];
-  if (at >= 0) {
-    table = pattern_table(a.tables + at, a.outputs);
-  }
-  return at >= 0;
-}
-
-// Begins a kernel, for one text; false where it has no pattern. Each kernel waits for those before it, and whatever its
-// block is for: the next one's launch is over by the time that it ends. No kernel writes tables.
-__device__ bool begin(const PatternArguments& a, int64_t b, PatternTable& table) {
-  let_next_begin();
-  const bool found = b < a.batch && find_table(a, b, table);
-  wait_for_kernels_before();
-  return found;
-}
-
-__host__ __device__ bool is_greedy(const PatternArguments& a) {
-  return a.temperatures == nullptr && a.temperature == 0;
-}
-
 // Weights of the rows, a warp each or a block each.
 template <typename T, bool wide>
 __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_kernel(PatternArguments a) {
@@ -66,41 +36,7 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   }
 }
 
-// The matrices of a block's stretches, which are next to each other, of so many a text; before(table, b, stretch,
-// block) comes first to each.
-template <typename Before>
-__device__ void make_matrices(const PatternArguments& a, int64_t stretches, const Before& before) {
-  extern __shared__ __align__(16) double shared[];
-  __shared__ BlockRoom team_room;
-  auto& room = *reinterpret_cast<MatrixRoom*>(shared);
-  Block block{team_room};
-  const int64_t all = a.batch * stretches, first = all * blockIdx.x / gridDim.x,
-                end = all * (blockIdx.x + 1) / gridDim.x;
-  int64_t staged_at = -1;  // the table whose plan is in shared memory
-  TransferPlan plan;
-  let_next_begin();
-  for (int64_t item = first; item < end; ++item) {
-    const int64_t b = item / stretches, stretch = item % stretches;
-    PatternTable table;
-    const bool found = find_table(a, b, table), planned = found && table.plan != nullptr;
-    if (planned && a.table_at[b] != staged_at) {
-      staged_at = a.table_at[b];
-      block.sync();
-      plan = stage_plan(table, room.plan);  // no kernel writes it
-    }
-    if (item == first) {
-      wait_for_kernels_before();
-    }
-    if (found) {
-      before(table, b, stretch, block);
-    }
-    block.sync();
-    if (planned && has_matrix(a, b, stretch)) {
-      make_matrix(a, plan, b, stretch, room.transfer, block);
-    }
-  }
-}
-
+// The matrices of all stretches.
 __global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArguments a) {
   make_matrices(a, a.length / stretch_positions,
                 [](const PatternTable& /*table*/, int64_t /*b*/, int64_t /*stretch*/, const Block& /*block*/) {});
@@ -117,32 +53,6 @@ __global__ void __launch_bounds__(matrix_threads) weigh_stretches_kernel(Pattern
                                                  PatternSource::filtered, warp);
         }
       });
-}
-
-// How the messages kernel uses shared memory.
-struct MessageRoom {
-  int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
-  bool buffered = false;  // whether messages of two positions are held, and what each position is
-
-  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const {
-    return 2 * static_cast<int64_t>(stretch) * a.weights_room;
-  }
-  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const {
-    return buffers_at(a) + (buffered ? 2 * a.states_room : 0);
-  }
-  int64_t bytes(const PatternArguments& a) const {
-    return fixed_at(a) * static_cast<int64_t>(sizeof(double)) +
-           (buffered ? a.length * static_cast<int64_t>(sizeof(int32_t)) : 0);
-  }
-};
-
-template <typename Team>
-__device__ const int32_t* stage_fixed(const PatternArguments& a, int64_t b, int32_t* staged, const Team& team) {
-  const int32_t* fixed = a.fixed + b * a.length;
-  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
-    staged[t] = fixed[t];
-  }
-  return staged;
 }
 
 __device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
@@ -369,18 +279,6 @@ unsigned threads_for(int64_t states, int most) {
   return static_cast<unsigned>(whole < most ? whole : most);
 }
 
-MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
-  constexpr int longest_stretch = 32;
-  constexpr int64_t staged_bytes = 64 * 1024;
-  const int64_t row_bytes = 2 * a.weights_room * static_cast<int64_t>(sizeof(double));
-  MessageRoom use;
-  use.stretch =
-      static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
-  use.buffered = true;
-  use.buffered = use.bytes(a) <= most_bytes;
-  return use;
-}
-
 template <typename... Parameters>
 void launch_with_room(void (*kernel)(Parameters...), int64_t blocks, unsigned threads, int64_t bytes,
                       cudaStream_t stream, Parameters... arguments) {
@@ -443,10 +341,13 @@ void launch_walk(const PatternArguments& a, int most_bytes, cudaStream_t stream)
 }
 
 template <typename T>
-void launch_draw(const PatternArguments& a, cudaStream_t stream) {
+void launch_draw(PatternArguments a, cudaStream_t stream) {
   const int64_t rows = a.batch * a.length;
-  launch_weights<T>(a, stream);
   const int most_bytes = most_shared_bytes();
+  if (most_bytes < chain_bytes) {  // on devices before compute capability 8.0
+    a.transfer = nullptr;
+  }
+  launch_weights<T>(a, stream);
   launch_messages(a, most_bytes, stream);
   launch_early(decide_kernel<T>, dim3(static_cast<unsigned>(a.batch)), wide_threads, 0, stream, a);
   if (!is_planned(a) || !has_few_messages(a)) {

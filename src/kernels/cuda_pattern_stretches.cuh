@@ -29,6 +29,41 @@ inline __device__ TransferPlan stage_plan(const PatternTable& table, int32_t* ro
   return {room};
 }
 
+// The matrices of a block's stretches, which are next to each other, of so many a text; before(table, b, stretch,
+// block) comes first to each.
+template <typename Before>
+__device__ void make_matrices(const PatternArguments& a, int64_t stretches, const Before& before) {
+  extern __shared__ __align__(16) double shared[];
+  __shared__ BlockRoom team_room;
+  auto& room = *reinterpret_cast<MatrixRoom*>(shared);
+  Block block{team_room};
+  const int64_t all = a.batch * stretches, first = all * blockIdx.x / gridDim.x,
+                end = all * (blockIdx.x + 1) / gridDim.x;
+  int64_t staged_at = -1;  // the table whose plan is in shared memory
+  TransferPlan plan;
+  let_next_begin();
+  for (int64_t item = first; item < end; ++item) {
+    const int64_t b = item / stretches, stretch = item % stretches;
+    PatternTable table;
+    const bool found = find_table(a, b, table), planned = found && table.plan != nullptr;
+    if (planned && a.table_at[b] != staged_at) {
+      staged_at = a.table_at[b];
+      block.sync();
+      plan = stage_plan(table, room.plan);  // no kernel writes it
+    }
+    if (item == first) {
+      wait_for_kernels_before();
+    }
+    if (found) {
+      before(table, b, stretch, block);
+    }
+    block.sync();
+    if (planned && has_matrix(a, b, stretch)) {
+      make_matrix(a, plan, b, stretch, room.transfer, block);
+    }
+  }
+}
+
 // Whether weights are such that scaled messages hold; their reads do not wait for each other. By so many threads.
 inline __device__ bool weights_hold(const PatternArguments& a, int64_t b, int rank, int size) {
   bool hold = true;
