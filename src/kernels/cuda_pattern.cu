@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   __shared__ BlockRoom room;
   const int64_t row = wide ? static_cast<int64_t>(blockIdx.x) : row_of_warp(small_rows);
   PatternTable table;
-  if (!begin(a, row / a.length, table)) {
+  if (!begin(a, text_of(a, row), table)) {
     return;
   }
   const auto weigh = [&](auto team) {
@@ -131,11 +131,12 @@ __global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(Patt
 }
 
 // Messages of each stretch, of texts with a plan, and the ways through it.
-__global__ void __launch_bounds__(stretch_threads) stretches_kernel(PatternArguments a) {
+__global__ void __launch_bounds__(wide_stretch_threads) stretches_kernel(PatternArguments a) {
   let_next_begin();
   __shared__ StretchRoom room;
   __shared__ BlockRoom team_room;
-  const int64_t stretches = stretches_of(a.length), b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
+  const auto stretches = static_cast<unsigned>(stretches_of(a.length));
+  const int64_t b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
   PatternTable table;
   const bool stretched = find_table(a, b, table) && is_stretched(a, table, /*greedy=*/false);
   if (stretched) {
@@ -236,13 +237,13 @@ __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
-  const int64_t row = blockIdx.x, b = row / a.length;
+  const int64_t row = blockIdx.x, b = text_of(a, row);
   PatternTable table;
   if (!begin(a, b, table) || is_stretched(a, table, is_greedy(a))) {
     return;
   }
   for (int state = static_cast<int>(threadIdx.x); state < table.states; state += static_cast<int>(blockDim.x)) {
-    const PatternChoice choice = choose_next(a, table, Reader<T>{a}, b, row % a.length, state);
+    const PatternChoice choice = choose_next(a, table, Reader<T>{a}, b, position_of(a, row), state);
     a.next[row * a.states_room + state] = choice.next < 0 ? 0 : choice.next;
   }
 }
@@ -261,7 +262,7 @@ template <typename T>
 __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a) {
   const int64_t row = row_of_warp(small_rows);
   PatternTable table;
-  if (begin(a, row / a.length, table)) {
+  if (begin(a, text_of(a, row), table)) {
     Warp warp;
     pick_token(a, table, Reader<T>{a}, row, state_before(a, is_stretched(a, table, is_greedy(a)), row), warp);
   }
@@ -325,8 +326,9 @@ void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t str
     launch_with_room(messages_kernel, a.batch, threads_for(a.states_room, 1024), use.bytes(a), stream, a, use);
   }
   if (planned) {
-    launch_early(stretches_kernel, dim3(static_cast<unsigned>(a.batch * stretches_of(a.length))), stretch_threads, 0,
-                 stream, a);
+    const int64_t stretches = a.batch * stretches_of(a.length);
+    launch_early(stretches_kernel, dim3(static_cast<unsigned>(stretches)),
+                 stretches <= 2 * multiprocessors() ? wide_stretch_threads : stretch_threads, 0, stream, a);
   }
 }
 

@@ -12,7 +12,9 @@
 
 namespace demask::kernels::cuda::launch {
 
-inline constexpr int matrix_threads = 512, chain_threads = few_messages_threads, stretch_threads = 256;
+// A stretch's messages are a block's of the one number of threads where all are filled at once, and else of the other.
+inline constexpr int wide_stretch_threads = 256, stretch_threads = 128;
+inline constexpr int matrix_threads = 512, chain_threads = few_messages_threads;
 
 // What a block that makes a matrix shares.
 struct MatrixRoom {
@@ -32,20 +34,25 @@ inline __device__ TransferPlan stage_plan(const PatternTable& table, int32_t* ro
 // The matrices of a block's stretches, which are next to each other, of so many a text; before(table, b, stretch,
 // block) comes first to each.
 template <typename Before>
-__device__ void make_matrices(const PatternArguments& a, int64_t stretches, const Before& before) {
+__device__ void make_matrices(const PatternArguments& a, int64_t of_text, const Before& before) {
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom team_room;
   auto& room = *reinterpret_cast<MatrixRoom*>(shared);
-  Block block{team_room};
-  const int64_t all = a.batch * stretches, first = all * blockIdx.x / gridDim.x,
-                end = all * (blockIdx.x + 1) / gridDim.x;
-  int64_t staged_at = -1;  // the table whose plan is in shared memory
+  BlockOf<matrix_threads> block{{team_room}};
+  const auto stretches = static_cast<unsigned>(of_text), all = static_cast<unsigned>(a.batch) * stretches,
+             first = all * blockIdx.x / gridDim.x, end = all * (blockIdx.x + 1) / gridDim.x;
+  int64_t text = -1, staged_at = -1;  // and the table whose plan is in shared memory
+  PatternTable table;
+  bool found = false, planned = false;
   TransferPlan plan;
   let_next_begin();
-  for (int64_t item = first; item < end; ++item) {
+  for (unsigned item = first; item < end; ++item) {
     const int64_t b = item / stretches, stretch = item % stretches;
-    PatternTable table;
-    const bool found = find_table(a, b, table), planned = found && table.plan != nullptr;
+    if (b != text) {
+      text = b;
+      found = find_table(a, b, table);
+      planned = found && table.plan != nullptr;
+    }
     if (planned && a.table_at[b] != staged_at) {
       staged_at = a.table_at[b];
       block.sync();
@@ -194,10 +201,10 @@ inline __device__ void stage_edges(PatternTable& table, StretchRoom& room) {
   if (edges > most_staged_edges) {
     return;
   }
-  for (int i = thread; i <= table.states; i += stretch_threads) {
+  for (int i = thread; i <= table.states; i += static_cast<int>(blockDim.x)) {
     room.first_edge[i] = table.first_edge[i];
   }
-  for (int i = thread; i < 2 * edges; i += stretch_threads) {
+  for (int i = thread; i < 2 * edges; i += static_cast<int>(blockDim.x)) {
     room.edges[i] = table.edges[i];
   }
   table.first_edge = room.first_edge;
@@ -209,7 +216,7 @@ inline __device__ StretchRows stage_rows(const PatternArguments& a, const Patter
                                          int64_t stretch, StretchRoom& room) {
   const int positions = stretch_size(a, stretch), width = table.classes + 1;
   const int64_t first = b * a.length + stretch * stretch_positions;
-  for (int i = static_cast<int>(threadIdx.x); i < positions * width; i += stretch_threads) {
+  for (int i = static_cast<int>(threadIdx.x); i < positions * width; i += static_cast<int>(blockDim.x)) {
     room.weights[i] = a.weights[(first + i / width) * a.weights_room + i % width];
   }
   bool plain = true;

@@ -79,6 +79,13 @@ struct Block {
   __device__ int warps() const { return size() / warp_size; }
 };
 
+// A block of so many threads, known where it is compiled.
+template <int threads>
+struct BlockOf : Block {
+  __device__ static constexpr int size() { return threads; }
+  __device__ static constexpr int warps() { return threads / warp_size; }
+};
+
 // The weights of positions, brought into shared memory a stretch ahead of where they are read.
 struct StagedRows {
   const double* weights;    // of the text

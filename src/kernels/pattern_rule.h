@@ -99,6 +99,14 @@ struct PatternArguments {
   bool* broken = nullptr;          // scalar
 };
 
+// Which text a row [B, T] is of, and where in it; of fewer than 2 to the power of 32 rows, whose division is short.
+DEMASK_EVERYWHERE inline int64_t text_of(const PatternArguments& a, int64_t row) {
+  return static_cast<uint32_t>(row) / static_cast<uint32_t>(a.length);
+}
+DEMASK_EVERYWHERE inline int64_t position_of(const PatternArguments& a, int64_t row) {
+  return static_cast<uint32_t>(row) % static_cast<uint32_t>(a.length);
+}
+
 // Products of two numbers that are not smaller are above the smallest normal double, about 1e-308.
 inline constexpr double least_log_weight = -230, least_message = 1e-200;  // exp(-230) is about 1e-100
 

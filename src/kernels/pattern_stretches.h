@@ -54,10 +54,10 @@ struct Shares {
         part(team.warp_rank() % each) {}
 };
 
-// The matrices of one level, from those of half as many positions; a stretch's own go to `into`.
-template <typename Team>
-DEMASK_EVERYWHERE void multiply_level(const TransferPlan& plan, int level, TransferRoom& room, double* into,
-                                      Team& team) {
+// The matrices of this level and those above, each from those of half as many positions; a stretch's own go to `into`.
+template <int level, typename Team>
+DEMASK_EVERYWHERE void multiply_from(const TransferPlan& plan, TransferRoom& room, double* into, Team& team) {
+  team.sync();
   auto warp = team.warp();
   const Shares<Team> shares(stretch_positions >> level, team), halves(stretch_positions >> (level - 1), team);
   const int32_t entries = plan.entries(level), half_entries = plan.entries(level - 1);
@@ -92,6 +92,9 @@ DEMASK_EVERYWHERE void multiply_level(const TransferPlan& plan, int level, Trans
       room.largest[level & 1][matrix * shares.each + shares.part] = warp.offered();
     }
   }
+  if constexpr (level < transfer_levels) {
+    multiply_from<level + 1>(plan, room, into, team);
+  }
 }
 
 // The matrix of a stretch that has one. Products that vanish beside others are lost; where they are all that a message
@@ -123,10 +126,7 @@ DEMASK_EVERYWHERE void make_matrix(const PatternArguments& a, const TransferPlan
       room.largest[0][position * shares.each + shares.part] = warp.offered();
     }
   }
-  for (int level = 1; level <= transfer_levels; ++level) {
-    team.sync();
-    multiply_level(plan, level, room, matrix_of(a, b, stretch), team);
-  }
+  multiply_from<1>(plan, room, matrix_of(a, b, stretch), team);
 }
 
 // The columns of a row's entries in a stretch's matrix; in registers where there are `most`, behind the row's own being
@@ -326,7 +326,7 @@ DEMASK_EVERYWHERE inline int32_t state_before(const PatternArguments& a, bool st
   if (!stretched) {
     return a.path[row];
   }
-  const int64_t b = row / a.length, stretch = row % a.length / stretch_positions;
+  const int64_t b = text_of(a, row), stretch = position_of(a, row) / stretch_positions;
   return a.inner[row * transfer_width + a.starts[b * stretches_of(a.length) + stretch]];
 }
 
