@@ -123,15 +123,6 @@ launch::DecodeLayer decode_layer(const DecodedLayer& layer) {
   return found;
 }
 
-// Whether the tensor cores that tiles need multiply x, which lies in memory as the copy engine reads it.
-bool reaches_tensor_cores(const at::Tensor& x) {
-  if (!has_kernels_for(x) || x.scalar_type() == at::kFloat || !can_read(x)) {
-    return false;
-  }
-  const c10::cuda::CUDAGuard guard(x.device());
-  return launch::has_tile_products();
-}
-
 // Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
 bool takes_tiles(const at::Tensor& weight) {
   constexpr int64_t shortest = 64, multiple = 8;
@@ -194,6 +185,14 @@ bool can_read(const at::Tensor& x) {
          (x.is_contiguous() && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % launch::bytes_at_once == 0);
 }
 
+bool reaches_tensor_cores(const at::Tensor& x) {
+  if (!has_kernels_for(x) || x.scalar_type() == at::kFloat || !can_read(x)) {
+    return false;
+  }
+  const c10::cuda::CUDAGuard guard(x.device());
+  return launch::has_tile_products();
+}
+
 bool has_row_products_for(int64_t inner, const at::Tensor& parameter) {
   return has_kernels_for(parameter) && launch::takes_row_product(precision_of(parameter), inner);
 }
@@ -219,30 +218,6 @@ bool has_adding_tile_products_for(const at::Tensor& weight) {
 
 bool tile_product_rotates(int64_t head_width) {
   return launch::rotates_heads_of(head_width);
-}
-
-bool has_bidirectional_attention_for(const at::Tensor& qkv, int64_t head_width) {
-  return head_width == launch::attention_head && reaches_tensor_cores(qkv);
-}
-
-at::Tensor bidirectional_attention(const at::Tensor& qkv, int64_t heads, int64_t key_heads) {
-  launch::BidirectionalAttentionArguments arguments;
-  arguments.batch = qkv.size(0);
-  arguments.length = qkv.size(1);
-  arguments.heads = heads;
-  arguments.key_heads = key_heads;
-  TORCH_INTERNAL_ASSERT(qkv.is_contiguous() && heads % key_heads == 0 &&
-                        qkv.size(2) == (heads + 2 * key_heads) * launch::attention_head);
-  at::Tensor mixed = at::empty({arguments.batch, arguments.length, heads * launch::attention_head}, qkv.options());
-  if (mixed.numel() == 0) {
-    return mixed;
-  }
-  arguments.qkv = qkv.const_data_ptr();
-  arguments.mixed = mixed.data_ptr();
-  TORCH_CHECK(launch::bidirectional_attention(precision_of(qkv), arguments, stream_of(qkv)),
-              "the driver takes no attention over ", qkv.sizes());
-  check_launch();
-  return mixed;
 }
 
 bool has_judged_product_for(const at::Tensor& weight) {
