@@ -113,6 +113,7 @@ __device__ void give_registers() {
 // Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after
 // another, their chunks of 16 bytes exchanged by the row's number (the copy engine's swizzle of 128 bytes).
 inline constexpr int tile_row_bytes = 128;
+inline constexpr int tile_inner = 64;  // values of two bytes in such a row
 inline __device__ uint64_t tile_of(const void* pointer) {
   constexpr uint64_t swizzled = uint64_t{1} << 62, rows_apart = uint64_t{8 * tile_row_bytes / 16} << 32,
                      unused = uint64_t{1} << 16;
