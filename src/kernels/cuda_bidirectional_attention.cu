@@ -50,7 +50,7 @@ struct RoundTime {
 // How many warpgroups a block has, by what was measured of each (bench/RESULTS.md): the more share their keys, the
 // faster, unless multiprocessors are left without work. A row's bits are the same with all.
 int fastest_groups(const BidirectionalAttentionArguments& a) {
-  constexpr RoundTime one_a_multiprocessor{0.3, 1.35}, three_of_one{2.3, 2.2}, of_two{1.4, 1.2}, of_three{1.7, 1.55};
+  constexpr RoundTime one_a_multiprocessor{0.2, 1.32}, three_of_one{2.1, 2.2}, of_two{1.7, 1.15}, of_three{1.7, 1.55};
   const int64_t parts = blocks_for(a.length, part_keys), heads = a.batch * a.heads, at_once = multiprocessors();
   const auto pieces = [&](int64_t groups) { return heads * blocks_for(a.length, groups * group_rows); };
   const auto time_of = [&](int64_t groups, const RoundTime& round) {
