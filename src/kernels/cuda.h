@@ -93,6 +93,15 @@ bool has_adding_tile_products_for(const at::Tensor& weight);
 // The same rounded and added to `onto` [B, T, out], contiguous, which must not overlap x.
 void add_tile_product(const at::Tensor& onto, const at::Tensor& x, const TileProduct& product);
 
+// Whether bidirectional_attention takes qkv [B, T, (H + 2K) * D]: on compute capability 9.0, in half precisions, with
+// heads of D = 64 values.
+bool has_bidirectional_attention_for(const at::Tensor& qkv, int64_t head_width);
+// Scaled dot-product attention in which every query sees every key of its text, scores scaled by 1 / sqrt(D): qkv [B,
+// T, (H + 2K) * D], whose queries and keys are prepared, contiguous -> [B, T, H * D]. K divides H. The powers of a
+// query are summed over parts of 128 keys in one order (Milakov and Gimelshein 2018; Dao et al. 2022), so that a text's
+// result depends on no other's. May begin early, as tile_product does.
+at::Tensor bidirectional_attention(const at::Tensor& qkv, int64_t heads, int64_t key_heads);
+
 // decode_attention and the row products below may begin while what is queued right before them still runs. Until that
 // has ended they read only what stays as it is throughout a forward: weights, biases, `position`, and the keys and
 // values before it. Something else (a forward's first kernel) must stand in the queue between these and what writes

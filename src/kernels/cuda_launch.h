@@ -179,6 +179,18 @@ int64_t judged_parts_of(int64_t rows);
 // False where the driver refuses the matrices.
 bool judged_product(Precision precision, const JudgedProductArguments& arguments, cudaStream_t stream);
 
+// Every query sees every key; heads of 64 values, in half precisions, on the tensor cores of compute capability 9.0.
+inline constexpr int attention_head = 64;
+struct BidirectionalAttentionArguments {
+  const void* qkv = nullptr;  // [batch, length, (heads + 2 * key_heads) * 64]
+  void* mixed = nullptr;      // [batch, length, heads * 64]
+  int64_t batch = 0, length = 0;
+  int64_t heads = 0, key_heads = 0;  // key_heads divides heads
+};
+// False where the driver refuses, and nothing is computed. The device and the build are those of tile products.
+bool bidirectional_attention(Precision precision, const BidirectionalAttentionArguments& arguments,
+                             cudaStream_t stream);
+
 struct Logits {
   const void* data = nullptr;  // [rows, outputs]
   int64_t row_stride = 0;      // a row is contiguous

@@ -60,6 +60,12 @@ bool has_adding_tile_products_for(const at::Tensor& /*weight*/) {
 void add_tile_product(const at::Tensor& /*onto*/, const at::Tensor& /*x*/, const TileProduct& /*product*/) {
   absent();
 }
+bool has_bidirectional_attention_for(const at::Tensor& /*qkv*/, int64_t /*head_width*/) {
+  return false;
+}
+at::Tensor bidirectional_attention(const at::Tensor& /*qkv*/, int64_t /*heads*/, int64_t /*key_heads*/) {
+  absent();
+}
 at::Tensor norm(const at::Tensor& /*x*/, const Norm& /*norm*/) {
   absent();
 }

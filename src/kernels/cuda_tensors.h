@@ -36,6 +36,9 @@ const Number* numbers_or_none(const at::Tensor& x) {
   return x.defined() ? x.const_data_ptr<Number>() : nullptr;
 }
 
+// Whether the tensor cores of compute capability 9.0 multiply x, which lies in memory as the copy engine reads it.
+bool reaches_tensor_cores(const at::Tensor& x);
+
 inline void check_launch() {
   C10_CUDA_CHECK(cudaGetLastError());
 }

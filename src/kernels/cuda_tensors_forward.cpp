@@ -126,13 +126,8 @@ launch::DecodeLayer decode_layer(const DecodedLayer& layer) {
 // Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
 bool takes_tiles(const at::Tensor& weight) {
   constexpr int64_t shortest = 64, multiple = 8;
-  if (!has_kernels_for(weight) || weight.scalar_type() == at::kFloat || !can_read(weight) ||
-      std::min(weight.size(0), weight.size(1)) < shortest || weight.size(0) % multiple != 0 ||
-      weight.size(1) % multiple != 0) {
-    return false;
-  }
-  const c10::cuda::CUDAGuard guard(weight.device());
-  return launch::has_tile_products();
+  return std::min(weight.size(0), weight.size(1)) >= shortest && weight.size(0) % multiple == 0 &&
+         weight.size(1) % multiple == 0 && reaches_tensor_cores(weight);
 }
 
 void run_tile_product(const at::Tensor& x, const TileProduct& product, const at::Tensor& out, bool adds) {
@@ -188,6 +183,14 @@ bool has_kernels_for_widths(const at::Tensor& parameter, const Widths& widths) {
 bool can_read(const at::Tensor& x) {
   return !x.defined() ||
          (x.is_contiguous() && reinterpret_cast<uintptr_t>(x.const_data_ptr()) % launch::bytes_at_once == 0);
+}
+
+bool reaches_tensor_cores(const at::Tensor& x) {
+  if (!has_kernels_for(x) || x.scalar_type() == at::kFloat || !can_read(x)) {
+    return false;
+  }
+  const c10::cuda::CUDAGuard guard(x.device());
+  return launch::has_tile_products();
 }
 
 bool has_row_products_for(int64_t inner, const at::Tensor& parameter) {

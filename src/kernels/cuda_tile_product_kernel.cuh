@@ -10,7 +10,6 @@ namespace demask::kernels::cuda::launch {
 
 inline constexpr int warpgroup_threads = 128;
 inline constexpr int group_rows = 64;  // that a warpgroup's instruction multiplies
-inline constexpr int tile_inner = 64;  // of a step: 128 bytes of a row
 inline constexpr int box_bytes = group_rows * tile_row_bytes;
 // More stages than these made every measured shape slower.
 inline constexpr int most_stages = 6, most_kept_steps = 8;

@@ -61,11 +61,26 @@ inline __device__ void load_tile(void* to, const CUtensorMap& map, int column, i
       : "memory");
 }
 
+// The same of a map of several matrices.
+inline __device__ void load_tile(void* to, const CUtensorMap& map, int column, int row, int matrix,
+                                 TileBarrier& barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::
+          "r"(shared_address(to)),
+      "l"(&map), "r"(column), "r"(row), "r"(matrix), "r"(shared_address(&barrier.state))
+      : "memory");
+}
+
 // Copies a box from shared memory; what lies outside the matrix is left out. Ordinary stores that wrote it need
 // fence_shared_for_copies in each thread and a barrier before this.
 inline __device__ void store_tile(const CUtensorMap& map, int column, int row, const void* from) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];" ::"l"(&map), "r"(column),
                "r"(row), "r"(shared_address(from))
+               : "memory");
+}
+inline __device__ void store_tile(const CUtensorMap& map, int column, int row, int matrix, const void* from) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(&map),
+               "r"(column), "r"(row), "r"(matrix), "r"(shared_address(from))
                : "memory");
 }
 // The same added to what stands there, rounded as a sum of the matrix's own type is.
@@ -98,6 +113,7 @@ __device__ void give_registers() {
 // Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after
 // another, their chunks of 16 bytes exchanged by the row's number (the copy engine's swizzle of 128 bytes).
 inline constexpr int tile_row_bytes = 128;
+inline constexpr int tile_inner = 64;  // values of two bytes in such a row
 inline __device__ uint64_t tile_of(const void* pointer) {
   constexpr uint64_t swizzled = uint64_t{1} << 62, rows_apart = uint64_t{8 * tile_row_bytes / 16} << 32,
                      unused = uint64_t{1} << 16;
@@ -165,6 +181,27 @@ __device__ void multiply_tiles(float (&sums)[64], uint64_t x, uint64_t weight, i
     DEMASK_PRODUCT_128("f16");
   }
 }
+
+#define DEMASK_WEIGHTS_64(type)                                                        \
+  asm volatile(                                                                        \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %37, 0;\n"                               \
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" DEMASK_NAMES_32 \
+      "}, {%32, %33, %34, %35}, %36, adds, 1, 1, 1;\n}"                                \
+      : DEMASK_SUMS_32(sums, 0)                                                        \
+      : "r"(a), "r"(b), "r"(c), "r"(d), "l"(values), "r"(adds))
+
+// sums [64, 64] (+)= weights [64, 16] times values [16, 64]. The weights are in registers, rounded in pairs: where a
+// thread's sums of 16 columns stand in s, a pairs s[0] and s[1], b the next two, and so on.
+template <typename T>
+__device__ void multiply_weights(float (&sums)[32], uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint64_t values,
+                                 int adds) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    DEMASK_WEIGHTS_64("bf16");
+  } else {
+    DEMASK_WEIGHTS_64("f16");
+  }
+}
+#undef DEMASK_WEIGHTS_64
 #undef DEMASK_PRODUCT_128
 #undef DEMASK_PRODUCT_64
 #undef DEMASK_NAMES_32

@@ -184,6 +184,10 @@ at::Tensor Transformer::attention(const at::Tensor& normed, size_t layer, const 
     keys = cache->keep(keys, cache->keys[layer]);
     values = cache->keep(values, cache->values[layer]);
   }
+  const bool whole = cache == nullptr || (cache->length == 0 && !cache->positions.defined());
+  if (fused_ && whole && of.bidirectional && kernels::cuda::has_bidirectional_attention_for(qkv, of.head_width)) {
+    return kernels::cuda::bidirectional_attention(qkv, of.heads, of.key_value_heads);
+  }
   const at::Tensor mixed = attend(queries, keys, values, {!of.bidirectional, fused_ && batch_invariant_, places.seen});
   return mixed.transpose(1, 2).reshape({batch, length, of.heads * of.head_width});
 }

@@ -1,0 +1,102 @@
+// Attention in which every query sees every key. A row's powers and sums go through the keys in one order, whatever the
+// number of texts and the queries that a block takes, so that its bits do not depend on what stands beside it.
+#include "kernels/cuda_launch.h"
+
+#ifdef DEMASK_CUDA_TILES
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cuda_bidirectional_attention_kernel.cuh"
+#include "kernels/cuda_tile_maps.cuh"
+
+namespace demask::kernels::cuda::launch {
+namespace {
+
+template <typename T, typename Own>
+bool launch_pieces(Precision precision, const BidirectionalAttentionArguments& a, int stages, cudaStream_t stream) {
+  const int64_t columns = (a.heads + 2 * a.key_heads) * attention_head;
+  CUtensorMap queries, keys, out;
+  if (!describe_tiles(precision, a.qkv, a.batch, a.length, columns, Own::queries, queries) ||
+      !describe_tiles(precision, a.qkv, a.batch, a.length, columns, part_keys, keys) ||
+      !describe_tiles(precision, a.mixed, a.batch, a.length, a.heads * attention_head, group_rows, out)) {
+    return false;
+  }
+  AttentionWork work{};
+  work.length = static_cast<int>(a.length);
+  work.heads = static_cast<int>(a.heads);
+  work.key_heads = static_cast<int>(a.key_heads);
+  work.pieces_a_head = static_cast<int>(blocks_for(a.length, Own::queries));
+  work.pieces = work.pieces_a_head * static_cast<int>(a.batch * a.heads);
+  work.parts = static_cast<int>(blocks_for(a.length, part_keys));
+  work.stages = Own::alone ? std::min(stages, work.parts) : stages;
+  work.scale = static_cast<float>(1 / (std::log(2.0) * std::sqrt(static_cast<double>(attention_head))));
+  const int bytes = AttentionRoom<Own>{nullptr, work.stages}.bytes();
+  const auto kernel = bidirectional_attention_kernel<T, Own>;
+  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
+    return false;
+  }
+  const int blocks = Own::alone ? work.pieces : std::min(work.pieces, multiprocessors());
+  launch_early(kernel, dim3(static_cast<unsigned>(blocks)), Own::threads, static_cast<size_t>(bytes), stream, queries,
+               keys, out, work);
+  return true;
+}
+
+// Microseconds on an H100 of a round of pieces: what it takes at all, and for each part of the keys.
+struct RoundTime {
+  double start, part;
+  double of(double rounds, int64_t parts) const { return rounds * (start + part * static_cast<double>(parts)); }
+};
+
+// How many warpgroups a block has, by what was measured of each (bench/RESULTS.md): the more share their keys, the
+// faster, unless multiprocessors are left without work. A row's bits are the same with all.
+int fastest_groups(const BidirectionalAttentionArguments& a) {
+  constexpr RoundTime one_a_multiprocessor{0.2, 1.32}, three_of_one{2.1, 2.2}, of_two{1.7, 1.15}, of_three{1.7, 1.55};
+  const int64_t parts = blocks_for(a.length, part_keys), heads = a.batch * a.heads, at_once = multiprocessors();
+  const auto pieces = [&](int64_t groups) { return heads * blocks_for(a.length, groups * group_rows); };
+  const auto time_of = [&](int64_t groups, const RoundTime& round) {
+    return round.of(static_cast<double>(blocks_for(pieces(groups), at_once)), parts);
+  };
+  const double waves = static_cast<double>(pieces(1)) / static_cast<double>(3 * at_once);
+  const double one =
+      pieces(1) <= at_once ? one_a_multiprocessor.of(1, parts) : three_of_one.of(std::max(1.0, waves), parts);
+  const double two = time_of(2, of_two), three = time_of(3, of_three);
+  return one <= std::min(two, three) ? 1 : two <= three ? 2 : 3;
+}
+
+template <typename T>
+bool launch_attention(Precision precision, const BidirectionalAttentionArguments& a, cudaStream_t stream) {
+  // As many as there is room for; where one block a multiprocessor is all, what more it asks for at first helps it.
+  constexpr int shared_stages = 5, stages_of_three = 2, stages_of_one = 4;
+  switch (fastest_groups(a)) {
+    case 3:
+      return launch_pieces<T, AttentionDivision<3>>(precision, a, shared_stages, stream);
+    case 2:
+      return launch_pieces<T, AttentionDivision<2>>(precision, a, shared_stages, stream);
+    default:
+      break;
+  }
+  const bool few = a.batch * a.heads * blocks_for(a.length, group_rows) <= multiprocessors();
+  return launch_pieces<T, AttentionDivision<1>>(precision, a, few ? stages_of_one : stages_of_three, stream);
+}
+
+}  // namespace
+
+bool bidirectional_attention(Precision precision, const BidirectionalAttentionArguments& a, cudaStream_t stream) {
+  return precision == Precision::float16 ? launch_attention<__half>(precision, a, stream)
+                                         : launch_attention<__nv_bfloat16>(precision, a, stream);
+}
+
+}  // namespace demask::kernels::cuda::launch
+
+#else  // a compiler without these instructions
+
+namespace demask::kernels::cuda::launch {
+
+bool bidirectional_attention(Precision /*precision*/, const BidirectionalAttentionArguments& /*a*/,
+                             cudaStream_t /*stream*/) {
+  return false;
+}
+
+}  // namespace demask::kernels::cuda::launch
+
+#endif

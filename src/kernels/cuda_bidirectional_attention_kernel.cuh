@@ -1,0 +1,301 @@
+// The kernel of attention in which every query sees every key, for heads of 64 values, see
+// kernels/cuda_bidirectional_attention.cu. Scores never leave registers (Dao et al. 2022); groups of warps that
+// multiply in turns are FlashAttention-3's (Shah et al. 2024), and that sums are rescaled only where powers would leave
+// their range is FlashAttention-4's.
+#pragma once
+
+#include "kernels/cuda_bidirectional_attention_copies.cuh"
+#include "kernels/cuda_finish.cuh"
+
+namespace demask::kernels::cuda::launch {
+
+inline __device__ float power_of_two(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
+// What a warpgroup has found for its 64 queries. A thread's rows and columns are those of multiply_tiles; `weights` is
+// its own part of a row's sum.
+struct Attended {
+  float sums[attention_head / 2];
+  float largest[2], weights[2];  // the score that a row's powers are taken against; what is divided by in the end
+};
+
+// A warpgroup's way through the keys of a piece.
+template <typename T, typename Own>
+struct AttentionGroup {
+  using Scores = float[part_keys / 2];
+  const AttentionRoom<Own> room;
+  const AttentionCopier<Own>& copier;
+  const AttentionWork& work;
+  Turn keys_turn, values_turn;
+
+  // Found anew, as registers are few.
+  static __device__ int group() { return static_cast<int>(threadIdx.x) / warpgroup_threads; }
+
+  __device__ AttentionBarriers& barriers() const { return room.barriers(); }
+
+  // Queues the next keys' scores.
+  __device__ void begin_scores(Scores& scores, uint64_t queries) {
+    barriers().keys[keys_turn.stage].wait(keys_turn.parity);
+    const uint64_t keys = tile_of(room.keys(keys_turn.stage));
+    begin_products();
+#pragma unroll
+    for (int k = 0; k < attention_head / 16; ++k) {
+      const int bytes = k * 16 * static_cast<int>(sizeof(T));
+      multiply_tiles<T>(scores, further(queries, bytes), further(keys, bytes), k > 0 ? 1 : 0);
+    }
+    end_group_of_products();
+  }
+  __device__ void end_scores() {
+    if (threadIdx.x % warp_size == 0) {
+      barriers().keys_read[keys_turn.stage].arrive();
+    }
+    keys_turn.next(work.stages);
+  }
+
+  __device__ void begin_sums(Attended& found, const uint32_t (&weights)[part_keys / 4], bool adds) {
+    barriers().values[values_turn.stage].wait(values_turn.parity);
+    const uint64_t values = tile_of(room.values(values_turn.stage));
+    begin_products();
+#pragma unroll
+    for (int k = 0; k < part_keys / 16; ++k) {
+      multiply_weights<T>(found.sums, weights[4 * k], weights[4 * k + 1], weights[4 * k + 2], weights[4 * k + 3],
+                          further(values, k * 16 * tile_row_bytes), adds || k > 0 ? 1 : 0);
+    }
+    end_group_of_products();
+  }
+  __device__ void end_sums() {
+    if (threadIdx.x % warp_size == 0) {
+      barriers().values_read[values_turn.stage].arrive();
+    }
+    values_turn.next(work.stages);
+  }
+
+  // What stands behind the text's end counts for nothing.
+  __device__ void leave_out(Scores& scores, int keys) const {
+    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < part_keys / 2; ++i) {
+      if (i / 4 * 8 + column + i % 2 >= keys) {
+        scores[i] = -INFINITY;
+      }
+    }
+  }
+
+  // A row's largest score, if it is so much larger than those before that powers would leave their range. What was
+  // found before then counts `before` times.
+  __device__ void raise(Attended& found, const Scores& scores, float (&before)[2]) const {
+    constexpr float range = 8;
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      float largest = fmaxf(scores[2 * row], scores[2 * row + 1]);
+#pragma unroll
+      for (int j = 1; j < part_keys / 8; ++j) {
+        largest = fmaxf(largest, fmaxf(scores[4 * j + 2 * row], scores[4 * j + 2 * row + 1]));
+      }
+      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 2));
+      const float kept = found.largest[row];
+      found.largest[row] = (largest - kept) * work.scale > range ? largest : kept;
+      before[row] = power_of_two((kept - found.largest[row]) * work.scale);
+      found.weights[row] *= before[row];
+    }
+  }
+
+  // Scores become weights.
+  __device__ void weigh(Attended& found, Scores& scores) const {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      const float shift = -found.largest[row] * work.scale;
+      float sum[2] = {found.weights[row], 0};
+#pragma unroll
+      for (int j = 0; j < part_keys / 8; ++j) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float& score = scores[4 * j + 2 * row + i];
+          score = power_of_two(fmaf(score, work.scale, shift));
+          sum[i] += score;
+        }
+      }
+      found.weights[row] = sum[0] + sum[1];
+    }
+  }
+
+  // Waits for the sums of the parts before, and rescales them where a row of the warp's needs it.
+  __device__ void add_up(Attended& found, const float (&before)[2]) {
+    wait_for_products<0>();
+    end_sums();
+    if (__any_sync(all_lanes, before[0] != 1 || before[1] != 1)) {
+#pragma unroll
+      for (int i = 0; i < attention_head / 2; ++i) {
+        found.sums[i] *= before[i / 2 % 2];
+      }
+    }
+  }
+
+  // A warpgroup's products stand together in the tensor cores' queue, so that another's powers go on beside them.
+  static constexpr int turn_barrier = 1 + Own::groups;
+  __device__ void begin_turn() const {
+    if constexpr (!Own::alone) {
+      wait_for_threads(turn_barrier + group(), 2 * warpgroup_threads);
+    }
+  }
+  __device__ void end_turn() const {
+    if constexpr (!Own::alone) {
+      arrive_at_threads(turn_barrier + (group() + 1) % Own::groups, 2 * warpgroup_threads);
+    }
+  }
+
+  // One part of the keys, whose scores are there. The next part's are made while this one's sums are.
+  template <bool more>
+  __device__ void step(Attended& found, Scores& scores, uint64_t queries, int part) {
+    if (!more && work.length % part_keys != 0) {
+      leave_out(scores, work.length - part * part_keys);
+    }
+    float before[2];
+    raise(found, scores, before);
+    weigh(found, scores);
+    if (part > 0) {
+      add_up(found, before);
+    }
+    uint32_t weights[part_keys / 4];
+#pragma unroll
+    for (int i = 0; i < part_keys / 4; ++i) {
+      weights[i] = round_pair<T>(scores[2 * i], scores[2 * i + 1]);
+    }
+    if (more) {
+      begin_turn();
+      begin_scores(scores, queries);
+    }
+    begin_sums(found, weights, part > 0);
+    if (more) {
+      end_turn();
+      if (Own::alone && threadIdx.x == 0) {
+        copier.go_on(work, part);
+      }
+      wait_for_products<1>();
+      end_scores();
+    }
+  }
+
+  __device__ void attend(Attended& found, const char* from) {
+    const uint64_t queries = tile_of(from);
+    Scores scores;
+    found.largest[0] = found.largest[1] = -INFINITY;
+    found.weights[0] = found.weights[1] = 0;
+    begin_scores(scores, queries);
+    wait_for_products<0>();
+    end_scores();
+    int part = 0;
+    for (; part + 1 < work.parts; ++part) {
+      step<true>(found, scores, queries, part);
+    }
+    step<false>(found, scores, queries, part);
+    wait_for_products<0>();
+    end_sums();
+  }
+};
+
+// Divides a row's sums by its weights.
+inline __device__ void share_out(Attended& found) {
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+    float sum = found.weights[row];
+    sum += __shfl_xor_sync(all_lanes, sum, 1);
+    sum += __shfl_xor_sync(all_lanes, sum, 2);
+    const float share = 1 / sum;
+#pragma unroll
+    for (int j = 0; j < attention_head / 8; ++j) {
+      found.sums[4 * j + 2 * row] *= share;
+      found.sums[4 * j + 2 * row + 1] *= share;
+    }
+  }
+}
+
+template <typename T, typename Own>
+__device__ void attend_pieces(const AttentionCopier<Own>& copier, const CUtensorMap& out, const AttentionWork& work,
+                              int group) {
+  const AttentionRoom<Own>& room = copier.room;
+  AttentionGroup<T, Own> own{copier.room, copier, work, Turn(0, work.stages), Turn(0, work.stages)};
+  if (group == Own::groups - 1) {
+    own.end_turn();
+  }
+  int count = 0;
+  for (int number = static_cast<int>(blockIdx.x); number < work.pieces; number += static_cast<int>(gridDim.x)) {
+    const int buffer = count % Own::query_buffers;
+    char* queries = room.queries(buffer) + group * box_bytes;
+    room.barriers().queries[buffer].wait(count / 2 & 1);
+    Attended found;
+    own.attend(found, queries);
+    share_out(found);
+    wait_for_threads(1 + group, warpgroup_threads);  // until all have read the queries
+    round_sums<T, attention_head>(queries, found.sums);
+    fence_shared_for_copies();
+    wait_for_threads(1 + group, warpgroup_threads);
+    if (threadIdx.x % warpgroup_threads == 0) {
+      const Piece piece(work, number, Own::queries);
+      store_tile(out, piece.head * attention_head, piece.query + group * group_rows, piece.text, queries);
+      end_group_of_stores();
+      wait_for_stores();
+      room.barriers().queries_read[buffer].arrive();
+    }
+    ++count;
+  }
+}
+
+template <typename Own>
+__device__ void start_barriers(AttentionBarriers& barriers, int stages) {
+  constexpr int readers = Own::groups * warpgroup_threads / warp_size;
+  for (int stage = 0; stage < stages; ++stage) {
+    barriers.keys[stage].start(1);
+    barriers.values[stage].start(1);
+    barriers.keys_read[stage].start(readers);
+    barriers.values_read[stage].start(readers);
+  }
+  for (int buffer = 0; buffer < Own::query_buffers; ++buffer) {
+    barriers.queries[buffer].start(1);
+    barriers.queries_read[buffer].start(Own::groups);
+  }
+  fence_barriers();
+}
+
+template <typename T, typename Own>
+__global__ void __launch_bounds__(Own::threads, Own::blocks)
+    bidirectional_attention_kernel(const __grid_constant__ CUtensorMap queries,
+                                   const __grid_constant__ CUtensorMap keys, const __grid_constant__ CUtensorMap out,
+                                   AttentionWork work) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // else the instructions are not there, and has_tile_products says so
+  extern __shared__ __align__(tile_alignment) char shared[];
+  let_next_begin();
+  const AttentionRoom<Own> room{shared, work.stages};
+  const AttentionCopier<Own> copier{room, queries, keys};
+  constexpr int copying = Own::alone ? 0 : Own::groups * warpgroup_threads;
+  if (threadIdx.x == copying) {
+    prefetch_map(queries);
+    prefetch_map(keys);
+    start_barriers<Own>(room.barriers(), work.stages);
+    if constexpr (Own::alone) {
+      wait_for_kernels_before();
+      copier.begin_piece(work);
+    }
+  }
+  __syncthreads();
+  const int group = static_cast<int>(threadIdx.x) / warpgroup_threads;
+  if constexpr (Own::alone) {
+    attend_pieces<T, Own>(copier, out, work, 0);
+  } else if (group == Own::groups) {
+    give_registers<Own::copying_registers>();
+    if (threadIdx.x == copying) {
+      wait_for_kernels_before();
+      copier.copy_pieces(work);
+    }
+  } else {
+    take_registers<Own::multiplying_registers>();
+    attend_pieces<T, Own>(copier, out, work, group);
+  }
+#endif
+}
+
+}  // namespace demask::kernels::cuda::launch
