@@ -162,6 +162,11 @@ bool keeps_weight(int64_t inner);
 // False where the driver refuses, and nothing is computed.
 bool tile_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
 
+// Whether the current device has products of so few rows, of a tile product's precisions, with a bias or nothing.
+bool takes_stream_product(int64_t rows);
+// False where the driver or the device refuses, and nothing is computed.
+bool stream_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
+
 // The logarithm of a token's probability under the softmax of each row of x times the weight transposed.
 struct JudgedProductArguments {
   const void* x = nullptr;                   // [rows, inner]

@@ -35,6 +35,12 @@ bool has_products_for(const at::Tensor& /*parameter*/) {
 at::Tensor product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, const at::Tensor& /*bias*/) {
   absent();
 }
+bool has_stream_product_for(const at::Tensor& /*weight*/, int64_t /*rows*/) {
+  return false;
+}
+at::Tensor stream_product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, const at::Tensor& /*bias*/) {
+  absent();
+}
 bool has_tile_products_for(const at::Tensor& /*weight*/) {
   return false;
 }

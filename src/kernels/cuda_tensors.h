@@ -36,6 +36,9 @@ const Number* numbers_or_none(const at::Tensor& x) {
   return x.defined() ? x.const_data_ptr<Number>() : nullptr;
 }
 
+// Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
+bool takes_tiles(const at::Tensor& weight);
+
 inline void check_launch() {
   C10_CUDA_CHECK(cudaGetLastError());
 }

@@ -123,18 +123,6 @@ launch::DecodeLayer decode_layer(const DecodedLayer& layer) {
   return found;
 }
 
-// Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
-bool takes_tiles(const at::Tensor& weight) {
-  constexpr int64_t shortest = 64, multiple = 8;
-  if (!has_kernels_for(weight) || weight.scalar_type() == at::kFloat || !can_read(weight) ||
-      std::min(weight.size(0), weight.size(1)) < shortest || weight.size(0) % multiple != 0 ||
-      weight.size(1) % multiple != 0) {
-    return false;
-  }
-  const c10::cuda::CUDAGuard guard(weight.device());
-  return launch::has_tile_products();
-}
-
 void run_tile_product(const at::Tensor& x, const TileProduct& product, const at::Tensor& out, bool adds) {
   const at::Tensor own = x.contiguous();
   launch::TileProductArguments arguments;
@@ -163,6 +151,17 @@ void run_tile_product(const at::Tensor& x, const TileProduct& product, const at:
 }
 
 }  // namespace
+
+bool takes_tiles(const at::Tensor& weight) {
+  constexpr int64_t shortest = 64, multiple = 8;
+  if (!has_kernels_for(weight) || weight.scalar_type() == at::kFloat || !can_read(weight) ||
+      std::min(weight.size(0), weight.size(1)) < shortest || weight.size(0) % multiple != 0 ||
+      weight.size(1) % multiple != 0) {
+    return false;
+  }
+  const c10::cuda::CUDAGuard guard(weight.device());
+  return launch::has_tile_products();
+}
 
 bool built() {
   return true;
