@@ -119,6 +119,16 @@ DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& position, const DecodeWorkspace& workspace);
 
+// Whether window_attention takes keys [B, K, N, D] like these and windows of `count` positions.
+bool has_window_attention_for(const Heads& heads, const at::Tensor& keys, int64_t count);
+
+// Attention of each text's positions [W] int64, one after the other, to all N of the text: the window's keys, rotated,
+// and values go into keys and values [B, K, N, D], and its rotated queries see all of them. qkv [B, W, (H + 2K) * D];
+// `heads` has the angles of all positions. Returns [B, W, H * D]. A text's result depends on no other. May begin early
+// as decode_attention, and reads the other positions' keys and values then.
+at::Tensor window_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
+                            const at::Tensor& positions);
+
 // A linear layer.
 struct Linear {
   at::Tensor weight;  // [out, in]

@@ -7,6 +7,8 @@
 namespace demask::kernels::cuda::launch {
 
 inline constexpr int most_stream_rows = group_rows, most_stream_stages = 16;
+// Of a step: with one box of 64 values of a row, waiting for a stage took longer than multiplying it.
+inline constexpr int stream_boxes = 2, stream_inner = stream_boxes * tile_inner;
 inline constexpr int stream_threads = warpgroup_threads + warp_size;  // one warp copies
 
 // Block b takes every gridDim.x-th tile of columns from the b-th on, with all rows.
@@ -23,14 +25,27 @@ struct StreamBarriers {
 
 template <int columns>
 struct StreamRoom {
-  static constexpr int weight_bytes = columns * tile_row_bytes;
+  static constexpr int weight_box_bytes = columns * tile_row_bytes, weight_bytes = stream_boxes * weight_box_bytes;
   char* begin;
   Stream stream;
   // Room for all 64 rows behind the last stage, as the product reads them.
-  __host__ __device__ int x_bytes() const { return stream.row_box * tile_row_bytes; }
-  __host__ __device__ int bytes() const { return stream.stages * (weight_bytes + x_bytes()) + box_bytes - x_bytes(); }
-  __device__ char* weight(int stage) const { return begin + stage * weight_bytes; }
-  __device__ char* x(int stage) const { return begin + stream.stages * weight_bytes + stage * x_bytes(); }
+  __host__ __device__ int x_box_bytes() const { return stream.row_box * tile_row_bytes; }
+  __host__ __device__ int stage_bytes() const { return weight_bytes + stream_boxes * x_box_bytes(); }
+  __host__ __device__ int bytes() const { return stream.stages * stage_bytes() + box_bytes - x_box_bytes(); }
+  __device__ char* weight(int stage, int box) const { return begin + stage * weight_bytes + box * weight_box_bytes; }
+  __device__ char* x(int stage, int box) const {
+    return begin + stream.stages * weight_bytes + (stage * stream_boxes + box) * x_box_bytes();
+  }
+  __device__ void copy_weight(const CUtensorMap& weight_map, int stage, int step, int column, TileBarrier& full) const {
+    for (int box = 0; box < stream_boxes; ++box) {
+      load_tile(weight(stage, box), weight_map, step * stream_inner + box * tile_inner, column, full);
+    }
+  }
+  __device__ void copy_x(const CUtensorMap& x_map, int stage, int step, TileBarrier& full) const {
+    for (int box = 0; box < stream_boxes; ++box) {
+      load_tile(x(stage, box), x_map, step * stream_inner + box * tile_inner, 0, full);
+    }
+  }
 };
 
 // One thread's work. The next kernel may begin when nothing is left to ask for.
@@ -38,19 +53,21 @@ template <int columns>
 __device__ void copy_stream(const StreamRoom<columns>& room, StreamBarriers& barriers, const CUtensorMap& x,
                             const CUtensorMap& weight) {
   const Stream& stream = room.stream;
-  const int first = static_cast<int>(blockIdx.x) * columns, stage_bytes = room.weight_bytes + room.x_bytes();
+  const int first = static_cast<int>(blockIdx.x) * columns, stage_bytes = room.stage_bytes();
   const int early = min(stream.steps, stream.stages);
   for (int step = 0; step < early; ++step) {
     barriers.full[step].arrive_and_expect(static_cast<uint32_t>(stage_bytes));
-    load_tile(room.weight(step), weight, step * tile_inner, first, barriers.full[step]);
+    room.copy_weight(weight, step, step, first, barriers.full[step]);
   }
   for (int step = early; step < min(stream.steps, early + stream.ahead); ++step) {
-    prefetch_tile(weight, step * tile_inner, first);
+    for (int box = 0; box < stream_boxes; ++box) {
+      prefetch_tile(weight, step * stream_inner + box * tile_inner, first);
+    }
   }
   prefetch_map(x);
   wait_for_kernels_before();
   for (int step = 0; step < early; ++step) {
-    load_tile(room.x(step), x, step * tile_inner, 0, barriers.full[step]);
+    room.copy_x(x, step, step, barriers.full[step]);
   }
   Turn turn(early, stream.stages);
   bool first_round = early < stream.stages;
@@ -62,8 +79,8 @@ __device__ void copy_stream(const StreamRoom<columns>& room, StreamBarriers& bar
       }
       TileBarrier& full = barriers.full[turn.stage];
       full.arrive_and_expect(static_cast<uint32_t>(stage_bytes));
-      load_tile(room.weight(turn.stage), weight, step * tile_inner, tile * columns, full);
-      load_tile(room.x(turn.stage), x, step * tile_inner, 0, full);
+      room.copy_weight(weight, turn.stage, step, tile * columns, full);
+      room.copy_x(x, turn.stage, step, full);
       turn.next(stream.stages);
       first_round = first_round && turn.stage != 0;
     }
@@ -81,12 +98,15 @@ __device__ void add_stream(const StreamRoom<columns>& room, StreamBarriers& barr
   int last_stage = 0;
   for (int step = 0; step < room.stream.steps; ++step) {
     barriers.full[turn.stage].wait(static_cast<uint32_t>(turn.parity));
-    const uint64_t x = tile_of(room.x(turn.stage)), weight = tile_of(room.weight(turn.stage));
     begin_products();
 #pragma unroll
-    for (int k = 0; k < tile_inner / at_once; ++k) {
-      const int bytes = k * at_once * static_cast<int>(sizeof(T));
-      multiply_tiles<T>(sums, further(x, bytes), further(weight, bytes), step + k > 0 ? 1 : 0);
+    for (int box = 0; box < stream_boxes; ++box) {
+      const uint64_t x = tile_of(room.x(turn.stage, box)), weight = tile_of(room.weight(turn.stage, box));
+#pragma unroll
+      for (int k = 0; k < tile_inner / at_once; ++k) {
+        const int bytes = k * at_once * static_cast<int>(sizeof(T));
+        multiply_tiles<T>(sums, further(x, bytes), further(weight, bytes), step + box + k > 0 ? 1 : 0);
+      }
     }
     end_group_of_products();
     if (step > 0) {

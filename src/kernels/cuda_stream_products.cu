@@ -18,17 +18,16 @@ namespace {
 constexpr int stream_bytes = 108 * 1024;
 constexpr int64_t prefetched_bytes = int64_t{16} << 20;  // of the L2 cache's 50 MB
 
-// Columns that the busiest multiprocessor has to take.
-int64_t busiest(int64_t outputs, int columns) {
-  return blocks_for(blocks_for(outputs, columns), multiprocessors()) * static_cast<int64_t>(columns);
-}
+// So few that as many matrices' columns as a model is wide are shared by almost all multiprocessors. (By 96, the wider
+// ones of a model's matrices were slower than a library's kernels, and these by 32.)
+constexpr int stream_columns = 32;
 
-template <typename T, int columns>
+template <typename T, int columns = stream_columns>
 bool launch_stream(Precision precision, const TileProductArguments& a, cudaStream_t cuda_stream) {
   constexpr int rows_a_box = 8;
   Stream stream{};
   stream.tiles = static_cast<int>(blocks_for(a.outputs, columns));
-  stream.steps = static_cast<int>(blocks_for(a.inner, tile_inner));
+  stream.steps = static_cast<int>(blocks_for(a.inner, stream_inner));
   stream.rows = static_cast<int>(a.rows);
   stream.outputs = static_cast<int>(a.outputs);
   stream.row_box = static_cast<int>(blocks_for(a.rows, rows_a_box)) * rows_a_box;
@@ -59,12 +58,6 @@ bool launch_stream(Precision precision, const TileProductArguments& a, cudaStrea
   return true;
 }
 
-template <typename T>
-bool launch_by_columns(Precision precision, const TileProductArguments& a, cudaStream_t stream) {
-  return busiest(a.outputs, 96) <= busiest(a.outputs, 32) ? launch_stream<T, 96>(precision, a, stream)
-                                                          : launch_stream<T, 32>(precision, a, stream);
-}
-
 }  // namespace
 
 bool takes_stream_product(int64_t rows) {
@@ -72,8 +65,8 @@ bool takes_stream_product(int64_t rows) {
 }
 
 bool stream_product(Precision precision, const TileProductArguments& a, cudaStream_t stream) {
-  return precision == Precision::float16 ? launch_by_columns<__half>(precision, a, stream)
-                                         : launch_by_columns<__nv_bfloat16>(precision, a, stream);
+  return precision == Precision::float16 ? launch_stream<__half>(precision, a, stream)
+                                         : launch_stream<__nv_bfloat16>(precision, a, stream);
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -142,14 +142,6 @@ __device__ void wait_for_products() {
       "}, %16, %17, adds, 1, 1, 0, 0;\n}"                                              \
       : DEMASK_SUMS_16(sums, 0)                                                        \
       : "l"(x), "l"(weight), "r"(adds))
-#define DEMASK_PRODUCT_96(type)                                                                       \
-  asm volatile(                                                                                       \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %50, 0;\n"                                              \
-      "wgmma.mma_async.sync.aligned.m64n96k16.f32." type "." type " {" DEMASK_NAMES_32                \
-      ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, %48, %49, " \
-      "adds, 1, 1, 0, 0;\n}"                                                                          \
-      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_16(sums, 32)                                             \
-      : "l"(x), "l"(weight), "r"(adds))
 #define DEMASK_PRODUCT_64(type)                                                        \
   asm volatile(                                                                        \
       "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"                               \
@@ -167,8 +159,8 @@ __device__ void wait_for_products() {
       : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                                       \
       : "l"(x), "l"(weight), "r"(adds))
 
-// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 32 to 128 columns. Lane
-// l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper
+// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 32, 64 or 128 columns.
+// Lane l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper
 // row's in sums[4 j] and sums[4 j + 1], the lower row's in the two after these.
 template <typename T>
 __device__ void multiply_tiles(float (&sums)[16], uint64_t x, uint64_t weight, int adds) {
@@ -176,14 +168,6 @@ __device__ void multiply_tiles(float (&sums)[16], uint64_t x, uint64_t weight, i
     DEMASK_PRODUCT_32("bf16");
   } else {
     DEMASK_PRODUCT_32("f16");
-  }
-}
-template <typename T>
-__device__ void multiply_tiles(float (&sums)[48], uint64_t x, uint64_t weight, int adds) {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    DEMASK_PRODUCT_96("bf16");
-  } else {
-    DEMASK_PRODUCT_96("f16");
   }
 }
 template <typename T>
@@ -203,7 +187,6 @@ __device__ void multiply_tiles(float (&sums)[64], uint64_t x, uint64_t weight, i
   }
 }
 #undef DEMASK_PRODUCT_128
-#undef DEMASK_PRODUCT_96
 #undef DEMASK_PRODUCT_64
 #undef DEMASK_PRODUCT_32
 #undef DEMASK_NAMES_32
