@@ -25,6 +25,7 @@ template <typename T, int tiles>
 struct WindowRoom {
   static constexpr int rows = tiles * tile_rows, parts = window_warps / tiles;
   T queries[rows][staged_row];
+  float merged[rows][2];  // largest score and total of a row in found[0], once the parts are merged there
   union {
     struct {
       T keys[stage_keys][staged_row], values[stage_keys][staged_row];
@@ -72,11 +73,13 @@ __device__ void rotate_into(const WindowArguments& a, const T* from, int positio
                             Chunk<T>& high) {
   constexpr int half = window_width / 2, size = Chunk<T>::size;
   const Chunk<T> x = load(from + column), y = load(from + half + column);
-  const float* cosine = a.heads.cosine + static_cast<int64_t>(position) * half + column;
-  const float* sine = a.heads.sine + static_cast<int64_t>(position) * half + column;
+  const int64_t at = static_cast<int64_t>(position) * half + column;
+  const Chunk<float> cosines[2] = {load(a.heads.cosine + at), load(a.heads.cosine + at + size / 2)},
+                     sines[2] = {load(a.heads.sine + at), load(a.heads.sine + at + size / 2)};
 #pragma unroll
   for (int i = 0; i < size; ++i) {
-    const float c = cosine[i], s = sine[i], u = to_float(x.values[i]), v = to_float(y.values[i]);
+    const float c = cosines[i / 4].values[i % 4], s = sines[i / 4].values[i % 4], u = to_float(x.values[i]),
+                v = to_float(y.values[i]);
     low.values[i] = from_float<T>(u * c - v * s);
     high.values[i] = from_float<T>(v * c + u * s);
   }
@@ -232,7 +235,38 @@ struct WindowRows {
   }
 };
 
-// Of every window_splits-th row all that the cluster's blocks have found, by the block's rank.
+// What was found of some keys of a row: one value of the mixture, the largest score and the total.
+struct FoundValue {
+  float mixed = 0, largest = -FLT_MAX, total = 0;
+
+  __device__ void merge(float other_mixed, float other_largest, float other_total) {
+    const float most = fmaxf(largest, other_largest), old = exp2f(largest - most), own = exp2f(other_largest - most);
+    mixed = mixed * old + other_mixed * own;
+    total = total * old + other_total * own;
+    largest = most;
+  }
+};
+
+// The parts of the block's warps into the first.
+template <typename T, int tiles>
+__device__ void merge_warps(WindowRoom<T, tiles>& room) {
+  for (int i = static_cast<int>(threadIdx.x); i < room.rows * window_width; i += window_threads) {
+    const int row = i / window_width, column = i % window_width;
+    FoundValue all;
+#pragma unroll
+    for (int part = 0; part < room.parts; ++part) {
+      const float* found = room.found[part][row];
+      all.merge(found[column], found[window_width], found[window_width + 1]);
+    }
+    room.found[0][row][column] = all.mixed;
+    if (column == 0) {
+      room.merged[row][0] = all.largest;
+      room.merged[row][1] = all.total;
+    }
+  }
+}
+
+// Of every window_splits-th row, by the block's rank, all that the cluster's blocks have found.
 template <typename T, int tiles>
 __device__ void write_window(const WindowArguments& a, WindowRoom<T, tiles>& room) {
   const auto cluster = cooperative_groups::this_cluster();
@@ -244,19 +278,20 @@ __device__ void write_window(const WindowArguments& a, WindowRoom<T, tiles>& roo
     if (row >= count) {
       break;
     }
-    float most = -FLT_MAX, mixed = 0, total = 0;
+    float mixed[window_splits], largest[window_splits], total[window_splits];
+#pragma unroll
     for (int split = 0; split < window_splits; ++split) {
       const WindowRoom<T, tiles>& other = *cluster.map_shared_rank(&room, split);
-      for (int part = 0; part < WindowRoom<T, tiles>::parts; ++part) {
-        const float* found = other.found[part][row];
-        const float largest = fmaxf(most, found[window_width]), old = exp2f(most - largest),
-                    own = exp2f(found[window_width] - largest);
-        mixed = mixed * old + found[column] * own;
-        total = total * old + found[window_width + 1] * own;
-        most = largest;
-      }
+      mixed[split] = other.found[0][row][column];
+      largest[split] = other.merged[row][0];
+      total[split] = other.merged[row][1];
     }
-    out[row * a.heads.queries * window_width + column] = from_float<T>(mixed / total);
+    FoundValue all;
+#pragma unroll
+    for (int split = 0; split < window_splits; ++split) {
+      all.merge(mixed[split], largest[split], total[split]);
+    }
+    out[row * a.heads.queries * window_width + column] = from_float<T>(all.mixed / all.total);
   }
 }
 
@@ -312,6 +347,8 @@ __global__ void __launch_bounds__(window_threads) window_attention_kernel(Window
   wait_for_copies<0>();
   __syncthreads();
   rows.write(room.found[part] + tile * tile_rows);
+  __syncthreads();
+  merge_warps(room);
   arrive_at_cluster();
   wait_for_cluster();
   write_window<T, tiles>(a, room);
