@@ -60,7 +60,8 @@ void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, Activation
 at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, Activation activation);
 
 // Whether stream_product takes this weight and so many rows: on compute capability 9.0, in half precisions, of wide
-// matrices and rows so few that reading the matrix is what a product takes. There it is the faster one.
+// matrices and rows so few that reading the matrix is what a product takes. There it is faster than a
+// library's unsplit sums.
 bool has_stream_product_for(const at::Tensor& weight, int64_t rows);
 // x [..., in] -> [..., out], weight [out, in], bias [out] or undefined. A row's result depends on no other's. May begin
 // early, as tile_product.

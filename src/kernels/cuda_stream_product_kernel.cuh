@@ -7,7 +7,7 @@
 namespace demask::kernels::cuda::launch {
 
 inline constexpr int most_stream_rows = group_rows, most_stream_stages = 16;
-// Of a step: with one box of 64 values of a row, waiting for a stage took longer than multiplying it.
+// Of a step, so that one wait serves two boxes.
 inline constexpr int stream_boxes = 2, stream_inner = stream_boxes * tile_inner;
 inline constexpr int stream_threads = warpgroup_threads + warp_size;  // one warp copies
 

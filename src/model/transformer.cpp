@@ -124,9 +124,6 @@ at::Tensor Transformer::multiply(const at::Tensor& x, const at::Tensor& weight, 
   if (fused_ && kernels::cuda::tile_product_alone_suits(weight)) {
     return kernels::cuda::tile_product(x, {weight, bias});
   }
-  if (fused_ && !batch_invariant_ && kernels::cuda::has_stream_product_for(weight, x.numel() / weight.size(1))) {
-    return kernels::cuda::stream_product(x, weight, bias);
-  }
   return fused_ && batch_invariant_ && kernels::cuda::has_products_for(weight) ? kernels::cuda::product(x, weight, bias)
                                                                                : linear(x, weight, bias);
 }
