@@ -109,7 +109,8 @@ nlohmann::ordered_json time_filling(const Shape& shape, Transformer& transformer
 
 }  // namespace
 
-nlohmann::ordered_json run_blocks(const std::string& selection, const Options& options, std::FILE* file) {
+nlohmann::ordered_json run_blocks(const std::string& selection, const std::vector<std::string>& caches,
+                                  const Options& options, std::FILE* file) {
   const Work work = options.device.is_cuda() ? Work{512, 256, 32, {256, 64}, {1, 8}} : Work{64, 64, 32, {64, 16}, {1}};
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   fmt::print(file, "\n{} tokens behind a prompt of {}, in blocks of {}\n", work.generated, work.prompt,
@@ -124,6 +125,9 @@ nlohmann::ordered_json run_blocks(const std::string& selection, const Options& o
     for (const int64_t texts : work.texts) {
       for (const int64_t steps : work.steps) {
         for (const CacheKind cache : {CacheKind::none, CacheKind::prefix, CacheKind::dual}) {
+          if (std::find(caches.begin(), caches.end(), name_of(cache)) == caches.end()) {
+            continue;
+          }
           rows.push_back(time_filling(shape, model, work, cache, steps, texts, options, file));
           release_cached_memory(options.device);
         }

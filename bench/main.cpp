@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "bench/blocks.h"
 #include "bench/case_run.h"
@@ -37,8 +38,9 @@ struct Request {
   bool anchors = true;
   bool scaling = false;
   bool synthetic = false;
-  std::string shapes;          // names, or empty for none
-  std::string blocks;          // names, or empty for none
+  std::string shapes;  // names, or empty for none
+  std::string blocks;  // names, or empty for none
+  std::vector<std::string> caches = {"none", "prefix", "dual"};
   int64_t decode_kernels = 0;  // texts, or 0 for none
 };
 
@@ -65,6 +67,9 @@ void add_flags(CLI::App& app, Request& request) {
                  "mdlm-170m, gpt2-124m, qwen3-0.6b, llama-8b, separated by commas, or all");
   app.add_option("--blocks", request.blocks,
                  "also time these shapes, of those that see both ways, filled block by block with each cache");
+  app.add_option("--caches", request.caches, "which caches --blocks times, separated by commas; otherwise each")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"none", "prefix", "dual"}));
   app.add_option("--decode_kernels", request.decode_kernels,
                  "also time the CUDA kernels of decoding so many texts one by one, at GPT-2's shape")
       ->check(CLI::Range(int64_t{1}, int64_t{8}));
@@ -113,7 +118,7 @@ void measure(Request& request) {
     json["shapes"] = run_shapes(request.shapes, options, ceilings, file);
   }
   if (!request.blocks.empty()) {
-    json["blocks"] = run_blocks(request.blocks, options, file);
+    json["blocks"] = run_blocks(request.blocks, request.caches, options, file);
   }
   if (request.decode_kernels > 0) {
     json["decode_kernels"] = run_decode_kernels(request.decode_kernels, options, file);

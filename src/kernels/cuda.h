@@ -59,12 +59,20 @@ void bias_and_activation(const at::Tensor& x, const at::Tensor& bias, Activation
 // activation(gate) * up [B, T, F], where x + bias (bias [2F] or undefined) are the gate and then up; x [B, T, 2F].
 at::Tensor gate(const at::Tensor& x, const at::Tensor& bias, Activation activation);
 
+// Whether stream_product takes this weight and so many rows: on compute capability 9.0, in half precisions, of wide
+// matrices and rows so few that reading the matrix is what a product takes. There it is faster than a
+// library's unsplit sums.
+bool has_stream_product_for(const at::Tensor& weight, int64_t rows);
+// x [..., in] -> [..., out], weight [out, in], bias [out] or undefined. A row's result depends on no other's. May begin
+// early, as tile_product.
+at::Tensor stream_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 // Whether product() takes parameters like this one.
 bool has_products_for(const at::Tensor& parameter);
 
-// x [..., in] -> [..., out], weight [out, in], bias [out] or undefined: the library's products, but only such of its
-// kernels as add a row's products in one order, whatever the number of rows, so that a row's result depends on no
-// other.
+// x [..., in] -> [..., out], weight [out, in], bias [out] or undefined: the library's products, or stream_product where
+// its sums have the library's bits, but only such of its kernels as add a row's products in one order, whatever the
+// number of rows, so that a row's result depends on no other.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
 // A linear layer with what stands after it: an activation, or the rotation of a row's queries and keys, or neither.
@@ -120,6 +128,16 @@ DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 // result depends on neither the others nor the capacity.
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& position, const DecodeWorkspace& workspace);
+
+// Whether window_attention takes keys [B, K, N, D] like these and windows of `count` positions.
+bool has_window_attention_for(const Heads& heads, const at::Tensor& keys, int64_t count);
+
+// Attention of each text's positions [W] int64, one after the other, to all N of the text: the window's keys, rotated,
+// and values go into keys and values [B, K, N, D], and its rotated queries see all of them. qkv [B, W, (H + 2K) * D];
+// `heads` has the angles of all positions. Returns [B, W, H * D]. A text's result depends on no other. May begin early
+// as decode_attention, and reads the other positions' keys and values then.
+at::Tensor window_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
+                            const at::Tensor& positions);
 
 // A linear layer.
 struct Linear {

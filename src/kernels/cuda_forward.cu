@@ -1,5 +1,6 @@
 // The steps of a forward between products and attention: norm and rotation of heads, activations, gates.
 #include "kernels/cuda_activation.cuh"
+#include "kernels/cuda_early.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -50,6 +51,8 @@ template <typename T>
 __global__ void __launch_bounds__(step_threads)
     prepare_heads_kernel(T* qkv, HeadArguments heads, int64_t rows, int length, int64_t first_position) {
   constexpr int size = Chunk<T>::size;
+  let_next_begin();
+  wait_for_kernels_before();
   const int width = static_cast<int>(heads.head_width), half = width / 2;
   const int pairs = half / size;                                             // a head
   const int per_row = static_cast<int>(heads.queries + heads.keys) * pairs;  // values stay
@@ -131,6 +134,8 @@ constexpr int gate_threads = 128;
 template <typename T, Activation form>
 __global__ void __launch_bounds__(gate_threads) gate_kernel(const T* x, const T* bias, T* out, int width) {
   constexpr int size = Chunk<T>::size;
+  let_next_begin();
+  wait_for_kernels_before();
   const int column = (static_cast<int>(blockIdx.y) * gate_threads + static_cast<int>(threadIdx.x)) * size;
   if (column >= width) {
     return;
@@ -173,8 +178,8 @@ void prepare_heads(Precision precision, void* qkv, const HeadArguments& heads, i
   with_type(precision, [&](auto type) {
     using T = decltype(type);
     const int64_t threads = rows * (heads.queries + heads.keys) * heads.head_width / 2 / Chunk<T>::size;
-    prepare_heads_kernel<T><<<blocks_for(threads, step_threads), step_threads, 0, stream>>>(
-        static_cast<T*>(qkv), heads, rows, static_cast<int>(length), first_position);
+    launch_early(prepare_heads_kernel<T>, dim3(blocks_for(threads, step_threads)), step_threads, 0, stream,
+                 static_cast<T*>(qkv), heads, rows, static_cast<int>(length), first_position);
   });
 }
 
@@ -197,8 +202,8 @@ void gate(Precision precision, Activation activation, const void* x, const void*
     using T = decltype(type);
     const dim3 blocks(static_cast<unsigned>(rows), blocks_for(width / Chunk<T>::size, gate_threads));
     with_activation(activation, [&](auto constant) {
-      gate_kernel<T, decltype(constant)::form><<<blocks, gate_threads, 0, stream>>>(
-          static_cast<const T*>(x), static_cast<const T*>(bias), static_cast<T*>(out), static_cast<int>(width));
+      launch_early(gate_kernel<T, decltype(constant)::form>, blocks, gate_threads, 0, stream, static_cast<const T*>(x),
+                   static_cast<const T*>(bias), static_cast<T*>(out), static_cast<int>(width));
     });
   });
 }

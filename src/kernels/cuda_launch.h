@@ -138,6 +138,20 @@ struct DecodeLayersArguments {
 // False where it takes no such layers, so many texts or this device, and nothing is computed.
 bool decode_layers(Precision precision, DecodeLayersArguments arguments, cudaStream_t stream);
 
+// Attention of a window of each text, of which `first` is the first position, to all of its `capacity` positions.
+struct WindowArguments {
+  HeadArguments heads;             // with cosine and sine of all positions, and no norms; 128 values a head
+  const void* qkv = nullptr;       // [batch, count, (queries + 2 keys) * width], as a product leaves it
+  void* keys = nullptr;            // [batch, keys, capacity, width]
+  void* values = nullptr;          // the same
+  const int64_t* first = nullptr;  // scalar
+  void* mixed = nullptr;           // [batch, count, queries * width]
+  int64_t batch = 0, count = 0, capacity = 0;
+};
+inline constexpr int64_t window_head_width = 128, max_window_rows = 64;
+// In half precisions, from compute capability 9.0 on. False where the device refuses.
+bool window_attention(Precision precision, const WindowArguments& arguments, cudaStream_t stream);
+
 // Products of many rows on the tensor cores of compute capability 9.0, in half precisions.
 struct TileProductArguments {
   const void* x = nullptr;                   // [rows, inner]
@@ -161,6 +175,11 @@ constexpr bool rotates_heads_of(int64_t head_width) {
 bool keeps_weight(int64_t inner);
 // False where the driver refuses, and nothing is computed.
 bool tile_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
+
+// Whether the current device has products of so few rows, of a tile product's precisions, with a bias or nothing.
+bool takes_stream_product(int64_t rows);
+// False where the driver or the device refuses, and nothing is computed.
+bool stream_product(Precision precision, const TileProductArguments& arguments, cudaStream_t stream);
 
 // The logarithm of a token's probability under the softmax of each row of x times the weight transposed.
 struct JudgedProductArguments {

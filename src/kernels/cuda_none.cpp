@@ -35,6 +35,19 @@ bool has_products_for(const at::Tensor& /*parameter*/) {
 at::Tensor product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, const at::Tensor& /*bias*/) {
   absent();
 }
+bool has_stream_product_for(const at::Tensor& /*weight*/, int64_t /*rows*/) {
+  return false;
+}
+at::Tensor stream_product(const at::Tensor& /*x*/, const at::Tensor& /*weight*/, const at::Tensor& /*bias*/) {
+  absent();
+}
+bool has_window_attention_for(const Heads& /*heads*/, const at::Tensor& /*keys*/, int64_t /*count*/) {
+  return false;
+}
+at::Tensor window_attention(const at::Tensor& /*qkv*/, const Heads& /*heads*/, const at::Tensor& /*keys*/,
+                            const at::Tensor& /*values*/, const at::Tensor& /*positions*/) {
+  absent();
+}
 bool has_tile_products_for(const at::Tensor& /*weight*/) {
   return false;
 }

@@ -170,6 +170,10 @@ constexpr int block_lanes = 256;
 // A warp a row, or where that is too wide for its registers, a block.
 template <typename T, int lanes, int chunks>
 __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) norm_kernel(NormArguments a) {
+  // Wide rows are few where time is short, and the product that follows has a large matrix to ask for.
+  if constexpr (lanes != warp_size) {
+    let_next_begin();
+  }
   wait_for_kernels_before();
   let_next_begin();
   const int lane = threadIdx.x % lanes;

@@ -1,7 +1,8 @@
 // Products of many rows through cuBLASLt, whose kernel for a shape is chosen here rather than by the library: the
 // number of rows changes its choice, and with it the order in which a row's products are added. Of the kernels that the
 // library offers for a number of rows, the first is taken whose sums have the bits of one reference kernel, the
-// library's choice for many rows, on operands made to tell orders apart.
+// library's choice for many rows, on operands made to tell orders apart. A few rows of a wide matrix take demask's own
+// kernel (kernels/cuda_stream_products.cu) where that has these bits too.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <cublasLt.h>
@@ -197,6 +198,16 @@ class Kernels {
     }
   };
 
+  // Whether stream_product has the bits of the library's kernels for this shape.
+  bool streams(const Shape& shape, const at::TensorOptions& options) {
+    const auto found = streams_.find(shape);
+    if (found != streams_.end()) {
+      return found->second;
+    }
+    const bool nothing_compares = c10::cuda::currentStreamCaptureStatusMayInitCtx() != c10::cuda::CaptureStatus::None;
+    return !nothing_compares && streams_.emplace(shape, has_bits_of_stream(shape, options)).first->second;
+  }
+
   // For so many rows, best first.
   std::vector<Kernel> of(const Shape& shape, int64_t rows, const at::Tensor& bias, const at::TensorOptions& options) {
     int64_t together = least_rows;
@@ -223,6 +234,41 @@ class Kernels {
     return kernels_for(handle_, Description(shape.dtype, rows, shape.inner, shape.outputs, bias));
   }
 
+  // Operands that tell orders of a sum apart, and what a kernel makes of them.
+  struct Test {
+    const Kernels& all;
+    const Shape& shape;
+    int64_t outputs;
+    at::Tensor x, weight, workspace, bias, out;
+
+    Test(const Kernels& kernels, const Shape& of, const at::TensorOptions& options)
+        : all(kernels),
+          shape(of),
+          outputs(std::min(of.outputs, tested_outputs)),
+          x(telling(tested_rows, of.inner, options, /*cancels=*/true)),
+          weight(telling(outputs, of.inner, options, /*cancels=*/false)),
+          workspace(at::empty({workspace_bytes}, options.dtype(at::kByte))),
+          bias(at::zeros({outputs}, options)),
+          out(at::zeros({tested_rows, outputs}, options)) {}
+
+    bool run(const Kernel& kernel, bool biased) const {
+      const Description description(shape.dtype, tested_rows, shape.inner, outputs,
+                                    biased ? bias.const_data_ptr() : nullptr);
+      return cuda::run(all.handle_, description, x, weight, out, kernel, workspace);
+    }
+  };
+
+  bool has_bits_of_stream(const Shape& shape, const at::TensorOptions& options) const {
+    const std::vector<Kernel> references = candidates(shape, reference_rows, nullptr);
+    if (references.empty()) {
+      return false;
+    }
+    const Test test(*this, shape, options);
+    const at::Tensor own =
+        stream_product(test.x.narrow(0, 0, least_rows), test.weight, shape.biased ? test.bias : at::Tensor());
+    return test.run(references.front(), /*biased=*/false) && at::equal(own, test.out.narrow(0, 0, least_rows));
+  }
+
   // The first with the sums of the reference of those for so many rows, and of those for as many as the reference's.
   std::vector<Kernel> choose(const Shape& shape, int64_t rows, const at::TensorOptions& options) const {
     const std::vector<Kernel> references = candidates(shape, reference_rows, nullptr);
@@ -230,23 +276,14 @@ class Kernels {
     if (references.empty()) {
       return chosen;
     }
-    const int64_t outputs = std::min(shape.outputs, tested_outputs);
-    const at::Tensor x = telling(tested_rows, shape.inner, options, /*cancels=*/true);
-    const at::Tensor weight = telling(outputs, shape.inner, options, /*cancels=*/false);
-    const at::Tensor workspace = at::empty({workspace_bytes}, options.dtype(at::kByte));
-    const at::Tensor bias = at::zeros({outputs}, options), out = at::zeros({tested_rows, outputs}, options);
-    const auto product_by = [&](const Kernel& kernel, bool biased) {
-      const Description description(shape.dtype, tested_rows, shape.inner, outputs,
-                                    biased ? bias.const_data_ptr() : nullptr);
-      return run(handle_, description, x, weight, out, kernel, workspace);
-    };
-    if (!product_by(references.front(), false)) {
+    const Test test(*this, shape, options);
+    if (!test.run(references.front(), /*biased=*/false)) {
       return chosen;
     }
-    const at::Tensor expected = out.clone();
+    const at::Tensor expected = test.out.clone();
     for (const int64_t number : {rows, reference_rows}) {
-      for (const Kernel& kernel : candidates(shape, number, shape.biased ? bias.const_data_ptr() : nullptr)) {
-        if (product_by(kernel, shape.biased) && at::equal(out, expected)) {
+      for (const Kernel& kernel : candidates(shape, number, shape.biased ? test.bias.const_data_ptr() : nullptr)) {
+        if (test.run(kernel, shape.biased) && at::equal(test.out, expected)) {
           chosen.push_back(kernel);
           break;
         }
@@ -257,6 +294,7 @@ class Kernels {
 
   cublasLtHandle_t handle_ = nullptr;
   std::map<std::pair<Shape, int64_t>, std::vector<Kernel>> chosen_;
+  std::map<Shape, bool> streams_;
 };
 
 std::mutex lock;
@@ -284,10 +322,13 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   }
   const std::lock_guard<std::mutex> guard(lock);
   Kernels& kernels = kernels_of(x.device());
+  const Kernels::Shape shape{x.scalar_type(), inner, weight.size(0), bias.defined()};
+  if (has_stream_product_for(weight, rows) && kernels.streams(shape, x.options())) {
+    return stream_product(own, weight, bias);
+  }
   const Description description(x.scalar_type(), rows, inner, weight.size(0), pointer_or_none(bias));
   const at::Tensor workspace = at::empty({workspace_bytes}, x.options().dtype(at::kByte));
-  for (const Kernel& kernel :
-       kernels.of({x.scalar_type(), inner, weight.size(0), bias.defined()}, rows, bias, x.options())) {
+  for (const Kernel& kernel : kernels.of(shape, rows, bias, x.options())) {
     if (run(kernels.handle(), description, own, weight, out, kernel, workspace)) {
       return out;
     }

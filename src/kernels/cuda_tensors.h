@@ -38,6 +38,8 @@ const Number* numbers_or_none(const at::Tensor& x) {
 
 // Whether the tensor cores of compute capability 9.0 multiply x, which lies in memory as the copy engine reads it.
 bool reaches_tensor_cores(const at::Tensor& x);
+// Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
+bool takes_tiles(const at::Tensor& weight);
 
 inline void check_launch() {
   C10_CUDA_CHECK(cudaGetLastError());

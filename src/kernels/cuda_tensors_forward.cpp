@@ -123,13 +123,6 @@ launch::DecodeLayer decode_layer(const DecodedLayer& layer) {
   return found;
 }
 
-// Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
-bool takes_tiles(const at::Tensor& weight) {
-  constexpr int64_t shortest = 64, multiple = 8;
-  return std::min(weight.size(0), weight.size(1)) >= shortest && weight.size(0) % multiple == 0 &&
-         weight.size(1) % multiple == 0 && reaches_tensor_cores(weight);
-}
-
 void run_tile_product(const at::Tensor& x, const TileProduct& product, const at::Tensor& out, bool adds) {
   const at::Tensor own = x.contiguous();
   launch::TileProductArguments arguments;
@@ -158,6 +151,12 @@ void run_tile_product(const at::Tensor& x, const TileProduct& product, const at:
 }
 
 }  // namespace
+
+bool takes_tiles(const at::Tensor& weight) {
+  constexpr int64_t shortest = 64, multiple = 8;
+  return std::min(weight.size(0), weight.size(1)) >= shortest && weight.size(0) % multiple == 0 &&
+         weight.size(1) % multiple == 0 && reaches_tensor_cores(weight);
+}
 
 bool built() {
   return true;

@@ -71,6 +71,12 @@ inline __device__ void load_tile(void* to, const CUtensorMap& map, int column, i
       : "memory");
 }
 
+// Asks for the box in the L2 cache.
+inline __device__ void prefetch_tile(const CUtensorMap& map, int column, int row) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];" ::"l"(&map), "r"(column), "r"(row)
+               : "memory");
+}
+
 // Copies a box from shared memory; what lies outside the matrix is left out. Ordinary stores that wrote it need
 // fence_shared_for_copies in each thread and a barrier before this.
 inline __device__ void store_tile(const CUtensorMap& map, int column, int row, const void* from) {
@@ -140,11 +146,18 @@ __device__ void wait_for_products() {
 #define DEMASK_SUMS_8(s, i)                                                                                   \
   "+f"(s[i]), "+f"(s[i + 1]), "+f"(s[i + 2]), "+f"(s[i + 3]), "+f"(s[i + 4]), "+f"(s[i + 5]), "+f"(s[i + 6]), \
       "+f"(s[i + 7])
-#define DEMASK_SUMS_32(s, i) \
-  DEMASK_SUMS_8(s, i), DEMASK_SUMS_8(s, i + 8), DEMASK_SUMS_8(s, i + 16), DEMASK_SUMS_8(s, i + 24)
-#define DEMASK_NAMES_32                                                                                       \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
-  "%23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define DEMASK_SUMS_16(s, i) DEMASK_SUMS_8(s, i), DEMASK_SUMS_8(s, i + 8)
+#define DEMASK_SUMS_32(s, i) DEMASK_SUMS_16(s, i), DEMASK_SUMS_16(s, i + 16)
+#define DEMASK_NAMES_16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define DEMASK_NAMES_32 \
+  DEMASK_NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define DEMASK_PRODUCT_32(type)                                                        \
+  asm volatile(                                                                        \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %18, 0;\n"                               \
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type " {" DEMASK_NAMES_16 \
+      "}, %16, %17, adds, 1, 1, 0, 0;\n}"                                              \
+      : DEMASK_SUMS_16(sums, 0)                                                        \
+      : "l"(x), "l"(weight), "r"(adds))
 #define DEMASK_PRODUCT_64(type)                                                        \
   asm volatile(                                                                        \
       "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"                               \
@@ -162,9 +175,17 @@ __device__ void wait_for_products() {
       : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                                       \
       : "l"(x), "l"(weight), "r"(adds))
 
-// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 64 or 128 columns. Lane
-// l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper
+// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 32, 64 or 128 columns.
+// Lane l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper
 // row's in sums[4 j] and sums[4 j + 1], the lower row's in the two after these.
+template <typename T>
+__device__ void multiply_tiles(float (&sums)[16], uint64_t x, uint64_t weight, int adds) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    DEMASK_PRODUCT_32("bf16");
+  } else {
+    DEMASK_PRODUCT_32("f16");
+  }
+}
 template <typename T>
 __device__ void multiply_tiles(float (&sums)[32], uint64_t x, uint64_t weight, int adds) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
@@ -204,8 +225,11 @@ __device__ void multiply_weights(float (&sums)[32], uint32_t a, uint32_t b, uint
 #undef DEMASK_WEIGHTS_64
 #undef DEMASK_PRODUCT_128
 #undef DEMASK_PRODUCT_64
+#undef DEMASK_PRODUCT_32
 #undef DEMASK_NAMES_32
+#undef DEMASK_NAMES_16
 #undef DEMASK_SUMS_32
+#undef DEMASK_SUMS_16
 #undef DEMASK_SUMS_8
 
 }  // namespace demask::kernels::cuda::launch

@@ -165,6 +165,14 @@ at::Tensor Transformer::attention(const at::Tensor& normed, size_t layer, const 
                                   const Cache* cache) const {
   const TransformerDescription& of = weights_.description;
   const LayerWeights& weights = weights_.layers[layer];
+  if (fused_ && of.bidirectional && cache != nullptr && cache->positions.defined() && !places.angles.defined()) {
+    const kernels::Heads heads = own_heads(layer, cosine_, sine_);
+    if (kernels::cuda::has_window_attention_for(heads, cache->keys[layer], normed.size(1))) {
+      const LinearWeights& product = weights.query_key_value;
+      return kernels::cuda::window_attention(multiply(normed, product.weight, product.bias), heads, cache->keys[layer],
+                                             cache->values[layer], cache->positions);
+    }
+  }
   const at::Tensor qkv = query_key_value(normed, layer, places);
   const int64_t batch = qkv.size(0), length = qkv.size(1);
   int64_t column = 0;

@@ -85,7 +85,7 @@ inline kernels::Heads some_heads(int64_t keys, int64_t width, at::ScalarType dty
     heads.key_weight = numbers({width}, dtype, 1);
   }
   if (rotates) {
-    const at::Tensor angles = at::rand({700, width / 2}, at::TensorOptions(at::kFloat).device(at::kCUDA)).mul(6);
+    const at::Tensor angles = at::rand({1300, width / 2}, at::TensorOptions(at::kFloat).device(at::kCUDA)).mul(6);
     heads.cosine = angles.cos();
     heads.sine = angles.sin();
   }
