@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/repetition.h"
+#include "engine/collapse_watch.h"
 
 namespace demask::quality {
 namespace {

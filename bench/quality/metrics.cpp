@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "core/error.h"
-#include "engine/repetition.h"
+#include "engine/collapse_watch.h"
 
 namespace demask::quality {
 namespace {
