@@ -1,25 +1,50 @@
 // The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
-// choice at every position, the path through these, and the tokens. Only messages go position by position, and those of
-// few states from stretch to stretch where the pattern's matrices have few entries.
-#include <algorithm>
-
+// choice at every position, the path through these, and the tokens. Only messages go position by position.
 #include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_pattern_messages.cuh"
-#include "kernels/cuda_pattern_stretches.cuh"
 #include "kernels/cuda_pattern_team.cuh"
 #include "kernels/pattern_draw.h"
 
 namespace demask::kernels::cuda::launch {
 namespace {
 
+template <typename T>
+struct Reader {
+  const PatternArguments& a;
+  __device__ float operator()(int64_t row, int64_t id) const {
+    return to_float(static_cast<const T*>(a.logits)[row * a.row_stride + id]);
+  }
+};
+
+// Begins a kernel. Each of them waits for those before it, and whatever its block is for: the next one's launch is over
+// by the time that it ends.
+__device__ void begin_early() {
+  let_next_begin();
+  wait_for_kernels_before();
+}
+
+// False where the text has no pattern.
+__device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
+  const int64_t at = a.table_at[b];
+  if (at >= 0) {
+    table = pattern_table(a.tables + at, a.outputs);
+  }
+  return at >= 0;
+}
+
+__host__ __device__ bool is_greedy(const PatternArguments& a) {
+  return a.temperatures == nullptr && a.temperature == 0;
+}
+
 // Weights of the rows, a warp each or a block each.
 template <typename T, bool wide>
 __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_kernel(PatternArguments a) {
+  begin_early();
   __shared__ BlockRoom room;
   const int64_t row = wide ? static_cast<int64_t>(blockIdx.x) : row_of_warp(small_rows);
   PatternTable table;
-  if (!begin(a, text_of(a, row), table)) {
+  if (row >= a.batch * a.length || !find_table(a, row / a.length, table)) {
     return;
   }
   const auto weigh = [&](auto team) {
@@ -36,23 +61,40 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
   }
 }
 
-// The matrices of all stretches.
-__global__ void __launch_bounds__(matrix_threads) matrices_kernel(PatternArguments a) {
-  make_matrices(a, a.length / stretch_positions,
-                [](const PatternTable& /*table*/, int64_t /*b*/, int64_t /*stretch*/, const Block& /*block*/) {});
+// How the messages kernel uses shared memory.
+struct MessageRoom {
+  int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
+  bool buffered = false;  // whether messages of two positions are held, and what each position is
+
+  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const {
+    return 2 * static_cast<int64_t>(stretch) * a.weights_room;
+  }
+  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const {
+    return buffers_at(a) + (buffered ? 2 * a.states_room : 0);
+  }
+  int64_t bytes(const PatternArguments& a) const {
+    return fixed_at(a) * static_cast<int64_t>(sizeof(double)) +
+           (buffered ? a.length * static_cast<int64_t>(sizeof(int32_t)) : 0);
+  }
+};
+
+template <typename Team>
+__device__ const int32_t* stage_fixed(const PatternArguments& a, int64_t b, int32_t* staged, const Team& team) {
+  const int32_t* fixed = a.fixed + b * a.length;
+  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+    staged[t] = fixed[t];
+  }
+  return staged;
 }
 
-// And before them weights of the rows, a warp each.
-template <typename T>
-__global__ void __launch_bounds__(matrix_threads) weigh_stretches_kernel(PatternArguments a) {
-  make_matrices(
-      a, stretches_of(a.length), [&](const PatternTable& table, int64_t b, int64_t stretch, const Block& block) {
-        Warp warp;
-        for (int t = block.warp_rank(); t < stretch_size(a, stretch); t += block.warps()) {
-          weigh_position<PatternNumbers::scaled>(a, table, Reader<T>{a}, b * a.length + stretch * stretch_positions + t,
-                                                 PatternSource::filtered, warp);
-        }
-      });
+// Whose reads do not wait for each other.
+template <typename Team>
+__device__ bool weights_hold(const PatternArguments& a, int64_t b, const Team& team) {
+  bool hold = true;
+  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
+    hold = static_cast<bool>(hold & a.holds[b * a.length + t]);
+  }
+  return hold;
 }
 
 __device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
@@ -67,11 +109,12 @@ __device__ void settle(const PatternArguments& a, int64_t b, bool holds) {
 }
 
 __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, MessageRoom use) {
+  begin_early();
   extern __shared__ __align__(16) double shared[];
   __shared__ BlockRoom room;
   const int64_t b = blockIdx.x;
   PatternTable table;
-  if (!begin(a, b, table) || (table.plan != nullptr && is_stretched(a, table, is_greedy(a)))) {
+  if (!find_table(a, b, table)) {
     return;
   }
   Block block{room};
@@ -80,7 +123,7 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
                                       : a.fixed + b * a.length;
   block.sync();
   const bool greedy = is_greedy(a);
-  bool holds = greedy || weights_hold(a, b, block.rank(), block.size());
+  bool holds = greedy || weights_hold(a, b, block);
   const double* weights = a.weights + b * a.length * a.weights_room;
   const auto send = [&](auto rows) {
     return greedy ? send_messages<PatternNumbers::likeliest>(a, table, b, rows, buffers, block)
@@ -96,9 +139,16 @@ __global__ void __launch_bounds__(1024) messages_kernel(PatternArguments a, Mess
   settle(a, b, block.all(holds));
 }
 
-// Of few states, without a plan: one warp passes the messages on, and others bring it weights and take messages away.
+// Of few states: one warp passes the messages on, and others bring it weights and take messages away.
 template <int each>
-__device__ void carry_messages(const PatternArguments& a, const PatternTable& table, int64_t b, double* shared) {
+__global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a) {
+  begin_early();
+  extern __shared__ __align__(16) double shared[];
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table)) {
+    return;
+  }
   const CarriedMessages carried(a, table, b, each * warp_size, shared);
   bool holds = true;
   if (threadIdx.x < warp_size) {
@@ -108,61 +158,6 @@ __device__ void carry_messages(const PatternArguments& a, const PatternTable& ta
   }
   holds = __syncthreads_and(static_cast<int>(holds)) != 0;
   settle(a, b, holds);
-}
-
-// Of few states: of texts with a plan where stretches begin, and all of the others where all texts have few.
-template <int each>
-__global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(PatternArguments a, bool all_have_few) {
-  let_next_begin();
-  extern __shared__ __align__(16) double shared[];
-  __shared__ BlockRoom room;
-  const int64_t b = blockIdx.x;
-  PatternTable table;
-  const bool found = find_table(a, b, table);
-  if (found && table.plan != nullptr) {
-    Block block{room};
-    settle(a, b, block.all(chain_stretches(a, table, b, shared, block)));
-    return;
-  }
-  wait_for_kernels_before();
-  if (found && all_have_few) {
-    carry_messages<each>(a, table, b, shared);
-  }
-}
-
-// Messages of each stretch, of texts with a plan, and the ways through it.
-__global__ void __launch_bounds__(wide_stretch_threads) stretches_kernel(PatternArguments a) {
-  let_next_begin();
-  __shared__ StretchRoom room;
-  __shared__ BlockRoom team_room;
-  const auto stretches = static_cast<unsigned>(stretches_of(a.length));
-  const int64_t b = blockIdx.x / stretches, stretch = blockIdx.x % stretches;
-  PatternTable table;
-  const bool stretched = find_table(a, b, table) && is_stretched(a, table, /*greedy=*/false);
-  if (stretched) {
-    stage_edges(table, room);
-  }
-  wait_for_kernels_before();
-  if (!stretched) {
-    return;
-  }
-  Block block{team_room};
-  if (table.plan != nullptr) {
-    fill_and_choose(a, table, b, stretch, room, block);
-  } else {
-    block.sync();
-    const auto choose = [&](int64_t t, int32_t state) {
-      const int64_t row = b * a.length + t;
-      return a.fixed[row] == unshown_position
-                 ? state
-                 : choose_by_chance<PatternNumbers::scaled>(table, state, a.weights + row * a.weights_room,
-                                                            messages_at(a, b, t + 1), a.uniforms[row])
-                       .next;
-    };
-    choose_steps(a, table, stretch, choose, room.steps, block);
-  }
-  block.sync();
-  compose_steps(a, table, b, stretch, room.steps, block);
 }
 
 // All of one text's weights and messages; whether a completion is possible.
@@ -185,9 +180,17 @@ __device__ bool decide_by(const PatternArguments& a, const PatternTable& table, 
   return possible;
 }
 
-// Of a text whose range scaled messages do not hold, or to which filters leave no completion.
+// The texts whose range scaled messages do not hold, or to which filters leave no completion.
 template <typename T>
-__device__ void decide_late(const PatternArguments& a, const PatternTable& table, int64_t b, Block& block) {
+__global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
+  begin_early();
+  __shared__ BlockRoom room;
+  const int64_t b = blockIdx.x;
+  PatternTable table;
+  if (!find_table(a, b, table) || a.numbers[b] != PatternNumbers::undecided) {
+    return;
+  }
+  Block block{room};
   if (is_greedy(a)) {
     decide_by<T, PatternNumbers::likeliest>(a, table, b, PatternSource::unfiltered, block);
   } else if (!decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, block)) {
@@ -195,64 +198,26 @@ __device__ void decide_late(const PatternArguments& a, const PatternTable& table
   }
 }
 
-// The ways through all stretches of a text; steps: so many bytes of each warp.
-template <typename T>
-__device__ void choose_all(const PatternArguments& a, const PatternTable& table, int64_t b, uint8_t* steps,
-                           const Block& block) {
-  Warp warp;
-  const auto choose = [&](int64_t t, int32_t state) { return choose_next(a, table, Reader<T>{a}, b, t, state).next; };
-  for (int64_t stretch = block.warp_rank(); stretch < stretches_of(a.length); stretch += block.warps()) {
-    choose_steps(a, table, stretch, choose, steps, warp);
-    warp.sync();
-    compose_steps(a, table, b, stretch, steps, warp);
-    warp.sync();
-  }
-}
-
-// Decides what is not decided yet, and where the stretches of a text begin.
-template <typename T>
-__global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
-  constexpr int steps_bytes = stretch_positions * transfer_width;  // of a warp
-  __shared__ uint8_t steps[wide_warps * steps_bytes];
-  __shared__ BlockRoom room;
-  const int64_t b = blockIdx.x;
-  PatternTable table;
-  if (!begin(a, b, table)) {
-    return;
-  }
-  Block block{room};
-  const bool stretched = is_stretched(a, table, is_greedy(a));
-  if (a.numbers[b] == PatternNumbers::undecided) {
-    block.sync();  // which all have seen
-    decide_late<T>(a, table, b, block);
-    if (stretched) {
-      choose_all<T>(a, table, b, steps + block.warp_rank() * steps_bytes, block);
-    }
-    block.sync();
-  }
-  if (stretched) {
-    walk_stretches_of(a, b, steps, sizeof(steps), block);
-  }
-}
-
 template <typename T>
 __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
-  const int64_t row = blockIdx.x, b = text_of(a, row);
+  begin_early();
+  const int64_t row = blockIdx.x, b = row / a.length;
   PatternTable table;
-  if (!begin(a, b, table) || is_stretched(a, table, is_greedy(a))) {
+  if (!find_table(a, b, table)) {
     return;
   }
   for (int state = static_cast<int>(threadIdx.x); state < table.states; state += static_cast<int>(blockDim.x)) {
-    const PatternChoice choice = choose_next(a, table, Reader<T>{a}, b, position_of(a, row), state);
+    const PatternChoice choice = choose_next(a, table, Reader<T>{a}, b, row % a.length, state);
     a.next[row * a.states_room + state] = choice.next < 0 ? 0 : choice.next;
   }
 }
 
 __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has_room) {
+  begin_early();
   extern __shared__ __align__(16) uint8_t steps[];
   __shared__ BlockRoom room;
   PatternTable table;
-  if (begin(a, blockIdx.x, table) && !is_stretched(a, table, is_greedy(a))) {
+  if (find_table(a, blockIdx.x, table)) {
     Block block{room};
     walk(a, table, blockIdx.x, has_room ? steps : nullptr, block);
   }
@@ -260,11 +225,12 @@ __global__ void __launch_bounds__(1024) walk_kernel(PatternArguments a, bool has
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a) {
+  begin_early();
   const int64_t row = row_of_warp(small_rows);
   PatternTable table;
-  if (begin(a, text_of(a, row), table)) {
+  if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
     Warp warp;
-    pick_token(a, table, Reader<T>{a}, row, state_before(a, is_stretched(a, table, is_greedy(a)), row), warp);
+    pick_token(a, table, Reader<T>{a}, row, warp);
   }
 }
 
@@ -280,81 +246,55 @@ unsigned threads_for(int64_t states, int most) {
   return static_cast<unsigned>(whole < most ? whole : most);
 }
 
-template <typename... Parameters>
-void launch_with_room(void (*kernel)(Parameters...), int64_t blocks, unsigned threads, int64_t bytes,
-                      cudaStream_t stream, Parameters... arguments) {
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  launch_early(kernel, dim3(static_cast<unsigned>(blocks)), threads, static_cast<size_t>(bytes), stream, arguments...);
+MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
+  constexpr int longest_stretch = 32;
+  constexpr int64_t staged_bytes = 64 * 1024;
+  const int64_t row_bytes = 2 * a.weights_room * static_cast<int64_t>(sizeof(double));
+  MessageRoom use;
+  use.stretch =
+      static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
+  use.buffered = true;
+  use.buffered = use.bytes(a) <= most_bytes;
+  return use;
 }
 
-bool is_planned(const PatternArguments& a) {
-  return a.transfer != nullptr && !is_greedy(a);
-}
-
-// Weights, and matrices with them where there are enough multiprocessors for all stretches at once.
-template <typename T>
-void launch_weights(const PatternArguments& a, cudaStream_t stream) {
-  constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
-  constexpr auto room = static_cast<int64_t>(sizeof(MatrixRoom));
-  const int64_t rows = a.batch * a.length, whole = a.batch * (a.length / stretch_positions),
-                stretches = a.batch * stretches_of(a.length), blocks = 2 * multiprocessors();
-  if (is_planned(a) && a.outputs <= warp_outputs && stretches <= blocks) {
-    launch_with_room(weigh_stretches_kernel<T>, stretches, matrix_threads, room, stream, a);
+void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
+  const auto texts = static_cast<unsigned>(a.batch);
+  if (const int64_t bytes = CarriedMessages::bytes(a); !is_greedy(a) && has_few_messages(a) && bytes <= most_bytes) {
+    const auto kernel = a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>;
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    launch_early(kernel, dim3(texts), few_messages_threads, static_cast<size_t>(bytes), stream, a);
     return;
   }
+  const MessageRoom use = message_room(a, most_bytes);
+  const int64_t bytes = use.bytes(a);
+  cudaFuncSetAttribute(messages_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  launch_early(messages_kernel, dim3(texts), threads_for(a.states_room, 1024), static_cast<size_t>(bytes), stream, a,
+               use);
+}
+
+template <typename T>
+void launch_draw(const PatternArguments& a, cudaStream_t stream) {
+  constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
+  const int64_t rows = a.batch * a.length;
+  const auto texts = static_cast<unsigned>(a.batch);
   if (a.outputs <= warp_outputs) {
     launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
   } else {
     launch_early(weigh_kernel<T, true>, dim3(static_cast<unsigned>(rows)), wide_threads, 0, stream, a);
   }
-  if (is_planned(a) && whole > 0) {
-    launch_with_room(matrices_kernel, std::min(whole, blocks), matrix_threads, room, stream, a);
-  }
-}
-
-void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
-  const int64_t carried_bytes = has_few_messages(a) ? CarriedMessages::bytes(a) : 0;
-  const bool planned = is_planned(a);
-  const bool all_have_few = has_few_messages(a);
-  if (planned) {
-    launch_with_room(a.states_room <= warp_size ? few_messages_kernel<1> : few_messages_kernel<2>, a.batch,
-                     few_messages_threads, carried_bytes > chain_bytes ? carried_bytes : chain_bytes, stream, a,
-                     all_have_few);
-  }
-  if (!planned || !all_have_few) {
-    const MessageRoom use = message_room(a, most_bytes);
-    launch_with_room(messages_kernel, a.batch, threads_for(a.states_room, 1024), use.bytes(a), stream, a, use);
-  }
-  if (planned) {
-    const int64_t stretches = a.batch * stretches_of(a.length);
-    launch_early(stretches_kernel, dim3(static_cast<unsigned>(stretches)),
-                 stretches <= 2 * multiprocessors() ? wide_stretch_threads : stretch_threads, 0, stream, a);
-  }
-}
-
-// The path of texts that are not drawn by stretches.
-template <typename T>
-void launch_walk(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
-  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(a.batch * a.length)),
-               threads_for(a.states_room, small_threads), 0, stream, a);
+  const int most_bytes = most_shared_bytes();
+  launch_messages(a, most_bytes, stream);
+  launch_early(decide_kernel<T>, dim3(texts), wide_threads, 0, stream, a);
+  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(rows)), threads_for(a.states_room, small_threads), 0,
+               stream, a);
   const int64_t room = walk_room(a.length, a.states_room);
   const bool has_room = a.states_room <= 256 && room <= most_bytes;
-  launch_with_room(walk_kernel, a.batch, has_room ? 1024 : warp_size, has_room ? room : 0, stream, a, has_room);
-}
-
-template <typename T>
-void launch_draw(PatternArguments a, cudaStream_t stream) {
-  const int64_t rows = a.batch * a.length;
-  const int most_bytes = most_shared_bytes();
-  if (most_bytes < chain_bytes) {  // on devices before compute capability 8.0
-    a.transfer = nullptr;
+  if (has_room) {
+    cudaFuncSetAttribute(walk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
   }
-  launch_weights<T>(a, stream);
-  launch_messages(a, most_bytes, stream);
-  launch_early(decide_kernel<T>, dim3(static_cast<unsigned>(a.batch)), wide_threads, 0, stream, a);
-  if (!is_planned(a) || !has_few_messages(a)) {
-    launch_walk<T>(a, most_bytes, stream);
-  }
+  launch_early(walk_kernel, dim3(texts), has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream,
+               a, has_room);
   launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
 }
 

@@ -133,18 +133,14 @@ __device__ void pass_messages(const CarriedMessages& carried) {
   }
 }
 
-// Of any state; by the first warp.
-inline __device__ int32_t most_edges_of(const PatternTable& table) {
-  int32_t most = 0;
-  for (auto state = static_cast<int32_t>(threadIdx.x); state < table.states; state += warp_size) {
-    most = max(most, table.first_edge[state + 1] - table.first_edge[state]);
-  }
-  return static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most)));
-}
-
 template <int each>
 __device__ void pass_few(const CarriedMessages& carried) {
-  const int32_t most_edges = most_edges_of(carried.table);
+  const PatternTable& table = carried.table;
+  int32_t most_edges = 0;
+  for (auto state = static_cast<int32_t>(threadIdx.x); state < table.states; state += warp_size) {
+    most_edges = max(most_edges, table.first_edge[state + 1] - table.first_edge[state]);
+  }
+  most_edges = static_cast<int32_t>(warp_max_of(static_cast<uint32_t>(most_edges)));
   if (most_edges <= 2) {
     pass_messages<each, 2>(carried);
   } else if (most_edges <= 4) {
@@ -152,44 +148,6 @@ __device__ void pass_few(const CarriedMessages& carried) {
   } else {
     pass_messages<each, 0>(carried);
   }
-}
-
-// How the messages kernel uses shared memory.
-struct MessageRoom {
-  int stretch = 0;        // positions whose weights are staged; 0: they are read where they are
-  bool buffered = false;  // whether messages of two positions are held, and what each position is
-
-  DEMASK_EVERYWHERE int64_t buffers_at(const PatternArguments& a) const {
-    return 2 * static_cast<int64_t>(stretch) * a.weights_room;
-  }
-  DEMASK_EVERYWHERE int64_t fixed_at(const PatternArguments& a) const {
-    return buffers_at(a) + (buffered ? 2 * a.states_room : 0);
-  }
-  int64_t bytes(const PatternArguments& a) const {
-    return fixed_at(a) * static_cast<int64_t>(sizeof(double)) +
-           (buffered ? a.length * static_cast<int64_t>(sizeof(int32_t)) : 0);
-  }
-};
-
-template <typename Team>
-__device__ const int32_t* stage_fixed(const PatternArguments& a, int64_t b, int32_t* staged, const Team& team) {
-  const int32_t* fixed = a.fixed + b * a.length;
-  for (int64_t t = team.rank(); t < a.length; t += team.size()) {
-    staged[t] = fixed[t];
-  }
-  return staged;
-}
-
-inline MessageRoom message_room(const PatternArguments& a, int64_t most_bytes) {
-  constexpr int longest_stretch = 32;
-  constexpr int64_t staged_bytes = 64 * 1024;
-  const int64_t row_bytes = 2 * a.weights_room * static_cast<int64_t>(sizeof(double));
-  MessageRoom use;
-  use.stretch =
-      static_cast<int>(staged_bytes / row_bytes < longest_stretch ? staged_bytes / row_bytes : longest_stretch);
-  use.buffered = true;
-  use.buffered = use.bytes(a) <= most_bytes;
-  return use;
 }
 
 }  // namespace demask::kernels::cuda::launch

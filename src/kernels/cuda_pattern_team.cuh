@@ -1,12 +1,9 @@
-// The teams of threads that draw texts which match patterns, a warp or a block, and how they come by tables, logits and
-// weights.
+// The teams of threads that draw texts which match patterns, a warp or a block, and how they come by weights.
 #pragma once
 
 #include <cuda_pipeline.h>
 
 #include "kernels/cuda_device.cuh"
-#include "kernels/cuda_early.cuh"
-#include "kernels/pattern_rule.h"
 
 namespace demask::kernels::cuda::launch {
 
@@ -79,13 +76,6 @@ struct Block {
   __device__ int warps() const { return size() / warp_size; }
 };
 
-// A block of so many threads, known where it is compiled.
-template <int threads>
-struct BlockOf : Block {
-  __device__ static constexpr int size() { return threads; }
-  __device__ static constexpr int warps() { return threads / warp_size; }
-};
-
 // The weights of positions, brought into shared memory a stretch ahead of where they are read.
 struct StagedRows {
   const double* weights;    // of the text
@@ -135,35 +125,5 @@ struct DirectRows {
     return weights + t * weights_room;
   }
 };
-
-template <typename T>
-struct Reader {
-  const PatternArguments& a;
-  __device__ float operator()(int64_t row, int64_t id) const {
-    return to_float(static_cast<const T*>(a.logits)[row * a.row_stride + id]);
-  }
-};
-
-// False where the text has no pattern.
-inline __device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
-  const int64_t at = a.table_at[b];
-  if (at >= 0) {
-    table = pattern_table(a.tables + at, a.outputs);
-  }
-  return at >= 0;
-}
-
-// Begins a kernel, for one text; false where it has no pattern. Each kernel waits for those before it, and whatever its
-// block is for: the next one's launch is over by the time that it ends. No kernel writes tables.
-inline __device__ bool begin(const PatternArguments& a, int64_t b, PatternTable& table) {
-  let_next_begin();
-  const bool found = b < a.batch && find_table(a, b, table);
-  wait_for_kernels_before();
-  return found;
-}
-
-inline __host__ __device__ bool is_greedy(const PatternArguments& a) {
-  return a.temperatures == nullptr && a.temperature == 0;
-}
 
 }  // namespace demask::kernels::cuda::launch

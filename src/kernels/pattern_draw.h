@@ -6,7 +6,6 @@
 
 #include "kernels/pattern_messages.h"
 #include "kernels/pattern_rule.h"
-#include "kernels/pattern_stretches.h"
 #include "kernels/pattern_team.h"
 
 namespace demask::kernels {
@@ -151,7 +150,7 @@ template <typename Read>
 DEMASK_EVERYWHERE PatternChoice choose_likeliest(const PatternArguments& a, const PatternTable& table, const Read& read,
                                                  int64_t row, int32_t state, const double* after) {
   const double* weights = a.weights + row * a.weights_room;
-  const PatternLogits<Read> logits{a, read, row, a.source[text_of(a, row)]};
+  const PatternLogits<Read> logits{a, read, row, a.source[row / a.length]};
   PatternChoice choice;
   double largest = -HUGE_VAL;
   for_each_edge(table, table.first_edge[state], table.first_edge[state + 1], [&](int32_t c, int32_t next) {
@@ -282,12 +281,11 @@ DEMASK_EVERYWHERE int32_t pick_by_chance(const PatternTable& table, const Patter
   return last;
 }
 
-// Writes the token of one position, before which the text is in this state, and its probability, which is that of its
-// own distribution.
+// Writes the token of one position and its probability, which is that of its own distribution.
 template <typename Read, typename Team>
 DEMASK_EVERYWHERE void pick_token(const PatternArguments& a, const PatternTable& table, const Read& read, int64_t row,
-                                  int32_t state, Team& team) {
-  const int64_t b = text_of(a, row);
+                                  Team& team) {
+  const int64_t b = row / a.length;
   if (!a.masked[row] || !a.drawn[row]) {
     if (team.rank() == 0) {
       a.chosen[row] = a.tokens[row];
@@ -296,7 +294,7 @@ DEMASK_EVERYWHERE void pick_token(const PatternArguments& a, const PatternTable&
     return;
   }
   const PatternLogits<Read> logits{a, read, row, a.source[b]};
-  const PatternChoice choice = choose_next(a, table, read, b, position_of(a, row), state);
+  const PatternChoice choice = choose_next(a, table, read, b, row % a.length, a.path[row]);
   int32_t id = -1;
   if (choice.token_class >= 0) {
     const double weight = a.weights[row * a.weights_room + choice.token_class];

@@ -132,8 +132,6 @@ class FewMessages {
     team.sync();
     last_ = messages;
   }
-  // The messages after the last position, given.
-  DEMASK_EVERYWHERE void begin_after(const double* messages) { last_ = messages; }
 
   template <typename Team>
   DEMASK_EVERYWHERE void pass(const MessageStretch& stretch, Team& team) {

@@ -25,7 +25,7 @@ enum class PatternSource : int32_t { filtered, unfiltered };
 inline constexpr int32_t no_pattern_class = -1, unshown_position = -2, free_position = -3;
 
 // The first numbers of a packed table; what follows them, in this order, stands in PatternTable.
-enum PatternHeader : int32_t { header_states, header_classes, header_ended, header_edges, header_plan, header_size };
+enum PatternHeader : int32_t { header_states, header_classes, header_ended, header_edges, header_size };
 
 // One automaton. Tokens of one class lead from every state to the same one.
 struct PatternTable {
@@ -37,7 +37,6 @@ struct PatternTable {
   const int32_t* first_id = nullptr;    // [classes + 1]
   const int32_t* ids = nullptr;         // class by class, ascending
   const int32_t* edges = nullptr;       // [edges, 2]: class and next state
-  const int32_t* plan = nullptr;        // see TransferPlan; or none
 };
 
 DEMASK_EVERYWHERE inline PatternTable pattern_table(const int32_t* packed, int64_t outputs) {
@@ -51,7 +50,6 @@ DEMASK_EVERYWHERE inline PatternTable pattern_table(const int32_t* packed, int64
   table.first_id = table.class_of + outputs;
   table.edges = table.first_id + table.classes + 1;
   table.ids = table.edges + 2 * static_cast<int64_t>(packed[header_edges]);
-  table.plan = packed[header_plan] > 0 ? packed + packed[header_plan] : nullptr;
   return table;
 }
 
@@ -76,21 +74,14 @@ struct PatternArguments {
   const float* temperatures = nullptr;  // [B * T / rows_per_temperature] in its place, or none
   int64_t rows_per_temperature = 1;
 
-  double* weights = nullptr;   // [B, T, W]
-  double* largest = nullptr;   // [B, T], logit of the likeliest token that has a class
-  float* highest = nullptr;    // [B, T], of all tokens
-  float* total = nullptr;      // [B, T], sum of exp(logit - highest)
-  bool* holds = nullptr;       // [B, T]: weights are within the range that scaled messages hold
-  double* messages = nullptr;  // [B, T + 1, S]
-  double* transfer = nullptr;  // [B, stretches of T, most_transfer_row, transfer_width], see TransferPlan; or none
-  int32_t* next = nullptr;     // [B, T, S]: where the position leads to from each state
-  int32_t* path = nullptr;     // [B, T]: the state before each position
-  // Of texts that are drawn stretch by stretch: the state before each position for each that its stretch may begin in,
-  // where each stretch leads to from these, and the one in which it begins.
-  uint8_t* inner = nullptr;   // [B, T, transfer_width]
-  uint8_t* jumps = nullptr;   // [B, stretches of T, transfer_width]
-  uint8_t* starts = nullptr;  // [B, stretches of T]
-
+  double* weights = nullptr;          // [B, T, W]
+  double* largest = nullptr;          // [B, T], logit of the likeliest token that has a class
+  float* highest = nullptr;           // [B, T], of all tokens
+  float* total = nullptr;             // [B, T], sum of exp(logit - highest)
+  bool* holds = nullptr;              // [B, T]: weights are within the range that scaled messages hold
+  double* messages = nullptr;         // [B, T + 1, S]
+  int32_t* next = nullptr;            // [B, T, S]: where the position leads to from each state
+  int32_t* path = nullptr;            // [B, T]: the state before each position
   PatternNumbers* numbers = nullptr;  // [B]
   PatternSource* source = nullptr;    // [B]
 
@@ -98,14 +89,6 @@ struct PatternArguments {
   float* probabilities = nullptr;  // [B, T]
   bool* broken = nullptr;          // scalar
 };
-
-// Which text a row [B, T] is of, and where in it; of fewer than 2 to the power of 32 rows, whose division is short.
-DEMASK_EVERYWHERE inline int64_t text_of(const PatternArguments& a, int64_t row) {
-  return static_cast<uint32_t>(row) / static_cast<uint32_t>(a.length);
-}
-DEMASK_EVERYWHERE inline int64_t position_of(const PatternArguments& a, int64_t row) {
-  return static_cast<uint32_t>(row) % static_cast<uint32_t>(a.length);
-}
 
 // Products of two numbers that are not smaller are above the smallest normal double, about 1e-308.
 inline constexpr double least_log_weight = -230, least_message = 1e-200;  // exp(-230) is about 1e-100

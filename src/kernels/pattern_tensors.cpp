@@ -2,20 +2,14 @@
 
 #include <ATen/ATen.h>
 
-#include "kernels/transfer_plan.h"
-
 namespace demask::kernels {
 
 static_assert(sizeof(PatternNumbers) == sizeof(int32_t) && sizeof(PatternSource) == sizeof(int32_t));
 
 int64_t pattern_bytes(const PatternSizes& sizes) {
   constexpr int64_t number = 8, index = 4;
-  const int64_t of_stretches =
-      sizes.stretched ? stretches_of(sizes.length) * transfer_width * (most_transfer_row * number + stretch_positions)
-                      : 0;
-  return sizes.table_numbers * index +
-         sizes.batch * ((sizes.length + 1) * sizes.states * number +
-                        sizes.length * (sizes.weights * number + sizes.states * index) + of_stretches);
+  return sizes.table_numbers * index + sizes.batch * ((sizes.length + 1) * sizes.states * number +
+                                                      sizes.length * (sizes.weights * number + sizes.states * index));
 }
 
 PatternTensors make_pattern_tensors(const PatternSizes& sizes, at::Device device) {
@@ -32,13 +26,6 @@ PatternTensors make_pattern_tensors(const PatternSizes& sizes, at::Device device
   tensors.path = at::empty({batch, length}, integers);
   tensors.numbers = at::empty({batch}, integers);
   tensors.source = at::empty({batch}, integers);
-  if (const int64_t stretches = stretches_of(length); sizes.stretched) {
-    const at::TensorOptions bytes = integers.dtype(at::kByte);
-    tensors.transfer = at::empty({batch, stretches, most_transfer_row, transfer_width}, numbers);
-    tensors.inner = at::empty({batch, length, transfer_width}, bytes);
-    tensors.jumps = at::empty({batch, stretches, transfer_width}, bytes);
-    tensors.starts = at::empty({batch, stretches}, bytes);
-  }
   tensors.largest = at::empty({batch, length}, numbers);
   tensors.highest = at::empty({batch, length}, floats);
   tensors.total = at::empty({batch, length}, floats);
@@ -85,12 +72,6 @@ PatternArguments pattern_arguments(const PatternTensors& tensors, const PatternD
   a.total = tensors.total.data_ptr<float>();
   a.holds = tensors.holds.data_ptr<bool>();
   a.messages = tensors.messages.data_ptr<double>();
-  if (tensors.transfer.defined()) {
-    a.transfer = tensors.transfer.data_ptr<double>();
-    a.inner = tensors.inner.data_ptr<uint8_t>();
-    a.jumps = tensors.jumps.data_ptr<uint8_t>();
-    a.starts = tensors.starts.data_ptr<uint8_t>();
-  }
   a.next = tensors.next.data_ptr<int32_t>();
   a.path = tensors.path.data_ptr<int32_t>();
   a.numbers = reinterpret_cast<PatternNumbers*>(tensors.numbers.data_ptr<int32_t>());

@@ -18,7 +18,6 @@ struct PatternTensors {
   at::Tensor fixed;                           // [B, T] int32, see PatternArguments
   at::Tensor weights, messages;               // [B, T, W], [B, T + 1, S] float64
   at::Tensor next, path, numbers, source;     // [B, T, S], [B, T], [B], [B] int32
-  at::Tensor transfer, inner, jumps, starts;  // see PatternArguments; none where no text is drawn by stretches
   at::Tensor largest, highest, total, holds;  // [B, T] float64, float32, float32, bool
 };
 
@@ -27,7 +26,6 @@ struct PatternSizes {
   int64_t table_numbers = 0;  // of all tables together
   int64_t states = 0;         // of the largest
   int64_t weights = 0;        // of a position: classes of the largest and one, even
-  bool stretched = false;     // whether texts may be drawn by stretches
 };
 
 // Bytes of the tensors.

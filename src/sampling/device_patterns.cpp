@@ -4,10 +4,8 @@
 
 #include <algorithm>
 
-#include "kernels/transfer_plan.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/read_back.h"
-#include "sampling/transfer_planning.h"
 
 namespace demask {
 namespace {
@@ -36,15 +34,10 @@ std::vector<std::shared_ptr<const TokenAutomaton>> automata_of(const std::vector
   return automata;
 }
 
-bool may_have_plan(const TokenAutomaton& automaton) {
-  return automaton.states() <= kernels::transfer_width && automaton.classes() <= kernels::most_transfer_classes;
-}
-
-// At most: ids without a class take no place, and a plan has as many numbers as it needs.
+// At most: ids without a class take no place.
 int64_t table_numbers(const TokenAutomaton& automaton, int64_t outputs) {
   const int64_t states = automaton.states(), classes = automaton.classes();
-  const int64_t plan = may_have_plan(automaton) ? kernels::most_plan_numbers : 0;
-  return kernels::header_size + 2 * states + 1 + 2 * outputs + classes + 1 + 2 * edges_of(automaton) + plan;
+  return kernels::header_size + 2 * states + 1 + 2 * outputs + classes + 1 + 2 * edges_of(automaton);
 }
 
 int64_t rounded_up(int64_t count, int64_t multiple) {
@@ -81,9 +74,6 @@ std::vector<int32_t> packed_pattern(const TokenAutomaton& automaton, int64_t out
   for (const std::vector<int32_t>* part : {&first_edge, &accepts, &class_of, &first_id, &edges, &ids}) {
     packed.insert(packed.end(), part->begin(), part->end());
   }
-  const std::vector<int32_t> plan = transfer_plan({first_edge, edges, automaton.classes(), automaton.ended()});
-  packed[kernels::header_plan] = plan.empty() ? 0 : static_cast<int32_t>(packed.size());
-  packed.insert(packed.end(), plan.begin(), plan.end());
   return packed;
 }
 
@@ -96,7 +86,6 @@ PatternSizes pattern_sizes(const std::vector<const Template*>& texts, int64_t ou
     sizes.table_numbers += table_numbers(*automaton, outputs);
     sizes.states = std::max(sizes.states, rounded_up(automaton->states(), in_a_warp));
     sizes.weights = std::max(sizes.weights, rounded_up(automaton->classes() + 1, 2));
-    sizes.stretched = sizes.stretched || may_have_plan(*automaton);
   }
   return sizes;
 }
@@ -114,7 +103,7 @@ DevicePatterns::DevicePatterns(const PatternSizes& sizes, int64_t outputs, at::D
 
 bool DevicePatterns::takes(const PatternSizes& sizes) const {
   return sizes.batch == sizes_.batch && sizes.length == sizes_.length && sizes.table_numbers <= sizes_.table_numbers &&
-         sizes.states <= sizes_.states && sizes.weights <= sizes_.weights && (sizes_.stretched || !sizes.stretched);
+         sizes.states <= sizes_.states && sizes.weights <= sizes_.weights;
 }
 
 void DevicePatterns::set(const std::vector<const Template*>& texts) {

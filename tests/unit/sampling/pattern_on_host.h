@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -142,9 +141,8 @@ struct HostReader {
 // Which of the ways that the kernels have is taken.
 struct HostWays {
   int threads = 1;
-  bool buffered = true;   // messages of two positions are held
-  bool composed = true;   // the walk is
-  bool stretched = true;  // messages go by stretches where the table has a plan
+  bool buffered = true;  // messages of two positions are held
+  bool composed = true;  // the walk is
 };
 
 template <PatternNumbers numbers>
@@ -226,98 +224,17 @@ bool send_text(const PatternArguments& a, const PatternTable& table, int64_t b, 
                    std::all_of(messages, messages + a.length * a.states_room, in_message_range));
 }
 
-// The matrices of the stretches that have one.
-struct HostMatrices {
-  const PatternArguments& a;
-  int64_t b;
-  bool has(int64_t stretch) const { return has_matrix(a, b, stretch); }
-  void begin() const {}
-  void expect() const {}
-  const double* at(int64_t stretch) const { return matrix_of(a, b, stretch); }
-};
-
-template <int each, int most_edges>
-bool fill_text(const PatternArguments& a, const PatternTable& table, int64_t b, int threads) {
-  bool holds = true;
-  for (int64_t stretch = 0; stretch < stretches_of(a.length); ++stretch) {
-    const int64_t begin = b * a.length + stretch * stretch_positions, last = begin + stretch_size(a, stretch) - 1;
-    const bool plain = std::all_of(a.fixed + begin, a.fixed + last + 1, [&](int32_t one) {
-      return one == free_position || (one != unshown_position && table.ended < 0);
-    });
-    std::vector<double> room(static_cast<size_t>((stretch_positions + 1) * each * threads));
-    by_team(threads, [&](auto& team) {
-      const StretchRows rows{a.weights + last * a.weights_room, a.weights_room, a.fixed + last, plain};
-      fill_stretch<each, most_edges>(a, table, b, stretch, rows, room.data(), team);
-      team.sync();
-      const bool all = team.all(take_stretch(a, table, b, stretch, room.data(), each * threads, team));
-      if (team.rank() == 0) {
-        holds = holds && all;
-      }
-    });
-  }
-  return holds;
-}
-
-// Scaled messages by stretches.
-inline bool send_stretches(const PatternArguments& a, const PatternTable& table, int64_t b, int threads) {
-  constexpr int each = transfer_width;
-  const HostMatrices matrices{a, b};
-  std::vector<double> buffers(size_t{2} * transfer_width);
-  for (int64_t stretch = 0; stretch < stretches_of(a.length); ++stretch) {
-    if (matrices.has(stretch)) {
-      const auto room = std::make_unique<TransferRoom>();
-      by_team(threads, [&](auto& team) { make_matrix(a, TransferPlan{table.plan}, b, stretch, *room, team); });
-    }
-  }
-  by_team(threads, [&](auto& team) {
-    HostMatrices own = matrices;
-    // Only a team of as many threads as states has a row of each in registers.
-    send_by_stretches<0>(a, table, b, own, buffers.data(), team);
-  });
-  return most_edges(table) <= 2 ? fill_text<each, 2>(a, table, b, threads) : fill_text<each, 0>(a, table, b, threads);
-}
-
 template <PatternNumbers numbers>
 bool decide_text(const PatternArguments& a, const PatternTable& table, int64_t b, PatternSource source,
                  const HostWays& ways) {
   weigh_text<numbers>(a, table, b, source, ways.threads);
-  const bool by_stretches = numbers == PatternNumbers::scaled && ways.stretched && table.plan != nullptr;
-  const bool holds =
-      (by_stretches ? send_stretches(a, table, b, ways.threads) : send_text<numbers>(a, table, b, ways)) &&
-      (numbers != PatternNumbers::scaled ||
-       std::all_of(a.holds + b * a.length, a.holds + (b + 1) * a.length, [](bool one) { return one; }));
+  const bool holds = send_text<numbers>(a, table, b, ways) &&
+                     (numbers != PatternNumbers::scaled ||
+                      std::all_of(a.holds + b * a.length, a.holds + (b + 1) * a.length, [](bool one) { return one; }));
   const bool possible = a.messages[b * (a.length + 1) * a.states_room] > pattern_none<numbers>();
   a.numbers[b] = holds && possible ? numbers : PatternNumbers::undecided;
   a.source[b] = source;
   return holds && possible;
-}
-
-inline void walk_by_positions(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
-  for (int64_t t = 0; t < a.length; ++t) {
-    for (int32_t state = 0; state < table.states; ++state) {
-      const PatternChoice choice = choose_next(a, table, HostReader{a}, b, t, state);
-      a.next[(b * a.length + t) * a.states_room + state] = std::max(choice.next, 0);
-    }
-  }
-  std::vector<uint8_t> room(static_cast<size_t>(walk_room(a.length, table.states)));
-  by_team(ways.threads,
-          [&](auto& team) { walk(a, table, b, ways.composed && table.states <= 256 ? room.data() : nullptr, team); });
-}
-
-inline void walk_by_stretches(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
-  std::vector<uint8_t> steps(static_cast<size_t>(stretch_positions * transfer_width)), room(steps.size() / 8);
-  by_team(ways.threads, [&](auto& team) {
-    for (int64_t stretch = 0; stretch < stretches_of(a.length); ++stretch) {
-      const auto choose = [&](int64_t t, int32_t state) {
-        return choose_next(a, table, HostReader{a}, b, t, state).next;
-      };
-      choose_steps(a, table, stretch, choose, steps.data(), team);
-      team.sync();
-      compose_steps(a, table, b, stretch, steps.data(), team);
-      team.sync();
-    }
-    walk_stretches_of(a, b, room.data(), static_cast<int64_t>(room.size()), team);
-  });
 }
 
 inline void draw_matching_on_host(const PatternArguments& a, const HostWays& ways) {
@@ -334,12 +251,18 @@ inline void draw_matching_on_host(const PatternArguments& a, const HostWays& way
           decide_text<PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, ways) ||
           decide_text<PatternNumbers::logarithms>(a, table, b, PatternSource::unfiltered, ways);
     }
-    const bool stretched = ways.stretched && is_stretched(a, table, a.numbers[b] == PatternNumbers::likeliest);
-    stretched ? walk_by_stretches(a, table, b, ways) : walk_by_positions(a, table, b, ways);
+    for (int64_t t = 0; t < a.length; ++t) {
+      for (int32_t state = 0; state < table.states; ++state) {
+        const PatternChoice choice = choose_next(a, table, HostReader{a}, b, t, state);
+        a.next[(b * a.length + t) * a.states_room + state] = std::max(choice.next, 0);
+      }
+    }
+    std::vector<uint8_t> room(static_cast<size_t>(walk_room(a.length, table.states)));
+    by_team(ways.threads,
+            [&](auto& team) { walk(a, table, b, ways.composed && table.states <= 256 ? room.data() : nullptr, team); });
     by_team(ways.threads, [&](auto& team) {
       for (int64_t t = 0; t < a.length; ++t) {
-        const int64_t row = b * a.length + t;
-        pick_token(a, table, HostReader{a}, row, state_before(a, stretched, row), team);
+        pick_token(a, table, HostReader{a}, b * a.length + t, team);
       }
     });
   }
