@@ -170,12 +170,12 @@ Plan open_plan(const Pace& pace, int64_t free) {
   return plan;
 }
 
-Plan fade_noise(Plan plan, const std::function<NoiseFade(int64_t steps)>& fade_of) {
+Plan fade_noise(Plan plan, double power, const std::function<double(int64_t steps)>& scale) {
   for (auto first = plan.begin(); first != plan.end();) {
     const auto end = end_of_block(first, plan.end());
-    const NoiseFade fade = fade_of(end - first);
+    const double whole = scale(end - first);
     for (; first != end; ++first) {
-      first->noise_weight = fade.scale * std::pow(1 - first->progress, fade.power);
+      first->noise_weight = whole * std::pow(1 - first->progress, power);
     }
   }
   return plan;

@@ -58,14 +58,8 @@ Plan open_plan(const Pace& pace, int64_t free);
 // step. What waits never exceeds what the step leaves masked.
 Plan draw_in_parts(Plan plan, const std::vector<int64_t>& sizes, const std::function<double(int64_t steps)>& redraws);
 
-// Noise that weighs scale * (1 - progress)^power.
-struct NoiseFade {
-  double scale = 1;
-  double power = 1;
-};
-
-// The steps of `plan`, the noise of each block's fading as its number of steps says.
-Plan fade_noise(Plan plan, const std::function<NoiseFade(int64_t steps)>& fade_of);
+// The steps of `plan`, the noise of each weighing (1 - progress)^power, times scale(steps of its block).
+Plan fade_noise(Plan plan, double power, const std::function<double(int64_t steps)>& scale);
 
 // A plan for DiffusionOptions: this schedule over the whole text, for every sample, with or without a second forward to
 // judge each step.

@@ -151,9 +151,6 @@ constexpr double redraws_power = 0.5;
 // How fast the noise grows with more steps than those. A token is compared in each step, by noise that is new: the more
 // steps, the more of it averages out, and doubt alone would decide.
 constexpr double noise_growth = 0.4;
-// How fast the power grows by which the noise falls, so that there is more of it only while the text is open: what is
-// left to mend at the end wants to be seen as clearly as in the usual steps.
-constexpr double fading_growth = 0.3;
 
 // How many times the usual steps, where they are more.
 double times_usual(int64_t steps) {
@@ -201,11 +198,8 @@ Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fr
   Plan plan = whole_plan(settings, cost, free);
   const bool in_parts = draws_in_parts(settings);
   if (settings.parameters.has("noise_power")) {
-    plan = fade_noise(std::move(plan), [&](int64_t steps) {
-      const double more = in_parts ? times_usual(steps) : 1;
-      return NoiseFade{std::pow(more, noise_growth),
-                       settings.parameters.number("noise_power") * std::pow(more, fading_growth)};
-    });
+    plan = fade_noise(std::move(plan), settings.parameters.number("noise_power"),
+                      [&](int64_t steps) { return in_parts ? std::pow(times_usual(steps), noise_growth) : 1.0; });
   }
   if (!in_parts) {
     return plan;

@@ -62,7 +62,7 @@ Strategy best_strategy() {
       {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
       {"count_penalty", 2.4, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
-      {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left, faster in more than 32 steps"},
+      {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
       {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"}};
   strategy.variants = {

@@ -41,28 +41,22 @@ TEST_CASE("best favours new tokens by its bonus, and adds Gumbel noise until the
   CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
 }
 
-// The step after which a share `done` of a block is, where `steps` draw 256 positions in `block_length` each.
-PlannedStep planned_at(double done, int64_t steps, int64_t block_length = 256, double redraws = 8) {
+// Halfway, where `steps` draw 256 positions in `block_length` each.
+PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 8) {
   DiffusionSettings settings = testing::settings_of("best", {{"redraws", redraws}});
   settings.diffusion_iterations = steps;
   settings.block_length = block_length;
   DiffusionOptions options;
   plan_strategy(settings, *testing::policy_of("best"), options);
   const Plan plan = options.plan(Stream{}, 256);
-  return plan[static_cast<size_t>(done * static_cast<double>(steps * block_length) / 256) - 1];
-}
-
-PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 8) {
-  return planned_at(0.5, steps, block_length, redraws);
+  return plan[static_cast<size_t>(steps / (256 / block_length) / 2 - 1)];
 }
 
 TEST_CASE("best draws fewer positions and chooses by more noise where a block has more than 32 steps") {
   CHECK(halfway(32).noise_weight == Catch::Approx(0.5));
   CHECK(halfway(16).noise_weight == Catch::Approx(0.5));
-  CHECK(planned_at(0.25, 128).noise_weight > 1.15 * planned_at(0.25, 64).noise_weight);
-  CHECK(planned_at(0.25, 64).noise_weight > 1.15 * planned_at(0.25, 32).noise_weight);
-  CHECK(planned_at(0.875, 128).noise_weight < planned_at(0.875, 64).noise_weight);  // and by less in the end
-  CHECK(planned_at(0.875, 64).noise_weight < planned_at(0.875, 32).noise_weight);
+  CHECK(halfway(128).noise_weight > 1.2 * halfway(64).noise_weight);
+  CHECK(halfway(64).noise_weight > 1.2 * halfway(32).noise_weight);
   CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);          // fewer over all steps, not a step alone
   CHECK(halfway(128, 64).noise_weight == halfway(32).noise_weight);      // four blocks of 32 steps
   CHECK(halfway(128, 256, 0).noise_weight == halfway(32).noise_weight);  // each step draws all

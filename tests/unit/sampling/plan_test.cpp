@@ -110,9 +110,8 @@ TEST_CASE("A plan drawn in parts draws each position so often, and lets no more 
 }
 
 TEST_CASE("Noise falls as a power of what is left of each block, to none, and is scaled by the block's own steps") {
-  const Plan plan = fade_noise(scheduled_plan(even_pace(6, 4), 8), [](int64_t steps) {
-    return NoiseFade{steps == 3 ? 30.0 : 1.0, 2};
-  });
+  const Plan plan =
+      fade_noise(scheduled_plan(even_pace(6, 4), 8), 2, [](int64_t steps) { return steps == 3 ? 30.0 : 1.0; });
   std::vector<double> weights;
   for (const PlannedStep& step : plan) {
     weights.push_back(step.noise_weight);
