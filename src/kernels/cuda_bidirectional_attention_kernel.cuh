@@ -41,11 +41,7 @@ struct AttentionGroup {
     barriers().keys[keys_turn.stage].wait(keys_turn.parity);
     const uint64_t keys = tile_of(room.keys(keys_turn.stage));
     begin_products();
-#pragma unroll
-    for (int k = 0; k < attention_head / 16; ++k) {
-      const int bytes = k * 16 * static_cast<int>(sizeof(T));
-      multiply_tiles<T>(scores, further(queries, bytes), further(keys, bytes), k > 0 ? 1 : 0);
-    }
+    multiply_boxes<T>(scores, queries, keys, /*adds=*/false);
     end_group_of_products();
   }
   __device__ void end_scores() {

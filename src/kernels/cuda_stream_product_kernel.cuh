@@ -93,7 +93,6 @@ __device__ void copy_stream(const StreamRoom<columns>& room, StreamBarriers& bar
 template <typename T, int columns>
 __device__ void add_stream(const StreamRoom<columns>& room, StreamBarriers& barriers, Turn& turn,
                            float (&sums)[columns / 2]) {
-  constexpr int at_once = 16;
   const bool speaks = threadIdx.x % warp_size == 0;
   int last_stage = 0;
   for (int step = 0; step < room.stream.steps; ++step) {
@@ -102,11 +101,7 @@ __device__ void add_stream(const StreamRoom<columns>& room, StreamBarriers& barr
 #pragma unroll
     for (int box = 0; box < stream_boxes; ++box) {
       const uint64_t x = tile_of(room.x(turn.stage, box)), weight = tile_of(room.weight(turn.stage, box));
-#pragma unroll
-      for (int k = 0; k < tile_inner / at_once; ++k) {
-        const int bytes = k * at_once * static_cast<int>(sizeof(T));
-        multiply_tiles<T>(sums, further(x, bytes), further(weight, bytes), step + box + k > 0 ? 1 : 0);
-      }
+      multiply_boxes<T>(sums, x, weight, step + box > 0);
     }
     end_group_of_products();
     if (step > 0) {

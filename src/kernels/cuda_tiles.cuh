@@ -232,4 +232,16 @@ __device__ void multiply_weights(float (&sums)[32], uint32_t a, uint32_t b, uint
 #undef DEMASK_SUMS_16
 #undef DEMASK_SUMS_8
 
+// sums [64, columns] (+)= a box of 64 rows of x times a box of `columns` rows of a matrix, both tile_inner wide; to
+// what stands in sums where `adds`.
+template <typename T, int sums_a_thread>
+__device__ void multiply_boxes(float (&sums)[sums_a_thread], uint64_t x, uint64_t matrix, bool adds) {
+  constexpr int at_once = 16;  // of tile_inner, by an instruction
+#pragma unroll
+  for (int k = 0; k < tile_inner / at_once; ++k) {
+    const int bytes = k * at_once * static_cast<int>(sizeof(T));
+    multiply_tiles<T>(sums, further(x, bytes), further(matrix, bytes), adds || k > 0 ? 1 : 0);
+  }
+}
+
 }  // namespace demask::kernels::cuda::launch
