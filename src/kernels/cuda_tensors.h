@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/cuda_launch.h"
+#include "kernels/operands.h"
 
 namespace demask::kernels::cuda {
 
@@ -38,6 +39,9 @@ const Number* numbers_or_none(const at::Tensor& x) {
 
 // Whether the tensor cores of compute capability 9.0 multiply x, which lies in memory as the copy engine reads it.
 bool reaches_tensor_cores(const at::Tensor& x);
+// `heads` for a kernel, of so many values each.
+launch::HeadArguments head_arguments(const Heads& heads, int64_t head_width);
+
 // Whether the tiles' kernel runs on this weight's device, takes its type and can copy its rows.
 bool takes_tiles(const at::Tensor& weight);
 

@@ -50,20 +50,6 @@ at::Tensor embed(const at::Tensor& x, const at::Tensor& tokens, const at::Tensor
   return normed;
 }
 
-HeadArguments head_arguments(const Heads& heads, int64_t head_width) {
-  TORCH_INTERNAL_ASSERT(!heads.cosine.defined() || (heads.cosine.is_contiguous() && heads.sine.is_contiguous()));
-  HeadArguments arguments;
-  arguments.queries = heads.queries;
-  arguments.keys = heads.keys;
-  arguments.head_width = head_width;
-  arguments.query_weight = pointer_or_none(heads.query_weight);
-  arguments.key_weight = pointer_or_none(heads.key_weight);
-  arguments.epsilon = static_cast<float>(heads.norm_epsilon);
-  arguments.cosine = numbers_or_none<float>(heads.cosine);
-  arguments.sine = numbers_or_none<float>(heads.sine);
-  return arguments;
-}
-
 // Of keys [B, K, capacity, D].
 int64_t decode_splits(const at::Tensor& keys) {
   return launch::decode_splits(keys.size(2), keys.size(3) * static_cast<int64_t>(keys.element_size()));
@@ -151,6 +137,20 @@ void run_tile_product(const at::Tensor& x, const TileProduct& product, const at:
 }
 
 }  // namespace
+
+HeadArguments head_arguments(const Heads& heads, int64_t head_width) {
+  TORCH_INTERNAL_ASSERT(!heads.cosine.defined() || (heads.cosine.is_contiguous() && heads.sine.is_contiguous()));
+  HeadArguments arguments;
+  arguments.queries = heads.queries;
+  arguments.keys = heads.keys;
+  arguments.head_width = head_width;
+  arguments.query_weight = pointer_or_none(heads.query_weight);
+  arguments.key_weight = pointer_or_none(heads.key_weight);
+  arguments.epsilon = static_cast<float>(heads.norm_epsilon);
+  arguments.cosine = numbers_or_none<float>(heads.cosine);
+  arguments.sine = numbers_or_none<float>(heads.sine);
+  return arguments;
+}
 
 bool takes_tiles(const at::Tensor& weight) {
   constexpr int64_t shortest = 64, multiple = 8;

@@ -44,15 +44,10 @@ bool has_window_attention_for(const Heads& heads, const at::Tensor& keys, int64_
 
 at::Tensor window_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& positions) {
-  TORCH_INTERNAL_ASSERT(qkv.is_contiguous() && keys.is_contiguous() && values.is_contiguous() &&
-                        heads.cosine.is_contiguous() && heads.sine.is_contiguous());
+  TORCH_INTERNAL_ASSERT(qkv.is_contiguous() && keys.is_contiguous() && values.is_contiguous());
   at::Tensor mixed = at::empty({qkv.size(0), qkv.size(1), heads.queries * keys.size(3)}, qkv.options());
   launch::WindowArguments arguments;
-  arguments.heads.queries = heads.queries;
-  arguments.heads.keys = heads.keys;
-  arguments.heads.head_width = keys.size(3);
-  arguments.heads.cosine = heads.cosine.const_data_ptr<float>();
-  arguments.heads.sine = heads.sine.const_data_ptr<float>();
+  arguments.heads = head_arguments(heads, keys.size(3));
   arguments.qkv = qkv.const_data_ptr();
   arguments.keys = keys.data_ptr();
   arguments.values = values.data_ptr();

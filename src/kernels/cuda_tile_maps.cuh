@@ -23,22 +23,10 @@ inline decltype(&cuTensorMapEncodeTiled) map_encoder() {
   return found;
 }
 
-// Boxes of [box_rows, tile_inner] of a matrix [rows, columns]; false where the driver refuses.
-inline bool describe_tiles(Precision precision, const void* matrix, int64_t rows, int64_t columns, int box_rows,
-                           CUtensorMap& map) {
-  const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t row_bytes[] = {static_cast<cuuint64_t>(columns) * sizeof(__half)};
-  const cuuint32_t box[] = {tile_inner, static_cast<cuuint32_t>(box_rows)}, steps[] = {1, 1};
-  const CUtensorMapDataType type =
-      precision == Precision::float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  return map_encoder()(&map, type, 2, const_cast<void*>(matrix), sizes, row_bytes, box, steps,
-                       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
-}
-
-// Boxes of [1, box_rows, tile_inner] of matrices [count, rows, columns].
-inline bool describe_tiles(Precision precision, const void* matrices, int64_t count, int64_t rows, int64_t columns,
-                           int box_rows, CUtensorMap& map) {
+// Boxes of [1, box_rows, tile_inner] of matrices [count, rows, columns]; false where the driver refuses. One matrix
+// alone is described without the count, as its boxes have two directions.
+inline bool describe_boxes(Precision precision, const void* matrices, unsigned directions, int64_t count, int64_t rows,
+                           int64_t columns, int box_rows, CUtensorMap& map) {
   const cuuint64_t sizes[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows),
                               static_cast<cuuint64_t>(count)};
   const cuuint64_t row_bytes = static_cast<cuuint64_t>(columns) * sizeof(__half);
@@ -46,9 +34,20 @@ inline bool describe_tiles(Precision precision, const void* matrices, int64_t co
   const cuuint32_t box[] = {tile_inner, static_cast<cuuint32_t>(box_rows), 1}, steps[] = {1, 1, 1};
   const CUtensorMapDataType type =
       precision == Precision::float16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-  return map_encoder()(&map, type, 3, const_cast<void*>(matrices), sizes, strides, box, steps,
+  return map_encoder()(&map, type, directions, const_cast<void*>(matrices), sizes, strides, box, steps,
                        CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+// Of a matrix [rows, columns].
+inline bool describe_tiles(Precision precision, const void* matrix, int64_t rows, int64_t columns, int box_rows,
+                           CUtensorMap& map) {
+  return describe_boxes(precision, matrix, 2, 1, rows, columns, box_rows, map);
+}
+// Of matrices [count, rows, columns].
+inline bool describe_tiles(Precision precision, const void* matrices, int64_t count, int64_t rows, int64_t columns,
+                           int box_rows, CUtensorMap& map) {
+  return describe_boxes(precision, matrices, 3, count, rows, columns, box_rows, map);
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda_cluster.cuh"
 #include "kernels/cuda_early.cuh"
+#include "kernels/cuda_finish.cuh"
 #include "kernels/cuda_rows_tensor.cuh"
 
 namespace demask::kernels::cuda::launch {
@@ -148,12 +149,6 @@ __device__ void load_fragments(unsigned (&out)[4], const void* lane_row) {
   }
 }
 
-template <typename T>
-__device__ unsigned pack_pair(float first, float second) {
-  const T both[2] = {from_float<T>(first), from_float<T>(second)};
-  return *reinterpret_cast<const unsigned*>(both);
-}
-
 // What a warp has found of its 16 rows; a lane has the row lane / 4 and the eighth after it, of these columns 8 j + 2
 // (lane % 4) and the next.
 template <typename T>
@@ -202,9 +197,9 @@ struct WindowRows {
         total[below] += score;
       }
     }
-    const unsigned upper = pack_pair<T>(scores[0][0], scores[0][1]), lower = pack_pair<T>(scores[0][2], scores[0][3]),
-                   upper_end = pack_pair<T>(scores[1][0], scores[1][1]),
-                   lower_end = pack_pair<T>(scores[1][2], scores[1][3]);
+    const unsigned upper = round_pair<T>(scores[0][0], scores[0][1]), lower = round_pair<T>(scores[0][2], scores[0][3]),
+                   upper_end = round_pair<T>(scores[1][0], scores[1][1]),
+                   lower_end = round_pair<T>(scores[1][2], scores[1][3]);
 #pragma unroll
     for (int j = 0; j < window_width / 8; j += 2) {
       unsigned own[4];
