@@ -16,10 +16,12 @@ unsigned threads_for(int64_t outputs) {
   return outputs < outputs_for_most_threads ? wide_threads : most_threads;
 }
 
+// Without initial values, which shared memory cannot have.
 struct Crossing {
-  int id = -1;
-  float weight = 0;
+  int id;
+  float weight;
 };
+constexpr Crossing no_crossing{-1, 0};
 
 struct Shared {
   float scratch[most_warps];
@@ -76,7 +78,7 @@ __device__ Crossing find_crossing(const Row& row, Shared& shared, WeightOf weigh
     for (int start = 0; start < stretches && over_stretches.chosen.id < 0; start += warp_size) {
       over_stretches.pass(start, start + lane < stretches ? shared.sums[start + lane] : 0.0F, limit, lane);
     }
-    Crossing crossing;
+    Crossing crossing = no_crossing;
     if (const Pick stretch = over_stretches.drawn(); stretch.id >= 0) {
       Walk over_lanes{};
       over_lanes.below = stretch.below;
