@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -288,5 +289,9 @@ void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& t
 // The numbers of sampling/noise.h: float32 [B, positions]. seeds, sample_indices [B] int64, steps [1] or [B] int64.
 at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
                    int64_t positions, uint32_t purpose);
+
+// Those for two purposes by one kernel: [2, B, positions].
+at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                   int64_t positions, std::array<uint32_t, 2> purposes);
 
 }  // namespace demask::kernels::cuda

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(placing_threads) place_next_kernel(NextDrawArg
 }
 
 void draw_next_by_steps(Precision precision, NextDrawArguments a, cudaStream_t stream) {
-  uniform(a.seeds, a.sample_indices, a.steps, /*step_stride=*/0, a.purpose, a.uniforms, a.draw.logits.rows,
+  uniform(a.seeds, a.sample_indices, a.steps, /*step_stride=*/0, {a.purpose}, a.uniforms, a.draw.logits.rows,
           /*positions=*/1, stream);
   a.draw.uniforms = a.uniforms;
   draw(precision, a.draw, stream);

@@ -371,8 +371,14 @@ struct TraceArguments {
 inline constexpr int64_t max_traced_likeliest = 3;  // candidates that a thread keeps
 void trace(Precision precision, const TraceArguments& arguments, cudaStream_t stream);
 
-// out [batch, positions]; the numbers of sampling/noise.h. seeds, sample_indices [batch]; steps step_stride apart.
+// What uniform numbers are for: one purpose or two.
+struct Purposes {
+  uint32_t first = 0, second = 0;
+  int count = 1;
+};
+// out [count, batch, positions]; the numbers of sampling/noise.h. seeds, sample_indices [batch]; steps step_stride
+// apart.
 void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,
-             uint32_t purpose, float* out, int64_t batch, int64_t positions, cudaStream_t stream);
+             const Purposes& purposes, float* out, int64_t batch, int64_t positions, cudaStream_t stream);
 
 }  // namespace demask::kernels::cuda::launch

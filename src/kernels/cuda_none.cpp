@@ -189,5 +189,9 @@ at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indic
                    int64_t /*positions*/, uint32_t /*purpose*/) {
   absent();
 }
+at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*steps*/,
+                   int64_t /*positions*/, std::array<uint32_t, 2> /*purposes*/) {
+  absent();
+}
 
 }  // namespace demask::kernels::cuda

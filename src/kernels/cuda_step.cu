@@ -18,6 +18,8 @@ __device__ void copy_row(const StepTable<Value>& table, int64_t step, int64_t it
 
 __global__ void __launch_bounds__(step_threads)
     rows_of_step_kernel(StepTable<int64_t> counts, StepTable<float> numbers, const int64_t* step) {
+  wait_for_kernels_before();
+  let_next_begin();
   const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
   copy_row(counts, *step, item);
   copy_row(numbers, *step, item);
@@ -53,7 +55,8 @@ __global__ void __launch_bounds__(step_threads) blend_doubt_kernel(const float* 
 void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const int64_t* step,
                   cudaStream_t stream) {
   const int64_t items = counts.plans * (counts.columns > numbers.columns ? counts.columns : numbers.columns);
-  rows_of_step_kernel<<<blocks_for(items, step_threads), step_threads, 0, stream>>>(counts, numbers, step);
+  launch_early(rows_of_step_kernel, dim3(blocks_for(items, step_threads)), step_threads, 0, stream, counts, numbers,
+               step);
 }
 
 void end_step(const EndStepArguments& arguments, cudaStream_t stream) {

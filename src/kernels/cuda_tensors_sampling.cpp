@@ -313,15 +313,30 @@ void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& t
   check_launch();
 }
 
-at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
-                   int64_t positions, uint32_t purpose) {
+namespace {
+
+at::Tensor uniform_for(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                       int64_t positions, const launch::Purposes& purposes) {
   TORCH_INTERNAL_ASSERT(seeds.is_contiguous() && sample_indices.is_contiguous() && steps.is_contiguous());
-  at::Tensor out = at::empty({sample_indices.size(0), positions}, sample_indices.options().dtype(at::kFloat));
+  const int64_t batch = sample_indices.size(0);
+  at::Tensor out = at::empty({purposes.count, batch, positions}, sample_indices.options().dtype(at::kFloat));
   launch::uniform(seeds.const_data_ptr<int64_t>(), sample_indices.const_data_ptr<int64_t>(),
-                  steps.const_data_ptr<int64_t>(), steps.size(0) > 1 ? 1 : 0, purpose, out.data_ptr<float>(),
-                  out.size(0), positions, stream_of(out));
+                  steps.const_data_ptr<int64_t>(), steps.size(0) > 1 ? 1 : 0, purposes, out.data_ptr<float>(), batch,
+                  positions, stream_of(out));
   check_launch();
   return out;
+}
+
+}  // namespace
+
+at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                   int64_t positions, uint32_t purpose) {
+  return uniform_for(seeds, sample_indices, steps, positions, {purpose, purpose, 1}).squeeze(0);
+}
+
+at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
+                   int64_t positions, std::array<uint32_t, 2> purposes) {
+  return uniform_for(seeds, sample_indices, steps, positions, {purposes[0], purposes[1], 2});
 }
 
 }  // namespace demask::kernels::cuda

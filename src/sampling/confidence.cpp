@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/cuda.h"
 #include "model/device.h"
@@ -88,7 +89,13 @@ at::Tensor log_probability_in_place(CheckedModel& model, const at::Tensor& token
 at::Tensor mean_log_probability(const at::Tensor& log_probability) {
   const at::Tensor host = on_host(log_probability);
   synchronize(log_probability.device());
-  return host.to(at::kDouble).mean(1);
+  at::Tensor means = at::empty({host.size(0)}, at::kDouble);
+  const float* row = host.data_ptr<float>();
+  const int64_t length = host.size(1);
+  for (int64_t b = 0; b < host.size(0); ++b, row += length) {
+    means.data_ptr<double>()[b] = std::accumulate(row, row + length, 0.0) / static_cast<double>(length);
+  }
+  return means;
 }
 
 at::Tensor next_token_confidence(CheckedModel& model, const at::Tensor& tokens) {

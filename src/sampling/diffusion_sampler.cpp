@@ -49,19 +49,31 @@ int64_t DiffusionSampler::forwards_a_call() const {
 }
 
 void DiffusionSampler::make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers) {
-  const at::TensorOptions integers = at::TensorOptions(at::kLong).device(model_.device());
   chain_.reset();  // first, for its memory
   chain_ = std::make_unique<Chain>();
-  chain_->streams = {at::empty({batch.size}, integers), at::empty({batch.size}, integers)};
-  chain_->tokens = at::empty({batch.size, batch.length}, integers);
-  chain_->masked = at::empty({batch.size, batch.length}, integers.dtype(at::kBool));
-  chain_->eligible = at::empty_like(chain_->masked);
+  const std::vector<int64_t> texts = {batch.size, batch.length};
+  std::vector<BatchTensors::Part> parts = {{{batch.size}},
+                                           {{batch.size}},
+                                           {texts},
+                                           {texts, at::kBool},
+                                           {texts, at::kBool},
+                                           {counts.vec()},
+                                           {numbers.vec(), at::kFloat},
+                                           {{1}}};
   if (batch.blocks.size() > 1) {
-    chain_->block = at::empty_like(chain_->tokens);
+    parts.push_back({texts});
   }
-  chain_->counts = at::empty(counts, integers);
-  chain_->numbers = at::empty(numbers, integers.dtype(at::kFloat));
-  chain_->step = at::empty({1}, integers);
+  const std::vector<at::Tensor>& sent = chain_->sent.emplace(parts, model_.device()).all();
+  chain_->streams = {sent[0], sent[1]};
+  chain_->tokens = sent[2];
+  chain_->masked = sent[3];
+  chain_->eligible = sent[4];
+  chain_->counts = sent[5];
+  chain_->numbers = sent[6];
+  chain_->step = sent[7];
+  if (batch.blocks.size() > 1) {
+    chain_->block = sent[8];
+  }
   if (!batch.traced.empty()) {
     chain_->tracer = std::make_unique<StepTracer>(batch.traced, counts[1], chain_->tokens, options_.mask_token_id,
                                                   options_.forbidden);
@@ -158,24 +170,19 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
     }
   }
   const Streams streams = to_tensors(batch.streams);
-  send(streams.seeds, chain_->streams.seeds);
-  send(streams.indices, chain_->streams.indices);
   const at::Tensor tokens = table(batch, [](const Template& text) { return text.tokens; });
   const at::Tensor masked = tokens.eq(options_.mask_token_id);
-  send(tokens, chain_->tokens);
-  send(masked, chain_->masked);
-  send(masked, chain_->eligible);
+  std::vector<at::Tensor> from = {streams.seeds, streams.indices, tokens,  masked,
+                                  masked,        counts,          numbers, at::zeros({1}, at::kLong)};
   if (chain_->block.defined()) {
-    send(table(batch, [this](const Template& text) { return blocks_of(text, *options_.block_length); }), chain_->block);
+    from.push_back(table(batch, [this](const Template& text) { return blocks_of(text, *options_.block_length); }));
   }
+  chain_->sent->send(from);
   chain_->patterned = patterned.texts;
   chain_->all_patterned = patterned.all;
   if (chain_->patterns) {
     chain_->patterns->set(patterned.texts);
   }
-  send(counts, chain_->counts);
-  send(numbers, chain_->numbers);
-  chain_->step.zero_();
   chain_->active_block = -1;
   if (chain_->tracer) {
     chain_->tracer->begin_batch();
@@ -216,6 +223,32 @@ StepRunner& DiffusionSampler::runner(StepKind kind, Extent extent) {
   return *found;
 }
 
+// Where a forward takes less than launching its kernels, and a recording little memory.
+bool DiffusionSampler::is_small() const {
+  constexpr int64_t most_logits = int64_t{1} << 23;
+  return chain_->tokens.numel() * options_.forbidden.numel() <= most_logits;
+}
+
+// After two batches of one shape, a third promises more: what each of them does once is then worth recording, too.
+int64_t DiffusionSampler::runs_to_come(int64_t known) const {
+  constexpr int64_t batches_that_go_on = 2, batches_expected = 4;
+  return known + (is_small() && chain_->batches >= batches_that_go_on ? batches_expected : 0);
+}
+
+at::Tensor DiffusionSampler::judge_finished() {
+  Chain& chain = *chain_;
+  if (!is_small()) {
+    return log_probability_in_place(model_, chain.tokens);
+  }
+  if (!chain.last_forward) {
+    chain.last_forward =
+        make_step_runner([this] { chain_->log_probability = log_probability_in_place(model_, chain_->tokens); },
+                         model_.device(), model_.runs_before_recording(), options_.on_unrecordable);
+  }
+  chain.last_forward->run(runs_to_come(0));
+  return chain.log_probability;
+}
+
 void DiffusionSampler::count_forwards(const DiffusionBatch& batch, StepKind kind, Extent extent) {
   const int64_t a_call = forwards_a_call();
   const auto whole = static_cast<double>(batch.size * batch.length);
@@ -243,7 +276,7 @@ void DiffusionSampler::run_step(const DiffusionBatch& batch, int64_t number, int
   if (view != nullptr || first || (!chain_->patterned.empty() && chain_->patterns == nullptr)) {
     step(kind, extent, view, first);  // a recorded step may not wait for the host
   } else {
-    runner(kind, extent).run(batch.steps_like(number));
+    runner(kind, extent).run(runs_to_come(batch.steps_like(number)));
   }
   count_forwards(batch, kind, extent);
 }
@@ -305,12 +338,14 @@ std::vector<DrawnSample> DiffusionSampler::sample(const std::vector<DiffusionTas
       observer->on_step(view);
     }
   }
-  const at::Tensor log_probability = log_probability_in_place(model_, chain_->tokens);
+  const at::Tensor log_probability = judge_finished();
+  ++chain_->batches;
   ++forwards_;
   positions_ += static_cast<double>(batch.size * batch.length);
   computed_ += static_cast<double>(batch.size * batch.length);
-  model_.check();
-  std::vector<DrawnSample> samples = read_back(batch.streams, chain_->tokens, mean_log_probability(log_probability));
+  const at::Tensor host_tokens = on_host(chain_->tokens), host_log_probability = on_host(log_probability);
+  model_.check();  // waits, for these too
+  std::vector<DrawnSample> samples = read_back(batch.streams, host_tokens, mean_log_probability(host_log_probability));
   if (chain_->tracer) {
     std::vector<StepTrace> traces = chain_->tracer->read_back(number, chain_->masked, log_probability);
     for (size_t k = 0; k < traces.size(); ++k) {

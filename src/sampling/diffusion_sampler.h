@@ -126,6 +126,11 @@ class DiffusionSampler {
   // Whether the step's first forward is over whole texts, as that of a block's first step is; chooses the window.
   Extent enter_block(const DiffusionBatch& batch, int64_t number, int64_t masked);
   StepRunner& runner(StepKind kind, Extent extent);
+  bool is_small() const;
+  // Runs like one that are known or expected to follow it, `known` of them in this batch.
+  int64_t runs_to_come(int64_t known) const;
+  // The finished texts' [B, T], overwritten by the next batch.
+  at::Tensor judge_finished();
   void count_forwards(const DiffusionBatch& batch, StepKind kind, Extent extent);
   // One iteration of every sample of the chain: a pure function of its tensors, of fixed shape. Fills `view`, unless it
   // is null, with tensors. `first`: no other step of this batch came before.
@@ -135,10 +140,11 @@ class DiffusionSampler {
                             const at::Tensor& uniforms, const DrawOptions& draw);
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
   at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
+  // `noise` [B, T]: the step's uniform numbers that decide between the policy's equals; `uniforms` [B, T]: that draw.
   at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
-                           const at::Tensor& counts, const at::Tensor& numbers);
-  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const DrawOptions& draw, StepView* view,
-                   bool first);
+                           const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& noise);
+  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
+                   const DrawOptions& draw, StepView* view, bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);
   at::Tensor logits_at(const at::Tensor& positions, Extent extent);
   at::Tensor guided_logits(const at::Tensor& tokens, Extent extent);

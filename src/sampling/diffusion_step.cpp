@@ -140,10 +140,9 @@ Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::
   return proposal;
 }
 
-Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const DrawOptions& draw,
-                                   StepView* view, bool first) {
+Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
+                                   const DrawOptions& draw, StepView* view, bool first) {
   Chain& chain = *chain_;
-  const at::Tensor uniforms = uniform(chain.streams, chain.step, chain.tokens.size(1), Purpose::draw);
   const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
                                                       : kind == StepKind::judging && policy_.has_own_model() &&
                                                             policy_.reads_logits(/*judged=*/true);
@@ -198,9 +197,8 @@ at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Te
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
 at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
                                            const at::Tensor& waiting, const at::Tensor& counts,
-                                           const at::Tensor& numbers) {
+                                           const at::Tensor& numbers, const at::Tensor& noise) {
   Chain& chain = *chain_;
-  const int64_t length = chain.tokens.size(1);
   Turn turn;
   turn.judged = kind == StepKind::judging;
   if (turn.judged && !policy_.has_own_model()) {
@@ -213,7 +211,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
   turn.budget.eligible = eligible;
   turn.waiting = waiting;
-  turn.noise = uniform(chain.streams, chain.step, length, Purpose::remask);
+  turn.noise = noise;
   turn.progress = column_of(numbers, progress_column);
   turn.noise_weight = column_of(numbers, noise_column);
   turn.reveal_chance = column_of(numbers, reveal_column);
@@ -251,7 +249,15 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     drawn = choose_drawn(all, numbers);
     waiting = all.logical_and(drawn.logical_not());
   }
-  Proposal proposal = propose(kind, extent, drawn, draw_of_step(numbers), view, first);
+  at::Tensor uniforms, noise;
+  if (kind == StepKind::filling) {
+    uniforms = uniform(chain.streams, chain.step, length, Purpose::draw);
+  } else {
+    auto both = uniform(chain.streams, chain.step, length, {Purpose::draw, Purpose::remask});
+    uniforms = std::move(both[0]);
+    noise = std::move(both[1]);
+  }
+  Proposal proposal = propose(kind, extent, drawn, uniforms, draw_of_step(numbers), view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
     view->was_masked = drawn.clone();
@@ -259,7 +265,7 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     view->probabilities = proposal.probabilities;
   }
   if (kind != StepKind::filling) {
-    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers);
+    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers, noise);
     if (later.defined()) {
       next_masked = next_masked.logical_or(later);
     }

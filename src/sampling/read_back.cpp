@@ -2,9 +2,56 @@
 
 #include <ATen/ATen.h>
 
+#include <cstring>
+
 #include "model/device.h"
 
 namespace demask {
+namespace {
+
+// Kernels read sixteen bytes at a time.
+constexpr size_t part_alignment = 64;
+
+size_t bytes_of(const BatchTensors::Part& part) {
+  return static_cast<size_t>(c10::multiply_integers(part.sizes)) * c10::elementSize(part.type);
+}
+
+size_t aligned(size_t bytes) {
+  return (bytes + part_alignment - 1) / part_alignment * part_alignment;
+}
+
+}  // namespace
+
+BatchTensors::BatchTensors(const std::vector<Part>& parts, at::Device device) {
+  size_t bytes = 0;
+  for (const Part& part : parts) {
+    bytes += aligned(bytes_of(part));
+  }
+  room_ = at::empty({static_cast<int64_t>(bytes)}, at::device(device).dtype(at::kByte));
+  size_t begin = 0;
+  for (const Part& part : parts) {
+    const at::Tensor own = room_.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(bytes_of(part)));
+    tensors_.push_back(own.view(part.type).view(part.sizes));
+    begin += aligned(bytes_of(part));
+  }
+}
+
+void BatchTensors::send(const std::vector<at::Tensor>& from) const {
+  TORCH_INTERNAL_ASSERT(from.size() == tensors_.size());
+  const bool direct = room_.is_cpu();
+  at::Tensor room = direct ? room_ : at::empty(room_.sizes(), at::dtype(at::kByte).pinned_memory(true));
+  auto* to = static_cast<std::byte*>(room.data_ptr());
+  for (size_t k = 0; k < from.size(); ++k) {
+    TORCH_INTERNAL_ASSERT(from[k].is_contiguous() && from[k].sizes() == tensors_[k].sizes() &&
+                          from[k].scalar_type() == tensors_[k].scalar_type());
+    std::memcpy(to, from[k].data_ptr(), from[k].nbytes());
+    to += aligned(from[k].nbytes());
+  }
+  if (!direct) {
+    at::Tensor target = room_;
+    target.copy_(room, /*non_blocking=*/true);
+  }
+}
 
 // Pinned memory, which LibTorch keeps for the next batch, is copied to without a detour.
 at::Tensor on_host(const at::Tensor& x) {
