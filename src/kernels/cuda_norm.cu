@@ -10,10 +10,9 @@ namespace {
 template <typename T>
 struct NormRow {
   T* x;
-  const T* source;       // x itself, or a token's embedding
-  const T* update;       // or none
-  const T* update_bias;  // or none
-  const T* position;     // or none
+  const T* source;    // x itself, or a token's embedding
+  const T* update;    // or none
+  const T* position;  // or none
 };
 
 template <typename T>
@@ -21,7 +20,6 @@ __device__ NormRow<T> find_norm_row(const NormArguments& a, int64_t row, int wid
   NormRow<T> found;
   found.x = static_cast<T*>(a.x) + row * width;
   found.update = a.update == nullptr ? nullptr : static_cast<const T*>(a.update) + row * width;
-  found.update_bias = static_cast<const T*>(a.update_bias);
   found.source = found.x;
   found.position = nullptr;
   if (a.tokens != nullptr) {
@@ -73,9 +71,44 @@ __device__ void store_rounded(T* pointer, float (&values)[size]) {
   store(pointer, chunk);
 }
 
+// A lane's part of a vector that the model keeps for all rows. Short ones are asked for before the row is there, since
+// no kernel writes them; of long ones the registers would cost more than that gains.
+template <typename T, int lanes, int chunks>
+class NormParameter {
+ public:
+  __device__ NormParameter(const void* vector, int lane, int width) : vector_(static_cast<const T*>(vector)) {
+    if constexpr (asked_early) {
+      if (vector_ != nullptr) {
+        load_lane_chunks<lanes>(vector_, lane, width, read_);
+      }
+    }
+  }
+
+  __device__ bool is_there() const { return vector_ != nullptr; }
+
+  __device__ Chunk<T> chunk(int c, int column) const {
+    if constexpr (asked_early) {
+      return as_chunk<T>(read_[c]);
+    } else {
+      return load(vector_ + column);
+    }
+  }
+
+ private:
+  static constexpr bool asked_early = chunks <= 2;
+  const T* vector_;
+  int4 read_[asked_early ? chunks : 1]{};
+};
+
+template <typename T, int lanes, int chunks>
+struct NormParameters {
+  NormParameter<T, lanes, chunks> update_bias, weight, bias;
+};
+
 // Fills the values of this lane, of so many that share the row; returns their sum.
 template <int lanes, typename T, int chunks, int size>
-__device__ float read_norm_row(const NormRow<T>& row, int lane, int width, float (&values)[chunks][size]) {
+__device__ float read_norm_row(const NormRow<T>& row, const NormParameters<T, lanes, chunks>& parameters, int lane,
+                               int width, float (&values)[chunks][size]) {
   int4 source[chunks], update[chunks];
   load_lane_chunks<lanes>(row.source, lane, width, source);
   if (row.update != nullptr) {
@@ -94,8 +127,8 @@ __device__ float read_norm_row(const NormRow<T>& row, int lane, int width, float
       if (row.update != nullptr) {
         add_chunk(values[c], as_chunk<T>(update[c]));
       }
-      if (row.update_bias != nullptr) {
-        add_chunk(values[c], load(row.update_bias + column));
+      if (parameters.update_bias.is_there()) {
+        add_chunk(values[c], parameters.update_bias.chunk(c, column));
       }
       if (row.position != nullptr) {
         add_chunk(values[c], load(row.position + column));
@@ -141,23 +174,23 @@ __device__ float sum_over_lanes(float x) {
 }
 
 template <typename T, int lanes, int chunks, int size>
-__device__ void write_normed(const NormArguments& a, int64_t row, int lane, float scale,
-                             const float (&values)[chunks][size]) {
+__device__ void write_normed(const NormArguments& a, const NormParameters<T, lanes, chunks>& parameters, int64_t row,
+                             int lane, float scale, const float (&values)[chunks][size]) {
   const int width = static_cast<int>(a.width);
   T* normed = static_cast<T*>(a.normed) + row * width;
 #pragma unroll
   for (int c = 0; c < chunks; ++c) {
     const int column = (c * lanes + lane) * size;
     if (column < width) {
-      const Chunk<T> weight = load(static_cast<const T*>(a.weight) + column);
+      const Chunk<T> weight = parameters.weight.chunk(c, column);
       Chunk<T> bias{};
-      if (a.bias != nullptr) {
-        bias = load(static_cast<const T*>(a.bias) + column);
+      if (parameters.bias.is_there()) {
+        bias = parameters.bias.chunk(c, column);
       }
       Chunk<T> out;
 #pragma unroll
       for (int i = 0; i < size; ++i) {
-        const float shift = a.bias != nullptr ? to_float(bias.values[i]) : 0.0F;
+        const float shift = parameters.bias.is_there() ? to_float(bias.values[i]) : 0.0F;
         out.values[i] = from_float<T>(values[c][i] * scale * to_float(weight.values[i]) + shift);
       }
       store(normed + column, out);
@@ -174,20 +207,22 @@ __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) no
   if constexpr (lanes != warp_size) {
     let_next_begin();
   }
+  const int lane = threadIdx.x % lanes;
+  const int width = static_cast<int>(a.width);
+  const NormParameters<T, lanes, chunks> parameters = {
+      {a.update_bias, lane, width}, {a.weight, lane, width}, {a.bias, lane, width}};
   wait_for_kernels_before();
   let_next_begin();
-  const int lane = threadIdx.x % lanes;
   const int64_t row = lanes == warp_size ? row_of_warp(small_rows) : blockIdx.x;
   if (row >= a.rows) {
     return;
   }
-  const int width = static_cast<int>(a.width);
   float values[chunks][Chunk<T>::size];
-  const float sum = read_norm_row<lanes>(find_norm_row<T>(a, row, width), lane, width, values);
+  const float sum = read_norm_row<lanes>(find_norm_row<T>(a, row, width), parameters, lane, width, values);
   const float mean = a.form == NormKind::rms ? 0.0F : sum_over_lanes<lanes>(sum) / static_cast<float>(width);
   const float squares = centre<lanes>(values, mean, lane, width);
   const float scale = rsqrtf(sum_over_lanes<lanes>(squares) / static_cast<float>(width) + a.epsilon);
-  write_normed<T, lanes>(a, row, lane, scale, values);
+  write_normed<T, lanes>(a, parameters, row, lane, scale, values);
 }
 
 // A forward's first kernel begins after those before it, which write what some of its others read early.
