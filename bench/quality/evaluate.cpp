@@ -68,10 +68,6 @@ std::vector<std::string> cells(const Row& row) {
   return cells;
 }
 
-nlohmann::ordered_json estimate_json(const Estimate& estimate) {
-  return {{"value", estimate.value}, {"se", estimate.standard_error}, {"se_seeds", estimate.seeds_error}};
-}
-
 // The texts of one seed, or of all.
 Measured measure_part(const std::vector<std::string>& texts, const Readings& readings, const Yardsticks& yardsticks) {
   Measured measured;
@@ -105,18 +101,14 @@ class Comparison {
     table_.row(cells({"held-out text", {}, {}, {}, {}, held_out}));
   }
 
-  // One line of the pictures.
   void compare(const std::vector<Run>& runs) {
-    FrontierLine line;
     for (const Run& run : runs) {
-      line.label = run.asked && run.temperature ? fmt::format("{}, T {:g}", run.label, *run.temperature) : run.label;
       try {
         const Draw draw = draw_texts(run, task_.seeds);
         const Row row{run.label,     run.asked,    run.temperature,
                       draw.forwards, draw.seconds, measure_texts(draw.texts, task_.seeds.size(), yardsticks_)};
         table_.row(cells(row));
         add(run, row);
-        line.points.push_back({draw.forwards, row.measured.quality});
       } catch (const std::exception& error) {
         diagnostic(fmt::format("{}{} failed: {}\n", run.label,
                                run.asked ? fmt::format(" at {} forwards", *run.asked) : "", error.what()));
@@ -124,14 +116,13 @@ class Comparison {
       }
       release_cached_memory(task_.options.device);
     }
-    results_.lines.push_back(line);
   }
 
-  Results results() const { return results_; }
+  nlohmann::ordered_json rows() const { return rows_; }
 
  private:
   nlohmann::ordered_json& start_json(const Run& run) {
-    nlohmann::ordered_json& json = results_.rows.emplace_back();
+    nlohmann::ordered_json& json = rows_.emplace_back();
     json["strategy"] = run.label;
     json["forwards_asked"] = run.asked ? nlohmann::ordered_json(*run.asked) : nullptr;
     json["temperature"] = run.temperature ? nlohmann::ordered_json(*run.temperature) : nullptr;
@@ -149,7 +140,7 @@ class Comparison {
   const Task& task_;
   const Yardsticks& yardsticks_;
   bench::Table table_;
-  Results results_{nlohmann::ordered_json::array(), {}};
+  nlohmann::ordered_json rows_ = nlohmann::ordered_json::array();
 };
 
 }  // namespace
@@ -168,23 +159,9 @@ Measured measure_texts(const std::vector<std::string>& texts, size_t seeds, cons
   return measured;
 }
 
-nlohmann::ordered_json measured_json(const Measured& measured) {
-  nlohmann::ordered_json json;
-  json["texts"] = measured.texts;
-  for (const Measure& measure : measures) {
-    json[measure.key] = estimate_json(measured.quality.*measure.estimate);
-  }
-  for (size_t i = 0; i < distance_terms.size(); ++i) {
-    const Estimate& term = measured.distances.terms[i];
-    json["distances"][distance_terms[i]] = {{"value", term.value}, {"se", term.standard_error}};
-  }
-  json["longest_run"] = measured.quality.longest_run;
-  json["repeating_texts"] = measured.quality.repeating;
-  return json;
-}
-
-Results compare_strategies(const std::vector<Strategy>& strategies, const std::optional<std::string>& autoregressive,
-                           const Task& task, const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file) {
+nlohmann::ordered_json compare_strategies(const std::vector<Strategy>& strategies,
+                                          const std::optional<std::string>& autoregressive, const Task& task,
+                                          const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file) {
   Comparison comparison(task, yardsticks, held_out, file);
   const bool sweeps = !task.temperatures.empty();
   if (autoregressive) {
@@ -200,7 +177,7 @@ Results compare_strategies(const std::vector<Strategy>& strategies, const std::o
       comparison.compare(runs_of(strategy, temperature, task));
     }
   }
-  return comparison.results();
+  return comparison.rows();
 }
 
 }  // namespace demask::quality

@@ -10,9 +10,9 @@
 
 #include "bench/quality/distances.h"
 #include "bench/quality/drawing.h"
-#include "bench/quality/frontier_svg.h"
 #include "bench/quality/judge.h"
 #include "bench/quality/metrics.h"
+#include "bench/quality/rows_json.h"
 #include "bench/quality/strategies.h"
 
 namespace demask::quality {
@@ -24,30 +24,17 @@ struct Yardsticks {
   const Reference& reference;
 };
 
-// What is said of the texts of a row.
-struct Measured {
-  int64_t texts = 0;
-  Quality quality;
-  Distances distances;
-};
-
 // `seeds`: how many parts of equal length the texts are, one after the other, each drawn with a seed of its own.
 Measured measure_texts(const std::vector<std::string>& texts, size_t seeds, const Yardsticks& yardsticks);
-
-struct Results {
-  nlohmann::ordered_json rows;
-  std::vector<FrontierLine> lines;  // one a strategy and temperature; without the rows that failed
-};
-
-// {"judge_nats": {"value": ..., "se": ..., "se_seeds": ...}, ..., "distances": {...}}; null where there is no number.
-nlohmann::ordered_json measured_json(const Measured& measured);
 
 // Of autoregression unless a row says another one.
 inline constexpr double autoregressive_temperature = 0.8;
 
 // Runs autoregression, where a model for it is named, and every strategy at every budget and temperature, and prints a
-// table that begins with `held_out`. A row that fails is reported on stderr and in the results, and the others run.
-Results compare_strategies(const std::vector<Strategy>& strategies, const std::optional<std::string>& autoregressive,
-                           const Task& task, const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file);
+// table that begins with `held_out`. Returns the rows in JSON. A row that fails is reported on stderr and there, and
+// the others run.
+nlohmann::ordered_json compare_strategies(const std::vector<Strategy>& strategies,
+                                          const std::optional<std::string>& autoregressive, const Task& task,
+                                          const Yardsticks& yardsticks, const Measured& held_out, std::FILE* file);
 
 }  // namespace demask::quality

@@ -21,6 +21,7 @@
 #include "bench/quality/judge.h"
 #include "bench/quality/metrics.h"
 #include "bench/quality/oracle.h"
+#include "bench/quality/rows_json.h"
 #include "bench/quality/strategies.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -44,6 +45,7 @@ struct Request {
   std::string held_out = DEMASK_QUALITY_DATA "/held_out.txt";
   std::string json;  // paths, or empty for none
   std::string svg;
+  std::string results;  // of an earlier run, to be drawn in place of measuring
 };
 
 // Flags for what is drawn; with --oracle too.
@@ -89,8 +91,7 @@ std::vector<CLI::Option*> add_model_flags(CLI::App& app, Request& request) {
           app.add_option("--reference-words", request.reference_words,
                          "a list of words, or a text, whose words count as such")
               ->capture_default_str(),
-          app.add_option("--held-out", request.held_out, "text that the models have not seen")->capture_default_str(),
-          app.add_option("--svg", request.svg, "draw the measures against forwards into this file")};
+          app.add_option("--held-out", request.held_out, "text that the models have not seen")->capture_default_str()};
 }
 
 void add_flags(CLI::App& app, Request& request) {
@@ -101,6 +102,11 @@ void add_flags(CLI::App& app, Request& request) {
   for (CLI::Option* option : add_model_flags(app, request)) {
     oracle->excludes(option);
   }
+  CLI::Option* svg = app.add_option("--svg", request.svg, "draw the measures against forwards into this file");
+  oracle->excludes(svg);
+  app.add_option("--draw-results", request.results, "measure nothing: draw the rows of this file, which --json wrote")
+      ->needs(svg)
+      ->excludes(oracle);
 }
 
 std::string read_text(const std::string& path) {
@@ -156,9 +162,14 @@ nlohmann::ordered_json units_json(const Reference& reference) {
   return json;
 }
 
-std::string picture_title(const Task& task) {
-  return fmt::format("Quality against forwards: {}, {} texts of {} tokens", task.checkpoint_name, task.texts(),
-                     task.length);
+// Of results as --json writes them.
+std::string picture_of(const nlohmann::ordered_json& results) {
+  const nlohmann::ordered_json& settings = results.at("settings");
+  const auto texts = settings.at("samples").get<int64_t>() * static_cast<int64_t>(settings.at("seeds").size());
+  const std::string title =
+      fmt::format("Quality against forwards: {}, {} texts of {} tokens",
+                  settings.at("checkpoint_name").get<std::string>(), texts, settings.at("length").get<int64_t>());
+  return frontier_svg(title, lines_of(results.at("rows")), quality_of(results.at("held_out")));
 }
 
 void check_rows(const nlohmann::ordered_json& rows) {
@@ -186,13 +197,23 @@ void measure_texts_of(Request& request, const std::vector<Strategy>& strategies)
   const Measured held_out = measure_texts(held_out_texts.measured, 1, yardsticks);
   json["held_out"] = measured_json(held_out);
   json["distance_units"] = units_json(reference);
-  const Results results =
-      compare_strategies(strategies, autoregressive_model(request), task, yardsticks, held_out, stdout);
-  json["rows"] = results.rows;
+  json["rows"] = compare_strategies(strategies, autoregressive_model(request), task, yardsticks, held_out, stdout);
 
   json_file.write(dump_json(json, 2) + "\n");
-  svg_file.write(frontier_svg(picture_title(task), results.lines, held_out.quality));
-  check_rows(results.rows);
+  svg_file.write(picture_of(json));
+  check_rows(json["rows"]);
+}
+
+void draw_results(const Request& request) {
+  const std::string text = read_text(request.results);
+  check_overwrites_none("--svg", request.svg, {request.results});
+  std::string picture;
+  try {
+    picture = picture_of(nlohmann::ordered_json::parse(text));
+  } catch (const nlohmann::json::exception& error) {
+    fail(ExitCode::bad_input, "'{}' is no file that --json of this program wrote: {}.", request.results, error.what());
+  }
+  bench::ResultFile(request.svg).write(picture);
 }
 
 void measure_with_oracle(Request& request, const std::vector<Strategy>& strategies) {
@@ -214,6 +235,10 @@ void measure_with_oracle(Request& request, const std::vector<Strategy>& strategi
 }
 
 void measure(Request& request) {
+  if (!request.results.empty()) {
+    draw_results(request);
+    return;
+  }
   const std::vector<Strategy> strategies = select_strategies(request.strategies);
   if (request.oracle) {
     measure_with_oracle(request, strategies);

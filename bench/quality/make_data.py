@@ -7,8 +7,8 @@ INPUT is Andrej Karpathy's tinyshakespeare/input.txt, 1,115,394 characters of Sh
 public domain: https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt
 
 words.txt     every word of the whole text, sorted, one a line. A word is a longest run of letters and apostrophes, in
-              lower case: what metrics.cpp takes for one. Plain text, for front coding would save half of 100 kB and
-              cost a decoder.
+              lower case: what metrics.cpp takes for one, but that a lone apostrophe is none there. Plain text, for front
+              coding would save half of 100 kB and cost a decoder.
 held_out.txt  the last tenth, from character int(0.9 * length) on, which the models of out/ were not trained on.
 """
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <map>
 #include <numeric>
+#include <utility>
 
 #include "core/error.h"
 #include "engine/collapse_watch.h"
@@ -16,9 +17,15 @@ bool is_upper(char c) {
   return c >= 'A' && c <= 'Z';
 }
 
+constexpr char mark = '\'';  // an apostrophe, or a quotation mark
+
 // Not the locale's: the words of the reference were found in the same way.
+bool is_letter(char c) {
+  return is_upper(c) || (c >= 'a' && c <= 'z');
+}
+
 bool belongs_to_word(char c) {
-  return is_upper(c) || (c >= 'a' && c <= 'z') || c == '\'';
+  return is_letter(c) || c == mark;
 }
 
 char to_lower(char c) {
@@ -39,6 +46,20 @@ double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+// Whether the list has the word: without the marks around it, or with one of them at either end or both.
+bool knows(const WordSet& reference, const std::string& word) {
+  const size_t first = word.find_first_not_of(mark), last = word.find_last_not_of(mark);
+  const size_t most_before = std::min<size_t>(first, 1), most_after = std::min<size_t>(word.size() - 1 - last, 1);
+  for (size_t before = 0; before <= most_before; ++before) {
+    for (size_t after = 0; after <= most_after; ++after) {
+      if (reference.count(word.substr(first - before, last - first + 1 + before + after)) != 0) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 // Words of one text.
 struct WordCounts {
   double all = 0;
@@ -49,7 +70,7 @@ WordCounts count_words(std::string_view text, const WordSet& reference) {
   WordCounts counts;
   for (const std::string& word : find_words(text)) {
     counts.all += 1;
-    counts.known += reference.count(word) != 0 ? 1 : 0;
+    counts.known += knows(reference, word) ? 1 : 0;
   }
   return counts;
 }
@@ -107,15 +128,15 @@ double jackknife_error(const std::vector<double>& without_one) {
 
 std::vector<std::string> find_words(std::string_view text) {
   std::vector<std::string> words;
-  bool inside = false;
-  for (const char c : text) {
-    const bool was_inside = inside;
-    inside = belongs_to_word(c);
-    if (inside && !was_inside) {
-      words.emplace_back();
+  for (size_t start = 0, end = 0; start < text.size(); start = end + 1) {
+    bool has_letter = false;
+    std::string run;
+    for (end = start; end < text.size() && belongs_to_word(text[end]); ++end) {
+      has_letter |= is_letter(text[end]);
+      run += to_lower(text[end]);
     }
-    if (inside) {
-      words.back() += to_lower(c);
+    if (has_letter) {
+      words.push_back(std::move(run));
     }
   }
   return words;

@@ -25,7 +25,9 @@ Estimate estimate_mean(std::vector<double> values);
 // A statistic's standard error from its values without each of n texts, or of n equal groups of texts: the jackknife's.
 double jackknife_error(const std::vector<double>& without_one);
 
-// The maximal runs of ASCII letters and apostrophes, in lower case, those cut off at the text's ends included.
+// The maximal runs of ASCII letters and apostrophes that have a letter, in lower case, those cut off at the text's ends
+// included. An apostrophe between letters belongs to the word. One at an end may be its own ('tis, o') or a single
+// quotation mark ('Now), which no rule for the text alone tells apart: word_share asks the list.
 std::vector<std::string> find_words(std::string_view text);
 
 using WordSet = std::unordered_set<std::string>;
@@ -33,7 +35,8 @@ using WordSet = std::unordered_set<std::string>;
 // The words of a list or of any other text, found as those of the texts that are measured.
 WordSet collect_words(std::string_view text);
 
-// The share of all words that are in `reference`. A ratio of two sums over texts, and so is its error: the words of one
+// The share of all words that are in `reference`: without the apostrophes at their ends, or with one of them at either
+// end or both. A ratio of two sums over texts, and so is its error: the words of one
 // text depend on each other (Cochran, Sampling Techniques, 1977, section 6.4).
 Estimate word_share(const std::vector<std::string>& texts, const WordSet& reference);
 
