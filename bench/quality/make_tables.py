@@ -36,6 +36,7 @@ ADAPTIVE = ["entropy_bound", "threshold", "factor", "klass"]  # which come to `c
 class Model:
     def __init__(self, name, checkpoint, judge, cost, samples, columns, strategies, own=()):
         self.name = name
+        self.title = "English" if name == "english" else name
         self.checkpoint, self.judge = checkpoint, judge
         self.cost = cost  # of a forward of a text, relative
         self.samples = samples  # of each seed
@@ -174,8 +175,8 @@ class Results:
 
     def __init__(self, group, folder):
         self.group = group
-        paths = sorted(folder.glob(f"{group.name}.*of*.json"))
-        self.files = [json.loads(path.read_text()) for path in paths if path.stat().st_size]  # empty: it was ended early
+        paths = [path for path in sorted(folder.glob(f"{group.name}.*of*.json")) if path.stat().st_size > 0]
+        self.files = [json.loads(path.read_text()) for path in paths]  # a run that was ended left an empty one
         self.rows = {(row["strategy"], row["forwards_asked"]): row
                      for file in self.files for row in file["rows"] if "failed" not in row}
         settings = [{key: file["settings"][key] for key in ("samples", "seeds", "length")} for file in self.files]
@@ -223,7 +224,7 @@ def units_table(all_results):
     terms = {"judge_nats": "judge", "word_share": "words", "distinct_4grams": "4-grams", "text_entropy": "entropy",
              "unigrams": "tokens", "bigrams": "pairs"}
     return table(["units", *terms.values()],
-                 [[one.group.model.name, *[f"{one.files[0]['distance_units'][term]:.3f}" for term in terms]]
+                 [[one.group.model.title, *[f"{one.files[0]['distance_units'][term]:.3f}" for term in terms]]
                   for one in all_results])
 
 
@@ -244,7 +245,7 @@ def errors_table(all_results):
                 by_kind["best" if label == "best" else "others"].append(row)
         for kind, rows in by_kind.items():
             errors = [median_errors(rows, key) if rows else "" for key in keys]
-            lines.append([f"{one.group.model.name}, {kind}", *errors])
+            lines.append([f"{one.group.model.title}, {kind}", *errors])
     return table(["median error over texts, over seeds", *keys.values()], lines)
 
 
@@ -252,19 +253,23 @@ def yardsticks_table(all_results):
     rows = []
     for one in all_results:
         spent = one.row(AUTOREGRESSIVE, None)
-        rows.append([one.group.model.name, cell(one.files[0]["held_out"]), cell(spent)])
+        rows.append([one.group.model.title, cell(one.files[0]["held_out"]), cell(spent)])
     return table(["model", "held-out text", f"{AUTOREGRESSIVE}, 255 forwards"], rows)
 
 
 def best_table(all_results):
     return table(["model", "8", "16", "256"],
-                 [[one.group.model.name, *[cell(one.row("best", n)) for n in (8, 16, 256)]] for one in all_results])
+                 [[one.group.model.title, *[cell(one.row("best", n)) for n in (8, 16, 256)]] for one in all_results])
 
 
-def swept_table(results, names, temperatures):
-    head = ["strategy", *[f"{t:g}" for t in temperatures]]
-    return table(head, [[name, *[cell(results.row(f"{name}, T {t:g}", 32), with_error=True) for t in temperatures]]
-                        for name in names])
+def swept_table(all_results, names_of, temperatures):
+    lines = []
+    for one in all_results:
+        model = one.group.model
+        for name in names_of[model.name]:
+            cells = [cell(one.row(f"{name}, T {t:g}", 32), with_error=True) for t in temperatures]
+            lines.append([f"{model.title}, {name}", *cells])
+    return table(["strategy", *[f"{t:g}" for t in temperatures]], lines)
 
 
 def machine_line(results):
@@ -277,20 +282,23 @@ def machine_line(results):
 
 def blocks(by_name):
     """{mark's name: text} of all that was measured."""
-    written = {name: strategies_table(by_name[name]) for name in ("small", "larger", "english") if name in by_name}
-    main = [by_name[name] for name in ("small", "larger", "english") if name in by_name]
-    if len(main) == 3:
+    names = list(COOLED)
+
+    def of_models(suffix=""):
+        return [by_name[name + suffix] for name in names if name + suffix in by_name]
+
+    written = {one.group.name: strategies_table(one) for one in of_models()}
+    if len(of_models()) == len(names):
+        main = of_models()
         written.update(units=units_table(main), errors=errors_table(main), yardsticks=yardsticks_table(main),
                        machine=machine_line(main[0]))
-    more = [by_name[f"{name}_best"] for name in ("small", "larger", "english") if f"{name}_best" in by_name]
-    if len(more) == 3:
-        written["best"] = best_table(more)
+    if len(of_models("_best")) == len(names):
+        written["best"] = best_table(of_models("_best"))
     if "english_long" in by_name:
         written["english_long"] = f"512 pieces of English: {cell(by_name['english_long'].row('best', 64))} at 64.\n"
-    for name, cooled in COOLED.items():
-        if f"{name}_swept" in by_name:
-            written[f"{name}_cool"] = swept_table(by_name[f"{name}_swept"], cooled, COOL)
-            written[f"{name}_hot"] = swept_table(by_name[f"{name}_swept"], ["best"], HOT)
+    if len(of_models("_swept")) == len(names):
+        written["cool"] = swept_table(of_models("_swept"), COOLED, COOL)
+        written["hot"] = swept_table(of_models("_swept"), {name: ["best"] for name in names}, HOT)
     return written
 
 
