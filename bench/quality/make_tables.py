@@ -33,6 +33,11 @@ PLAIN = ["remask-rescore", "remask-random", "remask-draw", "remask-draw-log", "b
 ADAPTIVE = ["entropy_bound", "threshold", "factor", "klass"]  # which come to `confidence` or `entropy` at a budget
 
 
+def fail(message):
+    print(f"make_tables: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 class Model:
     def __init__(self, name, checkpoint, judge, cost, samples, columns, strategies, own=()):
         self.name = name
@@ -101,8 +106,8 @@ def groups(options):
     if options.tables:
         unknown = set(options.tables) - {group.name for group in found}
         if unknown:
-            sys.exit(f"--tables: no group is called {', '.join(sorted(unknown))}. There are "
-                     f"{', '.join(group.name for group in found)}.")
+            fail(f"--tables: no group is called {', '.join(sorted(unknown))}. There are "
+                 f"{', '.join(group.name for group in found)}.")
         found = [group for group in found if group.name in options.tables]
     return found
 
@@ -162,7 +167,7 @@ def measure(options):
 def measure_on_gpus(options):
     """A process of this script for each GPU."""
     command = [sys.executable, __file__, "measure", *options.own_arguments]
-    processes = [subprocess.Popen([*command, f"--part={gpu}/{options.gpus}", "--", *options.passed],
+    processes = [subprocess.Popen([*command, "--gpus=0", f"--part={gpu}/{options.gpus}", "--", *options.passed],
                                   env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)}) for gpu in range(options.gpus)]
     return all([process.wait() == 0 for process in processes])
 
@@ -181,7 +186,7 @@ class Results:
                      for file in self.files for row in file["rows"] if "failed" not in row}
         settings = [{key: file["settings"][key] for key in ("samples", "seeds", "length")} for file in self.files]
         if any(one != settings[0] for one in settings):
-            sys.exit(f"{folder}: the files of {group.name} have unlike settings: {settings}. Remove the older ones.")
+            fail(f"the files of {group.name} in {folder} have unlike settings: {settings}. Remove the older ones.")
 
     def row(self, label, forwards):
         return self.rows.get((label, forwards))
@@ -369,7 +374,7 @@ def parse_arguments(arguments):
     parser.add_argument("--part", type=parse_part, default=(0, 1), help="K/N: measure every row of part K only")
     options = parser.parse_args(own)
     options.passed = passed
-    options.own_arguments = [one for one in own if one not in ("measure", "write") and not one.startswith("--gpus")]
+    options.own_arguments = [one for one in own if one not in ("measure", "write")]
     return options
 
 
