@@ -69,7 +69,7 @@ void draw_next_by_steps(Precision precision, NextDrawArguments a, cudaStream_t s
 }  // namespace
 
 void draw_next(Precision precision, const NextDrawArguments& a, cudaStream_t stream) {
-  if (a.draw.logits.outputs > max_next_draw_outputs || a.draw.logits.rows > max_next_draw_rows) {
+  if (!draws_next_by_one_kernel(a.draw.logits)) {
     draw_next_by_steps(precision, a, stream);
     return;
   }

@@ -245,12 +245,16 @@ struct NextDrawArguments {
   int64_t* position = nullptr;  // scalar, one more, where the tokens then stand
   int64_t* text = nullptr;      // [rows, length], text_stride apart
   int64_t text_stride = 0;
-  float* scores = nullptr;    // [length, rows], the tokens' untempered logarithms
-  float* uniforms = nullptr;  // room [rows] where there are more outputs than one kernel takes, as draw.tokens and
-  float* judged = nullptr;    // draw.probabilities then are; and room [rows]
+  float* scores = nullptr;  // [length, rows], the tokens' untempered logarithms
+  // Room where several kernels do it, as draw.tokens and draw.probabilities then are; else none.
+  float* uniforms = nullptr;  // [rows]
+  float* judged = nullptr;    // [rows]
 };
 inline constexpr int64_t max_next_draw_outputs = 256;  // of one kernel
 inline constexpr int64_t max_next_draw_rows = 64;      // with so many outputs
+constexpr bool draws_next_by_one_kernel(const Logits& logits) {
+  return logits.outputs <= max_next_draw_outputs && logits.rows <= max_next_draw_rows;
+}
 void draw_next(Precision precision, const NextDrawArguments& arguments, cudaStream_t stream);
 
 // The rules of pattern/completions.h, for texts that match patterns; others are left alone.

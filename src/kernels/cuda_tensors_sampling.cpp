@@ -94,12 +94,15 @@ void draw_next(const at::Tensor& logits, const at::Tensor& forbidden, const Draw
   arguments.text = next.tokens.data_ptr<int64_t>();
   arguments.text_stride = next.tokens.stride(0);
   arguments.scores = next.scores.data_ptr<float>();
-  const at::Tensor numbers = at::empty({3, rows.size(0)}, next.scores.options());
-  const at::Tensor ids = at::empty({rows.size(0)}, next.tokens.options());
-  arguments.uniforms = numbers[0].data_ptr<float>();
-  arguments.judged = numbers[1].data_ptr<float>();
-  arguments.draw.probabilities = numbers[2].data_ptr<float>();
-  arguments.draw.tokens = ids.data_ptr<int64_t>();
+  at::Tensor numbers, ids;  // until all is queued
+  if (!launch::draws_next_by_one_kernel(arguments.draw.logits)) {
+    numbers = at::empty({3, rows.size(0)}, next.scores.options());
+    ids = at::empty({rows.size(0)}, next.tokens.options());
+    arguments.uniforms = numbers[0].data_ptr<float>();
+    arguments.judged = numbers[1].data_ptr<float>();
+    arguments.draw.probabilities = numbers[2].data_ptr<float>();
+    arguments.draw.tokens = ids.data_ptr<int64_t>();
+  }
   launch::draw_next(precision_of(rows), arguments, stream_of(rows));
   check_launch();
 }
