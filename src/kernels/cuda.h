@@ -89,7 +89,7 @@ struct TileProduct {
 // for which a library's product and a pass over its result are faster. The bounds stand in cuda_tensors_forward.cpp.
 bool has_tile_products_for(const at::Tensor& weight);
 // Whether it is the faster one also where nothing but a bias stands after the product.
-bool tile_product_alone_suits(const at::Tensor& weight);
+bool plain_tile_product_is_faster(const at::Tensor& weight);
 bool tile_product_rotates(int64_t head_width);
 
 // x [B, T, in] -> [B, T, out]. A row's result depends on no other's. Like those below it may begin while what is queued

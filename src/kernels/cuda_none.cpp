@@ -51,7 +51,7 @@ at::Tensor window_attention(const at::Tensor& /*qkv*/, const Heads& /*heads*/, c
 bool has_tile_products_for(const at::Tensor& /*weight*/) {
   return false;
 }
-bool tile_product_alone_suits(const at::Tensor& /*weight*/) {
+bool plain_tile_product_is_faster(const at::Tensor& /*weight*/) {
   return false;
 }
 bool tile_product_rotates(int64_t /*head_width*/) {

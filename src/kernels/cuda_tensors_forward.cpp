@@ -206,7 +206,7 @@ bool has_tile_products_for(const at::Tensor& weight) {
   return weight.size(1) <= longest && takes_tiles(weight);
 }
 
-bool tile_product_alone_suits(const at::Tensor& weight) {
+bool plain_tile_product_is_faster(const at::Tensor& weight) {
   return launch::keeps_weight(weight.size(1)) && takes_tiles(weight);
 }
 

@@ -121,7 +121,7 @@ kernels::Heads Transformer::own_heads(size_t layer, const at::Tensor& cosine, co
 
 // x [..., in] -> [..., out], bias [out] or undefined.
 at::Tensor Transformer::multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
-  if (fused_ && kernels::cuda::tile_product_alone_suits(weight)) {
+  if (fused_ && kernels::cuda::plain_tile_product_is_faster(weight)) {
     return kernels::cuda::tile_product(x, {weight, bias});
   }
   return fused_ && batch_invariant_ && kernels::cuda::has_products_for(weight) ? kernels::cuda::product(x, weight, bias)
