@@ -130,7 +130,8 @@ DecodeWorkspace make_decode_workspace(const at::Tensor& keys, int64_t queries);
 at::Tensor decode_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,
                             const at::Tensor& position, const DecodeWorkspace& workspace);
 
-// Whether window_attention takes keys [B, K, N, D] like these and windows of `count` positions.
+// Whether window_attention takes keys [B, K, N, D] like these and windows of `count` positions, whatever B and N: on
+// compute capability 9.0, in half precisions, heads of D = 128 values that are rotated and not normed.
 bool has_window_attention_for(const Heads& heads, const at::Tensor& keys, int64_t count);
 
 // Attention of each text's positions [W] int64, one after the other, to all N of the text: the window's keys, rotated,

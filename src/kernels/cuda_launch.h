@@ -246,8 +246,7 @@ struct NextDrawArguments {
   int64_t* text = nullptr;      // [rows, length], text_stride apart
   int64_t text_stride = 0;
   float* scores = nullptr;  // [length, rows], the tokens' untempered logarithms
-  // Room where several kernels do it, for which draw.tokens and draw.probabilities are room, too; else none of the
-  // four.
+  // Room where several kernels do it, as draw.tokens and draw.probabilities then are; else none.
   float* uniforms = nullptr;  // [rows]
   float* judged = nullptr;    // [rows]
 };

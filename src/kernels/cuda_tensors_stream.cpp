@@ -37,9 +37,8 @@ at::Tensor stream_product(const at::Tensor& x, const at::Tensor& weight, const a
 }
 
 bool has_window_attention_for(const Heads& heads, const at::Tensor& keys, int64_t count) {
-  return takes_tiles(keys.view({-1, keys.size(3)})) && keys.size(3) == launch::window_head_width &&
-         count <= launch::max_window_rows && heads.cosine.defined() && !heads.query_weight.defined() &&
-         !heads.key_weight.defined();
+  return reaches_tensor_cores(keys) && keys.size(3) == launch::window_head_width && count <= launch::max_window_rows &&
+         heads.cosine.defined() && !heads.query_weight.defined() && !heads.key_weight.defined();
 }
 
 at::Tensor window_attention(const at::Tensor& qkv, const Heads& heads, const at::Tensor& keys, const at::Tensor& values,

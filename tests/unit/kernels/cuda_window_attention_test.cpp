@@ -58,3 +58,16 @@ TEST_CASE("A window attends to the kept positions and its own, keeps its own, an
     }
   }
 }
+
+TEST_CASE("Whether a window is attended to by its own kernel depends on neither the number of texts nor their length") {
+  if (!window_attention_here()) {
+    return;
+  }
+  const kernels::Heads heads = some_heads(1, width, at::kBFloat16, /*normed=*/false, /*rotates=*/true);
+  for (const int64_t batch : {1, 2, 8}) {
+    for (const int64_t length : {1, 40, 63, 501}) {
+      CAPTURE(batch, length);
+      CHECK(kernels::cuda::has_window_attention_for(heads, numbers({batch, 1, length, width}, at::kBFloat16), 1));
+    }
+  }
+}

@@ -130,4 +130,61 @@ TEST_CASE("Logits that are not finite fail the batch; a single -infinity is a mo
   CHECK_NOTHROW(sample_with(-infinity));
 }
 
+TEST_CASE("A temperature that ends near zero takes the likeliest token there") {
+  // One token in every step but the last: what the last step draws is nearly greedy.
+  class Last : public Observer {
+   public:
+    void on_step(const StepView& view) override {
+      if (view.step + 1 == view.steps) {
+        greedy = ((view.filled == view.logits.narrow(2, 0, mask).argmax(-1)) | view.was_masked.logical_not())
+                     .all()
+                     .item<bool>();
+        drawn = view.was_masked.sum().item<int64_t>();
+      }
+    }
+    bool greedy = false;
+    int64_t drawn = 0;
+  } last;
+  FixedLogits fake(at::arange(24 * (mask + 1), at::kFloat).mul(1.7).sin().mul(15).view({24, mask + 1}));
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
+  DiffusionOptions options = options_for(MaskSchedule::linear(4, 0.9, 0.5));
+  options.draw.filters.temperature = 5;  // so that earlier steps are not greedy
+  options.temperature_end = 1e-6;
+  DiffusionSampler(model, *policy, options).sample(consecutive({1337, 0}, 20, all_free(24)), &last);
+  CHECK(last.drawn == 20 * 12);
+  CHECK(last.greedy);
+}
+
+TEST_CASE("Guidance extrapolates from the logits without the prompt, for two forwards a step") {
+  // Logits that depend on whether position 0 is visible: with the prompt token 1 gains 1, token 2 loses 1.
+  class Prompted : public FixedLogits {
+   public:
+    Prompted() : FixedLogits(at::zeros({4, mask + 1})) {}
+    at::Tensor logits(const at::Tensor& tokens) override {
+      const at::Tensor prompted = (tokens.select(1, 0) != mask).to(at::kFloat).view({-1, 1, 1});
+      at::Tensor shift = at::zeros({mask + 1});
+      shift[1] = 1;
+      shift[2] = -1;
+      return FixedLogits::logits(tokens) + prompted * shift;
+    }
+  } fake;
+  CheckedModel model(fake, "fake");
+  const auto policy = testing::random_remasking();
+  DiffusionOptions options = options_for(MaskSchedule::linear(2, 0.5, 0.5));
+  options.cfg_scale = 2;
+  class Look : public Observer {
+   public:
+    void on_step(const StepView& view) override { logits = view.logits.clone(); }
+    at::Tensor logits;
+  } look;
+  DiffusionSampler sampler(model, *policy, options);
+  Template text{{1, mask, mask, mask}, {true, false, false, false}};
+  sampler.sample(consecutive({1337, 0}, 2, text), &look);
+  CHECK(sampler.forwards() == 2 * 2 + 1);
+  CHECK(look.logits[1][2][1].item<float>() == Catch::Approx(3));
+  CHECK(look.logits[1][2][2].item<float>() == Catch::Approx(-3));
+  CHECK(look.logits[1][2][3].item<float>() == Catch::Approx(0));
+}
+
 }  // namespace diffusion_sampler_test
