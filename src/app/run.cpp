@@ -1,5 +1,6 @@
 #include "app/run.h"
 
+#include <algorithm>
 #include <future>
 #include <optional>
 #include <utility>
@@ -23,6 +24,8 @@
 #include "engine/installed.h"
 #include "model/device.h"
 #include "output/output_file.h"
+#include "sampling/strategies/strategy.h"
+#include "sampling/strategy_plan.h"
 
 namespace demask {
 namespace {
@@ -46,6 +49,27 @@ std::shared_future<std::string> start_hashing_checkpoint(const Config& config) {
     return in_background([checkpoint = checkpoint_path(config)] { return checkpoint_digest(checkpoint); });
   }
   return {};
+}
+
+// About how many forwards a run asks its model for, where it is one batch of short texts and no more.
+std::optional<int64_t> planned_forwards(const Config& config) {
+  constexpr int64_t most_positions = 2048, judging = 1;  // of what is drawn, once it is whole
+  const bool diffusion = config.sampling_method == SamplingMethod::diffusion;
+  const int64_t length = diffusion ? config.sequence_length : config.max_new_tokens;
+  const bool one_batch = !config.prompts && !config.score && config.best_of == 1 && !config.batch_size &&
+                         length <= most_positions &&
+                         config.num_samples <= most_positions / std::max<int64_t>(length, 1);
+  if (!one_batch) {
+    return std::nullopt;
+  }
+  if (!diffusion) {
+    return config.max_new_tokens;
+  }
+  if (config.diffusion.forwards) {
+    return *config.diffusion.forwards + judging;
+  }
+  // A strategy that decides how much it reveals may take a step for each position.
+  return config.diffusion.strategy->pacing == Pacing::decides ? length : iterations_of(config.diffusion) + judging;
 }
 
 void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs) {
@@ -97,7 +121,7 @@ void sample(CommandLine& command) {
     list = read_score_list(*config.score, config.on_error == OnError::skip);
   }
   const std::shared_future<std::string> checkpoint_sha256 = start_hashing_checkpoint(config);
-  const Engine engine(command.parsed, stop_is_overdue);
+  const Engine engine(command.parsed, stop_is_overdue, {}, planned_forwards(config));
   check_overwrites_nothing(config, files_read_by(command, engine.context()));
   if (open_list) {
     draw_as_it_comes(engine, std::move(*open_list), checkpoint_sha256);

@@ -63,6 +63,9 @@ class Archive {
   // must not be written to, nor kept, for training overwrites its checkpoints in place. See MappedFile.
   at::Tensor look_at(const StoredTensor& tensor, const std::string& name) const;
 
+  // What look_at's tensors lie in.
+  std::shared_ptr<const MappedFile> file() const;
+
   // Gives the pages of a tensor that was looked at back to the kernel.
   void drop(const StoredTensor& tensor) const noexcept;
 
@@ -70,7 +73,6 @@ class Archive {
   struct Records;
   // The bytes of a record in the mapped file. Throws as read() does.
   std::string_view bytes_of(const std::string& record) const;
-  std::shared_ptr<const MappedFile> file() const;
   std::string path_;
   std::unique_ptr<Records> records_;
 };

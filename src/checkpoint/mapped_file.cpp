@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 
 #include "core/error.h"
 
@@ -49,6 +50,10 @@ void MappedFile::check_whole() const {
 }
 
 void MappedFile::drop(std::string_view part) const noexcept {
+  const char* const first = static_cast<const char*>(address_);
+  if (std::less<>()(part.data(), first) || std::less<>()(first + size_, part.data() + part.size())) {
+    return;
+  }
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
   const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;

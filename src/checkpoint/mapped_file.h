@@ -27,7 +27,8 @@ class MappedFile {
   // Throws Error(bad_input) where the file has become shorter than what is mapped.
   void check_whole() const;
 
-  // Gives the pages that lie wholly within a part back to the kernel; a look at them reads them again.
+  // Gives the pages that lie wholly within a part back to the kernel; a look at them reads them again. What is no part
+  // of the file is left alone.
   void drop(std::string_view part) const noexcept;
 
  private:

@@ -7,28 +7,36 @@
 
 namespace demask {
 
-at::Tensor NanoGptFile::converted(const at::Tensor& stored, const std::string& name,
-                                  const ParameterConversion& convert) const {
-  at::Tensor converted = convert ? convert(stored) : stored;
+void NanoGptFile::check(const at::Tensor& converted, const at::Tensor& stored, const std::string& name) const {
   check_finite(converted, stored, fmt::format("checkpoint '{}': the weight {}", archive_.path(), quote(name)));
-  return converted;
 }
 
 at::Tensor NanoGptFile::read(const std::string& name, const ParameterConversion& convert) const {
-  return converted(archive_.read(tensors_.at(name), name), name, convert);
+  const at::Tensor stored = archive_.read(tensors_.at(name), name);
+  at::Tensor converted = convert ? convert(stored) : stored;
+  check(converted, stored, name);
+  return converted;
 }
 
-at::Tensor NanoGptFile::look_at(const std::string& name, const ParameterConversion& convert) const {
-  return converted(archive_.look_at(tensors_.at(name), name), name, convert);
+at::Tensor NanoGptFile::look_at(const std::string& name, const ParameterConversion& convert, AsStored as_stored) const {
+  const at::Tensor stored = archive_.look_at(tensors_.at(name), name);
+  at::Tensor converted = convert ? convert(stored) : stored;
+  if (as_stored == AsStored::unchecked || !converted.is_same(stored)) {
+    check(converted, stored, name);
+  }
+  return converted;
 }
 
 at::Tensor NanoGptFile::look_at_rows(const std::string& name, int64_t first, int64_t count,
-                                     const ParameterConversion& convert) const {
+                                     const ParameterConversion& convert, AsStored as_stored) const {
   StoredTensor rows = tensors_.at(name);
   rows.offset += first * rows.strides.at(0);
   rows.sizes.at(0) = count;
   const at::Tensor stored = archive_.look_at(rows, name);
   at::Tensor converted = convert ? convert(stored) : stored;
+  if (as_stored == AsStored::checked && converted.is_same(stored)) {
+    return converted;
+  }
   // A number that is not finite is told of by its place in the whole tensor.
   return is_finite_converted(converted, stored) ? converted : read(name, convert).narrow(0, first, count);
 }

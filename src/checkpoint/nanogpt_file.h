@@ -34,16 +34,21 @@ class NanoGptFile {
   // in nanogpt_checkpoint.cpp, where LibTorch begins.
   at::Tensor read(const std::string& name, const ParameterConversion& convert) const;
 
+  // What `convert` gives as it is stored has been found finite by it, or is still to be looked at.
+  enum class AsStored { unchecked, checked };
+
   // The same for callers that make something else of it at once: the tensor may lie in the mapped file, see
   // Archive::look_at. drop() gives its pages back.
-  at::Tensor look_at(const std::string& name, const ParameterConversion& convert) const;
+  at::Tensor look_at(const std::string& name, const ParameterConversion& convert,
+                     AsStored as_stored = AsStored::unchecked) const;
   // The same of `count` of its rows from `first` on.
-  at::Tensor look_at_rows(const std::string& name, int64_t first, int64_t count,
-                          const ParameterConversion& convert) const;
+  at::Tensor look_at_rows(const std::string& name, int64_t first, int64_t count, const ParameterConversion& convert,
+                          AsStored as_stored = AsStored::unchecked) const;
+  std::shared_ptr<const MappedFile> mapped() const { return archive_.file(); }
   void drop(const std::string& name) const noexcept { archive_.drop(tensors_.at(name)); }
 
  private:
-  at::Tensor converted(const at::Tensor& stored, const std::string& name, const ParameterConversion& convert) const;
+  void check(const at::Tensor& converted, const at::Tensor& stored, const std::string& name) const;
 
   Archive archive_;
   std::map<std::string, StoredTensor> tensors_;

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/finite_weights.h"
+
 namespace demask {
 namespace {
 
@@ -83,14 +85,27 @@ class CheckpointSource : public NanoGptSource {
   const NanoGptCheckpoint& checkpoint_;
 };
 
+// Whether a weight is lent as it is stored: float32 that the borrower may round.
+bool can_lend(const at::Tensor& stored, const at::TensorOptions& options) {
+  const at::ScalarType dtype = options.has_dtype() ? c10::typeMetaToScalarType(options.dtype()) : stored.scalar_type();
+  return stored.is_cpu() && options.device().is_cpu() && stored.scalar_type() == at::kFloat && stored.numel() > 0 &&
+         (dtype == at::kFloat || dtype == at::kBFloat16) && stays_finite(stored, dtype);
+}
+
 class FileSource : public NanoGptSource {
  public:
   FileSource(std::unique_ptr<const NanoGptFile> file, const at::TensorOptions& options)
       : NanoGptSource(file->args(), file->dataset(), options),
         file_(std::move(file)),
-        convert_([options](const at::Tensor& stored) { return stored.to(options); }) {}
+        convert_([options](const at::Tensor& stored) { return stored.to(options); }),
+        lend_([options](const at::Tensor& stored) { return can_lend(stored, options) ? stored : stored.to(options); }) {
+  }
 
   void lend() override { lends_ = true; }
+  std::shared_ptr<const MappedFile> lend_for_good() override {
+    lends_ = lends_for_good_ = true;
+    return file_->mapped();
+  }
 
  private:
   at::Tensor parameter(const std::string& name) override { return file_->read(name, convert_); }
@@ -99,22 +114,24 @@ class FileSource : public NanoGptSource {
       return parameter(name);
     }
     lent_.push_back(name);
-    return file_->look_at(name, convert_);
+    return file_->look_at(name, lend_, NanoGptFile::AsStored::checked);
   }
   at::Tensor rows(const std::string& name, int64_t first, int64_t count) override {
     lent_.push_back(name);
-    return file_->look_at_rows(name, first, count, convert_);
+    return file_->look_at_rows(name, first, count, lend_, NanoGptFile::AsStored::checked);
   }
   void begin_part() override {
-    for (const std::string& name : lent_) {
-      file_->drop(name);
+    if (!lends_for_good_) {
+      for (const std::string& name : lent_) {
+        file_->drop(name);
+      }
     }
     lent_.clear();
   }
 
   std::unique_ptr<const NanoGptFile> file_;
-  ParameterConversion convert_;
-  bool lends_ = false;
+  ParameterConversion convert_, lend_;
+  bool lends_ = false, lends_for_good_ = false;
   std::vector<std::string> lent_;  // of the part asked for last
 };
 

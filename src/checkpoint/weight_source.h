@@ -14,6 +14,8 @@
 
 namespace demask {
 
+class MappedFile;
+
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
@@ -23,8 +25,12 @@ class WeightSource {
   virtual std::optional<std::string> dataset() const = 0;  // that the checkpoint names
 
   // For who makes something else of each part at once, panels for the CPU kernels: from now on the weights of linear
-  // layers may lie in a mapped file. They must not be written to, and are valid until the next part is asked for.
+  // layers may lie in a mapped file, and be float32 where `options` say bfloat16, in which they are finite. They must
+  // not be written to, and are valid until the next part is asked for.
   virtual void lend() {}
+  // The same of weights that stay valid. Gives the file that they lie in, or null where the source has no single one,
+  // and then lends nothing.
+  virtual std::shared_ptr<const MappedFile> lend_for_good() { return nullptr; }
 
   // Each may be asked for once. They throw Error(bad_input) where the file cannot be read, or holds NaN or an infinity.
   virtual at::Tensor token_embedding() = 0;

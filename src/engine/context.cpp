@@ -75,6 +75,7 @@ std::unique_ptr<LanguageModel> load_quietly(const Context& context, const std::s
   if (context.config.sampling_method == SamplingMethod::diffusion) {
     options.length = context.config.sequence_length;
   }
+  options.forwards = context.planned_forwards;
   options.on_known = on_known;
   return load_model(path, options);
 }
@@ -100,8 +101,10 @@ std::unique_ptr<LanguageModel> open_model(const Context& context, const std::str
   return model;
 }
 
-Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices) {
+Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices,
+                     std::optional<int64_t> planned_forwards) {
   Context context;
+  context.planned_forwards = planned_forwards;
   context.config = parsed.config;
   context.given = parsed.given;
   Config& config = context.config;

@@ -28,7 +28,8 @@ struct Context {
   std::vector<at::Device> devices{at::kCPU};     // that may draw
   at::Device device = at::kCPU;                  // the first of them, where the model is
   Dtypes dtypes;
-  std::string checkpoint;  // its path
+  std::optional<int64_t> planned_forwards;  // that the model is loaded for, where they are few
+  std::string checkpoint;                   // its path
   std::unique_ptr<LanguageModel> model;
   std::string vocabulary_path;
   std::vector<std::string> vocabulary_files;  // that were read
@@ -43,8 +44,9 @@ struct Context {
 };
 
 // Loads model and vocabulary and checks that they belong together. `devices`, where there are any, take the place of
-// the configuration's. Throws Error.
-Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices = {});
+// the configuration's; `planned_forwards` as in LoadOptions. Throws Error.
+Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices = {},
+                     std::optional<int64_t> planned_forwards = {});
 
 // The context of another of `first`'s devices, with a model of its own there. Its notices are not repeated. Throws as
 // load_model.

@@ -42,6 +42,47 @@ void pack_panels(const Isa& isa, const Linear& linear, const RowsOf& rows_of) {
   }
 }
 
+int64_t round_up(int64_t number, int64_t to) {
+  return (number + to - 1) / to * to;
+}
+
+// Room for one panel, of this thread, until it asks again.
+void* own_panel(const Isa& isa, int64_t inner) {
+  constexpr int64_t line = 64;
+  thread_local std::vector<char> bytes;
+  bytes.resize(static_cast<size_t>(isa.panel_bytes(inner) + line));
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  return bytes.data() + (line - static_cast<int64_t>(address % line)) % line;
+}
+
+// The panels of `all` one by one, each made in the cache just before it is multiplied.
+void multiply_as_stored(const Isa& isa, const at::Tensor& stored, const ProductArguments& all) {
+  const float* const weights = stored.data_ptr<float>();
+  void* const panel = own_panel(isa, all.inner);
+  const bool single = all.epilogue == Epilogue::store_single || all.epilogue == Epilogue::add;
+  const int64_t out_bytes = single ? static_cast<int64_t>(sizeof(float)) : isa.element_bytes;
+  for (int64_t p = all.first_panel; p < all.last_panel; ++p) {
+    const int64_t first = p * isa.columns;
+    isa.pack(weights + first * all.inner, std::min(isa.columns, stored.size(0) - first), all.inner, panel);
+    ProductArguments one = all;
+    one.packed = panel;
+    one.bias = all.bias + first;
+    one.first_panel = 0;
+    one.last_panel = 1;
+    one.outputs = all.outputs - first;
+    one.out = static_cast<char*>(all.out) + first * out_bytes;
+    isa.product(one);
+  }
+}
+
+void multiply(const Isa& isa, const Linear& linear, const ProductArguments& arguments) {
+  if (linear.panels.defined()) {
+    isa.product(arguments);
+  } else {
+    multiply_as_stored(isa, linear.stored, arguments);
+  }
+}
+
 }  // namespace
 
 const Isa* find(at::ScalarType dtype) {
@@ -98,6 +139,28 @@ Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bi
   return linear;
 }
 
+Linear keep_as_stored(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
+  Linear linear;
+  linear.stored = weight;
+  linear.outputs = weight.size(0);
+  linear.inner = weight.size(1);
+  linear.bias = at::zeros({round_up(linear.outputs, isa.columns)}, at::kFloat);
+  if (bias.defined()) {
+    linear.bias.narrow(0, 0, linear.outputs).copy_(bias);
+  }
+  return linear;
+}
+
+void weights_of(const Isa& isa, const Linear& linear, int64_t output, float* weights) {
+  if (linear.panels.defined()) {
+    isa.unpack_row(linear.panels.data_ptr(), linear.inner, output, weights);
+    return;
+  }
+  void* const panel = own_panel(isa, linear.inner);
+  isa.pack(linear.stored.data_ptr<float>() + output * linear.inner, 1, linear.inner, panel);
+  isa.unpack_row(panel, linear.inner, 0, weights);
+}
+
 void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilogue, void* out, int64_t out_stride) {
   ProductArguments arguments;
   thread_local std::vector<char> quantised;  // the threads that share the panels read the caller's
@@ -110,7 +173,7 @@ void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilo
     isa.quantise(static_cast<const float*>(a.data), a.stride, a.count, linear.inner, quantised.data());
     arguments.a = quantised.data();
   }
-  arguments.packed = linear.panels.data_ptr();
+  arguments.packed = linear.panels.defined() ? linear.panels.data_ptr() : nullptr;
   arguments.bias = linear.bias.data_ptr<float>();
   arguments.rows = a.count;
   arguments.inner = linear.inner;
@@ -120,14 +183,14 @@ void product(const Isa& isa, const Linear& linear, const Rows& a, Epilogue epilo
   arguments.out = out;
   arguments.out_stride = out_stride;
   if (a.count * linear.inner * linear.outputs < worth_sharing) {
-    isa.product(arguments);
+    multiply(isa, linear, arguments);
     return;
   }
   run_tasks(arguments.last_panel, [&](int64_t first, int64_t last, int64_t /*thread*/) {
     ProductArguments part = arguments;
     part.first_panel = first;
     part.last_panel = last;
-    isa.product(part);
+    multiply(isa, linear, part);
   });
 }
 

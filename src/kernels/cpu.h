@@ -18,7 +18,8 @@ const Isa* find(at::ScalarType dtype);
 
 // A linear layer made ready for products.
 struct Linear {
-  at::Tensor panels;  // bytes, as Isa::pack lays them out
+  at::Tensor panels;  // bytes, as Isa::pack lays them out; or none:
+  at::Tensor stored;  // [outputs, inner] float32, of which each product makes panels by itself
   at::Tensor bias;    // [panels * columns] float32, zero where there is none
   int64_t inner = 0;
   int64_t outputs = 0;  // columns that a product writes
@@ -33,6 +34,10 @@ using RowsOfWeight = std::function<at::Tensor(int64_t first, int64_t count)>;
 Linear pack(const Isa& isa, int64_t outputs, int64_t inner, const RowsOfWeight& rows, const at::Tensor& bias,
             LargePages& pages);
 
+// Products of `weight`, contiguous float32, which is kept, have the same bits as those of its panels. They cost more,
+// by about the time of reading it, but nothing is written: where a layer is used a few times only, that is faster.
+Linear keep_as_stored(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias);
+
 // The same for the gated epilogues: weight [2 * outputs, inner] and bias [2 * outputs] hold the gates, then what they
 // let through.
 Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias, LargePages& pages);
@@ -43,6 +48,9 @@ struct Rows {
   int64_t stride = 0;
   int64_t count = 0;
 };
+
+// One output's weights [inner] as products take them.
+void weights_of(const Isa& isa, const Linear& linear, int64_t output, float* weights);
 
 // a [count, inner] through a linear layer into out [count, outputs], out_stride apart. Outside of run_tasks the layer's
 // panels are shared among the threads.

@@ -39,6 +39,14 @@ struct Tile {
   static constexpr unsigned rows = 12;
   static int64_t panel_size(int64_t inner) { return 2 * Lanes::width * ((inner + 1) / 2 * 2); }
 
+  // As many pairs of an output's weights as there are lanes, and as panels store them.
+  static Lanes pairs_of(const float* weight) {
+    const __m512i upper_halves = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31,
+                                                  29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+    return {_mm512_castsi512_ps(_mm512_permutex2var_epi16(rounded(weight), upper_halves, rounded(weight + 16)))};
+  }
+  static void store_pairs(Element* packed, Lanes pairs) { _mm512_storeu_ps(packed, pairs.v); }
+
   // sums[row] = a[row] x panel; a [rows, inner], panel [inner / 2][two vectors of pairs]. Two products a lane are
   // summed at once (VDPBF16PS).
   template <unsigned count>
@@ -62,6 +70,14 @@ struct Tile {
   }
 
  private:
+  // Sixteen of to_element, in the upper halves. The machine's own conversion takes denormals for zero.
+  static __m512i rounded(const float* weight) {
+    const __m512 x = _mm512_loadu_ps(weight);
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7FFF));
+    return _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7FC00000));
+  }
   static __m512bh pairs(const uint16_t* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
 };
 

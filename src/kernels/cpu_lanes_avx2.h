@@ -45,6 +45,28 @@ inline Lanes scale_by_power_of_two(Lanes a, Lanes n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n.v), 23);
   return {_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), exponent))};
 }
+// Rows become columns.
+inline void transpose(Lanes (&x)[Lanes::width]) {
+  __m256 a[Lanes::width], b[Lanes::width];
+  // Of every four rows, each 128 bits: pairs, then fours of a column.
+  DEMASK_UNROLL
+  for (int64_t i = 0; i < Lanes::width; i += 2) {
+    a[i] = _mm256_unpacklo_ps(x[i].v, x[i + 1].v);
+    a[i + 1] = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+  DEMASK_UNROLL
+  for (int64_t i = 0; i < Lanes::width; i += 4) {
+    for (int64_t half = 0; half < 2; ++half) {
+      b[i + 2 * half] = _mm256_shuffle_ps(a[i + half], a[i + 2 + half], 0x44);
+      b[i + 2 * half + 1] = _mm256_shuffle_ps(a[i + half], a[i + 2 + half], 0xEE);
+    }
+  }
+  DEMASK_UNROLL
+  for (int64_t c = 0; c < 4; ++c) {
+    x[c].v = _mm256_permute2f128_ps(b[c], b[4 + c], 0x20);
+    x[4 + c].v = _mm256_permute2f128_ps(b[c], b[4 + c], 0x31);
+  }
+}
 // a where x > 0, b elsewhere.
 inline Lanes select_positive(Lanes x, Lanes a, Lanes b) {
   return {_mm256_blendv_ps(b.v, a.v, _mm256_cmp_ps(x.v, _mm256_setzero_ps(), _CMP_GT_OQ))};

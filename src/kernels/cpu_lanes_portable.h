@@ -53,6 +53,16 @@ inline Lanes scale_by_power_of_two(Lanes a, Lanes n) {
   const Lanes::Wholes exponent = __builtin_convertvector(n.v, Lanes::Wholes) * (1 << 23);
   return {reinterpret_cast<Lanes::Floats>(reinterpret_cast<Lanes::Wholes>(a.v) + exponent)};
 }
+// Rows become columns.
+inline void transpose(Lanes (&x)[Lanes::width]) {
+  for (int64_t row = 0; row < Lanes::width; ++row) {
+    for (int64_t column = 0; column < row; ++column) {
+      const float below = x[row].v[column];
+      x[row].v[column] = x[column].v[row];
+      x[column].v[row] = below;
+    }
+  }
+}
 // a where x > 0, b elsewhere.
 inline Lanes select_positive(Lanes x, Lanes a, Lanes b) {
   return {x.v > splat(0.0F).v ? a.v : b.v};

@@ -135,18 +135,50 @@ void product(const ProductArguments& x) {
   }
 }
 
+// Of one panel, whose outputs are weight [outputs, inner], the weights from `first` of the inner dimension on.
+inline void pack_one_by_one(const float* weight, int64_t outputs, int64_t inner, int64_t first, Element* out) {
+  for (int64_t k = first; k < round_up(inner, Tile::pair); k += Tile::pair) {
+    for (int64_t c = 0; c < panel_columns; ++c) {
+      for (int64_t i = 0; i < Tile::pair; ++i) {
+        const bool there = c < outputs && k + i < inner;
+        *out++ = to_element(there ? weight[c * inner + k + i] : 0.0F);
+      }
+    }
+  }
+}
+
+// In squares of as many outputs as there are lanes, by as many pairs of the inner dimension. A panel that lacks outputs
+// goes one by one.
 void pack(const float* weight, int64_t outputs, int64_t inner, void* packed) {
+  constexpr int64_t square = Lanes::width * Tile::pair;
+  constexpr uintptr_t line_bytes = 64, float_bytes = sizeof(float);
   Element* out = static_cast<Element*>(packed);
-  const int64_t padded = round_up(inner, Tile::pair);
-  for (int64_t column = 0; column < outputs; column += panel_columns) {
-    for (int64_t k = 0; k < padded; k += Tile::pair) {
-      for (int64_t c = 0; c < panel_columns; ++c) {
-        for (int64_t i = 0; i < Tile::pair; ++i) {
-          const bool there = column + c < outputs && k + i < inner;
-          *out++ = to_element(there ? weight[(column + c) * inner + k + i] : 0.0F);
+  for (int64_t column = 0; column < outputs; column += panel_columns, out += Tile::panel_size(inner)) {
+    const float* const rows = weight + column * inner;
+    const int64_t whole = outputs - column < panel_columns ? 0 : inner / square * square;
+    for (int64_t k = 0; k < whole; k += square) {
+      // Squares take a line or two of many rows, which memory gives faster in the order in which they lie. What lies
+      // there is most likely the next panel's; nothing happens where it is not.
+      const uintptr_t ahead =
+          reinterpret_cast<uintptr_t>(rows) + float_bytes * static_cast<uintptr_t>(panel_columns * (inner + k));
+      for (uintptr_t line = 0; line < float_bytes * panel_columns * square; line += line_bytes) {
+        __builtin_prefetch(reinterpret_cast<const void*>(ahead + line), 0, 2);
+      }
+      for (int64_t half = 0; half < 2; ++half) {
+        Lanes pairs[Lanes::width];
+        DEMASK_UNROLL
+        for (int64_t c = 0; c < Lanes::width; ++c) {
+          pairs[c] = Tile::pairs_of(rows + (half * Lanes::width + c) * inner + k);
+        }
+        transpose(pairs);
+        Element* const at = out + k * panel_columns + half * square;
+        DEMASK_UNROLL
+        for (int64_t i = 0; i < Lanes::width; ++i) {
+          Tile::store_pairs(at + i * panel_columns * Tile::pair, pairs[i]);
         }
       }
     }
+    pack_one_by_one(rows, outputs - column, inner, whole, out + whole * panel_columns);
   }
 }
 

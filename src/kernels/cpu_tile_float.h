@@ -16,6 +16,10 @@ struct Tile {
   static constexpr unsigned rows = tile_rows;
   static int64_t panel_size(int64_t inner) { return 2 * Lanes::width * inner; }
 
+  // As many outputs' pairs as there are lanes, and as panels store them.
+  static Lanes pairs_of(const float* weight) { return load(weight); }
+  static void store_pairs(Element* packed, Lanes pairs) { store(packed, pairs); }
+
   // sums[row] = a[row] x panel; a [rows, inner], panel [inner][two vectors].
   template <unsigned count>
   static inline __attribute__((always_inline)) void multiply(const float* a, int64_t a_stride, const float* panel,

@@ -19,7 +19,8 @@ std::unique_ptr<LanguageModel> load_native(const std::unique_ptr<WeightSource>& 
   if (options.on_known) {
     options.on_known(info_of(source->description(), source->dataset()));
   }
-  return std::make_unique<Transformer>(*source, std::string(), kernels_for(options.dtype));
+  return std::make_unique<Transformer>(*source, std::string(), kernels_for(options.dtype),
+                                       options.forwards.value_or(many_forwards));
 }
 
 std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& options) {

@@ -23,6 +23,8 @@ struct LoadOptions {
   bool native = true;  // run a TorchScript module that proves to be nanoGPT's GPT as Transformer
   // Called, where it is not empty, with what the file of a native model says, before its weights are read.
   std::function<void(const ModelInfo&)> on_known = {};
+  // That are to come, where there are few: see TransformerOnCpu::make.
+  std::optional<int64_t> forwards = {};
   int64_t length = 0;  // of the texts to come, where that is known: a traced module may run at this length only
 };
 

@@ -66,7 +66,7 @@ at::TensorOptions options_of_weights(at::ScalarType dtype, at::Device device) {
 Transformer::Transformer(TransformerWeights weights, const std::string& form, KernelChoice kernels)
     : Transformer(*make_weight_source(std::move(weights)), form, kernels) {}
 
-Transformer::Transformer(WeightSource& source, const std::string& form, KernelChoice kernels)
+Transformer::Transformer(WeightSource& source, const std::string& form, KernelChoice kernels, int64_t forwards)
     : device_(source.options().device()) {
   prefer_fast_products();
   const TransformerDescription& of = source.description();
@@ -76,7 +76,7 @@ Transformer::Transformer(WeightSource& source, const std::string& form, KernelCh
       kernels == KernelChoice::int8 ? at::kChar : c10::typeMetaToScalarType(source.options().dtype());
   info_.dtype = element_type(dtype);
   if (kernels != KernelChoice::libtorch) {
-    on_cpu_ = TransformerOnCpu::make(source, dtype);
+    on_cpu_ = TransformerOnCpu::make(source, dtype, forwards);
   }
   if (on_cpu_) {
     weights_.description = of;

@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +23,9 @@ namespace demask {
 // Whose kernels a model runs on: demask's own where they suit, those with products in int8, or LibTorch's everywhere.
 enum class KernelChoice { own, int8, libtorch };
 
+// Of which it pays to make weights ready.
+inline constexpr int64_t many_forwards = std::numeric_limits<int64_t>::max();
+
 // What a model that computes in `dtype` asks for. int8, which is kChar, is a form that the CPU kernels bring weights
 // into from whatever dtype they are stored in.
 KernelChoice kernels_for(at::ScalarType dtype);
@@ -32,9 +37,10 @@ class Transformer : public LanguageModel {
   // Weights all in one dtype on one device. `form` begins the description.
   explicit Transformer(TransformerWeights weights, const std::string& form = {},
                        KernelChoice kernels = KernelChoice::own);
-  // The same of weights that are read as they are needed. Throws as the source does, and Error(bad_usage) where int8 is
-  // asked for and there are no kernels for it.
-  explicit Transformer(WeightSource& source, const std::string& form = {}, KernelChoice kernels = KernelChoice::own);
+  // The same of weights that are read as they are needed, for a model that is asked for about so many forwards. Throws
+  // as the source does, and Error(bad_usage) where int8 is asked for and there are no kernels for it.
+  explicit Transformer(WeightSource& source, const std::string& form = {}, KernelChoice kernels = KernelChoice::own,
+                       int64_t forwards = many_forwards);
 
   const ModelInfo& info() const override { return info_; }
   at::Device device() const override { return device_; }

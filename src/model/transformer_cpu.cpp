@@ -71,16 +71,17 @@ void check_tokens(const at::Tensor& tokens, int64_t vocabulary) {
 
 }  // namespace
 
-std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(WeightSource& source, at::ScalarType dtype) {
+std::unique_ptr<TransformerOnCpu> TransformerOnCpu::make(WeightSource& source, at::ScalarType dtype, int64_t forwards) {
   const TransformerDescription& of = source.description();
   const Isa* isa = source.options().device().is_cpu() ? kernels::cpu::find(dtype) : nullptr;
   // bfloat16 takes neighbours of the inner dimension two by two.
   const bool suits = of.width % 2 == 0 && of.head_width % 2 == 0 && of.layers > 0;
-  return isa != nullptr && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, source)) : nullptr;
+  return isa != nullptr && suits ? std::unique_ptr<TransformerOnCpu>(new TransformerOnCpu(*isa, source, forwards))
+                                 : nullptr;
 }
 
-TransformerOnCpu::TransformerOnCpu(const Isa& isa, WeightSource& source)
-    : isa_(isa), description_(source.description()), weights_(pack_weights(isa, source)) {}
+TransformerOnCpu::TransformerOnCpu(const Isa& isa, WeightSource& source, int64_t forwards)
+    : isa_(isa), description_(source.description()), weights_(read_weights(isa, source, form_for(isa, forwards))) {}
 
 void* TransformerOnCpu::Buffer::reserve(int64_t size) {
   if (!bytes.defined() || bytes.size(0) < size) {
@@ -292,6 +293,7 @@ at::Tensor TransformerOnCpu::forward(const at::Tensor& tokens, const at::Tensor&
 
 void TransformerOnCpu::run(Pass& pass) {
   const int64_t rows = pass.batch * pass.length, width = this->width(), size = isa_.element_bytes;
+  check_file(weights_);
   pass.x = static_cast<float*>(x_.reserve(rows * width * static_cast<int64_t>(sizeof(float))));
   pass.qkv = qkv_.reserve(rows * spaced(description_.query_key_value_width()) * size);
   pass.mixed = mixed_.reserve(rows * spaced(heads() * head_width()) * size);
@@ -311,6 +313,7 @@ void TransformerOnCpu::run(Pass& pass) {
     }
     for_rows(rows_left,
              [&](int64_t first, int64_t last, char* scratch) { after_attention(pass, layer, first, last, scratch); });
+    drop_used(isa_, weights_, weights_.blocks[layer]);
   }
 }
 

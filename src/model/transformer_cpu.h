@@ -23,8 +23,9 @@ namespace demask {
 class TransformerOnCpu {
  public:
   // Computes in `dtype`; kChar is products in int8, whatever the dtype of the weights. Null, and nothing read, where
-  // the machine has no kernels for it, or widths are odd. Throws as the source does.
-  static std::unique_ptr<TransformerOnCpu> make(WeightSource& source, at::ScalarType dtype);
+  // the machine has no kernels for it, or widths are odd. Where few `forwards` are to be expected, weights of a mapped
+  // file are used as they lie there, with the same bits: see LinearForm. Throws as the source does.
+  static std::unique_ptr<TransformerOnCpu> make(WeightSource& source, at::ScalarType dtype, int64_t forwards);
 
   // tokens [B, T] int64 -> logits float32 [B, T, V], or [B, n, V] at positions [B, n] int64 where they are given, for
   // the positions that the description shifts them to.
@@ -67,7 +68,7 @@ class TransformerOnCpu {
     void* hidden = nullptr;              // [B * T, C] elements, spaced, that the head is to read
   };
 
-  TransformerOnCpu(const Isa& isa, WeightSource& source);
+  TransformerOnCpu(const Isa& isa, WeightSource& source, int64_t forwards);
 
   // As logits, but not shifted; with a cache the tokens follow its `length` positions, and their keys and values are
   // added.

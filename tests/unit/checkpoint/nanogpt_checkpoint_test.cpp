@@ -303,3 +303,46 @@ TEST_CASE(
     CHECK(norm.weight.equal(expected.final_norm.weight));
   }
 }
+
+TEST_CASE("matrices are lent in float32 to who computes in bfloat16, where they are finite in it") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "x.pt";
+  for (const float largest :
+       {1.0F, 3.395e38F, 3.396e38F}) {  // bfloat16 ends at 3.3895e38, and rounds up halfway to 2^128
+    for (const float sign : {1.0F, -1.0F}) {
+      CAPTURE(largest, sign);
+      CheckpointFile file = tiny_checkpoint();
+      set_entry(file.model, "lm_head.weight", "");
+      at::Tensor head = at::full({3, 4}, 0.3F);
+      head[2][1] = largest * sign;
+      file.add_tensor("lm_head.weight", head);
+      file.write(path);
+      const auto source = demask::open_nanogpt(path, at::TensorOptions(at::kBFloat16));
+      source->lend();
+      if (at::isfinite(head.to(at::kBFloat16)).all().item<bool>()) {
+        CHECK(at::equal(source->head().weight, head));
+        CHECK(source->layer(0).expand.weight.scalar_type() == at::kFloat);
+        CHECK(source->final_norm().weight.scalar_type() == at::kBFloat16);
+      } else {
+        CHECK_THAT(bad_input_message([&] { source->head(); }),
+                   ContainsSubstring("'lm_head.weight' holds 1 numbers that are infinite in BFloat16, the first at "
+                                     "[2, 1]"));
+      }
+    }
+  }
+}
+
+TEST_CASE("matrices that are lent for good stay what they are while other parts are read") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "x.pt";
+  tiny_checkpoint().write(path);
+  const demask::TransformerWeights expected = nanogpt_weights(read_nanogpt_checkpoint(path));
+  auto source = demask::open_nanogpt(path, at::TensorOptions(at::kFloat));
+  CHECK(source->lend_for_good() != nullptr);
+  const at::Tensor head = source->head().weight;
+  const demask::LayerWeights layer = source->layer(0);
+  source->final_norm();
+  source.reset();
+  CHECK(head.equal(expected.head.weight));
+  CHECK(layer.contract.weight.equal(expected.layers[0].contract.weight));
+}

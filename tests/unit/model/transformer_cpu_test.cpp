@@ -4,8 +4,10 @@
 #include <ATen/ATen.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "checkpoint/nanogpt_weights.h"
 #include "model/transformer.h"
 #include "tests/support/catch.h"
 #include "tests/unit/model/random_transformer.h"
@@ -144,6 +146,23 @@ TEST_CASE("Decoding with prompts gives what float64 gives for the whole text, pa
       const at::Tensor own = decode(models.own, tokens, given, {given, different, place});
       CHECK(relative_error(own, decode(models.reference, tokens, given, {given, {}, {}})) < tolerance(dtype));
       CHECK(at::equal(own, decode(models.own, tokens, given, {given, {}, {}})));
+    }
+  }
+}
+
+TEST_CASE("A model whose weights are used as they are stored gives the bits of one with panels") {
+  const std::string path = std::string(DEMASK_SOURCE_DIR) + "/out/";
+  for (const at::ScalarType dtype : dtypes_here()) {
+    for (const char* const name : {"diffusion.pt", "standard.pt"}) {
+      CAPTURE(name, dtype);
+      const auto load = [&](int64_t forwards) {
+        return Transformer(*open_nanogpt(path + name, options_of_weights(dtype, at::kCPU)), {}, kernels_for(dtype),
+                           forwards);
+      };
+      Transformer panels = load(many_forwards), stored = load(1);
+      const at::Tensor tokens = some_tokens(2, 40, 60), positions = some_tokens(2, 9, 40);
+      CHECK(at::equal(stored.logits(tokens), panels.logits(tokens)));
+      CHECK(at::equal(stored.logits_at(tokens, positions), panels.logits_at(tokens, positions)));
     }
   }
 }
