@@ -81,6 +81,17 @@ struct Inbox {
                  : "memory");
 #endif
   }
+  // Two values of eight bytes together.
+  __device__ void send(float2 values, const void* target, int rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    unsigned at, its;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(target)), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(its) : "r"(shared_address(&barrier)), "r"(rank));
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(at),
+                 "f"(values.x), "f"(values.y), "r"(its)
+                 : "memory");
+#endif
+  }
 };
 
 }  // namespace demask::kernels::cuda::launch

@@ -1,137 +1,16 @@
 // Attention of a window of positions to whole texts whose keys and values are kept: what is kept of the other positions
-// is asked for before the window's own queries are there. The keys of a head are split among the blocks of a cluster
-// and the warps of a block, by the text's length alone, each of which keeps a softmax of its own (Milakov and
-// Gimelshein 2018, arXiv 1805.02867); these are merged in one order, so that a text's result depends on no other.
-#include <cooperative_groups.h>
-
+// is asked for before the window's own queries are there. The keys of a head are split among the blocks of a cluster by
+// the text's length alone. A block has a softmax of its own (Milakov and Gimelshein 2018, arXiv 1805.02867), its warps
+// share the keys for scores and the columns for mixtures. Each block merges some of the rows, to which the others send
+// what they have found, in one order, so that a text's result depends on no other.
 #include <cfloat>
 
-#include "kernels/cuda_cluster.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_finish.cuh"
-#include "kernels/cuda_rows_tensor.cuh"
+#include "kernels/cuda_window_rows.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
-
-constexpr int window_threads = 256, window_warps = window_threads / warp_size;
-constexpr int window_width = 128;  // of a head
-constexpr int stage_keys = 64, window_stages = 3, window_splits = 4;
-constexpr int staged_row = window_width + 8;  // values from one row in shared memory to the next: no bank twice
-constexpr int block_keys = 16;                // that a warp takes at once
-constexpr int found_row = window_width + 4;   // what was found of a row: mixture, largest score, total
-
-// `tiles` of 16 rows take a warp each; the others take other keys of the same rows.
-template <typename T, int tiles>
-struct WindowRoom {
-  static constexpr int rows = tiles * tile_rows, parts = window_warps / tiles;
-  T queries[rows][staged_row];
-  float merged[rows][2];  // largest score and total of a row in found[0], once the parts are merged there
-  union {
-    struct {
-      T keys[stage_keys][staged_row], values[stage_keys][staged_row];
-    } stages[window_stages];
-    float found[parts][rows][found_row];
-  };
-};
-
-// A block's head and its share of the keys.
-template <typename T>
-struct WindowShare {
-  const T* row;                    // of the text's first row of queries, keys and values
-  int64_t row_width;               // from one to the next
-  const T *new_keys, *new_values;  // of the head, in the text's first row
-  T *keys, *values;                // [capacity, width]
-  int first, count;                // the window
-  int begin, end;                  // of the keys
-  bool keeps;                      // the window's keys and values
-
-  __device__ WindowShare(const WindowArguments& a) {
-    const int head = static_cast<int>(blockIdx.y), each = static_cast<int>(a.heads.queries / a.heads.keys);
-    const int64_t text = blockIdx.z, key_head = head / each;
-    row_width = (a.heads.queries + 2 * a.heads.keys) * window_width;
-    const T* text_row = static_cast<const T*>(a.qkv) + text * a.count * row_width;
-    row = text_row + head * window_width;
-    new_keys = text_row + (a.heads.queries + key_head) * window_width;
-    new_values = new_keys + a.heads.keys * window_width;
-    const int64_t kept = (text * a.heads.keys + key_head) * a.capacity * window_width;
-    keys = static_cast<T*>(a.keys) + kept;
-    values = static_cast<T*>(a.values) + kept;
-    first = static_cast<int>(*a.first);
-    count = static_cast<int>(a.count);
-    const int stages = (static_cast<int>(a.capacity) + stage_keys - 1) / stage_keys;
-    const int share = (stages + window_splits - 1) / window_splits * stage_keys;
-    begin = static_cast<int>(blockIdx.x) * share;
-    end = min(begin + share, static_cast<int>(a.capacity));
-    keeps = head % each == 0;
-  }
-  __device__ bool is_new(int key) const { return key >= first && key < first + count; }
-};
-
-// Rotates the eight values from `column` on, of the first half, and their partners at `position`.
-template <typename T>
-__device__ void rotate_into(const WindowArguments& a, const T* from, int position, int column, Chunk<T>& low,
-                            Chunk<T>& high) {
-  constexpr int half = window_width / 2, size = Chunk<T>::size;
-  const Chunk<T> x = load(from + column), y = load(from + half + column);
-  const int64_t at = static_cast<int64_t>(position) * half + column;
-  const Chunk<float> cosines[2] = {load(a.heads.cosine + at), load(a.heads.cosine + at + size / 2)},
-                     sines[2] = {load(a.heads.sine + at), load(a.heads.sine + at + size / 2)};
-#pragma unroll
-  for (int i = 0; i < size; ++i) {
-    const float c = cosines[i / 4].values[i % 4], s = sines[i / 4].values[i % 4], u = to_float(x.values[i]),
-                v = to_float(y.values[i]);
-    low.values[i] = from_float<T>(u * c - v * s);
-    high.values[i] = from_float<T>(v * c + u * s);
-  }
-}
-
-constexpr int row_chunks = window_width / 8, half_chunks = row_chunks / 2;  // of 16 bytes
-
-// The kept keys and values of a stage; rows behind the last key are zeros.
-template <typename T, typename Stage>
-__device__ void fetch_kept(const WindowShare<T>& share, int stage_begin, Stage& stage) {
-  for (int i = static_cast<int>(threadIdx.x); i < stage_keys * row_chunks; i += window_threads) {
-    const int key = stage_begin + i / row_chunks, column = i % row_chunks * Chunk<T>::size;
-    T* to_key = &stage.keys[i / row_chunks][column];
-    T* to_value = &stage.values[i / row_chunks][column];
-    if (key >= share.end) {
-      store(to_key, Chunk<T>{});
-      store(to_value, Chunk<T>{});
-    } else if (!share.is_new(key)) {
-      copy_later(share.keys + static_cast<int64_t>(key) * window_width + column, to_key);
-      copy_later(share.values + static_cast<int64_t>(key) * window_width + column, to_value);
-    }
-  }
-  end_copies();
-}
-
-// Those of the window, which are kept from now on.
-template <typename T, typename Stage>
-__device__ void take_new(const WindowArguments& a, const WindowShare<T>& share, int stage_begin, Stage& stage) {
-  constexpr int half = window_width / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < stage_keys * half_chunks; i += window_threads) {
-    const int at = i / half_chunks, key = stage_begin + at, column = i % half_chunks * Chunk<T>::size;
-    if (key >= share.end || !share.is_new(key)) {
-      continue;
-    }
-    const int64_t row = (key - share.first) * share.row_width, kept = static_cast<int64_t>(key) * window_width;
-    Chunk<T> low, high;
-    rotate_into(a, share.new_keys + row, key, column, low, high);
-    const Chunk<T> value = load(share.new_values + row + column),
-                   value_high = load(share.new_values + row + half + column);
-    store(&stage.keys[at][column], low);
-    store(&stage.keys[at][half + column], high);
-    store(&stage.values[at][column], value);
-    store(&stage.values[at][half + column], value_high);
-    if (share.keeps) {
-      store(share.keys + kept + column, low);
-      store(share.keys + kept + half + column, high);
-      store(share.values + kept + column, value);
-      store(share.values + kept + half + column, value_high);
-    }
-  }
-}
 
 template <bool transposed>
 __device__ void load_fragments(unsigned (&out)[4], const void* lane_row) {
@@ -149,206 +28,292 @@ __device__ void load_fragments(unsigned (&out)[4], const void* lane_row) {
   }
 }
 
-// What a warp has found of its 16 rows; a lane has the row lane / 4 and the eighth after it, of these columns 8 j + 2
-// (lane % 4) and the next.
-template <typename T>
-struct WindowRows {
-  static constexpr int steps = window_width / 16;
+// Scores and weights of 16 rows and every sets-th group of keys, a warp's. A lane has the row lane / 4 and the eighth
+// after it, of a group the keys 2 (lane % 4) and the next.
+template <typename T, int tiles>
+struct WindowScores {
+  using Room = WindowRoom<T, tiles>;
+  static constexpr int steps = window_width / 16, groups = round_keys / group_keys / Room::sets;
   unsigned queries[steps][4];
-  float mixed[window_width / 8][4] = {};
-  float largest[2] = {-FLT_MAX, -FLT_MAX}, total[2] = {};
+  float scores[groups][tile_values];
+  float most[2] = {-FLT_MAX, -FLT_MAX}, total[2] = {};
+  int lane, row, set;  // row: the lane's first
 
-  // Keys key .. key + 15 of the text; those from `end` on count for nothing. scale: to the power of two.
-  __device__ void add(const T (*keys)[staged_row], const T (*values)[staged_row], int key, int end, float scale) {
-    const int lane = static_cast<int>(threadIdx.x) % warp_size, eighth = lane / 8, within = lane % 8;
-    float scores[2][tile_values] = {};
+  __device__ WindowScores() {
+    const int warp = static_cast<int>(threadIdx.x) / warp_size;
+    lane = static_cast<int>(threadIdx.x) % warp_size;
+    row = warp % tiles * tile_rows + lane / 4;
+    set = warp / tiles;
+  }
+  __device__ int key_of(int group) const { return (group * Room::sets + set) * group_keys; }
+
+  __device__ void take_queries(const Room& room) {
 #pragma unroll
     for (int step = 0; step < steps; ++step) {
-      unsigned own[4];
-      load_fragments<false>(own, &keys[eighth / 2 * 8 + within][step * 16 + eighth % 2 * 8]);
-      multiply_add<T>(scores[0], queries[step][0], queries[step][1], queries[step][2], queries[step][3], own[0],
-                      own[1]);
-      multiply_add<T>(scores[1], queries[step][0], queries[step][1], queries[step][2], queries[step][3], own[2],
-                      own[3]);
-    }
-#pragma unroll
-    for (int below = 0; below < 2; ++below) {
-      float most = largest[below];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float& score = scores[i / 2][2 * below + i % 2];
-        score = key + i / 2 * 8 + lane % 4 * 2 + i % 2 < end ? score * scale : -FLT_MAX;
-        most = fmaxf(most, score);
-      }
-      most = fmaxf(most, __shfl_xor_sync(all_lanes, most, 1));
-      most = fmaxf(most, __shfl_xor_sync(all_lanes, most, 2));
-      const float shrink = exp2f(largest[below] - most);
-      largest[below] = most;
-      total[below] *= shrink;
-#pragma unroll
-      for (auto& j : mixed) {
-        j[2 * below] *= shrink;
-        j[2 * below + 1] *= shrink;
-      }
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float& score = scores[i / 2][2 * below + i % 2];
-        score = exp2f(score - most);
-        total[below] += score;
-      }
-    }
-    const unsigned upper = round_pair<T>(scores[0][0], scores[0][1]), lower = round_pair<T>(scores[0][2], scores[0][3]),
-                   upper_end = round_pair<T>(scores[1][0], scores[1][1]),
-                   lower_end = round_pair<T>(scores[1][2], scores[1][3]);
-#pragma unroll
-    for (int j = 0; j < window_width / 8; j += 2) {
-      unsigned own[4];
-      load_fragments<true>(own, &values[eighth % 2 * 8 + within][j * 8 + eighth / 2 * 8]);
-      multiply_add<T>(mixed[j], upper, lower, upper_end, lower_end, own[0], own[1]);
-      multiply_add<T>(mixed[j + 1], upper, lower, upper_end, lower_end, own[2], own[3]);
+      load_fragments<false>(queries[step], &room.queries[row - lane / 4 + lane % 16][step * 16 + lane / 16 * 8]);
     }
   }
 
-  __device__ void write(float (*found)[found_row]) const {
-    const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  // Of `keys` keys, of which those from `end` on count for nothing; scale: to the power of two.
+  __device__ void score(Room& room, int keys, int end, float scale) {
+#pragma unroll
+    for (int group = 0; group < groups; ++group) {
+#pragma unroll
+      for (float& score : scores[group]) {
+        score = 0;
+      }
+    }
+#pragma unroll
+    for (int step = 0; step < steps; step += 2) {
+#pragma unroll
+      for (int group = 0; group < groups; ++group) {
+        if (key_of(group) < keys) {
+          unsigned own[4];
+          load_fragments<false>(own, &room.keys[key_of(group) + lane % 8][step * 16 + lane / 8 * 8]);
+          const auto &q = queries[step], &next = queries[step + 1];
+          multiply_add<T>(scores[group], q[0], q[1], q[2], q[3], own[0], own[1]);
+          multiply_add<T>(scores[group], next[0], next[1], next[2], next[3], own[2], own[3]);
+        }
+      }
+    }
 #pragma unroll
     for (int below = 0; below < 2; ++below) {
+      float largest = -FLT_MAX;
+#pragma unroll
+      for (int group = 0; group < groups; ++group) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float& score = scores[group][2 * below + i];
+          score = key_of(group) + lane % 4 * 2 + i < end ? score * scale : -FLT_MAX;
+          largest = fmaxf(largest, score);
+        }
+      }
+      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 1));
+      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 2));
+      room.largest[set][row + 8 * below] = largest;
+    }
+  }
+
+  // Once all warps' largest scores are there.
+  __device__ void weigh(Room& room, int keys) {
+#pragma unroll
+    for (int below = 0; below < 2; ++below) {
+      const int own_row = row + 8 * below;
+      float largest = most[below];
+#pragma unroll
+      for (int other = 0; other < Room::sets; ++other) {
+        largest = fmaxf(largest, room.largest[other][own_row]);
+      }
+      const float shrink = exp2f(most[below] - largest);
+      most[below] = largest;
+      total[below] *= shrink;
+#pragma unroll
+      for (int group = 0; group < groups; ++group) {
+        if (key_of(group) < keys) {
+          const float one = exp2f(scores[group][2 * below] - largest),
+                      two = exp2f(scores[group][2 * below + 1] - largest);
+          total[below] += one + two;
+          *reinterpret_cast<uint32_t*>(&room.weights[own_row][key_of(group) + lane % 4 * 2]) = round_pair<T>(one, two);
+        }
+      }
       float sum = total[below];
       sum += __shfl_xor_sync(all_lanes, sum, 1);
       sum += __shfl_xor_sync(all_lanes, sum, 2);
-      float* row = found[lane / 4 + 8 * below];
-#pragma unroll
-      for (int j = 0; j < window_width / 8; ++j) {
-        row[8 * j + lane % 4 * 2] = mixed[j][2 * below];
-        row[8 * j + lane % 4 * 2 + 1] = mixed[j][2 * below + 1];
-      }
       if (lane % 4 == 0) {
-        row[window_width] = largest[below];
-        row[window_width + 1] = sum;
+        room.total[set][own_row] = sum;
+        if (set == 0) {
+          room.most[own_row] = largest;
+          room.shrink[own_row] = shrink;
+        }
       }
     }
   }
 };
 
-// What was found of some keys of a row: one value of the mixture, the largest score and the total.
-struct FoundValue {
-  float mixed = 0, largest = -FLT_MAX, total = 0;
+// The mixtures of all rows in some columns, a warp's.
+template <typename T, int tiles>
+struct WindowMixtures {
+  using Room = WindowRoom<T, tiles>;
+  static constexpr int columns = window_width / window_warps;
+  float mixed[tiles][columns / tile_outputs][tile_values] = {};
+  int lane, column;
 
-  __device__ void merge(float other_mixed, float other_largest, float other_total) {
-    const float most = fmaxf(largest, other_largest), old = exp2f(largest - most), own = exp2f(other_largest - most);
-    mixed = mixed * old + other_mixed * own;
-    total = total * old + other_total * own;
-    largest = most;
+  __device__ WindowMixtures() {
+    lane = static_cast<int>(threadIdx.x) % warp_size;
+    column = static_cast<int>(threadIdx.x) / warp_size * columns;
+  }
+
+  __device__ void shrink(const Room& room) {
+#pragma unroll
+    for (int tile = 0; tile < tiles; ++tile) {
+#pragma unroll
+      for (int i = 0; i < tile_values; ++i) {
+        const float factor = room.shrink[tile * tile_rows + lane / 4 + i / 2 * 8];
+#pragma unroll
+        for (auto& sums : mixed[tile]) {
+          sums[i] *= factor;
+        }
+      }
+    }
+  }
+
+  __device__ void add(const Room& room, int keys) {
+    const int eighth = lane / 8, within = lane % 8;
+#pragma unroll 4
+    for (int key = 0; key < keys; key += step_keys) {
+      unsigned weights[tiles][4];
+#pragma unroll
+      for (int tile = 0; tile < tiles; ++tile) {
+        load_fragments<false>(weights[tile], &room.weights[tile * tile_rows + lane % 16][key + lane / 16 * 8]);
+      }
+#pragma unroll
+      for (int j = 0; j < columns / tile_outputs; j += 2) {
+        unsigned own[4];
+        load_fragments<true>(own,
+                             &room.values[key + eighth % 2 * 8 + within][column + j * tile_outputs + eighth / 2 * 8]);
+#pragma unroll
+        for (int tile = 0; tile < tiles; ++tile) {
+          const auto& w = weights[tile];
+          multiply_add<T>(mixed[tile][j], w[0], w[1], w[2], w[3], own[0], own[1]);
+          multiply_add<T>(mixed[tile][j + 1], w[0], w[1], w[2], w[3], own[2], own[3]);
+        }
+      }
+    }
+  }
+
+  // Each row to the block that merges it.
+  __device__ void send(Room& room) const {
+    const int rank = static_cast<int>(blockIdx.x);
+#pragma unroll
+    for (int i = 0; i < 2 * tiles; ++i) {
+      const int tile = i / 2, below = i % 2, row = tile * tile_rows + lane / 4 + 8 * below;
+      float* to = &room.mixed[rank][row % Room::own_rows][column + lane % 4 * 2];
+#pragma unroll
+      for (int j = 0; j < columns / tile_outputs; ++j) {
+        const float* own = mixed[tile][j] + 2 * below;
+        room.inbox.send(float2{own[0], own[1]}, to + j * tile_outputs, row / Room::own_rows);
+      }
+    }
+    const int row = static_cast<int>(threadIdx.x);
+    if (row < Room::rows) {
+      float total = 0;
+#pragma unroll
+      for (int set = 0; set < Room::sets; ++set) {
+        total += room.total[set][row];
+      }
+      room.inbox.send(float2{room.most[row], total}, &room.found[rank][row % Room::own_rows], row / Room::own_rows);
+    }
   }
 };
 
-// The parts of the block's warps into the first.
+// Of the block's own rows, all that was sent.
 template <typename T, int tiles>
-__device__ void merge_warps(WindowRoom<T, tiles>& room) {
-  for (int i = static_cast<int>(threadIdx.x); i < room.rows * window_width; i += window_threads) {
-    const int row = i / window_width, column = i % window_width;
-    FoundValue all;
+__device__ void write_window(const WindowArguments& a, const WindowRoom<T, tiles>& room) {
+  constexpr int own_rows = WindowRoom<T, tiles>::own_rows, row_pairs = window_width / 2;
+  T* out = static_cast<T*>(a.mixed) +
+           (static_cast<int64_t>(blockIdx.z) * a.count * a.heads.queries + blockIdx.y) * window_width;
 #pragma unroll
-    for (int part = 0; part < room.parts; ++part) {
-      const float* found = room.found[part][row];
-      all.merge(found[column], found[window_width], found[window_width + 1]);
+  for (int i = static_cast<int>(threadIdx.x); i < own_rows * row_pairs; i += window_threads) {
+    const int own = i / row_pairs, row = static_cast<int>(blockIdx.x) * own_rows + own, column = i % row_pairs * 2;
+    float largest = -FLT_MAX, total = 0;
+#pragma unroll
+    for (int part = 0; part < window_parts; ++part) {
+      largest = fmaxf(largest, room.found[part][own].x);
     }
-    room.found[0][row][column] = all.mixed;
-    if (column == 0) {
-      room.merged[row][0] = all.largest;
-      room.merged[row][1] = all.total;
+    float2 mixed{};
+#pragma unroll
+    for (int part = 0; part < window_parts; ++part) {
+      const float2 found = room.found[part][own];
+      const float2 values = *reinterpret_cast<const float2*>(&room.mixed[part][own][column]);
+      const float weight = exp2f(found.x - largest);
+      total += weight * found.y;
+      mixed.x += weight * values.x;
+      mixed.y += weight * values.y;
+    }
+    if (row < a.count) {
+      *reinterpret_cast<uint32_t*>(out + row * a.heads.queries * window_width + column) =
+          round_pair<T>(mixed.x / total, mixed.y / total);
     }
   }
 }
 
-// Of every window_splits-th row, by the block's rank, all that the cluster's blocks have found.
+// The queries, and the keys and values of the first round.
 template <typename T, int tiles>
-__device__ void write_window(const WindowArguments& a, WindowRoom<T, tiles>& room) {
-  const auto cluster = cooperative_groups::this_cluster();
-  const int rank = static_cast<int>(blockIdx.x), count = static_cast<int>(a.count);
-  T* out = static_cast<T*>(a.mixed) +
-           (static_cast<int64_t>(blockIdx.z) * count * a.heads.queries + blockIdx.y) * window_width;
-  for (int i = static_cast<int>(threadIdx.x);; i += window_threads) {
-    const int row = i / window_width * window_splits + rank, column = i % window_width;
-    if (row >= count) {
+__device__ void take_first(const WindowArguments& a, const WindowShare<T>& share, WindowRoom<T, tiles>& room) {
+  fetch_kept(share, share.keys, share.begin, room.keys);
+  fetch_kept(share, share.values, share.begin, room.values);
+  WindowRows<T, tiles> rows;
+  rows.read_angles(a, share);
+  wait_for_kernels_before();
+  rows.take_queries(share, room);
+  rows.take_new(share, share.begin, room);
+}
+
+// The values of a later round and, of its keys, what is new.
+template <typename T, int tiles>
+__device__ void take_next(const WindowArguments& a, const WindowShare<T>& share, int round,
+                          WindowRoom<T, tiles>& room) {
+  fetch_kept(share, share.values, round, room.values);
+  if (share.first < round + round_keys && share.first + share.count > round) {
+    WindowRows<T, tiles> rows;
+    rows.read_angles(a, share);
+    rows.take_new(share, round, room);
+  }
+}
+
+template <typename T, int tiles>
+__global__ void __launch_bounds__(window_threads, tiles == 2 ? window_blocks : 1)
+    window_attention_kernel(WindowArguments a) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  using Room = WindowRoom<T, tiles>;
+  extern __shared__ __align__(16) char shared[];
+  auto& room = *reinterpret_cast<Room*>(shared);
+  let_next_begin();
+  if (threadIdx.x == 0) {
+    room.inbox.begin();
+  }
+  const WindowShare<T> share(a);
+  take_first(a, share, room);
+  const float scale = 1.4426950408889634F * rsqrtf(static_cast<float>(window_width));
+  WindowScores<T, tiles> scores;
+  WindowMixtures<T, tiles> mixtures;
+  for (int round = share.begin;; round += round_keys) {
+    const int keys = share.keys_from(round), next = round + round_keys;
+    const bool last = next >= share.end;
+    wait_for_copies<1>();
+    __syncthreads();
+    if (round == share.begin) {
+      scores.take_queries(room);
+    }
+    scores.score(room, keys, share.end - round, scale);
+    __syncthreads();
+    if (last) {
+      if (threadIdx.x == 0) {
+        room.inbox.expect(Room::rows * (window_width * sizeof(float) + sizeof(float2)));
+      }
+      __syncwarp();
+      arrive_at_cluster();  // the others may write where the keys were
+      end_copies();
+    } else {
+      fetch_kept(share, share.keys, next, room.keys);
+    }
+    scores.weigh(room, keys);
+    wait_for_copies<1>();
+    __syncthreads();
+    if (round != share.begin) {
+      mixtures.shrink(room);
+    }
+    mixtures.add(room, keys);
+    if (last) {
       break;
     }
-    float mixed[window_splits], largest[window_splits], total[window_splits];
-#pragma unroll
-    for (int split = 0; split < window_splits; ++split) {
-      const WindowRoom<T, tiles>& other = *cluster.map_shared_rank(&room, split);
-      mixed[split] = other.found[0][row][column];
-      largest[split] = other.merged[row][0];
-      total[split] = other.merged[row][1];
-    }
-    FoundValue all;
-#pragma unroll
-    for (int split = 0; split < window_splits; ++split) {
-      all.merge(mixed[split], largest[split], total[split]);
-    }
-    out[row * a.heads.queries * window_width + column] = from_float<T>(all.mixed / all.total);
-  }
-}
-
-template <typename T, int tiles>
-__global__ void __launch_bounds__(window_threads) window_attention_kernel(WindowArguments a) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(16) char shared[];
-  auto& room = *reinterpret_cast<WindowRoom<T, tiles>*>(shared);
-  let_next_begin();
-  const WindowShare<T> share(a);
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, warp = thread / warp_size;
-  for (int stage = 0; stage < window_stages; ++stage) {
-    fetch_kept(share, share.begin + stage * stage_keys, room.stages[stage]);
-  }
-  wait_for_kernels_before();
-  for (int i = thread; i < WindowRoom<T, tiles>::rows * half_chunks; i += window_threads) {
-    const int row = i / half_chunks, column = i % half_chunks * Chunk<T>::size;
-    Chunk<T> low{}, high{};
-    if (row < share.count) {
-      rotate_into(a, share.row + row * share.row_width, share.first + row, column, low, high);
-    }
-    store(&room.queries[row][column], low);
-    store(&room.queries[row][window_width / 2 + column], high);
-  }
-  for (int stage = 0; stage < window_stages; ++stage) {
-    take_new(a, share, share.begin + stage * stage_keys, room.stages[stage]);
-  }
-  const int tile = warp % tiles, part = warp / tiles;
-  const float scale = 1.4426950408889634F * rsqrtf(static_cast<float>(window_width));
-  WindowRows<T> rows;
-  int turn = 0;
-  for (int begin = share.begin; begin < share.end; begin += stage_keys, ++turn) {
-    auto& stage = room.stages[turn % window_stages];
-    wait_for_copies<window_stages - 1>();
     __syncthreads();
-    if (turn == 0) {
-#pragma unroll
-      for (int step = 0; step < WindowRows<T>::steps; ++step) {
-        load_fragments<false>(rows.queries[step],
-                              &room.queries[tile * tile_rows + lane % 16][step * 16 + lane / 16 * 8]);
-      }
-    }
-    for (int block = part; block < stage_keys / block_keys; block += WindowRoom<T, tiles>::parts) {
-      if (begin + block * block_keys < share.end) {
-        rows.add(stage.keys + block * block_keys, stage.values + block * block_keys, begin + block * block_keys,
-                 share.end, scale);
-      }
-    }
-    __syncthreads();
-    fetch_kept(share, begin + window_stages * stage_keys, stage);
-    take_new(a, share, begin + window_stages * stage_keys, stage);
+    take_next(a, share, next, room);
   }
-  wait_for_copies<0>();
-  __syncthreads();
-  rows.write(room.found[part] + tile * tile_rows);
-  __syncthreads();
-  merge_warps(room);
-  arrive_at_cluster();
   wait_for_cluster();
+  mixtures.send(room);
+  room.inbox.wait(0);
   write_window<T, tiles>(a, room);
-  arrive_at_cluster();  // the other blocks may still read this one's
-  wait_for_cluster();
 #endif
 }
 
@@ -360,8 +325,8 @@ bool launch_window(const WindowArguments& a, cudaStream_t stream) {
       cudaSuccess) {
     return false;
   }
-  const dim3 blocks(window_splits, static_cast<unsigned>(a.heads.queries), static_cast<unsigned>(a.batch));
-  launch_early(kernel, EarlyLaunch{blocks, window_threads, bytes, stream, window_splits}, a);
+  const dim3 blocks(window_parts, static_cast<unsigned>(a.heads.queries), static_cast<unsigned>(a.batch));
+  launch_early(kernel, EarlyLaunch{blocks, window_threads, bytes, stream, window_parts}, a);
   return true;
 }
 
