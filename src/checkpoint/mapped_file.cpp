@@ -24,6 +24,7 @@ MappedFile::MappedFile(const std::string& path, const InputFileKind& kind) : pat
   void* address = MAP_FAILED;
   if (known) {
     size_ = static_cast<size_t>(status.st_size);
+    modified_ = status.st_mtim;
     address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor_, 0);
   }
   if (address == MAP_FAILED) {
@@ -45,6 +46,15 @@ void MappedFile::check_whole() const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || static_cast<size_t>(status.st_size) < size_) {
     fail(ExitCode::bad_input, "'{}' has become shorter while it was read. Wait until it is written, and start again.",
+         path_);
+  }
+}
+
+void MappedFile::check_unchanged() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0 || static_cast<size_t>(status.st_size) != size_ ||
+      status.st_mtim.tv_sec != modified_.tv_sec || status.st_mtim.tv_nsec != modified_.tv_nsec) {
+    fail(ExitCode::bad_input, "'{}' was written to while it was in use. Wait until it is written, and start again.",
          path_);
   }
 }

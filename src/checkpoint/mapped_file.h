@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,9 @@ class MappedFile {
   // Throws Error(bad_input) where the file has become shorter than what is mapped.
   void check_whole() const;
 
+  // Throws Error(bad_input) where the file has been written to since it was mapped.
+  void check_unchanged() const;
+
   // Gives the pages that lie wholly within a part back to the kernel; a look at them reads them again. What is no part
   // of the file is left alone.
   void drop(std::string_view part) const noexcept;
@@ -36,6 +40,7 @@ class MappedFile {
   int descriptor_ = -1;
   void* address_ = nullptr;
   size_t size_ = 0;
+  struct timespec modified_ = {};
 };
 
 }  // namespace demask

@@ -315,6 +315,7 @@ void TransformerOnCpu::run(Pass& pass) {
              [&](int64_t first, int64_t last, char* scratch) { after_attention(pass, layer, first, last, scratch); });
     drop_used(isa_, weights_, weights_.blocks[layer]);
   }
+  check_file(weights_);
 }
 
 at::Tensor TransformerOnCpu::read(const at::Tensor& tokens, const Cache& cache, const OnLogits& on_logits) {

@@ -47,7 +47,7 @@ LinearForm form_for(const kernels::cpu::Isa& isa, int64_t forwards);
 // that is the token embedding, of which some rows are enough. Throws as the source does.
 CpuWeights read_weights(const kernels::cpu::Isa& isa, WeightSource& source, LinearForm form);
 
-// Before a forward: throws Error(bad_input) where weights lie in a file that has become shorter.
+// Before and after a forward: throws Error(bad_input) where weights lie in a file that has been written to.
 void check_file(const CpuWeights& weights);
 
 // After a block's forward: gives the file's pages back where its weights take more memory as they are stored than as

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,8 +12,11 @@
 #include "checkpoint/nanogpt_weights.h"
 #include "model/transformer.h"
 #include "tests/support/catch.h"
+#include "tests/support/errors.h"
+#include "tests/support/process.h"
 #include "tests/unit/model/random_transformer.h"
 
+using Catch::Matchers::ContainsSubstring;
 using namespace demask;
 using namespace demask::testing;
 
@@ -165,4 +170,16 @@ TEST_CASE("A model whose weights are used as they are stored gives the bits of o
       CHECK(at::equal(stored.logits_at(tokens, positions), panels.logits_at(tokens, positions)));
     }
   }
+}
+
+TEST_CASE("A file whose weights are used as they are stored must not be written to meanwhile") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "x.pt";
+  std::filesystem::copy_file(std::string(DEMASK_SOURCE_DIR) + "/out/diffusion.pt", path);
+  Transformer stored(*open_nanogpt(path, at::TensorOptions(at::kFloat)), {}, KernelChoice::own, /*forwards=*/1);
+  const at::Tensor tokens = some_tokens(1, 8, 60);
+  CHECK_NOTHROW(stored.logits(tokens));
+  std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) + std::chrono::seconds(1));
+  CHECK_THAT(bad_input_message([&] { stored.logits(tokens); }),
+             ContainsSubstring("'" + path + "' was written to while it was in use"));
 }
