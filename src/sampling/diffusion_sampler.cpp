@@ -241,9 +241,10 @@ at::Tensor DiffusionSampler::judge_finished() {
     return log_probability_in_place(model_, chain.tokens);
   }
   if (!chain.last_forward) {
+    // Where it cannot be recorded, the steps could not either, which was said.
     chain.last_forward =
         make_step_runner([this] { chain_->log_probability = log_probability_in_place(model_, chain_->tokens); },
-                         model_.device(), model_.runs_before_recording(), options_.on_unrecordable);
+                         model_.device(), model_.runs_before_recording(), [](const std::string& /*reason*/) {});
   }
   chain.last_forward->run(runs_to_come(0));
   return chain.log_probability;
