@@ -13,15 +13,26 @@ namespace {
 constexpr int64_t worth_sharing = 1 << 16;   // multiply-adds, some microseconds: what waking a thread costs
 constexpr int64_t packed_at_once = 1 << 20;  // weights, of which there are floats meanwhile
 
-// Panels for a layer whose products write `outputs` columns, `each` from a panel.
-Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each, LargePages& pages) {
+// A layer without weights or bias so far, whose products write `outputs` columns, `each` from a panel.
+Linear make_layer(const Isa& isa, int64_t outputs, int64_t inner, int64_t each) {
   Linear linear;
   linear.outputs = outputs;
   linear.inner = inner;
-  const int64_t panels = (outputs + each - 1) / each;
-  linear.panels = pages.take(panels * isa.panel_bytes(inner));
-  linear.bias = at::zeros({panels * isa.columns}, at::kFloat);
+  linear.bias = at::zeros({(outputs + each - 1) / each * isa.columns}, at::kFloat);
   return linear;
+}
+
+// The same with room for its panels.
+Linear make_room(const Isa& isa, int64_t outputs, int64_t inner, int64_t each, LargePages& pages) {
+  Linear linear = make_layer(isa, outputs, inner, each);
+  linear.panels = pages.take(linear.bias.size(0) / isa.columns * isa.panel_bytes(inner));
+  return linear;
+}
+
+void set_bias(Linear& linear, const at::Tensor& bias) {
+  if (bias.defined()) {
+    linear.bias.narrow(0, 0, linear.outputs).copy_(bias);
+  }
 }
 
 // rows_of(first, count) gives the weights of so many panels from `first` on, [at most count * columns, inner].
@@ -40,10 +51,6 @@ void pack_panels(const Isa& isa, const Linear& linear, const RowsOf& rows_of) {
                packed + first * panel_bytes);
     });
   }
-}
-
-int64_t round_up(int64_t number, int64_t to) {
-  return (number + to - 1) / to * to;
 }
 
 // Room for one panel, of this thread, until it asks again.
@@ -113,9 +120,7 @@ Linear pack(const Isa& isa, int64_t outputs, int64_t inner, const RowsOfWeight& 
     const int64_t row = first * isa.columns;
     return rows(row, std::min(count * isa.columns, outputs - row));
   });
-  if (bias.defined()) {
-    linear.bias.narrow(0, 0, linear.outputs).copy_(bias);
-  }
+  set_bias(linear, bias);
   return linear;
 }
 
@@ -140,14 +145,9 @@ Linear pack_gated(const Isa& isa, const at::Tensor& weight, const at::Tensor& bi
 }
 
 Linear keep_as_stored(const Isa& isa, const at::Tensor& weight, const at::Tensor& bias) {
-  Linear linear;
+  Linear linear = make_layer(isa, weight.size(0), weight.size(1), isa.columns);
   linear.stored = weight;
-  linear.outputs = weight.size(0);
-  linear.inner = weight.size(1);
-  linear.bias = at::zeros({round_up(linear.outputs, isa.columns)}, at::kFloat);
-  if (bias.defined()) {
-    linear.bias.narrow(0, 0, linear.outputs).copy_(bias);
-  }
+  set_bias(linear, bias);
   return linear;
 }
 
