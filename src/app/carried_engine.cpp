@@ -79,7 +79,7 @@ void settle_environment() {
   }
 }
 
-int start_engine(const CommandLine& command) {
+int start_engine(const CommandLine& command, ModelAhead* ahead) {
   const int file = engine_in_memory();
   const std::string path = "/proc/self/fd/" + std::to_string(file);
   // LibTorch's libraries look for each other's symbols among those that all of the process see, and for functions when
@@ -97,7 +97,7 @@ int start_engine(const CommandLine& command) {
   if (enter == nullptr) {
     fail(ExitCode::failed, "the engine inside this executable is not its own: build demask again. {}", ::dlerror());
   }
-  const int exit_code = enter(&command);
+  const int exit_code = enter(&command, ahead);
   // Taking LibTorch's registries down takes a seventh of the time that loading it does, and nothing waits for that.
   std::fflush(nullptr);
   std::_Exit(exit_code);

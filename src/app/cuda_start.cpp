@@ -70,10 +70,14 @@ int64_t cuda_device_files() {
   return files;
 }
 
+bool may_use_cuda(const Config& config) {
+  return built_with_cuda() && config.device != "cpu" && !config.export_folder && cuda_device_files() > 0;
+}
+
 std::future<void> start_cuda(const Config& config) {
   std::promise<void> loaded;
   std::future<void> ready = loaded.get_future();
-  if (!built_with_cuda() || config.device == "cpu" || config.export_folder || cuda_device_files() == 0) {
+  if (!may_use_cuda(config)) {
     loaded.set_value();
     return ready;
   }

@@ -1,7 +1,9 @@
 // The engine's one symbol. Front and engine are two copies of the same objects of demask's lower layers, made in one
-// build, so that a structure of theirs means the same on both sides; no exception crosses.
+// build, so that a structure of theirs means the same on both sides. No exception crosses.
 #pragma once
 
 #include "config/command_line.h"
+#include "engine/model_ahead.h"
 
-extern "C" __attribute__((visibility("default"))) int demask_engine(const demask::CommandLine* command) noexcept;
+extern "C" __attribute__((visibility("default"))) int demask_engine(const demask::CommandLine* command,
+                                                                    demask::ModelAhead* ahead) noexcept;

@@ -1,5 +1,8 @@
 #include "app/front.h"
 
+#include <future>
+#include <thread>
+
 #include "app/cuda_start.h"
 #include "app/header_settings.h"
 #include "app/inspect/inspect.h"
@@ -10,10 +13,35 @@
 #include "config/command_line.h"
 #include "config/generate.h"
 #include "config/printing.h"
+#include "engine/model_ahead.h"
 #include "output/merge_run_files.h"
 #include "output/output_file.h"
 
 namespace demask {
+namespace {
+
+// Of weights that are looked at while LibTorch is loaded. Those for a device are looked at on their way there, and
+// where there is one processor the look would only be in the way.
+uint64_t weights_to_look_at(const Config& config) {
+  constexpr uint64_t most_bytes = uint64_t{1} << 30;
+  return may_use_cuda(config) || std::thread::hardware_concurrency() < 2 ? 0 : most_bytes;
+}
+
+int draw(const CommandLine& command) {
+  const Config& config = command.parsed.config;
+  settle_environment();
+  read_ahead(config);
+  if (config.export_folder) {
+    return start_engine(command);
+  }
+  if (const std::future<void> ready = start_cuda(config); ready.valid()) {
+    ready.wait();
+  }
+  ModelAhead ahead(config, weights_to_look_at(config));
+  return start_engine(command, &ahead);
+}
+
+}  // namespace
 
 int answer(const std::vector<std::string>& arguments) {
   CommandLine command = parse_command_line(arguments);
@@ -47,12 +75,7 @@ int answer(const std::vector<std::string>& arguments) {
     print_inspection(config);
     return 0;
   }
-  settle_environment();
-  read_ahead(config);
-  if (const std::future<void> ready = start_cuda(config); ready.valid()) {
-    ready.wait();
-  }
-  return start_engine(command);
+  return draw(command);
 }
 
 }  // namespace demask

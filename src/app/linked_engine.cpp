@@ -4,6 +4,6 @@
 
 void demask::settle_environment() {}
 
-int demask::start_engine(const CommandLine& command) {
-  return demask_engine(&command);
+int demask::start_engine(const CommandLine& command, ModelAhead* ahead) {
+  return demask_engine(&command, ahead);
 }

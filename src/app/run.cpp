@@ -108,7 +108,7 @@ void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs)
   }
 }
 
-void sample(CommandLine& command) {
+void sample(CommandLine& command, ModelAhead* ahead) {
   Config& config = command.parsed.config;
   const Shard shard = settle_shard(config);
   std::optional<OpenList> open_list = open_as_it_comes(list_path(config));
@@ -121,7 +121,7 @@ void sample(CommandLine& command) {
     list = read_score_list(*config.score, config.on_error == OnError::skip);
   }
   const std::shared_future<std::string> checkpoint_sha256 = start_hashing_checkpoint(config);
-  const Engine engine(command.parsed, stop_is_overdue, {}, planned_forwards(config));
+  const Engine engine(command.parsed, stop_is_overdue, {}, {planned_forwards(config), ahead});
   check_overwrites_nothing(config, files_read_by(command, engine.context()));
   if (open_list) {
     draw_as_it_comes(engine, std::move(*open_list), checkpoint_sha256);
@@ -137,7 +137,7 @@ void sample(CommandLine& command) {
 
 }  // namespace
 
-void run(CommandLine& command) {
+void run(CommandLine& command, ModelAhead* ahead) {
   const Config& config = command.parsed.config;
   if (command.action == CommandLine::Action::doctor) {
     write_to_stdout(doctor_text());
@@ -149,7 +149,7 @@ void run(CommandLine& command) {
     export_checkpoint(command.parsed);
     return;
   }
-  sample(command);
+  sample(command, ahead);
 }
 
 }  // namespace demask

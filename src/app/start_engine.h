@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config/command_line.h"
+#include "engine/model_ahead.h"
 
 namespace demask {
 
@@ -10,8 +11,9 @@ namespace demask {
 void settle_environment();
 
 // Does what the command line asks for and gives the exit code; errors of the work itself have been told on stderr.
+// `ahead`, where it is not null, goes on reading meanwhile.
 // Throws Error(failed) where the engine or LibTorch cannot be loaded. In one file that loads the engine out of the
 // executable and one that is linked to it, chosen by CMake.
-int start_engine(const CommandLine& command);
+int start_engine(const CommandLine& command, ModelAhead* ahead = nullptr);
 
 }  // namespace demask

@@ -177,6 +177,11 @@ std::string_view Archive::bytes_of(const std::string& name) const {
   return records_->file->bytes().substr(static_cast<size_t>(*begin), static_cast<size_t>(record.size));
 }
 
+uint64_t Archive::storage_begin(const StoredTensor& tensor, const std::string& name) const {
+  check(tensor, name);
+  return static_cast<uint64_t>(bytes_of("data/" + tensor.storage).data() - records_->file->bytes().data());
+}
+
 std::shared_ptr<const MappedFile> Archive::file() const {
   return records_->file;
 }

@@ -55,6 +55,9 @@ class Archive {
   // Throws Error(bad_input) that names `tensor` as `name` where it does not lie within its record.
   void check(const StoredTensor& tensor, const std::string& name) const;
 
+  // Where in the file the storage of a tensor begins, in bytes. Checks as above.
+  uint64_t storage_begin(const StoredTensor& tensor, const std::string& name) const;
+
   // A contiguous tensor on the CPU, of the stored dtype. Reads its record and no other. Checks as above. Defined in
   // stored_tensors.cpp, where LibTorch begins.
   at::Tensor read(const StoredTensor& tensor, const std::string& name) const;

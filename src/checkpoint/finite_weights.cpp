@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
+#include "checkpoint/finite_floats.h"
 #include "core/error.h"
 
 namespace demask {
@@ -24,34 +24,6 @@ std::string place_of_first(const at::Tensor& wrong) {
   return fmt::format("[{}]", fmt::join(place.data_ptr<int64_t>(), place.data_ptr<int64_t>() + place.numel(), ", "));
 }
 
-constexpr uint32_t infinity = 0x7F800000, rounds_to_infinity_in_bfloat16 = 0x7F7F8000;  // bits of float32
-
-// Whether all magnitudes are below that of the bits `limit`, of which NaN is none. In vectors, for every weight of a
-// model is looked at before its first token is drawn.
-bool are_below(const at::Tensor& numbers, uint32_t limit) {
-  using Bits = uint32_t __attribute__((vector_size(16)));
-  constexpr int64_t each = 4, at_once = 4;  // numbers of a vector, vectors that do not wait for each other
-  const float* const first = numbers.data_ptr<float>();
-  const int64_t count = numbers.numel(), whole = count / (each * at_once) * (each * at_once);
-  const uint32_t distance = 0x80000000U - limit;  // the highest bit tells what has come so far
-  Bits reached[at_once] = {};
-  for (int64_t i = 0; i < whole; i += each * at_once) {
-    for (int64_t k = 0; k < at_once; ++k) {
-      Bits bits;
-      std::memcpy(&bits, first + i + k * each, sizeof bits);
-      reached[k] |= (bits & 0x7FFFFFFFU) + distance;
-    }
-  }
-  const Bits vectors = (reached[0] | reached[1]) | (reached[2] | reached[3]);
-  uint32_t all = vectors[0] | vectors[1] | vectors[2] | vectors[3];
-  for (int64_t i = whole; i < count; ++i) {
-    uint32_t bits = 0;
-    std::memcpy(&bits, first + i, sizeof bits);
-    all |= (bits & 0x7FFFFFFFU) + distance;
-  }
-  return all >> 31U == 0;
-}
-
 bool is_plain_single(const at::Tensor& tensor) {
   return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous();
 }
@@ -63,7 +35,7 @@ bool is_finite(const at::Tensor& tensor) {
     return true;
   }
   if (is_plain_single(tensor)) {
-    return are_below(tensor, infinity);
+    return are_below(tensor.data_ptr<float>(), tensor.numel(), infinity_bits);
   }
   if (tensor.is_cpu() && tensor.is_contiguous() && tensor.numel() > block_elements) {
     const std::vector<at::Tensor> blocks = tensor.view({-1}).split(block_elements);
@@ -82,7 +54,8 @@ bool is_finite_converted(const at::Tensor& converted, const at::Tensor& stored) 
 // NaN is the least and the greatest of all, and rounding keeps the order.
 bool stays_finite(const at::Tensor& stored, at::ScalarType dtype) {
   if (is_plain_single(stored) && (dtype == at::kFloat || dtype == at::kBFloat16)) {
-    return are_below(stored, dtype == at::kFloat ? infinity : rounds_to_infinity_in_bfloat16);
+    return are_below(stored.data_ptr<float>(), stored.numel(),
+                     dtype == at::kFloat ? infinity_bits : infinite_in_bfloat16_bits);
   }
   const auto [least, greatest] = at::aminmax(stored);
   return is_finite(at::stack({least, greatest}).to(dtype));

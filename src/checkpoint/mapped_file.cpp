@@ -13,6 +13,19 @@
 #include "core/error.h"
 
 namespace demask {
+namespace {
+
+FileIdentity identity_of(const struct stat& status) {
+  return {status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
+          status.st_mtim.tv_nsec};
+}
+
+}  // namespace
+
+bool FileIdentity::operator==(const FileIdentity& other) const {
+  return device == other.device && number == other.number && size == other.size && seconds == other.seconds &&
+         nanoseconds == other.nanoseconds;
+}
 
 MappedFile::MappedFile(const std::string& path, const InputFileKind& kind) : path_(path) {
   uint64_t size = 0;
@@ -24,7 +37,7 @@ MappedFile::MappedFile(const std::string& path, const InputFileKind& kind) : pat
   void* address = MAP_FAILED;
   if (known) {
     size_ = static_cast<size_t>(status.st_size);
-    modified_ = status.st_mtim;
+    identity_ = identity_of(status);
     address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor_, 0);
   }
   if (address == MAP_FAILED) {
@@ -52,8 +65,7 @@ void MappedFile::check_whole() const {
 
 void MappedFile::check_unchanged() const {
   struct stat status {};
-  if (::fstat(descriptor_, &status) != 0 || static_cast<size_t>(status.st_size) != size_ ||
-      status.st_mtim.tv_sec != modified_.tv_sec || status.st_mtim.tv_nsec != modified_.tv_nsec) {
+  if (::fstat(descriptor_, &status) != 0 || !(identity_of(status) == identity_)) {
     fail(ExitCode::bad_input, "'{}' was written to while it was in use. Wait until it is written, and start again.",
          path_);
   }

@@ -2,13 +2,21 @@
 #pragma once
 
 #include <cstddef>
-#include <ctime>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "core/input_file.h"
 
 namespace demask {
+
+// Which file it is and when it was last written to.
+struct FileIdentity {
+  uint64_t device = 0, number = 0, size = 0;
+  int64_t seconds = 0, nanoseconds = 0;
+
+  bool operator==(const FileIdentity& other) const;
+};
 
 class MappedFile {
  public:
@@ -20,6 +28,7 @@ class MappedFile {
 
   const std::string& path() const { return path_; }
   int descriptor() const { return descriptor_; }
+  const FileIdentity& identity() const { return identity_; }  // when it was mapped
 
   // Must not be written to. A file that another program cuts short while it is mapped ends the process with SIGBUS when
   // what is gone is looked at: ask check_whole() before a large part is read, and replace files by renaming others.
@@ -40,7 +49,7 @@ class MappedFile {
   int descriptor_ = -1;
   void* address_ = nullptr;
   size_t size_ = 0;
-  struct timespec modified_ = {};
+  FileIdentity identity_;
 };
 
 }  // namespace demask

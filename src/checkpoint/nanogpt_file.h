@@ -30,6 +30,9 @@ class NanoGptFile {
   // The parameters by name, as they are stored.
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
 
+  // Where in the file the storage of a parameter begins, in bytes. Throws Error(bad_input) where it is not within it.
+  uint64_t storage_begin(const std::string& name) const { return archive_.storage_begin(tensors_.at(name), name); }
+
   // A parameter, converted. Throws Error(bad_input) where its record is damaged or it holds NaN or an infinity. Defined
   // in nanogpt_checkpoint.cpp, where LibTorch begins.
   at::Tensor read(const std::string& name, const ParameterConversion& convert) const;

@@ -85,21 +85,21 @@ class CheckpointSource : public NanoGptSource {
   const NanoGptCheckpoint& checkpoint_;
 };
 
-// Whether a weight is lent as it is stored: float32 that the borrower may round.
-bool can_lend(const at::Tensor& stored, const at::TensorOptions& options) {
+// Whether a weight is lent as it is stored: float32 that the borrower may round, known to be finite or found so.
+bool can_lend(const at::Tensor& stored, const at::TensorOptions& options, bool known_finite) {
   const at::ScalarType dtype = options.has_dtype() ? c10::typeMetaToScalarType(options.dtype()) : stored.scalar_type();
   return stored.is_cpu() && options.device().is_cpu() && stored.scalar_type() == at::kFloat && stored.numel() > 0 &&
-         (dtype == at::kFloat || dtype == at::kBFloat16) && stays_finite(stored, dtype);
+         (dtype == at::kFloat || dtype == at::kBFloat16) && (known_finite || stays_finite(stored, dtype));
 }
 
 class FileSource : public NanoGptSource {
  public:
-  FileSource(std::unique_ptr<const NanoGptFile> file, const at::TensorOptions& options)
+  FileSource(std::unique_ptr<const NanoGptFile> file, const at::TensorOptions& options,
+             std::shared_ptr<const FiniteAhead> finite)
       : NanoGptSource(file->args(), file->dataset(), options),
         file_(std::move(file)),
-        convert_([options](const at::Tensor& stored) { return stored.to(options); }),
-        lend_([options](const at::Tensor& stored) { return can_lend(stored, options) ? stored : stored.to(options); }) {
-  }
+        finite_(std::move(finite)),
+        convert_([options](const at::Tensor& stored) { return stored.to(options); }) {}
 
   void lend() override { lends_ = true; }
   std::shared_ptr<const MappedFile> lend_for_good() override {
@@ -114,11 +114,11 @@ class FileSource : public NanoGptSource {
       return parameter(name);
     }
     lent_.push_back(name);
-    return file_->look_at(name, lend_, NanoGptFile::AsStored::checked);
+    return file_->look_at(name, lending(name), NanoGptFile::AsStored::checked);
   }
   at::Tensor rows(const std::string& name, int64_t first, int64_t count) override {
     lent_.push_back(name);
-    return file_->look_at_rows(name, first, count, lend_, NanoGptFile::AsStored::checked);
+    return file_->look_at_rows(name, first, count, lending(name), NanoGptFile::AsStored::checked);
   }
   void begin_part() override {
     if (!lends_for_good_) {
@@ -129,8 +129,18 @@ class FileSource : public NanoGptSource {
     lent_.clear();
   }
 
+  ParameterConversion lending(const std::string& name) const {
+    const bool known_finite = finite_ && finite_->knows(name, *file_->mapped());
+    return [options = options(), known_finite](const at::Tensor& stored) {
+      // A copy even in the same dtype, as what is given back as it is stored counts as finite.
+      return can_lend(stored, options, known_finite) ? stored
+                                                     : stored.to(options, /*non_blocking=*/false, /*copy=*/true);
+    };
+  }
+
   std::unique_ptr<const NanoGptFile> file_;
-  ParameterConversion convert_, lend_;
+  std::shared_ptr<const FiniteAhead> finite_;
+  ParameterConversion convert_;
   bool lends_ = false, lends_for_good_ = false;
   std::vector<std::string> lent_;  // of the part asked for last
 };
@@ -142,8 +152,9 @@ TransformerWeights nanogpt_weights(const NanoGptCheckpoint& checkpoint) {
   return read_all(source);
 }
 
-std::unique_ptr<WeightSource> open_nanogpt(const std::string& path, const at::TensorOptions& options) {
-  return std::make_unique<FileSource>(std::make_unique<const NanoGptFile>(path), options);
+std::unique_ptr<WeightSource> open_nanogpt(const std::string& path, const at::TensorOptions& options,
+                                           std::shared_ptr<const FiniteAhead> finite) {
+  return std::make_unique<FileSource>(std::make_unique<const NanoGptFile>(path), options, std::move(finite));
 }
 
 }  // namespace demask

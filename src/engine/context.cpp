@@ -11,8 +11,8 @@
 #include "core/freed_memory.h"
 #include "core/notice.h"
 #include "engine/batching.h"
+#include "engine/model_ahead.h"
 #include "engine/prompt_tokens.h"
-#include "engine/vocabulary_ahead.h"
 #include "engine/vocabulary_place.h"
 #include "model/device.h"
 #include "model/load_model.h"
@@ -76,6 +76,7 @@ std::unique_ptr<LanguageModel> load_quietly(const Context& context, const std::s
     options.length = context.config.sequence_length;
   }
   options.forwards = context.planned_forwards;
+  options.finite = context.finite;
   options.on_known = on_known;
   return load_model(path, options);
 }
@@ -101,10 +102,9 @@ std::unique_ptr<LanguageModel> open_model(const Context& context, const std::str
   return model;
 }
 
-Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices,
-                     std::optional<int64_t> planned_forwards) {
+Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices, const LoadHints& hints) {
   Context context;
-  context.planned_forwards = planned_forwards;
+  context.planned_forwards = hints.planned_forwards;
   context.config = parsed.config;
   context.given = parsed.given;
   Config& config = context.config;
@@ -118,10 +118,17 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
   context.dtypes = resolve_dtype(config.dtype, context.device, multiplies_bfloat16(context.device));
   config.seed = settle_seed(config.seed);
   context.checkpoint = checkpoint_path(config);
+  std::optional<VocabularyAhead> known_vocabulary;
+  if (hints.ahead != nullptr) {
+    context.finite = hints.ahead->finite(context.checkpoint);
+    known_vocabulary = hints.ahead->take_vocabulary(context.checkpoint);
+  }
   const WorksOn device(context.device);
   std::future<VocabularyAhead> vocabulary;
   context.model = open_model(context, context.checkpoint, [&](const ModelInfo& info) {
-    vocabulary = read_vocabulary_ahead(config, context.checkpoint, info);
+    if (!known_vocabulary) {
+      vocabulary = read_vocabulary_ahead(config, context.checkpoint, info);
+    }
   });
   if (context.model->info().binary_classification) {
     fail(ExitCode::bad_input,
@@ -129,7 +136,9 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
          "language model with --checkpoint_name.",
          context.checkpoint);
   }
-  open_vocabulary(context, vocabulary.valid() ? vocabulary.get() : VocabularyAhead());
+  open_vocabulary(context, known_vocabulary     ? std::move(*known_vocabulary)
+                           : vocabulary.valid() ? vocabulary.get()
+                                                : VocabularyAhead());
   return context;
 }
 

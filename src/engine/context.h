@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "engine/model_ahead.h"
 #include "engine/resolve.h"
 #include "engine/token_roles.h"
 #include "model/language_model.h"
@@ -28,8 +29,9 @@ struct Context {
   std::vector<at::Device> devices{at::kCPU};     // that may draw
   at::Device device = at::kCPU;                  // the first of them, where the model is
   Dtypes dtypes;
-  std::optional<int64_t> planned_forwards;  // that the model is loaded for, where they are few
-  std::string checkpoint;                   // its path
+  std::optional<int64_t> planned_forwards;    // that the model is loaded for, where they are few
+  std::string checkpoint;                     // its path
+  std::shared_ptr<const FiniteAhead> finite;  // what is known of its weights, or null
   std::unique_ptr<LanguageModel> model;
   std::string vocabulary_path;
   std::vector<std::string> vocabulary_files;  // that were read
@@ -43,10 +45,16 @@ struct Context {
   std::optional<int64_t> shown_mask() const;
 };
 
+// What makes loading quicker, where it is known.
+struct LoadHints {
+  std::optional<int64_t> planned_forwards = {};  // as in LoadOptions
+  ModelAhead* ahead = nullptr;                   // its vocabulary is taken
+};
+
 // Loads model and vocabulary and checks that they belong together. `devices`, where there are any, take the place of
-// the configuration's; `planned_forwards` as in LoadOptions. Throws Error.
+// the configuration's. Throws Error.
 Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& devices = {},
-                     std::optional<int64_t> planned_forwards = {});
+                     const LoadHints& hints = {});
 
 // The context of another of `first`'s devices, with a model of its own there. Its notices are not repeated. Throws as
 // load_model.

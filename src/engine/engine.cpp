@@ -54,10 +54,10 @@ struct Engine::Station {
 };
 
 Engine::Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up,
-               const std::vector<at::Device>& devices, std::optional<int64_t> planned_forwards)
+               const std::vector<at::Device>& devices, const LoadHints& hints)
     : gives_up_([this, gives_up] { return abandoned_ || (gives_up && gives_up()); }) {
   kernels::settle_threads();
-  context_ = std::make_unique<Context>(open_context(parsed, devices, planned_forwards));
+  context_ = std::make_unique<Context>(open_context(parsed, devices, hints));
   const WorksOn device(context_->device);
   generator_ = make_generator(*context_, gives_up_);
   for (const at::Device each : context_->devices) {

@@ -25,10 +25,9 @@ struct BatchRoom {
 class Engine {
  public:
   // Loads what the configuration names. `gives_up` is asked before each step whether to give up the batch in flight; it
-  // may be empty. Where `devices` names any, they take the place of the settings' own. `planned_forwards`
-  // tells about how many calls of the model are to come, where they are few. Throws Error.
+  // may be empty. Where `devices` names any, they take the place of the settings' own. Throws Error.
   explicit Engine(const ParsedConfig& parsed, const std::function<bool()>& gives_up = {},
-                  const std::vector<at::Device>& devices = {}, std::optional<int64_t> planned_forwards = {});
+                  const std::vector<at::Device>& devices = {}, const LoadHints& hints = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();

@@ -31,7 +31,7 @@ std::unique_ptr<LanguageModel> load(const std::string& path, const LoadOptions& 
   if (Archive(path).is_torchscript()) {
     return load_torchscript_model(path, options);
   }
-  return load_native(open_nanogpt(path, weights), options);
+  return load_native(open_nanogpt(path, weights, options.finite), options);
 }
 
 }  // namespace

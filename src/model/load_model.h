@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/finite_ahead.h"
 #include "model/language_model.h"
 #include "model/model_info.h"
 
@@ -25,6 +26,7 @@ struct LoadOptions {
   std::function<void(const ModelInfo&)> on_known = {};
   // That are to come, where there are few: see TransformerOnCpu::make.
   std::optional<int64_t> forwards = {};
+  std::shared_ptr<const FiniteAhead> finite = {};  // of the file, where it was looked at
   int64_t length = 0;  // of the texts to come, where that is known: a traced module may run at this length only
 };
 

@@ -100,7 +100,7 @@ void widen(const Stored* row, int64_t width, float* x) {
 // that the system has to bring. Panels of bfloat16 are half as long to read as what they are made of, and those of int8
 // take much longer to make.
 LinearForm form_for(const Isa& isa, int64_t forwards) {
-  constexpr int64_t few_in_float = 8, few_in_bfloat16 = 3;
+  constexpr int64_t few_in_float = 8, few_in_bfloat16 = 5;
   const int64_t few = isa.quantise != nullptr ? 0 : isa.pair == 1 ? few_in_float : few_in_bfloat16;
   return forwards <= few ? LinearForm::stored : LinearForm::panels;
 }
