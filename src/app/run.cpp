@@ -69,7 +69,8 @@ std::optional<int64_t> planned_forwards(const Config& config) {
     return *config.diffusion.forwards + judging;
   }
   // A strategy that decides how much it reveals may take a step for each position.
-  return config.diffusion.strategy->pacing == Pacing::decides ? length : iterations_of(config.diffusion) + judging;
+  return config.diffusion.strategy->pacing == Pacing::decides ? length
+                                                              : forwards_of_iterations(config.diffusion) + judging;
 }
 
 void draw_and_write(const Engine& engine, const Work& work, RunOutputs& outputs) {

@@ -232,6 +232,16 @@ int64_t iterations_of(const DiffusionSettings& settings) {
                                                         : settings.diffusion_iterations;
 }
 
+int64_t forwards_of_iterations(const DiffusionSettings& settings) {
+  const Strategy& strategy = *settings.strategy;
+  const bool rescores = strategy.ranks_by_confidence &&
+                        settings.confidence_source.value_or(strategy.judge) == ConfidenceSource::rescore &&
+                        !settings.remasking_checkpoint_name;
+  const bool rescores_some =
+      settings.parameters.has("rescored_share") && settings.parameters.number("rescored_share") > 0;
+  return iterations_of(settings) * forwards_a_step(settings) * (rescores || rescores_some ? 2 : 1);
+}
+
 int64_t planned_steps(const DiffusionSettings& settings, int64_t free) {
   return pace_of(settings, count_blocks(settings, free)).steps;
 }

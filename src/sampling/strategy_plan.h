@@ -20,6 +20,9 @@ void plan_strategy(const DiffusionSettings& settings, const RevealPolicy& policy
 // The iterations that the settings ask for.
 int64_t iterations_of(const DiffusionSettings& settings);
 
+// How many calls of the model for its tokens those come to, those that judge tokens included.
+int64_t forwards_of_iterations(const DiffusionSettings& settings);
+
 // Steps that a text with so many free positions may take, where the plan is drawn for each sample.
 int64_t planned_steps(const DiffusionSettings& settings, int64_t free);
 
