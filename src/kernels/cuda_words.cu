@@ -8,7 +8,7 @@ constexpr int word_threads = 256;
 
 // A thread a position, which looks to both ends of its word: words have few pieces.
 __global__ void __launch_bounds__(word_threads) highest_of_word_kernel(WordArguments a) {
-  const int64_t row = blockIdx.y * a.length, t = static_cast<int64_t>(blockIdx.x) * word_threads + threadIdx.x;
+  const int64_t row = blockIdx.x * a.length, t = static_cast<int64_t>(blockIdx.y) * word_threads + threadIdx.x;
   if (t >= a.length) {
     return;
   }
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(word_threads) highest_of_word_kernel(WordArgum
 
 void highest_of_word(const WordArguments& arguments, int64_t batch, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>((arguments.length + word_threads - 1) / word_threads);
-  highest_of_word_kernel<<<dim3(blocks, static_cast<unsigned>(batch)), word_threads, 0, stream>>>(arguments);
+  highest_of_word_kernel<<<dim3(static_cast<unsigned>(batch), blocks), word_threads, 0, stream>>>(arguments);
 }
 
 }  // namespace demask::kernels::cuda::launch

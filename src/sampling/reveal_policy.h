@@ -39,8 +39,8 @@ struct Turn {
   // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
   at::Tensor steps_left;
   at::Tensor
-      waiting;  // [B, T] bool: eligible positions that this step did not draw, to be masked again. Undefined: none
-  WordEdges words;      // of the tokens, where the policy reads them and the vocabulary has them
+      waiting;      // [B, T] bool: eligible positions that this step did not draw, to be masked again. Undefined: none
+  WordEdges words;  // of the tokens, where the policy reads them and the vocabulary has them
   bool judged = false;  // a second forward is to judge: proposal.logits are its, or it is the policy's own model's
   // Where somebody wants it, a policy whose own model judges leaves here the probability [B, T] that each token is
   // right.

@@ -27,8 +27,8 @@ constexpr std::array<Script, 9> without_spaces = {{{0x0E00, 0x0EFF},      // Tha
 
 bool is_letter_of_word(uint32_t point) {
   return is_letter(point) && std::none_of(without_spaces.begin(), without_spaces.end(), [point](const Script& script) {
-    return point >= script.first && point <= script.last;
-  });
+           return point >= script.first && point <= script.last;
+         });
 }
 
 bool continues_character(char byte) {

@@ -43,8 +43,8 @@ Strategy best_strategy() {
   strategy.name = "best";
   strategy.summary =
       "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
-      "the text has too much of; draws the colder the surer the model is of a position; more forwards draw fewer "
-      "positions each and choose by more noise";
+      "the text has too much of; doubts pieces of a word together; draws the colder the surer the model is of a "
+      "position; more forwards draw fewer positions each and choose by more noise";
   strategy.forwards = "1.06 N";
   strategy.source =
       "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
@@ -65,7 +65,8 @@ Strategy best_strategy() {
       {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
       {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"},
-      {"word_doubt", 1.0, share, "share of a piece's doubt that is the largest of its word's pieces; 0: its own alone"}};
+      {"word_doubt", 0.7, share,
+       "share of a piece's doubt that is the largest of its word's pieces; 0: its own alone"}};
   strategy.variants = {
       {"best", {}},
       {"remask-draw-log",
@@ -114,9 +115,9 @@ struct Options {
 // the steps, and more where there are many. A common character is probable anywhere, so that plain confidence keeps it
 // and the text drifts towards the commonest; here, surprise is measured against that which the token has of its own.
 //
-// A piece of a word is doubted by the most doubtful piece of that word: m of it is that doubt, the rest its own. The model
-// takes whatever it sees for right, so that of a misspelt word one piece at most looks wrong, and often the one that is
-// not; the pieces that were built towards it go together with it. BERT's whole word masking masks so in training.
+// A piece of a word is doubted by the most doubtful piece of that word: m of it is that doubt, the rest its own. Pieces
+// of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
+// whole word masking (Devlin et al. 2019) masks words in training for that reason.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
@@ -182,8 +183,7 @@ class InformativeRemasking : public RevealPolicy {
  private:
   // [B, T] bool: the positions that hold a token which may be masked again
   static at::Tensor shown(const Turn& turn) {
-    return turn.waiting.defined() ? turn.budget.eligible.logical_and(turn.waiting.logical_not())
-                                  : turn.budget.eligible;
+    return turn.waiting.defined() ? turn.budget.eligible.logical_and(turn.waiting.logical_not()) : turn.budget.eligible;
   }
 
   // [B, V] float32

@@ -144,10 +144,9 @@ TEST_CASE("best doubts a piece by the most doubtful piece of its word, as far as
   // -log p: 0.69, 0.22, 0.11, 0.51. The first three are one word, the last is its own.
   const Proposal proposal = proposal_of({sure(0.5), sure(0.8), sure(0.9), sure(0.6)}, {0, 0, 0, 0});
   const auto masked = [&](double word_doubt, int64_t count, bool knows_words) {
-    const auto policy = testing::policy_of("best", {{"prior_weight", 0.0},
-                                                    {"new_token_bonus", 0.0},
-                                                    {"choice_temperature", 0.0},
-                                                    {"word_doubt", word_doubt}});
+    const auto policy = testing::policy_of(
+        "best",
+        {{"prior_weight", 0.0}, {"new_token_bonus", 0.0}, {"choice_temperature", 0.0}, {"word_doubt", word_doubt}});
     CHECK(policy->reads_words() == (word_doubt > 0));
     Proposal of_pieces = proposal;
     of_pieces.tokens = at::tensor({0, 1, 1, 0}, at::kLong).unsqueeze(0);

@@ -30,8 +30,7 @@ std::vector<float> highest(const std::vector<double>& scores, const std::vector<
 }  // namespace
 
 TEST_CASE("Each piece of a word has the highest score of its pieces, and no other's") {
-  CHECK(highest({1, 3, 2, 4, 5}, {word, part, end, word, part}, {1, 1, 1, 1, 1}) ==
-        std::vector<float>{3, 3, 3, 5, 5});
+  CHECK(highest({1, 3, 2, 4, 5}, {word, part, end, word, part}, {1, 1, 1, 1, 1}) == std::vector<float>{3, 3, 3, 5, 5});
   CHECK(highest({1, 3, 2, 4}, {word, word, space, part}, {1, 1, 1, 1}) == std::vector<float>{1, 3, 2, 4});
   CHECK(highest({1, 2, 3}, {end, part, end}, {1, 1, 1}) == std::vector<float>{1, 3, 3});  // closed by the first
   CHECK(highest({7}, {part}, {1}) == std::vector<float>{7});
