@@ -3,13 +3,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
+#include <string_view>
 
 #include "checkpoint/stored_tensors.h"
 #include "config/devices.h"
 #include "core/error.h"
 #include "core/notice.h"
 #include "model/device.h"
+#include "text/word_edges.h"
 
 namespace demask {
 namespace {
@@ -115,6 +118,18 @@ at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, 
   at::Tensor bias = at::full({outputs}, -std::numeric_limits<double>::infinity(), at::kFloat);
   bias.index_fill_(0, at::tensor(allowed, at::kLong), 0);
   return bias.to(device);
+}
+
+WordEdges word_edges(const Vocabulary& vocabulary, int64_t outputs, at::Device device) {
+  const at::Tensor begins = at::zeros({outputs}, at::kBool), ends = at::zeros_like(begins);
+  for (int64_t id = 0; id < std::min(outputs, vocabulary.size()); ++id) {
+    if (!vocabulary.is_special(id)) {
+      const std::string_view piece = vocabulary.piece(id);
+      begins.data_ptr<bool>()[id] = begins_within_word(piece);
+      ends.data_ptr<bool>()[id] = ends_within_word(piece);
+    }
+  }
+  return {begins.to(device), ends.to(device)};
 }
 
 std::string dtype_name(at::ScalarType dtype) {

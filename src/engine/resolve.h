@@ -1,4 +1,4 @@
-// Turns configuration values into what they stand for: a device, a precision, forbidden ids.
+// Turns configuration values into what they stand for: a device, a precision, forbidden ids, the edges of words.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,6 +10,8 @@
 
 #include "config/config.h"
 #include "config/model_paths.h"
+#include "sampling/words.h"
+#include "text/vocabulary.h"
 
 namespace demask {
 
@@ -40,5 +42,8 @@ std::string dtype_name(at::ScalarType dtype);
 
 // [outputs] float32 on `device`: 0 for the allowed ids, -infinity for all others.
 at::Tensor forbidden_bias(const std::vector<int64_t>& allowed, int64_t outputs, at::Device device);
+
+// Of the ids below `outputs`, on `device`. Special tokens and ids without text belong to no word.
+WordEdges word_edges(const Vocabulary& vocabulary, int64_t outputs, at::Device device);
 
 }  // namespace demask

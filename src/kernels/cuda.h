@@ -266,6 +266,10 @@ at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Ten
 // float32.
 at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at::Tensor& prior, const ExcessRule& rule);
 
+// As highest_of_word() of sampling/words.h, from its WordEdges.
+at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
+                           const at::Tensor& begins_within, const at::Tensor& ends_within);
+
 // Whether reveal() takes certainty [B, T]: has_kernels_for(certainty), and the texts are not too long.
 bool has_reveal_kernel_for(const at::Tensor& certainty);
 

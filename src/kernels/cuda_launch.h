@@ -331,6 +331,17 @@ struct ExcessArguments {
 };
 void excess(const ExcessArguments& arguments, int64_t batch, cudaStream_t stream);
 
+struct WordArguments {
+  const float* scores = nullptr;        // [batch, length]
+  const int64_t* tokens = nullptr;      // [batch, length]
+  const bool* counted = nullptr;        // [batch, length]
+  const bool* begins_within = nullptr;  // [outputs]
+  const bool* ends_within = nullptr;    // [outputs]
+  float* highest = nullptr;             // [batch, length]
+  int64_t length = 0;
+};
+void highest_of_word(const WordArguments& arguments, int64_t batch, cudaStream_t stream);
+
 struct RevealArguments {
   const float* certainty = nullptr;     // [batch, length]
   const bool* drawn = nullptr;          // [batch, length]

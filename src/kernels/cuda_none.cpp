@@ -169,6 +169,10 @@ at::Tensor excess(const at::Tensor& /*tokens*/, const at::Tensor& /*visible*/, c
                   const ExcessRule& /*rule*/) {
   absent();
 }
+at::Tensor highest_of_word(const at::Tensor& /*scores*/, const at::Tensor& /*tokens*/, const at::Tensor& /*counted*/,
+                           const at::Tensor& /*begins_within*/, const at::Tensor& /*ends_within*/) {
+  absent();
+}
 bool has_reveal_kernel_for(const at::Tensor& /*certainty*/) {
   return false;
 }

@@ -244,6 +244,23 @@ at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at:
   return penalty;
 }
 
+at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
+                           const at::Tensor& begins_within, const at::Tensor& ends_within) {
+  const at::Tensor own = scores.contiguous(), text = tokens.contiguous(), shown = counted.contiguous();
+  at::Tensor highest = at::empty_like(own);
+  launch::WordArguments arguments;
+  arguments.scores = own.const_data_ptr<float>();
+  arguments.tokens = text.const_data_ptr<int64_t>();
+  arguments.counted = shown.const_data_ptr<bool>();
+  arguments.begins_within = begins_within.const_data_ptr<bool>();
+  arguments.ends_within = ends_within.const_data_ptr<bool>();
+  arguments.highest = highest.data_ptr<float>();
+  arguments.length = text.size(1);
+  launch::highest_of_word(arguments, text.size(0), stream_of(own));
+  check_launch();
+  return highest;
+}
+
 bool has_reveal_kernel_for(const at::Tensor& certainty) {
   return has_kernels_for(certainty) && certainty.size(1) <= launch::max_reveal_length;
 }

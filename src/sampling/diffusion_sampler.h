@@ -17,6 +17,7 @@
 #include "sampling/reveal_policy.h"
 #include "sampling/sample.h"
 #include "sampling/token_draw.h"
+#include "sampling/words.h"
 
 namespace demask {
 
@@ -64,6 +65,7 @@ struct DiffusionOptions {
   bool judges_filtered = false;
   int64_t mask_token_id = 0;
   at::Tensor forbidden;  // [V] float32 on the model's device: -inf for ids that are never drawn, else 0
+  WordEdges words;       // what the policy reads of the vocabulary's words, undefined where it reads nothing
   // Asked before each step; true: the batch is given up. May be empty.
   std::function<bool()> gives_up = {};
   // Told why a step could not be recorded as a CUDA graph.

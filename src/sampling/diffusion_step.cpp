@@ -210,6 +210,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   at::Tensor right;
   turn.right = chain.tracer && turn.judged && policy_.has_own_model() ? &right : nullptr;
   turn.budget.eligible = eligible;
+  turn.words = options_.words;
   turn.waiting = waiting;
   turn.noise = noise;
   turn.progress = column_of(numbers, progress_column);

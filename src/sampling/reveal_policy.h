@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "sampling/checked_model.h"
+#include "sampling/words.h"
 
 namespace demask {
 
@@ -38,7 +39,8 @@ struct Turn {
   // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
   at::Tensor steps_left;
   at::Tensor
-      waiting;  // [B, T] bool: eligible positions that this step did not draw, to be masked again. Undefined: none
+      waiting;      // [B, T] bool: eligible positions that this step did not draw, to be masked again. Undefined: none
+  WordEdges words;  // of the tokens, where the policy reads them and the vocabulary has them
   bool judged = false;  // a second forward is to judge: proposal.logits are its, or it is the policy's own model's
   // Where somebody wants it, a policy whose own model judges leaves here the probability [B, T] that each token is
   // right.
@@ -58,6 +60,8 @@ class RevealPolicy {
 
   // Whether next_masked reads proposal.logits in a turn that is judged, or is not.
   virtual bool reads_logits(bool /*judged*/) const { return false; }
+  // Whether next_masked reads which tokens are pieces of one word.
+  virtual bool reads_words() const { return false; }
   // Whether the policy, not the plan, decides how many positions to reveal.
   virtual bool decides_counts() const { return false; }
   // Whether a text without masks is finished, although steps of its plan are left.

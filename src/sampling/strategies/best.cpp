@@ -43,8 +43,8 @@ Strategy best_strategy() {
   strategy.name = "best";
   strategy.summary =
       "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
-      "the text has too much of; draws the colder the surer the model is of a position; more forwards draw fewer "
-      "positions each and choose by more noise";
+      "the text has too much of; doubts pieces of a word together; draws the colder the surer the model is of a "
+      "position; more forwards draw fewer positions each and choose by more noise";
   strategy.forwards = "1.06 N";
   strategy.source =
       "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
@@ -64,13 +64,15 @@ Strategy best_strategy() {
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
       {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
-      {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"}};
+      {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"},
+      {"word_doubt", 0.7, share,
+       "share of a piece's doubt that is the largest of its word's pieces; 0: its own alone"}};
   strategy.variants = {
       {"best", {}},
       {"remask-draw-log",
        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8", "--prior_weight=0",
         "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2", "--redraws=0", "--count_penalty=0",
-        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0"}}};
+        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0", "--word_doubt=0"}}};
   strategy.set_shared = set_best;
   strategy.check = check_best;
   return strategy;
@@ -102,6 +104,7 @@ struct Options {
   double new_token_bonus = 0;     // n, nats
   double choice_temperature = 0;  // c
   double entropy_power = 0;       // h
+  double word_doubt = 0;          // m
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
 
@@ -111,6 +114,10 @@ struct Options {
 // (the mean over the free positions of the first forward), and H0 the entropy of p0. The noise weighs what is left of
 // the steps, and more where there are many. A common character is probable anywhere, so that plain confidence keeps it
 // and the text drifts towards the commonest; here, surprise is measured against that which the token has of its own.
+//
+// A piece of a word is doubted by the most doubtful piece of that word: m of it is that doubt, the rest its own. Pieces
+// of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
+// whole word masking (Devlin et al. 2019) masks words in training for that reason.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
@@ -128,6 +135,7 @@ class InformativeRemasking : public RevealPolicy {
   bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits() || sets_temperatures(); }
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
   bool sets_temperatures() const override { return options_.entropy_power != 0; }
+  bool reads_words() const override { return options_.word_doubt != 0; }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
     const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
@@ -157,6 +165,9 @@ class InformativeRemasking : public RevealPolicy {
     if (options_.prior_weight != 0) {
       doubt = doubt * weight_.gather(1, proposal.tokens);
     }
+    if (turn.words.defined()) {
+      doubt = doubt.lerp(highest_of_word(doubt, proposal.tokens, shown(turn), turn.words), options_.word_doubt);
+    }
     if (options_.new_token_bonus != 0) {
       doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
     }
@@ -170,6 +181,11 @@ class InformativeRemasking : public RevealPolicy {
   }
 
  private:
+  // [B, T] bool: the positions that hold a token which may be masked again
+  static at::Tensor shown(const Turn& turn) {
+    return turn.waiting.defined() ? turn.budget.eligible.logical_and(turn.waiting.logical_not()) : turn.budget.eligible;
+  }
+
   // [B, V] float32
   at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible) const {
     const kernels::ExcessRule& rule = options_.excess;
@@ -208,6 +224,7 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.new_token_bonus = values.number("new_token_bonus");
   options.choice_temperature = values.number("choice_temperature");
   options.entropy_power = values.number("entropy_power");
+  options.word_doubt = values.number("word_doubt");
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");
   return std::make_unique<InformativeRemasking>(options);

@@ -9,6 +9,7 @@
 #include "model/device.h"
 #include "tests/support/catch.h"
 #include "tests/support/errors.h"
+#include "tests/support/word_pieces.h"
 
 using namespace demask;
 using demask::testing::message_of;
@@ -62,4 +63,16 @@ TEST_CASE("int8 on CUDA is refused with what to use there") {
   CHECK(message ==
         "dtype='int8' is for the CPU, whose kernels multiply in it. Use --device=cpu, or --dtype=bfloat16 on "
         "cuda.");
+}
+
+TEST_CASE("The edges of words are those of the pieces that have text, up to the model's outputs") {
+  const demask::testing::WordPieces vocabulary({" th", "in", "g,", "eos", "a", "b"}, /*special=*/{3});
+  const WordEdges edges = word_edges(vocabulary, 5, at::kCPU);
+  const auto flags = [](const at::Tensor& edge) {
+    return std::vector<bool>(edge.data_ptr<bool>(), edge.data_ptr<bool>() + edge.numel());
+  };
+  CHECK(flags(edges.begins_within) == std::vector<bool>{false, true, true, false, true});
+  CHECK(flags(edges.ends_within) == std::vector<bool>{true, true, false, false, true});
+  CHECK(flags(word_edges(vocabulary, 8, at::kCPU).begins_within) ==
+        std::vector<bool>{false, true, true, false, true, true, false, false});  // a mask, and what nothing names
 }

@@ -139,3 +139,28 @@ TEST_CASE("best masks again what a step did not draw, before anything else") {
   turn.waiting = at::tensor({0, 0, 1}, at::kLong).to(at::kBool).unsqueeze(0);
   CHECK(positions(testing::best(0, 0, 0)->next_masked(proposal, turn)) == Positions{0, 2});
 }
+
+TEST_CASE("best doubts a piece by the most doubtful piece of its word, as far as that is asked for") {
+  // -log p: 0.69, 0.22, 0.11, 0.51. The first three are one word, the last is its own.
+  const Proposal proposal = proposal_of({sure(0.5), sure(0.8), sure(0.9), sure(0.6)}, {0, 0, 0, 0});
+  const auto masked = [&](double word_doubt, int64_t count, bool knows_words) {
+    const auto policy = testing::policy_of(
+        "best",
+        {{"prior_weight", 0.0}, {"new_token_bonus", 0.0}, {"choice_temperature", 0.0}, {"word_doubt", word_doubt}});
+    CHECK(policy->reads_words() == (word_doubt > 0));
+    Proposal of_pieces = proposal;
+    of_pieces.tokens = at::tensor({0, 1, 1, 0}, at::kLong).unsqueeze(0);
+    of_pieces.logits = logits_of({sure(0.5), {0.1, 0.8, 0.1}, {0.05, 0.9, 0.05}, sure(0.6)});
+    Turn turn = turn_of(count, std::vector<double>(4, 0.5));
+    if (knows_words) {
+      turn.words = {bools({0, 1, 1})[0], bools({1, 1, 1})[0]};
+    }
+    return positions(policy->next_masked(of_pieces, turn));
+  };
+  CHECK(masked(0, 2, true) == Positions{0, 3});
+  CHECK(masked(1, 3, true) == Positions{0, 1, 2});
+  CHECK(masked(1, 2, false) == Positions{0, 3});
+  // Halves: 0.69, 0.46, 0.40, 0.51.
+  CHECK(masked(0.5, 2, true) == Positions{0, 3});
+  CHECK(masked(0.5, 3, true) == Positions{0, 1, 3});
+}

@@ -1,0 +1,38 @@
+#include "sampling/words.h"
+
+#include <ATen/ATen.h>
+
+#include <tuple>
+
+#include "kernels/cuda.h"
+
+namespace demask {
+namespace {
+
+// Of each position the highest score of its word up to there. word [B, T] int64: its number, which never falls.
+at::Tensor highest_so_far(const at::Tensor& scores, const at::Tensor& word) {
+  constexpr double most = 1e6;  // of a score, so that all of a later word rank above those of an earlier one
+  const at::Tensor ranks = word.to(at::kDouble).mul_(most).add_(scores.clamp_max(most));
+  return scores.gather(1, std::get<1>(ranks.cummax(1)));
+}
+
+}  // namespace
+
+at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
+                           const WordEdges& edges) {
+  if (kernels::cuda::has_kernels_for(scores)) {
+    return kernels::cuda::highest_of_word(scores, tokens, counted, edges.begins_within, edges.ends_within);
+  }
+  const auto of_tokens = [&](const at::Tensor& edge) {
+    return edge.index_select(0, tokens.flatten()).view_as(tokens).logical_and_(counted);
+  };
+  const at::Tensor begins = of_tokens(edges.begins_within), ends = of_tokens(edges.ends_within);
+  at::Tensor joined = at::zeros_like(begins);  // to the position before
+  const int64_t pairs = tokens.size(1) - 1;
+  joined.narrow(1, 1, pairs).copy_(begins.narrow(1, 1, pairs).logical_and(ends.narrow(1, 0, pairs)));
+  const at::Tensor word = joined.logical_not().cumsum(1);
+  const at::Tensor rest = highest_so_far(scores.flip(1), word.flip(1).neg()).flip(1);
+  return at::maximum(highest_so_far(scores, word), rest);
+}
+
+}  // namespace demask

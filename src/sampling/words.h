@@ -1,0 +1,22 @@
+// Words of texts whose tokens are pieces of words.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace demask {
+
+// What each token of a vocabulary does to the words around it. Both [V] bool on the model's device, undefined where
+// tokens are no pieces of words.
+struct WordEdges {
+  at::Tensor begins_within;  // it goes on with a word that the token before it leaves open
+  at::Tensor ends_within;    // it leaves a word open
+
+  bool defined() const { return begins_within.defined(); }
+};
+
+// Of scores [B, T] float32, none below 0, the highest of all pieces of a position's word. Of tokens [B, T] int64 only
+// those that are `counted` [B, T] bool make words; the others keep their scores.
+at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
+                           const WordEdges& edges);
+
+}  // namespace demask
