@@ -1,40 +1,24 @@
-// The joint draw of texts that match patterns: weights of all positions, messages of each text, then every state's
-// choice at every position, the path through these, and the tokens. Only messages go position by position.
+// The joint draw of texts that match patterns: weights of all positions, messages of each text, every state's choice at
+// every position, the path through these, and the tokens. Only messages go along the text: by spans of positions where
+// cuda_pattern_spans.h has a way for that, which finds the path as well, or else position by position.
 #include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
+#include "kernels/cuda_pattern_late.cuh"
 #include "kernels/cuda_pattern_messages.cuh"
+#include "kernels/cuda_pattern_pick.cuh"
+#include "kernels/cuda_pattern_spans.h"
 #include "kernels/cuda_pattern_team.cuh"
 #include "kernels/pattern_draw.h"
+#include "kernels/pattern_sums.h"
 
 namespace demask::kernels::cuda::launch {
 namespace {
-
-template <typename T>
-struct Reader {
-  const PatternArguments& a;
-  __device__ float operator()(int64_t row, int64_t id) const {
-    return to_float(static_cast<const T*>(a.logits)[row * a.row_stride + id]);
-  }
-};
 
 // Begins a kernel. Each of them waits for those before it, and whatever its block is for: the next one's launch is over
 // by the time that it ends.
 __device__ void begin_early() {
   let_next_begin();
   wait_for_kernels_before();
-}
-
-// False where the text has no pattern.
-__device__ bool find_table(const PatternArguments& a, int64_t b, PatternTable& table) {
-  const int64_t at = a.table_at[b];
-  if (at >= 0) {
-    table = pattern_table(a.tables + at, a.outputs);
-  }
-  return at >= 0;
-}
-
-__host__ __device__ bool is_greedy(const PatternArguments& a) {
-  return a.temperatures == nullptr && a.temperature == 0;
 }
 
 // Weights of the rows, a warp each or a block each.
@@ -58,6 +42,26 @@ __global__ void __launch_bounds__(wide ? wide_threads : small_threads) weigh_ker
     weigh(Block{room});
   } else {
     weigh(Warp{});
+  }
+}
+
+// Weights of the rows of few outputs, a warp each. The table is read while the kernels before still work: none of them
+// writes it.
+template <typename T, int chunks>
+__global__ void __launch_bounds__(small_threads) weigh_summed_kernel(PatternArguments a) {
+  let_next_begin();
+  __shared__ float stage[small_rows][chunks * warp_size];
+  const int64_t row = row_of_warp(small_rows);
+  PatternTable table;
+  if (row >= a.batch * a.length || !find_table(a, text_of(a, row), table)) {
+    wait_for_kernels_before();
+    return;
+  }
+  Warp warp;
+  const SummedWeights<chunks> own(table, warp.rank(), warp_size);
+  wait_for_kernels_before();
+  if (!weigh_settled<PatternNumbers::scaled>(a, table, row, warp)) {
+    own.weigh(a, table, Reader<T>{a}, row, stage[threadIdx.x / warp_size], warp);
   }
 }
 
@@ -160,55 +164,28 @@ __global__ void __launch_bounds__(few_messages_threads) few_messages_kernel(Patt
   settle(a, b, holds);
 }
 
-// All of one text's weights and messages; whether a completion is possible.
-template <typename T, PatternNumbers numbers>
-__device__ bool decide_by(const PatternArguments& a, const PatternTable& table, int64_t b, PatternSource source,
-                          Block& block) {
-  Warp warp;
-  for (int64_t t = block.warp_rank(); t < a.length; t += block.warps()) {
-    weigh_position<numbers>(a, table, Reader<T>{a}, b * a.length + t, source, warp);
-  }
-  block.sync();
-  DirectRows rows{a.weights + b * a.length * a.weights_room, a.fixed + b * a.length, a.weights_room};
-  send_messages<numbers>(a, table, b, rows, nullptr, block);
-  const bool possible = a.messages[b * (a.length + 1) * a.states_room] > -HUGE_VAL;
-  if (possible && block.rank() == 0) {
-    a.numbers[b] = numbers;
-    a.source[b] = source;
-  }
-  block.sync();
-  return possible;
-}
-
 // The texts whose range scaled messages do not hold, or to which filters leave no completion.
 template <typename T>
 __global__ void __launch_bounds__(wide_threads) decide_kernel(PatternArguments a) {
   begin_early();
   __shared__ BlockRoom room;
-  const int64_t b = blockIdx.x;
   PatternTable table;
-  if (!find_table(a, b, table) || a.numbers[b] != PatternNumbers::undecided) {
-    return;
-  }
-  Block block{room};
-  if (is_greedy(a)) {
-    decide_by<T, PatternNumbers::likeliest>(a, table, b, PatternSource::unfiltered, block);
-  } else if (!decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, block)) {
-    decide_by<T, PatternNumbers::logarithms>(a, table, b, PatternSource::unfiltered, block);
+  if (find_table(a, blockIdx.x, table) && a.numbers[blockIdx.x] == PatternNumbers::undecided) {
+    Block block{room};
+    decide(a, table, blockIdx.x, Reader<T>{a}, block);
   }
 }
 
 template <typename T>
 __global__ void __launch_bounds__(small_threads) choose_kernel(PatternArguments a) {
   begin_early();
-  const int64_t row = blockIdx.x, b = row / a.length;
+  const int64_t row = blockIdx.x;
   PatternTable table;
-  if (!find_table(a, b, table)) {
+  if (!find_table(a, row / a.length, table)) {
     return;
   }
   for (int state = static_cast<int>(threadIdx.x); state < table.states; state += static_cast<int>(blockDim.x)) {
-    const PatternChoice choice = choose_next(a, table, Reader<T>{a}, b, row % a.length, state);
-    a.next[row * a.states_room + state] = choice.next < 0 ? 0 : choice.next;
+    choose(a, table, row, state, Reader<T>{a});
   }
 }
 
@@ -228,7 +205,7 @@ __global__ void __launch_bounds__(small_threads) pick_kernel(PatternArguments a)
   begin_early();
   const int64_t row = row_of_warp(small_rows);
   PatternTable table;
-  if (row < a.batch * a.length && find_table(a, row / a.length, table)) {
+  if (row < a.batch * a.length && find_table(a, text_of(a, row), table)) {
     Warp warp;
     pick_token(a, table, Reader<T>{a}, row, warp);
   }
@@ -274,20 +251,43 @@ void launch_messages(const PatternArguments& a, int most_bytes, cudaStream_t str
 }
 
 template <typename T>
-void launch_draw(const PatternArguments& a, cudaStream_t stream) {
+void launch_summed_weights(const PatternArguments& a, cudaStream_t stream) {
+  const auto launch = [&](auto kernel) {
+    launch_early(kernel, dim3(blocks_for(a.batch * a.length, small_rows)), small_threads, 0, stream, a);
+  };
+  switch ((a.outputs + warp_size - 1) / warp_size) {
+    case 1:
+      return launch(weigh_summed_kernel<T, 1>);
+    case 2:
+      return launch(weigh_summed_kernel<T, 2>);
+    case 3:
+      return launch(weigh_summed_kernel<T, 3>);
+    default:
+      return launch(weigh_summed_kernel<T, 4>);
+  }
+}
+
+template <typename T>
+void launch_weights(const PatternArguments& a, cudaStream_t stream) {
   constexpr int64_t warp_outputs = 1024;  // of a row that is one warp's
   const int64_t rows = a.batch * a.length;
-  const auto texts = static_cast<unsigned>(a.batch);
-  if (a.outputs <= warp_outputs) {
+  if (!is_greedy(a) && a.sums != nullptr) {
+    launch_summed_weights<T>(a, stream);
+  } else if (a.outputs <= warp_outputs) {
     launch_early(weigh_kernel<T, false>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
   } else {
     launch_early(weigh_kernel<T, true>, dim3(static_cast<unsigned>(rows)), wide_threads, 0, stream, a);
   }
-  const int most_bytes = most_shared_bytes();
+}
+
+// Position by position.
+template <typename T>
+void launch_path(const PatternArguments& a, int most_bytes, cudaStream_t stream) {
+  const auto texts = static_cast<unsigned>(a.batch);
   launch_messages(a, most_bytes, stream);
   launch_early(decide_kernel<T>, dim3(texts), wide_threads, 0, stream, a);
-  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(rows)), threads_for(a.states_room, small_threads), 0,
-               stream, a);
+  launch_early(choose_kernel<T>, dim3(static_cast<unsigned>(a.batch * a.length)),
+               threads_for(a.states_room, small_threads), 0, stream, a);
   const int64_t room = walk_room(a.length, a.states_room);
   const bool has_room = a.states_room <= 256 && room <= most_bytes;
   if (has_room) {
@@ -295,13 +295,29 @@ void launch_draw(const PatternArguments& a, cudaStream_t stream) {
   }
   launch_early(walk_kernel, dim3(texts), has_room ? 1024 : warp_size, has_room ? static_cast<size_t>(room) : 0, stream,
                a, has_room);
-  launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
+}
+
+template <typename T>
+void launch_draw(Precision precision, const PatternArguments& a, cudaStream_t stream) {
+  const int most_bytes = most_shared_bytes();
+  launch_weights<T>(a, stream);
+  if (!is_greedy(a) && goes_by_spans(a, most_bytes)) {
+    launch_spans(precision, a, stream);
+  } else {
+    launch_path<T>(a, most_bytes, stream);
+  }
+  const int64_t rows = a.batch * a.length;
+  if (!is_greedy(a) && a.sums != nullptr) {
+    launch_early(pick_summed_kernel<T>, dim3(blocks_for(rows, summed_threads)), summed_threads, 0, stream, a);
+  } else {
+    launch_early(pick_kernel<T>, dim3(blocks_for(rows, small_rows)), small_threads, 0, stream, a);
+  }
 }
 
 }  // namespace
 
 void draw_matching(Precision precision, const PatternArguments& arguments, cudaStream_t stream) {
-  with_type(precision, [&](auto type) { launch_draw<decltype(type)>(arguments, stream); });
+  with_type(precision, [&](auto type) { launch_draw<decltype(type)>(precision, arguments, stream); });
 }
 
 }  // namespace demask::kernels::cuda::launch

@@ -20,16 +20,36 @@ inline __device__ uint32_t warp_max_of(uint32_t x) {
 #endif
 }
 
+// NaN aside.
+inline __device__ float warp_max_of(float x) {
+#if __CUDA_ARCH__ >= 800
+  const uint32_t top = warp_max_of(ordered_key(x == x ? x : -INFINITY));
+  return __uint_as_float((top & 0x80000000U) != 0 ? top & 0x7FFFFFFFU : ~top);
+#else
+  return warp_max(x);
+#endif
+}
+
 struct Warp {
   uint32_t offered_ = 0;
 
   __device__ int rank() const { return static_cast<int>(threadIdx.x) % warp_size; }
   __device__ int size() const { return warp_size; }
   __device__ void sync() { __syncwarp(); }
-  __device__ float max(float x) { return warp_max(x); }
+  __device__ float max(float x) { return warp_max_of(x); }
   __device__ double sum(double x) { return warp_sum(x); }
   __device__ bool all(bool x) { return __all_sync(all_lanes, x) != 0; }
   __device__ double scan(double x) { return warp_scan(x, rank()); }
+  // Of the steps of all values, which do not wait for each other.
+  template <size_t count>
+  __device__ void scan_within(double (&x)[count], const int32_t (&before)[count]) {
+    for (int offset = 1; offset < warp_size; offset *= 2) {
+      for (size_t k = 0; k < count; ++k) {
+        const double below = __shfl_up_sync(all_lanes, x[k], offset);
+        x[k] += offset <= min(before[k], rank()) ? below : 0.0;
+      }
+    }
+  }
   __device__ int first(bool x) { return __ffs(static_cast<int>(__ballot_sync(all_lanes, x))) - 1; }
   __device__ int last(bool x) { return warp_size - 1 - __clz(static_cast<int>(__ballot_sync(all_lanes, x))); }
   __device__ double of_last_rank(double x) { return __shfl_sync(all_lanes, x, warp_size - 1); }

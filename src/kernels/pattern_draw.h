@@ -67,25 +67,35 @@ DEMASK_EVERYWHERE bool weigh_class(const PatternTable& table, int32_t token_clas
 // Classes of up to so many tokens are one thread's, and one warp's.
 inline constexpr int32_t thread_class = 8, warp_class = 2048;
 
+// The weights of a position whose token is settled: of its class alone. False where the position is to be drawn.
+template <PatternNumbers numbers, typename Team>
+DEMASK_EVERYWHERE bool weigh_settled(const PatternArguments& a, const PatternTable& table, int64_t row, Team& team) {
+  const int32_t fixed = a.fixed[row];
+  if (fixed == free_position && a.masked[row]) {
+    return false;
+  }
+  double* weights = a.weights + row * a.weights_room;
+  const int64_t token = a.tokens[row];
+  const int32_t only = fixed != free_position            ? fixed
+                       : token >= 0 && token < a.outputs ? table.class_of[token]
+                                                         : no_pattern_class;
+  for (int32_t c = team.rank(); c <= table.classes; c += team.size()) {
+    weights[c] = c == only ? pattern_one<numbers>() : pattern_none<numbers>();
+  }
+  if (team.rank() == 0) {
+    a.holds[row] = true;
+  }
+  return true;
+}
+
 // The weights of one position: of its classes, or of one class where its token is settled.
 template <PatternNumbers numbers, typename Read, typename Team>
 DEMASK_EVERYWHERE void weigh_position(const PatternArguments& a, const PatternTable& table, const Read& read,
                                       int64_t row, PatternSource source, Team& team) {
-  double* weights = a.weights + row * a.weights_room;
-  const int32_t fixed = a.fixed[row];
-  if (fixed != free_position || !a.masked[row]) {
-    const int64_t token = a.tokens[row];
-    const int32_t only = fixed != free_position            ? fixed
-                         : token >= 0 && token < a.outputs ? table.class_of[token]
-                                                           : no_pattern_class;
-    for (int32_t c = team.rank(); c <= table.classes; c += team.size()) {
-      weights[c] = c == only ? pattern_one<numbers>() : pattern_none<numbers>();
-    }
-    if (team.rank() == 0) {
-      a.holds[row] = true;
-    }
+  if (weigh_settled<numbers>(a, table, row, team)) {
     return;
   }
+  double* weights = a.weights + row * a.weights_room;
   const PatternLogits<Read> logits{a, read, row, source};
   float own_highest = -INFINITY, own_largest = -INFINITY;
   bool broken = false, possible = false;
@@ -282,6 +292,18 @@ DEMASK_EVERYWHERE int32_t pick_by_chance(const PatternTable& table, const Patter
 }
 
 // Writes the token of one position and its probability, which is that of its own distribution.
+template <typename Logits>
+DEMASK_EVERYWHERE void write_pick(const PatternArguments& a, const Logits& logits, int64_t row, int32_t id) {
+  const bool found = id >= 0 && id < a.outputs;
+  const float probability = found ? expf(logits(id) - a.highest[row]) / a.total[row] : NAN;
+  a.chosen[row] = found ? id : 0;
+  a.probabilities[row] = probability;
+  if (!(probability >= 0)) {  // not a number
+    *a.broken = true;
+  }
+}
+
+// Draws the token of one position from the class that its state's choice has.
 template <typename Read, typename Team>
 DEMASK_EVERYWHERE void pick_token(const PatternArguments& a, const PatternTable& table, const Read& read, int64_t row,
                                   Team& team) {
@@ -302,14 +324,8 @@ DEMASK_EVERYWHERE void pick_token(const PatternArguments& a, const PatternTable&
          : a.numbers[b] == PatternNumbers::scaled  ? pick_by_chance(table, choice, logits, a.largest[row], weight, team)
                                                    : pick_by_chance(table, choice, logits, weight, 1, team);
   }
-  const bool found = id >= 0 && id < a.outputs;
-  const float probability = found ? expf(logits(id) - a.highest[row]) / a.total[row] : NAN;
   if (team.rank() == 0) {
-    a.chosen[row] = found ? id : 0;
-    a.probabilities[row] = probability;
-    if (!(probability >= 0)) {  // not a number
-      *a.broken = true;
-    }
+    write_pick(a, logits, row, id);
   }
 }
 

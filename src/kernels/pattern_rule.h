@@ -25,7 +25,25 @@ enum class PatternSource : int32_t { filtered, unfiltered };
 inline constexpr int32_t no_pattern_class = -1, unshown_position = -2, free_position = -3;
 
 // The first numbers of a packed table; what follows them, in this order, stands in PatternTable.
-enum PatternHeader : int32_t { header_states, header_classes, header_ended, header_edges, header_size };
+enum PatternHeader : int32_t {
+  header_states,
+  header_classes,
+  header_ended,
+  header_edges,
+  header_span,
+  header_ways,
+  header_products,
+  header_size
+};
+
+// The ways through `span` positions next to each other: from each state `most` of them at most, each of which has a
+// product of the weights of classes, one a position, and leads to a state.
+struct PatternWays {
+  static constexpr int longest_span = 8;
+  int32_t span = 0, most = 0, products = 0;  // 0: none are known
+  const uint8_t* classes = nullptr;          // [products, longest_span]
+  const int32_t* of_state = nullptr;         // [states, most, 2]: product and next state; past a state's own, below 0
+};
 
 // One automaton. Tokens of one class lead from every state to the same one.
 struct PatternTable {
@@ -37,6 +55,7 @@ struct PatternTable {
   const int32_t* first_id = nullptr;    // [classes + 1]
   const int32_t* ids = nullptr;         // class by class, ascending
   const int32_t* edges = nullptr;       // [edges, 2]: class and next state
+  PatternWays ways;
 };
 
 DEMASK_EVERYWHERE inline PatternTable pattern_table(const int32_t* packed, int64_t outputs) {
@@ -49,7 +68,14 @@ DEMASK_EVERYWHERE inline PatternTable pattern_table(const int32_t* packed, int64
   table.class_of = table.accepts + table.states;
   table.first_id = table.class_of + outputs;
   table.edges = table.first_id + table.classes + 1;
-  table.ids = table.edges + 2 * static_cast<int64_t>(packed[header_edges]);
+  PatternWays& ways = table.ways;
+  ways.span = packed[header_span];
+  ways.most = packed[header_ways];
+  ways.products = packed[header_products];
+  const int32_t* classes = table.edges + 2 * static_cast<int64_t>(packed[header_edges]);
+  ways.classes = reinterpret_cast<const uint8_t*>(classes);
+  ways.of_state = classes + static_cast<int64_t>(ways.products) * PatternWays::longest_span / 4;
+  table.ids = ways.of_state + 2 * static_cast<int64_t>(table.states) * ways.most;
   return table;
 }
 
@@ -58,9 +84,10 @@ DEMASK_EVERYWHERE inline PatternTable pattern_table(const int32_t* packed, int64
 struct PatternArguments {
   int64_t batch = 0, length = 0, outputs = 0;
   int32_t states_room = 0, weights_room = 0;
-  const int32_t* tables = nullptr;    // packed
-  const int64_t* table_at = nullptr;  // [B], where in them; below 0: no pattern
-  const int32_t* fixed = nullptr;     // [B, T]: free_position, unshown_position, or the class of the given token
+  int32_t spans_room = 0, products_room = 0;  // of a text: spans, and products of them together; 0: no ways are known
+  const int32_t* tables = nullptr;            // packed
+  const int64_t* table_at = nullptr;          // [B], where in them; below 0: no pattern
+  const int32_t* fixed = nullptr;  // [B, T]: free_position, unshown_position, or the class of the given token
 
   const int64_t* tokens = nullptr;  // [B, T]
   const bool* masked = nullptr;     // [B, T]
@@ -79,6 +106,8 @@ struct PatternArguments {
   float* highest = nullptr;           // [B, T], of all tokens
   float* total = nullptr;             // [B, T], sum of exp(logit - highest)
   bool* holds = nullptr;              // [B, T]: weights are within the range that scaled messages hold
+  double* sums = nullptr;             // [B, T, V], or none: in the order of a table's ids, the weights of those of the
+                                      // same class up to each
   double* messages = nullptr;         // [B, T + 1, S]
   int32_t* next = nullptr;            // [B, T, S]: where the position leads to from each state
   int32_t* path = nullptr;            // [B, T]: the state before each position
@@ -90,8 +119,20 @@ struct PatternArguments {
   bool* broken = nullptr;          // scalar
 };
 
+// Which text a row is of: rows are few enough for a division that is soon done.
+DEMASK_EVERYWHERE inline int64_t text_of(const PatternArguments& a, int64_t row) {
+  return static_cast<uint32_t>(row) / static_cast<uint32_t>(a.length);
+}
+
+// Outputs up to which sums are kept.
+inline constexpr int most_summed = 128;
+
+// Ways of a state through a span, products a position of a span, and states and classes of tables that have ways, at
+// most.
+inline constexpr int most_ways = 12, most_products = 16, most_span_states = 64, most_span_classes = 128;
+
 // Products of two numbers that are not smaller are above the smallest normal double, about 1e-308.
-inline constexpr double least_log_weight = -230, least_message = 1e-200;  // exp(-230) is about 1e-100
+inline constexpr double least_log_weight = -230, least_weight = 1e-100, least_message = 1e-200;  // exp(-230): 1e-100
 
 template <PatternNumbers numbers>
 DEMASK_EVERYWHERE double pattern_none() {
@@ -100,6 +141,15 @@ DEMASK_EVERYWHERE double pattern_none() {
 template <PatternNumbers numbers>
 DEMASK_EVERYWHERE double pattern_one() {
   return numbers == PatternNumbers::scaled ? 1.0 : 0.0;
+}
+
+// A product that is rounded by itself wherever it is computed: who finds a choice again is to find the same one.
+DEMASK_EVERYWHERE inline double rounded_product(double x, double y) {
+#ifdef __CUDA_ARCH__
+  return __dmul_rn(x, y);
+#else
+  return x * y;
+#endif
 }
 
 // What the edges that for_each visits come to.
@@ -141,13 +191,20 @@ template <PatternNumbers numbers>
 DEMASK_EVERYWHERE PatternChoice choose_by_chance(const PatternTable& table, int32_t state, const double* weights,
                                                  const double* after, float uniform) {
   const int32_t first = table.first_edge[state], last = table.first_edge[state + 1];
-  const double total = message_over<numbers>(weights, after, [&](auto f) { for_each_edge(table, first, last, f); });
-  const double threshold = static_cast<double>(uniform) * (numbers == PatternNumbers::scaled ? total : 1.0);
+  double total = 0;
+  if (numbers == PatternNumbers::scaled) {
+    for_each_edge(table, first, last,
+                  [&](int32_t c, int32_t next) { total += rounded_product(weights[c], after[next]); });
+  } else {
+    total = message_over<numbers>(weights, after, [&](auto f) { for_each_edge(table, first, last, f); });
+  }
+  const double threshold =
+      rounded_product(static_cast<double>(uniform), numbers == PatternNumbers::scaled ? total : 1.0);
   PatternChoice choice;
   double below = 0;
   for (int32_t edge = first; edge < last && below <= threshold; ++edge) {
     const int32_t token_class = table.edges[2 * edge], next = table.edges[2 * edge + 1];
-    const double mass = numbers == PatternNumbers::scaled ? weights[token_class] * after[next]
+    const double mass = numbers == PatternNumbers::scaled ? rounded_product(weights[token_class], after[next])
                                                           : exp(weights[token_class] + after[next] - total);
     if (mass > 0) {  // should rounding leave the sum below the threshold, the last of them
       choice = {token_class, next, fmin((threshold - below) / mass, 1.0)};

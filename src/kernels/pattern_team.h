@@ -1,6 +1,8 @@
 // The teams of threads that the parts of a joint draw are written for.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/pattern_rule.h"
 
 namespace demask::kernels {
@@ -17,6 +19,9 @@ struct SingleThread {
   DEMASK_EVERYWHERE bool all(bool x) { return x; }
   // Of the ranks up to this one.
   DEMASK_EVERYWHERE double scan(double x) { return x; }
+  // For each of several values, of the ranks up to this one, as many of those before it as `before` has at most.
+  template <size_t count>
+  DEMASK_EVERYWHERE void scan_within(double (&/*x*/)[count], const int32_t (&/*before*/)[count]) {}
   // The lowest and the highest rank that say so, or -1.
   DEMASK_EVERYWHERE int first(bool x) { return x ? 0 : -1; }
   DEMASK_EVERYWHERE int last(bool x) { return x ? 0 : -1; }

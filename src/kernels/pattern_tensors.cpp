@@ -8,8 +8,9 @@ static_assert(sizeof(PatternNumbers) == sizeof(int32_t) && sizeof(PatternSource)
 
 int64_t pattern_bytes(const PatternSizes& sizes) {
   constexpr int64_t number = 8, index = 4;
-  return sizes.table_numbers * index + sizes.batch * ((sizes.length + 1) * sizes.states * number +
-                                                      sizes.length * (sizes.weights * number + sizes.states * index));
+  return sizes.table_numbers * index +
+         sizes.batch * ((sizes.length + 1) * sizes.states * number +
+                        sizes.length * ((sizes.weights + sizes.sums) * number + sizes.states * index));
 }
 
 PatternTensors make_pattern_tensors(const PatternSizes& sizes, at::Device device) {
@@ -22,6 +23,7 @@ PatternTensors make_pattern_tensors(const PatternSizes& sizes, at::Device device
   tensors.fixed = at::empty({batch, length}, integers);
   tensors.weights = at::empty({batch, length, sizes.weights}, numbers);
   tensors.messages = at::empty({batch, length + 1, sizes.states}, numbers);
+  tensors.sums = at::empty({batch, length, sizes.sums}, numbers);
   tensors.next = at::empty({batch, length, sizes.states}, integers);
   tensors.path = at::empty({batch, length}, integers);
   tensors.numbers = at::empty({batch}, integers);
@@ -30,6 +32,8 @@ PatternTensors make_pattern_tensors(const PatternSizes& sizes, at::Device device
   tensors.highest = at::empty({batch, length}, floats);
   tensors.total = at::empty({batch, length}, floats);
   tensors.holds = at::empty({batch, length}, integers.dtype(at::kBool));
+  tensors.spans = static_cast<int32_t>(sizes.spans);
+  tensors.products = static_cast<int32_t>(sizes.products);
   return tensors;
 }
 
@@ -46,6 +50,8 @@ PatternArguments pattern_arguments(const PatternTensors& tensors, const PatternD
   a.outputs = draw.logits.size(2);
   a.states_room = static_cast<int32_t>(tensors.next.size(2));
   a.weights_room = static_cast<int32_t>(tensors.weights.size(2));
+  a.spans_room = tensors.spans;
+  a.products_room = tensors.products;
   a.tables = tensors.tables.data_ptr<int32_t>();
   a.table_at = tensors.table_at.data_ptr<int64_t>();
   a.fixed = tensors.fixed.data_ptr<int32_t>();
@@ -67,6 +73,10 @@ PatternArguments pattern_arguments(const PatternTensors& tensors, const PatternD
     a.rows_per_temperature = a.batch * a.length / draw.filters.temperatures.numel();
   }
   a.weights = tensors.weights.data_ptr<double>();
+  if (tensors.sums.size(2) > 0) {
+    TORCH_INTERNAL_ASSERT(tensors.sums.size(2) == a.outputs && a.outputs <= most_summed);
+    a.sums = tensors.sums.data_ptr<double>();
+  }
   a.largest = tensors.largest.data_ptr<double>();
   a.highest = tensors.highest.data_ptr<float>();
   a.total = tensors.total.data_ptr<float>();

@@ -16,9 +16,10 @@ struct PatternTensors {
   at::Tensor tables;                          // [room] int32, packed, see PatternTable
   at::Tensor table_at;                        // [B] int64, where a text's begins; below 0: the text has no pattern
   at::Tensor fixed;                           // [B, T] int32, see PatternArguments
-  at::Tensor weights, messages;               // [B, T, W], [B, T + 1, S] float64
+  at::Tensor weights, messages, sums;         // [B, T, W], [B, T + 1, S], [B, T, V or 0] float64
   at::Tensor next, path, numbers, source;     // [B, T, S], [B, T], [B], [B] int32
   at::Tensor largest, highest, total, holds;  // [B, T] float64, float32, float32, bool
+  int32_t spans = 0, products = 0;            // see PatternSizes
 };
 
 struct PatternSizes {
@@ -26,6 +27,9 @@ struct PatternSizes {
   int64_t table_numbers = 0;  // of all tables together
   int64_t states = 0;         // of the largest
   int64_t weights = 0;        // of a position: classes of the largest and one, even
+  int64_t sums = 0;           // of a position: outputs, or none where they are many
+  int64_t spans = 0;          // of a text, by the table with the shortest; none where no table has ways through them
+  int64_t products = 0;       // of a text: those of its spans and one each, by the table that has most
 };
 
 // Bytes of the tensors.

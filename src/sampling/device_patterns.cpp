@@ -3,7 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <utility>
 
+#include "kernels/pattern_spans.h"
+#include "pattern/span_ways.h"
 #include "sampling/diffusion_sampler.h"
 #include "sampling/read_back.h"
 
@@ -34,10 +39,50 @@ std::vector<std::shared_ptr<const TokenAutomaton>> automata_of(const std::vector
   return automata;
 }
 
+// Of the tables that kernels take by spans.
+SpanWays ways_of(const TokenAutomaton& automaton) {
+  if (automaton.states() > kernels::most_span_states || automaton.classes() > kernels::most_span_classes) {
+    return {};
+  }
+  std::vector<std::vector<std::pair<int32_t, int32_t>>> edges(static_cast<size_t>(automaton.states()));
+  for (int32_t state = 0; state < automaton.states(); ++state) {
+    automaton.for_each_edge(state, [&](const TokenAutomaton::Edge& edge) {
+      edges[static_cast<size_t>(state)].emplace_back(edge.token_class, edge.next);
+    });
+  }
+  return ways_through_spans(edges, {kernels::most_ways, kernels::most_products});
+}
+
+// Appends what PatternWays reads, and fills its part of the header.
+void pack_ways(const SpanWays& ways, std::vector<int32_t>& packed) {
+  size_t most = 0;
+  for (const auto& own : ways.of_state) {
+    most = std::max(most, own.size());
+  }
+  packed[kernels::header_span] = ways.span;
+  packed[kernels::header_ways] = static_cast<int32_t>(most);
+  packed[kernels::header_products] = static_cast<int32_t>(ways.products.size());
+  for (const std::vector<int32_t>& classes : ways.products) {
+    uint8_t bytes[kernels::PatternWays::longest_span] = {};
+    std::copy(classes.begin(), classes.end(), bytes);
+    int32_t words[sizeof bytes / sizeof(int32_t)];
+    std::memcpy(words, bytes, sizeof bytes);
+    packed.insert(packed.end(), std::begin(words), std::end(words));
+  }
+  for (const auto& own : ways.of_state) {
+    for (size_t i = 0; i < most; ++i) {
+      const SpanWays::Way way = i < own.size() ? own[i] : SpanWays::Way{-1, -1};
+      packed.insert(packed.end(), {way.product, way.next});
+    }
+  }
+}
+
 // At most: ids without a class take no place.
-int64_t table_numbers(const TokenAutomaton& automaton, int64_t outputs) {
+int64_t table_numbers(const TokenAutomaton& automaton, const SpanWays& ways, int64_t outputs) {
   const int64_t states = automaton.states(), classes = automaton.classes();
-  return kernels::header_size + 2 * states + 1 + 2 * outputs + classes + 1 + 2 * edges_of(automaton);
+  std::vector<int32_t> packed(kernels::header_size);
+  pack_ways(ways, packed);
+  return static_cast<int64_t>(packed.size()) + 2 * states + 1 + 2 * outputs + classes + 1 + 2 * edges_of(automaton);
 }
 
 int64_t rounded_up(int64_t count, int64_t multiple) {
@@ -71,9 +116,11 @@ std::vector<int32_t> packed_pattern(const TokenAutomaton& automaton, int64_t out
   packed[kernels::header_classes] = automaton.classes();
   packed[kernels::header_ended] = automaton.ended();
   packed[kernels::header_edges] = static_cast<int32_t>(edges.size() / 2);
-  for (const std::vector<int32_t>* part : {&first_edge, &accepts, &class_of, &first_id, &edges, &ids}) {
+  for (const std::vector<int32_t>* part : {&first_edge, &accepts, &class_of, &first_id, &edges}) {
     packed.insert(packed.end(), part->begin(), part->end());
   }
+  pack_ways(ways_of(automaton), packed);
+  packed.insert(packed.end(), ids.begin(), ids.end());
   return packed;
 }
 
@@ -83,9 +130,16 @@ PatternSizes pattern_sizes(const std::vector<const Template*>& texts, int64_t ou
   sizes.batch = static_cast<int64_t>(texts.size());
   sizes.length = texts.front()->length();
   for (const auto& automaton : automata_of(texts)) {
-    sizes.table_numbers += table_numbers(*automaton, outputs);
+    const SpanWays ways = ways_of(*automaton);
+    sizes.table_numbers += table_numbers(*automaton, ways, outputs);
+    sizes.sums = outputs <= kernels::most_summed ? outputs : 0;
     sizes.states = std::max(sizes.states, rounded_up(automaton->states(), in_a_warp));
     sizes.weights = std::max(sizes.weights, rounded_up(automaton->classes() + 1, 2));
+    if (ways.span > 0) {
+      const int64_t spans = kernels::PatternSpans(ways.span, sizes.length).count();
+      sizes.spans = std::max(sizes.spans, spans);
+      sizes.products = std::max(sizes.products, spans * (static_cast<int64_t>(ways.products.size()) + 1));
+    }
   }
   return sizes;
 }
@@ -103,7 +157,8 @@ DevicePatterns::DevicePatterns(const PatternSizes& sizes, int64_t outputs, at::D
 
 bool DevicePatterns::takes(const PatternSizes& sizes) const {
   return sizes.batch == sizes_.batch && sizes.length == sizes_.length && sizes.table_numbers <= sizes_.table_numbers &&
-         sizes.states <= sizes_.states && sizes.weights <= sizes_.weights;
+         sizes.states <= sizes_.states && sizes.weights <= sizes_.weights && sizes.spans <= sizes_.spans &&
+         sizes.products <= sizes_.products;
 }
 
 void DevicePatterns::set(const std::vector<const Template*>& texts) {

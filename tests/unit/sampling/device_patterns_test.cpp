@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -236,12 +237,89 @@ TEST_CASE("By flat tables texts are drawn as the host draws them, whatever the f
     const Drawn expected = by_completions(batch);
     CHECK(expected.tokens.ne(batch.tokens).any().item<bool>());
     CHECK_FALSE(expected.broken);
-    for (const HostWays& ways : {HostWays{1, true, true}, HostWays{1, false, false}, HostWays{3, true, true}}) {
+    for (const HostWays& ways : {HostWays{1, true, true, true}, HostWays{1, false, false, false},
+                                 HostWays{3, true, true, false}, HostWays{3, true, true, true}}) {
       CAPTURE(ways.threads);
       check_same(by_tables(batch, at::kCPU, ways), expected);
     }
     if (kernels_here()) {
       check_same(by_tables(batch, at::kCUDA), expected);
+    }
+  }
+}
+
+TEST_CASE("By spans of eight positions, of four and without ways texts are drawn as the host draws them") {
+  const Language few(5);
+  std::string free(61, '#'), some = free;
+  some.replace(0, 3, "dea");
+  some[7] = 'b';
+  some[33] = 'a';
+  some[60] = 'c';
+  const std::vector<std::pair<std::string, int32_t>> patterns = {{"([^e]{3,9}e)+.{0,9}", 0}, {"([^e]{9,20}e)+[^e]*", 8},
+                                                                 {"[a-c]*(e[a-c]+)*", 4},    {"(aa|bb|cc)*.?", 4},
+                                                                 {"(ab|bc|cd)*.?", 0},       {".*", 8}};
+  uint64_t seed = 20;
+  for (const auto& [pattern, span] : patterns) {
+    CAPTURE(pattern);
+    const std::vector<int32_t> packed = packed_pattern(*few.pattern(pattern), few.outputs());
+    CHECK(kernels::pattern_table(packed.data(), few.outputs()).ways.span == span);
+    for (const double temperature : {1.0, 0.25, 0.02}) {  // the last out of the range of scaled messages, or of spans
+      const Batch batch = make_batch(few, {template_of(few, free, pattern, 0), template_of(few, some, pattern, 3)}, 3,
+                                     DrawFilters{temperature, 1, {}, {}}, ++seed);
+      const Drawn expected = by_completions(batch);
+      check_same(by_tables(batch, at::kCPU), expected);
+      check_same(by_tables(batch, at::kCPU, HostWays{3, true, true, true}), expected);
+      if (kernels_here()) {
+        check_same(by_tables(batch, at::kCUDA), expected);
+      }
+    }
+  }
+}
+
+TEST_CASE("Texts match where random numbers lie between equal choices") {
+  const Language few(4);
+  const std::string free(61, '#');
+  for (const std::string pattern : {"([^d]{3,6}d)+", "([^d]{9,20}d)+[^d]*", "(a|bc|cb)*(d.)*", ".*(ab|ba)"}) {
+    for (const double uniform : {0.25, 1.0 / 3, 0.5, 0.75}) {
+      Batch batch = make_batch(few, {template_of(few, free, pattern, 0)}, 0, DrawFilters{1, 1, {}, {}}, 3);
+      batch.drawn = batch.masked;
+      batch.uniforms.fill_(uniform);
+      for (const bool on_host : {true, false}) {
+        if (!on_host && !kernels_here()) {
+          continue;
+        }
+        CAPTURE(pattern, uniform, on_host);
+        const Drawn drawn = by_tables(batch, on_host ? at::kCPU : at::kCUDA);
+        const TokenAutomaton& automaton = *batch.texts[0].pattern;
+        int32_t state = TokenAutomaton::start();
+        for (int64_t t = 0; t < drawn.tokens.size(1) && state != TokenAutomaton::none; ++t) {
+          state = automaton.next_drawn(state, drawn.tokens[0][t].item<int64_t>());
+        }
+        REQUIRE(state != TokenAutomaton::none);
+        CHECK(automaton.accepts(state));
+      }
+    }
+  }
+}
+
+TEST_CASE("The token of a share is the one that a search from the beginning of its class finds") {
+  at::manual_seed(7);
+  for (int32_t size = 1; size <= kernels::most_summed; ++size) {
+    const int32_t first_id[] = {3, 3 + size};  // of one class, whose sums stand behind others
+    kernels::PatternTable table;
+    table.first_id = first_id;
+    std::vector<double> sums(static_cast<size_t>(3 + size), 100);
+    double sum = 0;
+    for (int32_t i = 0; i < size; ++i) {
+      sum += i == 0 ? 0.25 : i % 3 == 0 ? 0 : at::rand({}).item<double>();  // some have no weight
+      sums[static_cast<size_t>(3 + i)] = sum;
+    }
+    for (const double share : {0.0, 0.1, 0.5, 0.77, 0.999999, 1.0}) {
+      const auto begin = sums.begin() + 3;
+      const auto found = std::upper_bound(begin, sums.end(), share * sum);
+      const auto expected = std::min<int64_t>(found - sums.begin(), 2 + size);  // at share 1 none exceeds it
+      CAPTURE(size, share);
+      CHECK(kernels::find_share(table, sums.data(), sum, {0, 0, share}) == expected);
     }
   }
 }

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "kernels/pattern_draw.h"
+#include "kernels/pattern_spans.h"
+#include "kernels/pattern_sums.h"
 
 namespace demask::testing {
 
@@ -51,6 +53,19 @@ class Team {
     return over_all(x ? 1 : 0, [](const auto& all) { return *std::min_element(all.begin(), all.end()); }) > 0;
   }
   double scan(double x) { return upto(x, rank_); }
+  template <size_t count>
+  void scan_within(double (&x)[count], const int32_t (&before)[count]) {
+    for (size_t k = 0; k < count; ++k) {
+      const int from = std::max(rank_ - before[k], 0);
+      x[k] = over_all(x[k], [&](const auto& all) {
+        double sum = 0;
+        for (int rank = from; rank <= rank_; ++rank) {
+          sum += all[static_cast<size_t>(rank)];
+        }
+        return sum;
+      });
+    }
+  }
   int first(bool x) {
     return found(x, [](int one, int other) { return other < 0 ? one : other; });
   }
@@ -143,11 +158,30 @@ struct HostWays {
   int threads = 1;
   bool buffered = true;  // messages of two positions are held
   bool composed = true;  // the walk is
+  bool by_spans = true;  // texts of few states and outputs go by spans
 };
+
+// The weights of a text of few outputs, with the sums within classes.
+template <int chunks, typename Team>
+void weigh_summed(const PatternArguments& a, const PatternTable& table, int64_t b, float* stage, Team& team) {
+  const SummedWeights<chunks> own(table, team.rank(), team.size());
+  for (int64_t row = b * a.length; row < (b + 1) * a.length; ++row) {
+    if (!weigh_settled<PatternNumbers::scaled>(a, table, row, team)) {
+      own.weigh(a, table, HostReader{a}, row, stage, team);
+    }
+    team.sync();
+  }
+}
 
 template <PatternNumbers numbers>
 void weigh_text(const PatternArguments& a, const PatternTable& table, int64_t b, PatternSource source, int threads) {
+  std::vector<float> stage(static_cast<size_t>(most_summed));
   by_team(threads, [&](auto& team) {
+    if (numbers == PatternNumbers::scaled && a.sums != nullptr) {
+      threads == 1 ? weigh_summed<most_summed>(a, table, b, stage.data(), team)
+                   : weigh_summed<most_summed / 2>(a, table, b, stage.data(), team);
+      return;
+    }
     for (int64_t t = 0; t < a.length; ++t) {
       weigh_position<numbers>(a, table, HostReader{a}, b * a.length + t, source, team);
     }
@@ -237,31 +271,154 @@ bool decide_text(const PatternArguments& a, const PatternTable& table, int64_t b
   return holds && possible;
 }
 
+// What a text's draw by spans works in.
+struct SpanText {
+  static constexpr int width = most_span_states;
+
+  const PatternArguments& a;
+  const PatternTable& table;
+  int64_t b;
+  PatternSpans spans{table.ways.span, a.length};
+  std::vector<double> products = std::vector<double>(static_cast<size_t>(spans.count() * (table.ways.products + 1)));
+  std::vector<double> between = std::vector<double>(static_cast<size_t>((spans.count() + 1) * width));
+  std::vector<uint8_t> steps = std::vector<uint8_t>(static_cast<size_t>(SpanWalk::bytes(a.length, spans.count())));
+
+  const double* weights(int64_t t) const { return a.weights + (b * a.length + t) * a.weights_room; }
+  int32_t fixed(int64_t t) const { return a.fixed[b * a.length + t]; }
+  double* after(int number) { return between.data() + number * width; }
+  double* messages(int64_t t) const { return a.messages + (b * (a.length + 1) + t) * a.states_room; }
+};
+
+inline bool is_plain_span(const SpanText& text, int number) {
+  return is_plain_span(text.table, text.spans, number, text.a.fixed + text.b * text.a.length);
+}
+
+// The messages before a span; whether they keep to their range.
+inline bool pass_span(SpanText& text, int number) {
+  const PatternTable& table = text.table;
+  const bool plain = is_plain_span(text, number);
+  std::vector<double> after(text.after(number), text.after(number + 1)), now(after.size());
+  for (int t = text.spans.end(number) - 1; t >= text.spans.first(number) && !plain; --t) {
+    for (int32_t state = 0; state < table.states; ++state) {
+      now[static_cast<size_t>(state)] = any_step(table, state, text.weights(t), after.data(), text.fixed(t), 0).message;
+    }
+    after = now;
+  }
+  for (int32_t state = 0; state < table.states && plain; ++state) {
+    const KeptWays<most_ways> ways(table, table.ways.of_state, state);
+    KeptWays<most_ways>::Numbers weights, messages;
+    ways.read_weights(text.products.data() + number * (table.ways.products + 1), weights);
+    ways.read_messages(after.data(), messages);
+    now[static_cast<size_t>(state)] = KeptWays<most_ways>::message(weights, messages);
+  }
+  uint32_t largest = 0;
+  for (const double message : now) {
+    largest = std::max(largest, upper_half(message));
+  }
+  bool holds = true;
+  for (int32_t state = 0; state < table.states; ++state) {
+    const double message = now[static_cast<size_t>(state)] * inverse_power(largest);
+    holds = holds && (message == 0 || is_in_range(message, least_span_message));
+    text.after(number + 1)[state] = message;
+  }
+  return holds;
+}
+
+// Where the positions of a span lead to, of tables whose states have up to so many edges, or any number.
+template <int most>
+void follow_span(SpanText& text, int number) {
+  const PatternTable& table = text.table;
+  const SpanWalk walk(text.spans, text.steps.data());
+  const bool plain = most > 0 && is_plain_span(text, number);
+  std::vector<double> after(text.after(number), text.after(number + 1)), now(after.size());
+  for (int t = text.spans.end(number) - 1; t >= text.spans.first(number); --t) {
+    std::copy_n(after.begin(), table.states, text.messages(t + 1));
+    const auto uniform = static_cast<double>(text.a.uniforms[text.b * text.a.length + t]);
+    for (int32_t state = 0; state < table.states; ++state) {
+      const PatternStep step =
+          plain ? plain_step(AllEdges<std::max(most, 1)>(table, state), text.weights(t), after.data(), uniform)
+                : any_step(table, state, text.weights(t), after.data(), text.fixed(t), uniform);
+      now[static_cast<size_t>(state)] = step.message;
+      walk.steps(t)[state] = static_cast<uint8_t>(step.next);
+    }
+    after = now;
+  }
+  for (int32_t state = 0; state < table.states; ++state) {
+    walk.compose(number, state);
+  }
+}
+
+// False where scaled messages by spans do not hold the text, and its path is to be found another way.
+inline bool find_path_by_spans(const PatternArguments& a, const PatternTable& table, int64_t b, int threads) {
+  weigh_text<PatternNumbers::scaled>(a, table, b, PatternSource::filtered, threads);
+  SpanText text{a, table, b};
+  bool holds = std::all_of(a.holds + b * a.length, a.holds + (b + 1) * a.length, [](bool one) { return one; });
+  by_team(threads, [&](auto& team) {
+    const bool own = team.all(make_products(table.ways, text.spans, text.weights(0), a.weights_room, table.ways.classes,
+                                            text.products.data(), team));
+    if (team.rank() == 0) {
+      holds = holds && own;
+    }
+  });
+  for (int32_t state = 0; state < table.states; ++state) {
+    text.between[static_cast<size_t>(state)] = table.accepts[state] != 0 ? 1 : 0;
+  }
+  const int32_t most = most_edges(table);
+  for (int number = 0; number < text.spans.count(); ++number) {
+    holds = pass_span(text, number) && holds;
+    most <= 2 ? follow_span<2>(text, number) : most <= 4 ? follow_span<4>(text, number) : follow_span<0>(text, number);
+  }
+  if (!holds || !is_in_range(text.after(text.spans.count())[0], least_span_message)) {
+    return false;
+  }
+  a.numbers[b] = PatternNumbers::scaled;
+  a.source[b] = PatternSource::filtered;
+  by_team(threads, [&](auto& team) {
+    SpanWalk(text.spans, text.steps.data()).go(table.states, team, [&](int t, uint8_t state) {
+      a.path[b * a.length + t] = state;
+    });
+  });
+  return true;
+}
+
+// The same position by position.
+inline void find_path(const PatternArguments& a, const PatternTable& table, int64_t b, const HostWays& ways) {
+  if (a.temperatures == nullptr && a.temperature == 0) {
+    decide_text<PatternNumbers::likeliest>(a, table, b, PatternSource::filtered, ways) ||
+        decide_text<PatternNumbers::likeliest>(a, table, b, PatternSource::unfiltered, ways);
+  } else {
+    decide_text<PatternNumbers::scaled>(a, table, b, PatternSource::filtered, ways) ||
+        decide_text<PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, ways) ||
+        decide_text<PatternNumbers::logarithms>(a, table, b, PatternSource::unfiltered, ways);
+  }
+  for (int64_t t = 0; t < a.length; ++t) {
+    for (int32_t state = 0; state < table.states; ++state) {
+      const PatternChoice choice = choose_next(a, table, HostReader{a}, b, t, state);
+      a.next[(b * a.length + t) * a.states_room + state] = std::max(choice.next, 0);
+    }
+  }
+  std::vector<uint8_t> room(static_cast<size_t>(walk_room(a.length, table.states)));
+  by_team(ways.threads,
+          [&](auto& team) { walk(a, table, b, ways.composed && table.states <= 256 ? room.data() : nullptr, team); });
+}
+
 inline void draw_matching_on_host(const PatternArguments& a, const HostWays& ways) {
   for (int64_t b = 0; b < a.batch; ++b) {
     if (a.table_at[b] < 0) {
       continue;
     }
     const PatternTable table = pattern_table(a.tables + a.table_at[b], a.outputs);
-    if (a.temperatures == nullptr && a.temperature == 0) {
-      decide_text<PatternNumbers::likeliest>(a, table, b, PatternSource::filtered, ways) ||
-          decide_text<PatternNumbers::likeliest>(a, table, b, PatternSource::unfiltered, ways);
-    } else {
-      decide_text<PatternNumbers::scaled>(a, table, b, PatternSource::filtered, ways) ||
-          decide_text<PatternNumbers::logarithms>(a, table, b, PatternSource::filtered, ways) ||
-          decide_text<PatternNumbers::logarithms>(a, table, b, PatternSource::unfiltered, ways);
+    const bool greedy = a.temperatures == nullptr && a.temperature == 0;
+    if (!ways.by_spans || greedy || a.spans_room == 0 || a.states_room > most_span_states ||
+        !find_path_by_spans(a, table, b, ways.threads)) {
+      find_path(a, table, b, ways);
     }
-    for (int64_t t = 0; t < a.length; ++t) {
-      for (int32_t state = 0; state < table.states; ++state) {
-        const PatternChoice choice = choose_next(a, table, HostReader{a}, b, t, state);
-        a.next[(b * a.length + t) * a.states_room + state] = std::max(choice.next, 0);
-      }
+    const bool summed = a.numbers[b] == PatternNumbers::scaled && a.sums != nullptr;
+    for (int64_t row = b * a.length; row < (b + 1) * a.length && summed; ++row) {
+      pick_summed(a, table, HostReader{a}, row);
     }
-    std::vector<uint8_t> room(static_cast<size_t>(walk_room(a.length, table.states)));
-    by_team(ways.threads,
-            [&](auto& team) { walk(a, table, b, ways.composed && table.states <= 256 ? room.data() : nullptr, team); });
     by_team(ways.threads, [&](auto& team) {
-      for (int64_t t = 0; t < a.length; ++t) {
+      for (int64_t t = 0; t < a.length && !summed; ++t) {
         pick_token(a, table, HostReader{a}, b * a.length + t, team);
       }
     });
