@@ -123,16 +123,24 @@ __device__ float block_sum(float x, float* scratch) {
   return combine_warps(warp_sum(x), scratch, warps, [](float one, float other) { return one + other; });
 }
 
-// Inclusive, in the order of lanes.
-template <typename Number>
-__device__ Number warp_scan(Number x, int lane) {
+// Inclusive, in the order of lanes, of several that do not wait for each other.
+template <typename Number, int count>
+__device__ void warp_scans(Number (&x)[count], int lane) {
   for (int offset = 1; offset < warp_size; offset *= 2) {
-    const Number below = __shfl_up_sync(all_lanes, x, offset);
-    if (lane >= offset) {
-      x += below;
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const Number below = __shfl_up_sync(all_lanes, x[i], offset);
+      if (lane >= offset) {
+        x[i] += below;
+      }
     }
   }
-  return x;
+}
+template <typename Number>
+__device__ Number warp_scan(Number x, int lane) {
+  Number one[1] = {x};
+  warp_scans(one, lane);
+  return one[0];
 }
 
 // The row of this warp in a grid of blocks of so many rows.

@@ -46,7 +46,11 @@ struct Walk {
 
   // The next ids are first, first + 1, ... with a weight a lane.
   __device__ void pass(int first, float weight, float threshold, int lane) {
-    const float cumulative = below + warp_scan(weight, lane);
+    pass_scanned(first, weight, warp_scan(weight, lane), threshold);
+  }
+  // scan: the weights' sum through this lane.
+  __device__ void pass_scanned(int first, float weight, float scan, float threshold) {
+    const float cumulative = below + scan;
     const unsigned reached = __ballot_sync(all_lanes, weight > 0 && cumulative > threshold);
     const unsigned possible = __ballot_sync(all_lanes, weight > 0);
     if (chosen.id < 0 && reached != 0) {

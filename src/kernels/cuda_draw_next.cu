@@ -1,5 +1,6 @@
 // All that follows the logits of a decoded token: what uniform, draw and judge do, and keeping count. For a few texts
 // of a small vocabulary that is one block's work; for others those kernels', and one that puts their results in place.
+#include "kernels/cuda_draw_next.cuh"
 #include "kernels/cuda_draw_small.cuh"
 #include "kernels/cuda_early.cuh"
 #include "kernels/cuda_softmax.cuh"
@@ -70,7 +71,9 @@ void draw_next_by_steps(Precision precision, NextDrawArguments a, cudaStream_t s
 
 void draw_next(Precision precision, const NextDrawArguments& a, cudaStream_t stream) {
   if (!draws_next_by_one_kernel(a.draw.logits)) {
-    draw_next_by_steps(precision, a, stream);
+    if (!draw_next_wide(precision, a, stream)) {
+      draw_next_by_steps(precision, a, stream);
+    }
     return;
   }
   const auto warps = static_cast<unsigned>(a.draw.logits.rows < most_warps ? a.draw.logits.rows : most_warps);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda_draw.cuh"
+#include "kernels/cuda_stretches.cuh"
 
 namespace demask::kernels::cuda::launch {
 
@@ -106,10 +107,12 @@ struct Row {
   template <typename F>
   __device__ void for_range(int first, int end, F f) const {
     const bool chunks = starts_chunks();
+#pragma unroll 1
     for (int start = first; start < end; start += size) {
       if (chunks && start + size <= end) {
         for_read(read(start), start, f);
       } else {
+#pragma unroll 1
         for (int id = start; id < min(start + size, end); ++id) {
           f(id, value(id));
         }
@@ -117,6 +120,73 @@ struct Row {
     }
   }
 };
+
+// The weights of a lane's ids of a stretch.
+template <typename Row, typename WeightOf>
+__device__ float sum_of_lane(const Row& row, const Stretches& stretches, int stretch, int lane, WeightOf weight_of) {
+  const int first = stretches.first(stretch, lane);
+  float sum = 0;
+  row.for_range(first, min(first + stretches.per_lane, row.outputs), [&](int id, float x) { sum += weight_of(id, x); });
+  return sum;
+}
+
+// Without initial values, which shared memory cannot have.
+struct Crossing {
+  int id;
+  float weight;
+};
+constexpr Crossing no_crossing{-1, 0};
+
+// The first id at which the weights up to it, in the order of ids, exceed threshold(all weights' total); where rounding
+// keeps them below it, the last id with a weight; -1 where none has one. One warp's work, by the sums of all stretches.
+template <typename Row, typename WeightOf, typename Threshold>
+__device__ Crossing cross_stretches(const Row& row, const Stretches& stretches, const float* sums, float* all,
+                                    WeightOf weight_of, Threshold threshold) {
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  float total = 0;
+#pragma unroll 2
+  for (int stretch = lane; stretch < stretches.count; stretch += warp_size) {
+    total += sums[stretch];
+  }
+  total = warp_sum(total);
+  *all = total;
+  const float limit = threshold(total);
+  Walk over_stretches{};
+  constexpr int together = 4;  // whose scans do not wait for each other
+#pragma unroll 1
+  for (int start = 0; start < stretches.count && over_stretches.chosen.id < 0; start += together * warp_size) {
+    float weights[together], scans[together];
+#pragma unroll
+    for (int i = 0; i < together; ++i) {
+      const int stretch = start + i * warp_size + lane;
+      weights[i] = scans[i] = stretch < stretches.count ? sums[stretch] : 0.0F;
+    }
+    warp_scans(scans, lane);
+#pragma unroll
+    for (int i = 0; i < together; ++i) {
+      over_stretches.pass_scanned(start + i * warp_size, weights[i], scans[i], limit);
+    }
+  }
+  Crossing crossing = no_crossing;
+  if (const Pick stretch = over_stretches.drawn(); stretch.id >= 0) {
+    Walk over_lanes{};
+    over_lanes.below = stretch.below;
+    over_lanes.pass(0, sum_of_lane(row, stretches, stretch.id, lane, weight_of), limit, lane);
+    const Pick owner = over_lanes.drawn();
+    const int first = stretches.first(stretch.id, owner.id);
+    float below = owner.below;
+    bool exceeded = false;
+    row.for_range(first, min(first + stretches.per_lane, row.outputs), [&](int id, float x) {
+      const float weight = weight_of(id, x);
+      if (!exceeded && weight > 0) {
+        below += weight;
+        crossing = {id, weight};
+        exceeded = below > limit;
+      }
+    });
+  }
+  return crossing;
+}
 
 // Infinity where one is NaN.
 template <typename Row>

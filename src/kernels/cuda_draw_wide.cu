@@ -6,7 +6,6 @@
 namespace demask::kernels::cuda::launch {
 namespace {
 
-constexpr int max_rounds = 128;       // of find_crossing
 constexpr int max_candidates = 1024;  // of top_k_key
 
 // More threads go through a row sooner, where it is long enough for them.
@@ -16,20 +15,13 @@ unsigned threads_for(int64_t outputs) {
   return outputs < outputs_for_most_threads ? wide_threads : most_threads;
 }
 
-// Without initial values, which shared memory cannot have.
-struct Crossing {
-  int id;
-  float weight;
-};
-constexpr Crossing no_crossing{-1, 0};
-
 struct Shared {
   float scratch[most_warps];
   // What a row needs at one time or another.
   union {
     Bins<float> weights;
     Bins<int> counts;
-    float sums[max_rounds * wide_warps];
+    float sums[Stretches::most];
   };
   uint32_t candidates[max_candidates];
   int candidate_count;
@@ -43,59 +35,22 @@ __device__ float sum_of_block(float x, Shared& shared) {
                        [](float one, float other) { return one + other; });
 }
 
-// The first id at which the weights up to it, in the order of ids, exceed threshold(all weights' total), the same in
-// every thread; where rounding keeps them below it, the last id with a weight; -1 where none has one. weight_of(id,
-// value) is 0 or above. Each warp sums stretches of ids, and the one in which the threshold falls is looked at again.
+// cross_stretches by a block, the same in every thread. weight_of(id, value) is 0 or above.
 template <typename Row, typename WeightOf, typename Threshold>
 __device__ Crossing find_crossing(const Row& row, Shared& shared, WeightOf weight_of, Threshold threshold) {
-  constexpr int size = Row::size, round_of_chunks = wide_threads * size;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int rounds_of_chunks = (row.outputs + round_of_chunks - 1) / round_of_chunks;
-  const int per_lane = (rounds_of_chunks + max_rounds - 1) / max_rounds * size, per_warp = per_lane * warp_size;
-  const int stretches = (row.outputs + per_warp - 1) / per_warp;
-  const auto sum_of_lane = [&](int stretch) {
-    const int first = stretch * per_warp + lane * per_lane;
-    float sum = 0;
-    row.for_range(first, min(first + per_lane, row.outputs), [&](int id, float x) { sum += weight_of(id, x); });
-    return sum;
-  };
+  const Stretches stretches(row.outputs);
   __syncthreads();  // whoever still reads what shares memory with the sums
-  for (int stretch = warp; stretch < stretches; stretch += static_cast<int>(blockDim.x) / warp_size) {
-    const float sum = warp_sum(sum_of_lane(stretch));
+  for (int stretch = warp; stretch < stretches.count; stretch += static_cast<int>(blockDim.x) / warp_size) {
+    const float sum = warp_sum(sum_of_lane(row, stretches, stretch, lane, weight_of));
     if (lane == 0) {
       shared.sums[stretch] = sum;
     }
   }
   __syncthreads();
   if (warp == 0) {
-    float total = 0;
-    for (int stretch = lane; stretch < stretches; stretch += warp_size) {
-      total += shared.sums[stretch];
-    }
-    total = warp_sum(total);
-    const float limit = threshold(total);
-    Walk over_stretches{};
-    for (int start = 0; start < stretches && over_stretches.chosen.id < 0; start += warp_size) {
-      over_stretches.pass(start, start + lane < stretches ? shared.sums[start + lane] : 0.0F, limit, lane);
-    }
-    Crossing crossing = no_crossing;
-    if (const Pick stretch = over_stretches.drawn(); stretch.id >= 0) {
-      Walk over_lanes{};
-      over_lanes.below = stretch.below;
-      over_lanes.pass(0, sum_of_lane(stretch.id), limit, lane);
-      const Pick owner = over_lanes.drawn();
-      const int first = stretch.id * per_warp + owner.id * per_lane;
-      float below = owner.below;
-      bool exceeded = false;
-      row.for_range(first, min(first + per_lane, row.outputs), [&](int id, float x) {
-        const float weight = weight_of(id, x);
-        if (!exceeded && weight > 0) {
-          below += weight;
-          crossing = {id, weight};
-          exceeded = below > limit;
-        }
-      });
-    }
+    float total;
+    const Crossing crossing = cross_stretches(row, stretches, shared.sums, &total, weight_of, threshold);
     if (lane == 0) {
       shared.crossing = crossing;
       shared.total = total;

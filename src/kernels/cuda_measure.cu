@@ -5,51 +5,59 @@
 namespace demask::kernels::cuda::launch {
 namespace {
 
-// The threads of a block share a row, 16 bytes at once where it is so aligned.
-template <typename T>
-__device__ void add_row(Softmax& softmax, const T* logits, int outputs) {
-  constexpr int size = Chunk<T>::size;
-  int start = 0;
-  if (starts_chunk(logits)) {
-    const int whole = outputs / size;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < whole; i += blockDim.x) {
-      float values[size];
-      to_floats(load(logits + i * size), values);
-      softmax.add(values);
+// The softmax of `count` stretches, `apart` from each other, by a warp. Whole ones lie within the row, which starts a
+// chunk.
+template <bool whole, int count, typename T>
+__device__ void judge_stretches(const T* logits, int outputs, const Stretches& stretches, int stretch, int apart,
+                                StretchSoftmax& found) {
+  const int lane = threadIdx.x % warp_size;
+  const bool aligned = whole || starts_chunk(logits);
+  Softmax own[count];
+  for (int start = 0; start < stretches.per_lane; start += Stretches::chunk) {
+    LogitChunk<T> chunks[count];
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const int first = stretches.first(stretch + i * apart, lane) + start;
+      if constexpr (whole) {
+        chunks[i].read_whole(logits + first);
+      } else {
+        chunks[i].read(logits, first, outputs, aligned);
+      }
     }
-    start = whole * size;
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      float values[Stretches::chunk];
+      chunks[i].to(values);
+      own[i].add(values);
+    }
   }
-  for (int id = start + threadIdx.x; id < outputs; id += blockDim.x) {
-    softmax.add(to_float(logits[id]));
+  merge_lanes(own);
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    if (lane == 0) {
+      found.put(stretch + i * apart, own[i]);
+    }
   }
 }
 
-// For the block's first thread only; the others get something else.
-__device__ Softmax merge_warps(const Softmax& own) {
-  __shared__ float largest[wide_warps], totals[wide_warps];
-  __shared__ bool nan[wide_warps];
-  if (threadIdx.x % warp_size == 0) {
-    largest[threadIdx.x / warp_size] = own.largest;
-    totals[threadIdx.x / warp_size] = own.total;
-    nan[threadIdx.x / warp_size] = own.nan;
+// A row's softmax by a block, for the threads of its first warp; the others get something else.
+template <typename T>
+__device__ Softmax softmax_by_block(const T* logits, int outputs) {
+  __shared__ StretchSoftmax found;
+  constexpr int together = 4;  // stretches, whose loads and sums do not wait for each other
+  const int warps = static_cast<int>(blockDim.x) / warp_size;
+  const Stretches stretches(outputs);
+  int stretch = static_cast<int>(threadIdx.x) / warp_size;
+  if (starts_chunk(logits)) {
+    for (; (stretch + (together - 1) * warps + 1) * stretches.per_warp <= outputs; stretch += together * warps) {
+      judge_stretches<true, together>(logits, outputs, stretches, stretch, warps, found);
+    }
+  }
+  for (; stretch < stretches.count; stretch += warps) {
+    judge_stretches<false, 1>(logits, outputs, stretches, stretch, warps, found);
   }
   __syncthreads();
-  if (threadIdx.x != 0) {
-    return own;
-  }
-  Softmax merged;
-  merged.nan = own.nan;
-  for (int w = 0; w < wide_warps; ++w) {
-    merged.largest = fmaxf(merged.largest, largest[w]);
-  }
-  for (int w = 0; w < wide_warps; ++w) {
-    if (largest[w] > -INFINITY) {
-      merged.total += totals[w] * expf(largest[w] - merged.largest);
-    }
-    merged.nan = merged.nan || nan[w];
-  }
-  return merged;
+  return threadIdx.x < warp_size ? found.merged(stretches.count) : Softmax{};
 }
 
 // Small: a warp a row. Otherwise a block a row.
@@ -66,8 +74,7 @@ __global__ void judge_kernel(JudgeArguments a) {
   if constexpr (small) {
     softmax = softmax_of_row(logits, outputs, lane);
   } else {
-    add_row(softmax, logits, outputs);
-    softmax = merge_warps(merge_lanes(softmax));
+    softmax = softmax_by_block(logits, outputs);
   }
   if (small ? lane == 0 : threadIdx.x == 0) {
     const float x = to_float(logits[a.tokens == nullptr ? a.column : a.tokens[row]]);

@@ -47,6 +47,30 @@ struct HeldRow {
   }
 };
 
+// A row of which every lane holds `count` chunks: no chunk waits for a branch.
+template <typename T, int count>
+struct WholeRow {
+  static constexpr int inner = count * warp_size * Chunk<T>::size;
+  Bits chunks[count];
+  int lane;
+
+  __device__ WholeRow(const T* source, int lane_) : lane(lane_) {
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      chunks[k] = *reinterpret_cast<const Bits*>(source + (k * warp_size + lane) * Chunk<T>::size);
+    }
+  }
+
+  template <typename F>
+  __device__ void for_each(F f) const {
+#pragma unroll
+    for (int k = 0; k < count; ++k) {
+      Chunk<T> own = *reinterpret_cast<const Chunk<T>*>(&chunks[k]);
+      f((k * warp_size + lane) * Chunk<T>::size, own);
+    }
+  }
+};
+
 // A row in shared memory, of any length.
 template <typename T>
 struct SharedRow {
@@ -62,9 +86,9 @@ struct SharedRow {
   }
 };
 
-// Norms a row into `out`; one warp.
-template <typename T, typename Row>
-__device__ void norm_values(const RowProductArguments& a, const T* weight, const T* bias, Row& row, T* out) {
+// Norms a row into `out`; one warp. shift_of(column) is the norm's bias there.
+template <typename T, typename Row, typename ShiftOf>
+__device__ void norm_values_by(const RowProductArguments& a, const T* weight, ShiftOf shift_of, Row& row, T* out) {
   constexpr int size = Chunk<T>::size;
   float mean = 0;
   if (a.form == NormKind::layer) {
@@ -91,7 +115,7 @@ __device__ void norm_values(const RowProductArguments& a, const T* weight, const
   const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(row.inner) + a.epsilon);
   row.for_each([&](int column, Chunk<T>& own) {
     const Chunk<T> gain = load(weight + column);
-    const Chunk<T> shift = bias == nullptr ? Chunk<T>{} : load(bias + column);
+    const Chunk<T> shift = shift_of(column);
 #pragma unroll
     for (int i = 0; i < size; ++i) {
       const float centred = (to_float(own.values[i]) - mean) * scale;
@@ -99,6 +123,12 @@ __device__ void norm_values(const RowProductArguments& a, const T* weight, const
     }
     store(out + column, own);
   });
+}
+
+template <typename T, typename Row>
+__device__ void norm_values(const RowProductArguments& a, const T* weight, const T* bias, Row& row, T* out) {
+  norm_values_by(
+      a, weight, [&](int column) { return bias == nullptr ? Chunk<T>{} : load(bias + column); }, row, out);
 }
 
 // Norms a row in shared memory in place; one warp.

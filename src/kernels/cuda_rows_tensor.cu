@@ -3,6 +3,7 @@
 // sums are added in their order. So a row's result depends on no other row.
 #include "kernels/cuda_activation.cuh"
 #include "kernels/cuda_early.cuh"
+#include "kernels/cuda_rows_few.cuh"
 #include "kernels/cuda_rows_tensor.cuh"
 
 namespace demask::kernels::cuda::launch {
@@ -250,6 +251,9 @@ void launch_tensor_row_product(RowProductArguments a, cudaStream_t stream) {
     a.x = a.normed;
     a.norm_weight = nullptr;
     a.norm_bias = nullptr;
+  }
+  if (few_rows_product(std::is_same_v<T, __half> ? Precision::float16 : Precision::bfloat16, a, stream)) {
+    return;
   }
   // The more rows, the more often each is read, unless a block takes more of the matrix.
   if (a.rows <= tile_rows / 2) {

@@ -1,7 +1,7 @@
 // The softmax of a row of logits, and what it says of a token.
 #pragma once
 
-#include "kernels/cuda_device.cuh"
+#include "kernels/cuda_stretches.cuh"
 
 namespace demask::kernels::cuda::launch {
 
@@ -36,12 +36,37 @@ struct Softmax {
   }
 };
 
+// Makes each of several the lanes' together; their exchanges do not wait for each other.
+template <int count>
+__device__ void merge_lanes(Softmax (&own)[count]) {
+  float largest[count];
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    own[i].nan = __any_sync(all_lanes, own[i].nan);
+    largest[i] = own[i].largest;
+  }
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      largest[i] = fmaxf(largest[i], __shfl_xor_sync(all_lanes, largest[i], offset));
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    own[i].total = own[i].largest > -INFINITY ? own[i].total * expf(own[i].largest - largest[i]) : 0.0F;
+    own[i].largest = largest[i];
+  }
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      own[i].total += __shfl_xor_sync(all_lanes, own[i].total, offset);
+    }
+  }
+}
 inline __device__ Softmax merge_lanes(const Softmax& own) {
-  Softmax merged;
-  merged.nan = __any_sync(all_lanes, own.nan);
-  merged.largest = warp_max(own.largest);
-  merged.total = warp_sum(own.largest > -INFINITY ? own.total * expf(own.largest - merged.largest) : 0.0F);
-  return merged;
+  Softmax one[1] = {own};
+  merge_lanes(one);
+  return one[0];
 }
 
 // Of a row of at most so many logits, one warp's work.
@@ -54,6 +79,35 @@ __device__ Softmax softmax_of_row(const T* logits, int outputs, int lane) {
   }
   return merge_lanes(own);
 }
+
+// The softmax of each stretch of a row, in shared memory: what a larger row's is merged from.
+struct StretchSoftmax {
+  float largest[Stretches::most], totals[Stretches::most];
+
+  __device__ void put(int stretch, const Softmax& of) {
+    largest[stretch] = of.nan ? INFINITY : of.largest;
+    totals[stretch] = of.total;
+  }
+  // Of `count` stretches; one warp, with the same result in every lane.
+  __device__ Softmax merged(int count) const {
+    const int lane = static_cast<int>(threadIdx.x) % warp_size;
+    Softmax all;
+#pragma unroll 2
+    for (int stretch = lane; stretch < count; stretch += warp_size) {
+      all.largest = fmaxf(all.largest, largest[stretch]);
+    }
+    all.largest = warp_max(all.largest);
+    all.nan = all.largest == INFINITY;
+#pragma unroll 2
+    for (int stretch = lane; stretch < count; stretch += warp_size) {
+      if (largest[stretch] > -INFINITY) {
+        all.total += totals[stretch] * expf(largest[stretch] - all.largest);
+      }
+    }
+    all.total = warp_sum(all.total);
+    return all;
+  }
+};
 
 // The probability of logit x, or its logarithm.
 inline __device__ float judged(float x, const Softmax& softmax, bool logarithm, bool* broken) {

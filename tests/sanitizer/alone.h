@@ -78,14 +78,22 @@ double exact(T x) {
 }
 
 // Numbers within -scale .. scale, the same in each run.
-template <typename T>
-std::vector<T> numbers(int64_t count, uint64_t seed, double scale) {
-  std::vector<T> values;
+inline std::vector<float> uniform_numbers(int64_t count, uint64_t seed, double scale) {
+  std::vector<float> values;
   values.reserve(static_cast<size_t>(count));
   uint64_t state = seed;
   for (int64_t i = 0; i < count; ++i) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-    values.push_back(Half<T>::nearest((static_cast<double>(state >> 40) / 8388608.0 - 1) * scale));
+    values.push_back(static_cast<float>((static_cast<double>(state >> 40) / 8388608.0 - 1) * scale));
+  }
+  return values;
+}
+template <typename T>
+std::vector<T> numbers(int64_t count, uint64_t seed, double scale) {
+  std::vector<T> values;
+  values.reserve(static_cast<size_t>(count));
+  for (const float x : uniform_numbers(count, seed, scale)) {
+    values.push_back(Half<T>::nearest(static_cast<double>(x)));
   }
   return values;
 }

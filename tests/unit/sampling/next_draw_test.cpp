@@ -66,26 +66,50 @@ TEST_CASE("What follows a decoded token's logits has the bits of single steps") 
     return;
   }
   at::manual_seed(1337);
-  DrawFilters usual, greedy, filtered;
+  DrawFilters usual, greedy, filtered, likeliest;
   greedy.temperature = 0;
   filtered.top_k = 20;
   filtered.top_p = 0.8;
+  likeliest.top_k = 200;
+  likeliest.temperature = 0.7;
   for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
-    // In one kernel, and by several where there are more outputs or texts.
-    for (const int64_t outputs : {5, 65, 97, 129, 256, 257, 20011}) {
+    // In one kernel, by a cluster of blocks a text where there are many outputs, and by several kernels where there are
+    // more texts or a nucleus.
+    for (const int64_t outputs : {5, 65, 97, 129, 256, 257, 20011, 50257}) {
       for (const int64_t batch : {1, 4, 17, 64, 300}) {
         if (outputs > 5 && outputs < 20000 && batch > 64) {
           continue;
         }
         // Rows that lie apart, as a head's with padding do.
         const at::Tensor padded = at::randn({batch, outputs + 3}, at::device(at::kCUDA)).mul_(3).to(dtype);
-        for (const DrawFilters& filters : {usual, greedy, filtered}) {
+        for (const DrawFilters& filters : {usual, greedy, filtered, likeliest}) {
           check_draw(padded.narrow(1, 0, outputs), filters);
         }
       }
     }
   }
-  at::Tensor broken = at::randn({3, 65}, at::device(at::kCUDA));
-  broken[1][9] = std::nan("");
-  check_draw(broken, usual);
+  for (const int64_t outputs : {65, 20011}) {
+    at::Tensor broken = at::randn({3, outputs}, at::device(at::kCUDA));
+    broken[1][9] = std::nan("");
+    check_draw(broken, usual);
+  }
+}
+
+TEST_CASE("The likeliest tokens are found wherever they stand and however many are equal") {
+  using namespace next_draw_test;
+  if (!kernels_here()) {
+    return;
+  }
+  at::manual_seed(1337);
+  DrawFilters few, many;
+  few.top_k = 200;
+  many.top_k = 3000;
+  const at::Tensor even = at::randn({4, 50257}, at::device(at::kCUDA)).mul_(3);
+  at::Tensor neighbours = even.clone();
+  neighbours.slice(1, 0, 2000).add_(30);
+  for (const at::Tensor& logits : {neighbours, even.round(), at::zeros_like(even)}) {
+    for (const DrawFilters& filters : {few, many}) {
+      check_draw(logits, filters);
+    }
+  }
 }
