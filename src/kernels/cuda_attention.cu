@@ -143,7 +143,7 @@ __device__ void write_mixed_by_cluster(const DecodeArguments& a, const DecodeGro
 
 // One block takes up to `queries` heads of one sequence that share a key head, over one split of the keys. Softmax is
 // taken on the fly (Milakov and Gimelshein 2018), so that keys and values are read once.
-template <typename T, int queries>
+template <typename T, int queries, bool plain>
 __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments a, bool clustered) {
   extern __shared__ __align__(16) unsigned char memory[];
   __shared__ Inbox inbox;
@@ -167,11 +167,27 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   wait_for_kernels_before();
   const DecodeShared<T, queries> shared(memory, width);
   const bool has_new = group.split == active - 1;
-  take_new_token(a, group, position, has_new, width, shared);
-  if (has_new) {
-    past.take_new(shared.key, shared.value, group, share, position);
+  if constexpr (plain) {
+    Chunk<T> own[queries];
+#pragma unroll
+    for (int n = 0; n < queries; ++n) {
+      own[n] = n < group.count ? load(group.queries + n * width + share.part) : Chunk<T>{};
+    }
+    if (has_new) {
+      past.take_new(group.key, group.value, group, share, position);
+    }
+    mix_past_by<T, queries, size>(past, group, share, position, width, shared,
+                                  [&](int n, int i) { return to_float(own[n].values[i]); });
+    if (has_new && group.part == 0) {
+      past.keep_new(group, share, position, width);
+    }
+  } else {
+    take_new_token(a, group, position, has_new, width, shared);
+    if (has_new) {
+      past.take_new(shared.key, shared.value, group, share, position);
+    }
+    mix_past<T, queries, size>(past, group, share, position, width, shared);
   }
-  mix_past<T, queries, size>(past, group, share, position, width, shared);
   if (by_cluster) {
     write_mixed_by_cluster(a, group, active, width, shared, found);
   } else {
@@ -192,9 +208,9 @@ int64_t cluster_of(int64_t splits) {
   return blocks <= most_clustered ? blocks : 1;
 }
 
-template <typename T, int queries>
+template <typename T, int queries, bool plain>
 void launch_decode(DecodeArguments a, cudaStream_t stream) {
-  const auto kernel = decode_kernel<T, queries>;
+  const auto kernel = decode_kernel<T, queries, plain>;
   const int64_t each = a.heads.queries / a.heads.keys, parts = (each + queries - 1) / queries;
   // Of many texts the multiprocessors have other blocks to work on while one waits, and clusters leave some idle.
   const int64_t heads = a.batch * a.heads.keys * parts;
@@ -230,11 +246,12 @@ template <typename T>
 void launch_decode(const DecodeArguments& a, cudaStream_t stream) {
   switch (queries_per_block(a)) {
     case 1:
-      return launch_decode<T, 1>(a, stream);
+      return takes_heads_as_they_are(a.heads) ? launch_decode<T, 1, true>(a, stream)
+                                              : launch_decode<T, 1, false>(a, stream);
     case 2:
-      return launch_decode<T, 2>(a, stream);
+      return launch_decode<T, 2, false>(a, stream);
     default:
-      return launch_decode<T, max_block_queries>(a, stream);
+      return launch_decode<T, max_block_queries, false>(a, stream);
   }
 }
 

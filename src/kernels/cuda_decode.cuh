@@ -104,6 +104,18 @@ struct PastPart {
     }
   }
 
+  // Writes the new token's chunks to the cache, where this thread has it.
+  template <typename T>
+  __device__ void keep_new(const DecodeGroup<T>& group, const Share& share, int64_t position, int width) const {
+#pragma unroll
+    for (int k = 0; k < keys_ahead; ++k) {
+      if (share.key(group.split, k) == position) {
+        *reinterpret_cast<int4*>(group.keys + position * width + share.part) = keys[k];
+        *reinterpret_cast<int4*>(group.values + position * width + share.part) = values[k];
+      }
+    }
+  }
+
   // The new token's chunks, where this thread has it.
   template <typename T>
   __device__ void take_new(const T* key, const T* value, const DecodeGroup<T>& group, const Share& share,
@@ -267,10 +279,16 @@ inline __device__ Merged merge_parts(const float* largest, const float* total, c
   return all;
 }
 
-// Puts the mixture of each warp for each query into shared memory.
-template <typename T, int queries, int size>
-__device__ void mix_past(const PastPart& past, const DecodeGroup<T>& group, const Share& share, int64_t position,
-                         int width, const DecodeShared<T, queries>& shared) {
+// Whether heads are neither normed nor rotated, so that a thread finds what it needs of a new token where it is.
+inline bool takes_heads_as_they_are(const HeadArguments& heads) {
+  return heads.query_weight == nullptr && heads.key_weight == nullptr && heads.cosine == nullptr;
+}
+
+// Puts the mixture of each warp for each query into shared memory; query_of(n, i) is value i of the thread's chunk of
+// query n.
+template <typename T, int queries, int size, typename QueryOf>
+__device__ void mix_past_by(const PastPart& past, const DecodeGroup<T>& group, const Share& share, int64_t position,
+                            int width, const DecodeShared<T, queries>& shared, QueryOf query_of) {
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const float scale = rsqrtf(static_cast<float>(width));
 #pragma unroll
@@ -278,7 +296,7 @@ __device__ void mix_past(const PastPart& past, const DecodeGroup<T>& group, cons
     float q[size];
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      q[i] = shared.query[n * width + share.part + i] * scale;
+      q[i] = query_of(n, i) * scale;
     }
     Mixture<size> m = mix_own<T>(past, q, group, share, position);
     merge_groups(m, share.lanes);
@@ -294,6 +312,13 @@ __device__ void mix_past(const PastPart& past, const DecodeGroup<T>& group, cons
     }
   }
   __syncthreads();
+}
+
+template <typename T, int queries, int size>
+__device__ void mix_past(const PastPart& past, const DecodeGroup<T>& group, const Share& share, int64_t position,
+                         int width, const DecodeShared<T, queries>& shared) {
+  mix_past_by<T, queries, size>(past, group, share, position, width, shared,
+                                [&](int n, int i) { return shared.query[n * width + share.part + i]; });
 }
 
 }  // namespace demask::kernels::cuda::launch

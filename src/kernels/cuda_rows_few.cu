@@ -13,7 +13,6 @@ namespace {
 constexpr int few_rows = tile_rows / 2;
 constexpr int few_results = few_rows * tile_outputs;  // of a tile
 constexpr int blocks_ahead = 6;                       // of 32 values of x, on their way to a warp
-constexpr int blocks_read = 3;                        // of the matrix, by a thread at once
 constexpr int most_stages = 2;                        // tiles of the matrix on their way to a team
 constexpr int64_t most_few_inner = 4096;              // beyond which a tile takes too much memory
 
@@ -41,23 +40,23 @@ struct FewPlan {
 
 // A thread's part of the tiles that are on their way: 16 bytes of each block of 32 values that is its warp's.
 struct HeldTiles {
-  Bits* slots;  // the thread's first, a block's threads apart
+  Bits* slots;  // the thread's first, a warp's lanes apart
   int inner, warps, warp, lane, blocks, blocks_each;
 
   // `warp`: of its team.
-  __device__ HeldTiles(const RowProductArguments& a, const FewPlan& plan, unsigned char* room, int warp_)
-      : slots(reinterpret_cast<Bits*>(room) + threadIdx.x),
-        inner(static_cast<int>(a.inner)),
+  __device__ HeldTiles(const RowProductArguments& a, const FewPlan& plan, int stages, unsigned char* room, int warp_)
+      : inner(static_cast<int>(a.inner)),
         warps(plan.warps),
         warp(warp_),
         lane(static_cast<int>(threadIdx.x) % warp_size),
         blocks(((inner + values_a_block - 1) / values_a_block - warp + warps - 1) / warps),
-        blocks_each(plan.blocks_each) {}
+        blocks_each(plan.blocks_each) {
+    const int before = static_cast<int>(threadIdx.x) / warp_size * stages * blocks_each;  // of other warps
+    slots = reinterpret_cast<Bits*>(room) + before * warp_size + lane;
+  }
 
   __device__ int column(int block) const { return (warp + block * warps) * values_a_block + lane % 4 * 8; }
-  __device__ Bits* slot(int stage, int block) const {
-    return slots + (stage * blocks_each + block) * static_cast<int>(blockDim.x);
-  }
+  __device__ Bits* slot(int stage, int block) const { return slots + (stage * blocks_each + block) * warp_size; }
 
   // Asks for the tile of the outputs from `first` on: 8 outputs, or the gates of 4 and then their ups.
   template <typename T>
@@ -76,34 +75,46 @@ struct HeldTiles {
     }
   }
 
+  // Adds what a block of x and one of the matrix give.
+  template <typename T>
+  static __device__ void add_block(float (&sums)[tile_values], const Bits& x, const Bits& part) {
+    multiply_add<T>(sums, x.x, 0, x.y, 0, part.x, part.y);
+    multiply_add<T>(sums, x.z, 0, x.w, 0, part.z, part.w);
+  }
+
   // A warp's sums of a tile: those of its blocks in their order. x: this lane's row, of which it has values before
   // `end`. `groups` of copies that were begun later need not have ended.
   template <typename T, int groups>
   __device__ void multiply(const T* x, int end, int stage, float (&sums)[tile_values]) const {
+    const Bits* const parts = slot(stage, 0);
+    Bits own[blocks_ahead]{};
+    if (inner == blocks_ahead * warps * values_a_block) {  // so that nothing is asked of each block
+      if (end > 0) {
+        const T* from = x + column(0);
+#pragma unroll
+        for (int k = 0; k < blocks_ahead; ++k, from += warps * values_a_block) {
+          own[k] = *reinterpret_cast<const Bits*>(from);
+        }
+      }
+      wait_for_copies<groups>();
+#pragma unroll
+      for (int k = 0; k < blocks_ahead; ++k) {
+        add_block<T>(sums, own[k], parts[k * warp_size]);
+      }
+      return;
+    }
 #pragma unroll 1
     for (int start = 0; start < blocks; start += blocks_ahead) {
-      Bits own[blocks_ahead];
 #pragma unroll
       for (int k = 0; k < blocks_ahead; ++k) {
         const int at = column(start + k);
         own[k] = at < end ? *reinterpret_cast<const Bits*>(x + at) : Bits{};
       }
       wait_for_copies<groups>();
-      // Without a branch, so that what is read does not wait for what is multiplied. Past the warp's blocks, x is 0.
 #pragma unroll
-      for (int begin = 0; begin < blocks_ahead; begin += blocks_read) {
-        if (start + begin < blocks) {
-          Bits part[blocks_read];
-#pragma unroll
-          for (int k = 0; k < blocks_read; ++k) {
-            part[k] = *slot(stage, min(start + begin + k, blocks - 1));
-          }
-#pragma unroll
-          for (int k = 0; k < blocks_read; ++k) {
-            const Bits of_x = own[begin + k];
-            multiply_add<T>(sums, of_x.x, 0, of_x.y, 0, part[k].x, part[k].y);
-            multiply_add<T>(sums, of_x.z, 0, of_x.w, 0, part[k].z, part[k].w);
-          }
+      for (int k = 0; k < blocks_ahead; ++k) {
+        if (start + k < blocks) {
+          add_block<T>(sums, own[k], parts[(start + k) * warp_size]);
         }
       }
     }
@@ -231,7 +242,7 @@ __global__ void __launch_bounds__(most_warps* warp_size, 2)
   const int thread = static_cast<int>(threadIdx.x) - team * team_threads;
   // [2, warps, few_results], by turns
   float* const partial = reinterpret_cast<float*>(shared + plan.partial_at) + team * 2 * plan.warps * few_results;
-  const HeldTiles matrix(a, plan, shared, thread / warp_size);
+  const HeldTiles matrix(a, plan, stages, shared, thread / warp_size);
   const int row = matrix.lane / 4, outputs = static_cast<int>(a.outputs);
   const int each = a.gated ? tile_outputs / 2 : tile_outputs;
   const int stride = static_cast<int>(gridDim.x) * plan.teams * each;
