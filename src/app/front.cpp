@@ -20,11 +20,10 @@
 namespace demask {
 namespace {
 
-// Of weights that are looked at while LibTorch is loaded. Those for a device are looked at on their way there, and
-// where there is one processor the look would only be in the way.
-uint64_t weights_to_look_at(const Config& config) {
+// Of weights that are looked at while LibTorch is loaded. Where there is one processor, the look would be in the way.
+uint64_t weights_to_look_at() {
   constexpr uint64_t most_bytes = uint64_t{1} << 30;
-  return may_use_cuda(config) || std::thread::hardware_concurrency() < 2 ? 0 : most_bytes;
+  return std::thread::hardware_concurrency() < 2 ? 0 : most_bytes;
 }
 
 int draw(const CommandLine& command) {
@@ -37,7 +36,10 @@ int draw(const CommandLine& command) {
   if (const std::future<void> ready = start_cuda(config); ready.valid()) {
     ready.wait();
   }
-  ModelAhead ahead(config, weights_to_look_at(config));
+  if (may_use_cuda(config)) {  // starting it has a thread already, which another one would hold up
+    return start_engine(command);
+  }
+  ModelAhead ahead(config, weights_to_look_at());
   return start_engine(command, &ahead);
 }
 
