@@ -30,13 +30,11 @@ int draw(const CommandLine& command) {
   const Config& config = command.parsed.config;
   settle_environment();
   read_ahead(config);
-  if (config.export_folder) {
-    return start_engine(command);
-  }
   if (const std::future<void> ready = start_cuda(config); ready.valid()) {
     ready.wait();
   }
-  if (may_use_cuda(config)) {  // starting it has a thread already, which another one would hold up
+  // Exporting needs no vocabulary, and starting CUDA has a thread already, which another one would hold up.
+  if (config.export_folder || may_use_cuda(config)) {
     return start_engine(command);
   }
   ModelAhead ahead(config, weights_to_look_at());

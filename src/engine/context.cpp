@@ -118,15 +118,14 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
   context.dtypes = resolve_dtype(config.dtype, context.device, multiplies_bfloat16(context.device));
   config.seed = settle_seed(config.seed);
   context.checkpoint = checkpoint_path(config);
-  std::optional<VocabularyAhead> known_vocabulary;
+  std::future<VocabularyAhead> vocabulary;
   if (hints.ahead != nullptr) {
     context.finite = hints.ahead->finite(context.checkpoint);
-    known_vocabulary = hints.ahead->take_vocabulary(context.checkpoint);
+    vocabulary = hints.ahead->take_vocabulary(context.checkpoint);
   }
   const WorksOn device(context.device);
-  std::future<VocabularyAhead> vocabulary;
   context.model = open_model(context, context.checkpoint, [&](const ModelInfo& info) {
-    if (!known_vocabulary) {
+    if (!vocabulary.valid()) {
       vocabulary = read_vocabulary_ahead(config, context.checkpoint, info);
     }
   });
@@ -136,9 +135,7 @@ Context open_context(const ParsedConfig& parsed, const std::vector<at::Device>& 
          "language model with --checkpoint_name.",
          context.checkpoint);
   }
-  open_vocabulary(context, known_vocabulary     ? std::move(*known_vocabulary)
-                           : vocabulary.valid() ? vocabulary.get()
-                                                : VocabularyAhead());
+  open_vocabulary(context, vocabulary.valid() ? vocabulary.get() : VocabularyAhead());
   return context;
 }
 

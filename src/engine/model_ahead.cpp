@@ -1,6 +1,7 @@
 #include "engine/model_ahead.h"
 
 #include <exception>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -90,12 +91,8 @@ void ModelAhead::read(const Config& config, uint64_t most_bytes, std::promise<Vo
   }
 }
 
-std::optional<VocabularyAhead> ModelAhead::take_vocabulary(const std::string& checkpoint) {
-  if (checkpoint != checkpoint_ || !vocabulary_.valid()) {
-    return std::nullopt;
-  }
-  VocabularyAhead read = vocabulary_.get();
-  return read.vocabulary ? std::optional(std::move(read)) : std::nullopt;
+std::future<VocabularyAhead> ModelAhead::take_vocabulary(const std::string& checkpoint) {
+  return checkpoint == checkpoint_ ? std::move(vocabulary_) : std::future<VocabularyAhead>();
 }
 
 std::shared_ptr<const FiniteAhead> ModelAhead::finite(const std::string& checkpoint) const {

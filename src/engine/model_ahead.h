@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <future>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 
@@ -35,9 +34,8 @@ class ModelAhead {
   ModelAhead& operator=(const ModelAhead&) = delete;
   ~ModelAhead();  // ends the thread
 
-  // The vocabulary that belongs to this checkpoint, once; waits for it. Nothing where another checkpoint was read or
-  // its vocabulary could not be.
-  std::optional<VocabularyAhead> take_vocabulary(const std::string& checkpoint);
+  // The vocabulary that belongs to this checkpoint, once. Not valid where another checkpoint is read.
+  std::future<VocabularyAhead> take_vocabulary(const std::string& checkpoint);
 
   // What is known of this checkpoint's weights. Null where another was read.
   std::shared_ptr<const FiniteAhead> finite(const std::string& checkpoint) const;

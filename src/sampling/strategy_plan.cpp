@@ -34,6 +34,14 @@ int64_t forwards_a_step(const DiffusionSettings& settings) {
   return settings.cfg_scale > 0 ? 2 : 1;
 }
 
+bool asks_to_rescore(const DiffusionSettings& settings) {
+  return settings.confidence_source.value_or(settings.strategy->judge) == ConfidenceSource::rescore;
+}
+
+double rescored_share(const DiffusionSettings& settings) {
+  return settings.parameters.has("rescored_share") ? settings.parameters.number("rescored_share") : 0;
+}
+
 std::function<MaskSchedule(int64_t steps)> schedule_of(const DiffusionSettings& settings) {
   const double start = settings.start_ratio, end = settings.end_ratio;
   switch (settings.schedule_type) {
@@ -64,17 +72,15 @@ struct Cost {
 };
 
 Cost cost_of(const DiffusionSettings& settings, const RevealPolicy& policy) {
-  const Strategy& strategy = *settings.strategy;
   Cost cost;
   cost.step = forwards_a_step(settings);
-  const double share = settings.parameters.has("rescored_share") ? settings.parameters.number("rescored_share") : 0;
+  const double share = rescored_share(settings);
   if (policy.has_own_model()) {
     cost.judging = 1;
   } else if (share > 0) {
     cost.judging = cost.step;
     cost.judged_share = share;
-  } else if (policy.reads_logits(/*judged=*/true) &&
-             settings.confidence_source.value_or(strategy.judge) == ConfidenceSource::rescore) {
+  } else if (policy.reads_logits(/*judged=*/true) && asks_to_rescore(settings)) {
     cost.judging = cost.step;
   }
   return cost;
@@ -233,13 +239,9 @@ int64_t iterations_of(const DiffusionSettings& settings) {
 }
 
 int64_t forwards_of_iterations(const DiffusionSettings& settings) {
-  const Strategy& strategy = *settings.strategy;
-  const bool rescores = strategy.ranks_by_confidence &&
-                        settings.confidence_source.value_or(strategy.judge) == ConfidenceSource::rescore &&
-                        !settings.remasking_checkpoint_name;
-  const bool rescores_some =
-      settings.parameters.has("rescored_share") && settings.parameters.number("rescored_share") > 0;
-  return iterations_of(settings) * forwards_a_step(settings) * (rescores || rescores_some ? 2 : 1);
+  const bool rescores =
+      settings.strategy->ranks_by_confidence && asks_to_rescore(settings) && !settings.remasking_checkpoint_name;
+  return iterations_of(settings) * forwards_a_step(settings) * (rescores || rescored_share(settings) > 0 ? 2 : 1);
 }
 
 int64_t planned_steps(const DiffusionSettings& settings, int64_t free) {

@@ -43,18 +43,18 @@ TEST_CASE("What can be read of a configuration's model without LibTorch is there
   };
   const std::string checkpoint = source + "/out/diffusion.pt", folder = goldens + "llada/model";
   const auto characters = ahead_of(source + "/out", "diffusion.pt");
-  CHECK_FALSE(characters->take_vocabulary(folder));
+  CHECK_FALSE(characters->take_vocabulary(folder).valid());
   CHECK(characters->finite(folder) == nullptr);
   CHECK(characters->finite(checkpoint) != nullptr);
-  const std::optional<VocabularyAhead> vocabulary = characters->take_vocabulary(checkpoint);
-  REQUIRE(vocabulary);
-  CHECK(vocabulary->path == source + "/data/char_diffusion/meta.pkl");
-  CHECK(vocabulary->vocabulary->characters());
-  CHECK_FALSE(characters->take_vocabulary(checkpoint));  // it is taken once
-  const std::optional<VocabularyAhead> pieces = ahead_of(goldens + "llada", "model")->take_vocabulary(folder);
-  REQUIRE(pieces);
-  CHECK(pieces->path == folder + "/tokenizer.json");
-  CHECK_FALSE(ahead_of(source + "/out", "none.pt")->take_vocabulary(source + "/out/none.pt"));
+  const VocabularyAhead vocabulary = characters->take_vocabulary(checkpoint).get();
+  REQUIRE(vocabulary.vocabulary);
+  CHECK(vocabulary.path == source + "/data/char_diffusion/meta.pkl");
+  CHECK(vocabulary.vocabulary->characters());
+  CHECK_FALSE(characters->take_vocabulary(checkpoint).valid());  // it is taken once
+  const VocabularyAhead pieces = ahead_of(goldens + "llada", "model")->take_vocabulary(folder).get();
+  REQUIRE(pieces.vocabulary);
+  CHECK(pieces.path == folder + "/tokenizer.json");
+  CHECK_FALSE(ahead_of(source + "/out", "none.pt")->take_vocabulary(source + "/out/none.pt").get().vocabulary);
   const std::string module = DEMASK_EXPORTED_DIFFUSION;
-  CHECK_FALSE(ahead_of("", module)->take_vocabulary(module));
+  CHECK_FALSE(ahead_of("", module)->take_vocabulary(module).get().vocabulary);
 }
