@@ -81,7 +81,7 @@ def at_temperatures(name, temperatures):
     return [(f"{name}, T {t:g}", f"{name}, T {t:g}: --strategy={strategy} --temperature={t:g}") for t in temperatures]
 
 
-COOL, HOT = [0.6, 0.8, 1.0, 1.2], [1.4, 1.8, 2.2, 2.6]  # of other strategies, of best
+COOL, HOT = [0.6, 0.8, 1.0, 1.2], [1.8, 2.2, 2.6, 3.0]  # of other strategies, of best
 COOLED = {"small": ["remask-rescore", "maskgit", "remdm-cap", "confidence"], "larger": ["remdm-cap"],
           "english": ["remdm-cap"]}
 

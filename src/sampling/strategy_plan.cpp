@@ -153,14 +153,20 @@ Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
 constexpr double usual_steps = 32;
 // How fast that falls with more steps. A drawing by more steps sees a text that is nearer its end, and needs less of a
 // second look, while each look lets the likeliest win once more (docs/strategies.md).
-constexpr double redraws_power = 0.5;
-// How fast the noise grows with more steps than those. A token is compared in each step, by noise that is new: the more
+constexpr double redraws_power = 0.4;
+// How much more noise very many steps have than those. A token is compared in each step, by noise that is new: the more
 // steps, the more of it averages out, and doubt alone would decide.
-constexpr double noise_growth = 0.4;
+constexpr double more_noise = 1.6;
 
 // How many times the usual steps, where they are more.
 double times_usual(int64_t steps) {
   return std::max(1.0, static_cast<double>(steps) / usual_steps);
+}
+
+// Most of the way at twice the usual steps: from there on rarer draws go on with what noise began.
+double noise_of(int64_t steps) {
+  const double times = times_usual(steps);
+  return 1 + more_noise * (1 - 1 / (times * times));
 }
 
 bool draws_in_parts(const DiffusionSettings& settings) {
@@ -205,7 +211,7 @@ Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fr
   const bool in_parts = draws_in_parts(settings);
   if (settings.parameters.has("noise_power")) {
     plan = fade_noise(std::move(plan), settings.parameters.number("noise_power"),
-                      [&](int64_t steps) { return in_parts ? std::pow(times_usual(steps), noise_growth) : 1.0; });
+                      [&](int64_t steps) { return in_parts ? noise_of(steps) : 1.0; });
   }
   if (!in_parts) {
     return plan;

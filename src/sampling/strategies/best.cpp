@@ -14,19 +14,40 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
+// How many times the 32 forwards that suffice for a text.
+double times_enough(const DiffusionSettings& settings) {
+  return static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations)) / 32;
+}
+
+double in_hundredths(double value) {
+  return std::round(100 * value) / 100;
+}
+
 // What is chosen from many draws may be drawn hot where the model leaves a choice. In fewer than 32 forwards a position
 // is drawn less often, although each step draws all that is masked: more stays masked for longer.
 void set_best(DiffusionSettings& settings, const Given& given) {
-  const auto forwards = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations));
-  const double enough = std::min(1.0, forwards / 32);
   settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
   settings.temperature = given("temperature") ? settings.temperature : 2.2;
   if (settings.temperature > 0 && !settings.temperature_end) {
     settings.temperature_end = 0.22 * settings.temperature;
   }
   if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
-    settings.schedule_power = std::round(260 * std::sqrt(enough)) / 100;  // in hundredths
+    settings.schedule_power = in_hundredths(2.6 * std::sqrt(std::min(1.0, times_enough(settings))));
   }
+}
+
+// In fewer forwards a new token has fewer of them to be understood by its neighbours, and in more it stands against
+// tokens that won more often.
+std::optional<ParameterValue> least_at_enough_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
+  const double times = settings.block_length ? std::min(1.0, times_enough(settings)) : times_enough(settings);
+  return in_hundredths(std::get<double>(usual) * std::pow(times, times < 1 ? -0.4 : 0.1));
+}
+
+// More forwards choose less by doubt and more by noise, so that a word has to stand or fall as one. What the forwards
+// of a block are is not known here.
+std::optional<ParameterValue> surer_with_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
+  const double times = settings.block_length ? 1.0 : std::max(1.0, times_enough(settings));
+  return in_hundredths(1 - (1 - std::get<double>(usual)) / (times * times));
 }
 
 void check_best(const DiffusionSettings& settings) {
@@ -58,21 +79,34 @@ Strategy best_strategy() {
       {"prior_weight", 0.9, Range{0.0}, "how much a token's commonness counts against its confidence"},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
-      {"new_token_bonus", 1.0, {}, "nats in favour of tokens just drawn"},
+      {"new_token_bonus",
+       1.0,
+       {},
+       "nats in favour of tokens just drawn, more in fewer forwards than 32, a little more in more",
+       {},
+       least_at_enough_forwards},
       {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
-      {"count_penalty", 2.4, Range{0.0}, "nats against a token that the text has e times as often as expected"},
+      {"count_penalty", 2.8, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
       {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
       {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"},
-      {"word_doubt", 0.7, share,
-       "share of a piece's doubt that is the largest of its word's pieces; 0: its own alone"}};
+      {"vocabulary_power", 0.5, Range{0.0},
+       "and for tokens of more entropy than letters as this power of that, higher where forwards are many; 0: not at "
+       "all"},
+      {"word_doubt",
+       0.7,
+       share,
+       "share of a piece's doubt that is the largest of its word's pieces, more in more forwards than 32; 0: its own "
+       "alone",
+       {},
+       surer_with_forwards}};
   strategy.variants = {
       {"best", {}},
       {"remask-draw-log",
        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8", "--prior_weight=0",
         "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2", "--redraws=0", "--count_penalty=0",
-        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0", "--word_doubt=0"}}};
+        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0", "--vocabulary_power=0", "--word_doubt=0"}}};
   strategy.set_shared = set_best;
   strategy.check = check_best;
   return strategy;
@@ -98,12 +132,20 @@ constexpr double most_weight = 4;
 
 constexpr double last_masked = 1e9;     // a doubt above all others
 constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a number
+// Letters, of which English has 3.3 (tiny Shakespeare 3.34), never have more before there is any text.
+constexpr double entropy_of_letters = 3.5;  // nats
+// Forwards that suffice for a text of so many positions. Longer ones need more.
+constexpr double enough_forwards = 32, usual_length = 256;
+// How fast draws of pieces cool with more than those. Otherwise texts gain new words faster than right ones.
+constexpr double cooling_growth = 0.2;
 
 struct Options {
   double prior_weight = 0;        // w
   double new_token_bonus = 0;     // n, nats
   double choice_temperature = 0;  // c
   double entropy_power = 0;       // h
+  double vocabulary_power = 0;    // v
+  double forwards = 0;            // N
   double word_doubt = 0;          // m
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
@@ -127,6 +169,10 @@ struct Options {
 // Draws each position at the step's temperature times min(1, H / H0)^h, H the entropy of what it is drawn from. Where
 // its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
 // EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
+//
+// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 32 forwards)^0.2,
+// for texts longer than 256 positions N / 32 being that of 256. A vocabulary of pieces has thousands of tokens that are
+// each all but impossible; the same temperature gives them more of a draw than it gives rare letters.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
@@ -134,7 +180,7 @@ class InformativeRemasking : public RevealPolicy {
   bool reads_logits(bool /*judged*/) const override { return true; }
   bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits() || sets_temperatures(); }
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
-  bool sets_temperatures() const override { return options_.entropy_power != 0; }
+  bool sets_temperatures() const override { return options_.entropy_power != 0 || options_.vocabulary_power != 0; }
   bool reads_words() const override { return options_.word_doubt != 0; }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
@@ -144,6 +190,7 @@ class InformativeRemasking : public RevealPolicy {
     const at::Tensor entropy = (prior * surprise).sum(1, /*keepdim=*/true);
     keep(weight_, (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight));
     keep(prior_, prior);
+    keep(cooling_, (entropy_of_letters / entropy).clamp_max(1).pow(cooling_power(eligible)));
     keep(entropy_, entropy.clamp_min(least_entropy));
   }
 
@@ -157,7 +204,8 @@ class InformativeRemasking : public RevealPolicy {
 
   at::Tensor temperatures(const at::Tensor& logits, const at::Tensor& temperature,
                           const at::Tensor& broken) const override {
-    return temperatures_by_entropy(logits, temperature, entropy_, options_.entropy_power, broken);
+    const at::Tensor of_vocabulary = options_.vocabulary_power == 0 ? temperature : temperature * cooling_;
+    return temperatures_by_entropy(logits, of_vocabulary, entropy_, options_.entropy_power, broken);
   }
 
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
@@ -184,6 +232,13 @@ class InformativeRemasking : public RevealPolicy {
   // [B, T] bool: the positions that hold a token which may be masked again
   static at::Tensor shown(const Turn& turn) {
     return turn.waiting.defined() ? turn.budget.eligible.logical_and(turn.waiting.logical_not()) : turn.budget.eligible;
+  }
+
+  // [B, 1] float32: the power of the vocabulary's entropy
+  at::Tensor cooling_power(const at::Tensor& eligible) const {
+    const at::Tensor free = eligible.sum(1, /*keepdim=*/true).to(at::kFloat);
+    const at::Tensor times = (free.clamp_min(usual_length) * (enough_forwards / usual_length)).reciprocal_();
+    return times.mul_(options_.forwards).clamp_min_(1).pow_(cooling_growth).mul_(options_.vocabulary_power);
   }
 
   // [B, V] float32
@@ -213,6 +268,7 @@ class InformativeRemasking : public RevealPolicy {
   at::Tensor weight_;   // [B, V] float32: (H0 / -log p0)^w
   at::Tensor prior_;    // [B, V] float32: p0
   at::Tensor entropy_;  // [B, 1] float32, nats: H0, at least least_entropy
+  at::Tensor cooling_;  // [B, 1] float32: the vocabulary's share of the step's temperature
 };
 
 }  // namespace
@@ -224,6 +280,8 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.new_token_bonus = values.number("new_token_bonus");
   options.choice_temperature = values.number("choice_temperature");
   options.entropy_power = values.number("entropy_power");
+  options.vocabulary_power = values.number("vocabulary_power");
+  options.forwards = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations));
   options.word_doubt = values.number("word_doubt");
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");

@@ -71,6 +71,7 @@ std::vector<Config> settled_ways(const Strategy& strategy) {
     ParsedConfig parsed;
     parsed.config = way;
     parsed.config.diffusion.strategy = &strategy;
+    parsed.config.diffusion.forwards = 32;  // some defaults follow them, and the table has those of so many
     settle(parsed);
     way = parsed.config;
   }

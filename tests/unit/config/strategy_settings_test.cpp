@@ -77,6 +77,26 @@ TEST_CASE("best keeps more masked for longer where forwards are few, and as long
   CHECK(*settled({"strategy='best'", "forwards=16", "schedule_power=3"}).diffusion.schedule_power == 3);
 }
 
+TEST_CASE("best favours new tokens least in 32 forwards, and takes words more as one in more") {
+  const auto value = [](const char* parameter, const Settings& more) {
+    return settled(with({"strategy='best'"}, more)).diffusion.parameters.number(parameter);
+  };
+  CHECK(value("new_token_bonus", {"forwards=8"}) > value("new_token_bonus", {"forwards=16"}));
+  CHECK(value("new_token_bonus", {"forwards=16"}) > value("new_token_bonus", {"forwards=32"}));
+  CHECK(value("new_token_bonus", {"forwards=256"}) > value("new_token_bonus", {"forwards=32"}));
+  CHECK(value("new_token_bonus", {"forwards=256"}) < value("new_token_bonus", {"forwards=8"}));
+  CHECK(value("new_token_bonus", {"forwards=16", "new_token_bonus=1"}) == 1);
+  CHECK(value("word_doubt", {"forwards=8"}) == value("word_doubt", {"forwards=32"}));
+  CHECK(value("word_doubt", {"forwards=64"}) > value("word_doubt", {"forwards=32"}));
+  CHECK(value("word_doubt", {"forwards=128"}) > value("word_doubt", {"forwards=64"}));
+  CHECK(value("word_doubt", {"diffusion_iterations=64"}) == value("word_doubt", {"forwards=64"}));
+  CHECK(value("word_doubt", {"forwards=100000"}) <= 1);
+  CHECK(value("word_doubt", {"forwards=64", "word_doubt=0"}) == 0);
+  // So many forwards are for all blocks together.
+  CHECK(value("new_token_bonus", {"forwards=256", "block_length=32"}) == value("new_token_bonus", {"forwards=32"}));
+  CHECK(value("word_doubt", {"forwards=256", "block_length=32"}) == value("word_doubt", {"forwards=32"}));
+}
+
 TEST_CASE("no strategy named is the guide's loop, with nothing set") {
   const Config config = settled({});
   CHECK(config.diffusion.strategy->name == "remask");

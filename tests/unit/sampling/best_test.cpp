@@ -55,8 +55,9 @@ PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 
 TEST_CASE("best draws fewer positions and chooses by more noise where a block has more than 32 steps") {
   CHECK(halfway(32).noise_weight == Catch::Approx(0.5));
   CHECK(halfway(16).noise_weight == Catch::Approx(0.5));
-  CHECK(halfway(128).noise_weight > 1.2 * halfway(64).noise_weight);
-  CHECK(halfway(64).noise_weight > 1.2 * halfway(32).noise_weight);
+  CHECK(halfway(64).noise_weight > 1.5 * halfway(32).noise_weight);
+  CHECK(halfway(128).noise_weight > halfway(64).noise_weight);
+  CHECK(halfway(128).noise_weight < 1.5 * halfway(64).noise_weight);     // rarer draws do the rest
   CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);          // fewer over all steps, not a step alone
   CHECK(halfway(128, 64).noise_weight == halfway(32).noise_weight);      // four blocks of 32 steps
   CHECK(halfway(128, 256, 0).noise_weight == halfway(32).noise_weight);  // each step draws all
@@ -102,7 +103,27 @@ TEST_CASE("best draws a position by the entropy that it has of what it has befor
   CHECK(at::allclose(drawn_at(1, {{0.5, 0.5, 0, 0}}), floats({3, 3, least})));  // never hotter than the step
   CHECK(at::allclose(drawn_at(1, sure_of_it), floats({3, 3, least})));          // where H0 is 0
   CHECK(drawn_at(1, even).gt(0).all().item<bool>());
-  CHECK_FALSE(testing::policy_of("best", {{"entropy_power", 0.0}})->sets_temperatures());
+  CHECK_FALSE(testing::policy_of("best", {{"entropy_power", 0.0}, {"vocabulary_power", 0.0}})->sets_temperatures());
+}
+
+TEST_CASE("best draws tokens cooler that have more entropy than letters before there is any text") {
+  // All tokens of a vocabulary are alike before there is any text, and at the position that is drawn.
+  const auto drawn_of = [](int64_t tokens, double power, int64_t forwards = 32, int64_t length = 1) {
+    const auto policy = testing::policy_of("best", {{"vocabulary_power", power}}, forwards);
+    const at::Tensor even = at::zeros({1, length, tokens});
+    policy->look_at_start(even, at::ones({1, length}, at::kBool));
+    return policy->temperatures(even, floats({3}), at::zeros({}, at::kBool)).select(1, 0).item<double>();
+  };
+  CHECK(drawn_of(4096, 1) == Catch::Approx(3 * 3.5 / std::log(4096)).epsilon(1e-5));
+  CHECK(drawn_of(4096, 0.5) == Catch::Approx(3 * std::sqrt(3.5 / std::log(4096))).epsilon(1e-5));
+  CHECK(drawn_of(4096, 0) == Catch::Approx(3).epsilon(1e-5));
+  CHECK(drawn_of(32, 1) == Catch::Approx(3).epsilon(1e-5));  // ln 32 is 3.47
+  // Cooler with more forwards for as many positions, and no less cool with fewer.
+  CHECK(drawn_of(4096, 0.5, 128) < drawn_of(4096, 0.5, 64));
+  CHECK(drawn_of(4096, 0.5, 64) < drawn_of(4096, 0.5));
+  CHECK(drawn_of(4096, 0.5, 8) == drawn_of(4096, 0.5));
+  CHECK(drawn_of(4096, 0.5, 64, 512) == Catch::Approx(drawn_of(4096, 0.5, 32, 256)).epsilon(1e-5));
+  CHECK(drawn_of(32, 0.5, 128) == Catch::Approx(3).epsilon(1e-5));
 }
 
 TEST_CASE("A step of best draws each position at its own temperature, or the likeliest at temperature 0") {

@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -17,9 +18,11 @@ namespace demask::testing {
 
 using Values = std::initializer_list<std::pair<std::string_view, ParameterValue>>;
 
-// With these values of the strategy's own parameters.
-inline DiffusionSettings settings_of(std::string_view strategy, Values values = {}) {
+// With these values of the strategy's own parameters, and so many forwards where that is said.
+inline DiffusionSettings settings_of(std::string_view strategy, Values values = {},
+                                     std::optional<int64_t> forwards = {}) {
   DiffusionSettings settings;
+  settings.forwards = forwards;
   settings.strategy = find_strategy(strategy);
   REQUIRE(settings.strategy != nullptr);
   for (const auto& [name, value] : values) {
@@ -30,8 +33,9 @@ inline DiffusionSettings settings_of(std::string_view strategy, Values values = 
   return settings;
 }
 
-inline std::unique_ptr<RevealPolicy> policy_of(std::string_view strategy, Values values = {}) {
-  const DiffusionSettings settings = settings_of(strategy, values);
+inline std::unique_ptr<RevealPolicy> policy_of(std::string_view strategy, Values values = {},
+                                               std::optional<int64_t> forwards = {}) {
+  const DiffusionSettings settings = settings_of(strategy, values, forwards);
   return make_policy(settings, /*remasking_model=*/nullptr);
 }
 
