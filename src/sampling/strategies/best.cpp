@@ -24,16 +24,23 @@ double in_hundredths(double value) {
 }
 
 // What is chosen from many draws may be drawn hot where the model leaves a choice. In fewer than 32 forwards a position
-// is drawn less often, although each step draws all that is masked: more stays masked for longer.
+// is drawn less often, although each step draws all that is masked: more stays masked for longer, and draws are cooler.
 void set_best(DiffusionSettings& settings, const Given& given) {
+  const double enough = std::min(1.0, times_enough(settings));
   settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
-  settings.temperature = given("temperature") ? settings.temperature : 2.2;
+  settings.temperature = given("temperature") ? settings.temperature : in_hundredths(2.2 * std::pow(enough, 0.2));
   if (settings.temperature > 0 && !settings.temperature_end) {
     settings.temperature_end = 0.22 * settings.temperature;
   }
   if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
-    settings.schedule_power = in_hundredths(2.6 * std::sqrt(std::min(1.0, times_enough(settings))));
+    settings.schedule_power = in_hundredths(2.6 * std::sqrt(enough));
   }
+}
+
+// Cooler draws take common tokens more often.
+std::optional<ParameterValue> more_where_draws_are_cooler(const DiffusionSettings& settings,
+                                                          const ParameterValue& usual) {
+  return in_hundredths(std::get<double>(usual) * std::pow(std::min(1.0, times_enough(settings)), -0.15));
 }
 
 // In fewer forwards a new token has fewer of them to be understood by its neighbours, and in more it stands against
@@ -76,7 +83,12 @@ Strategy best_strategy() {
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
       choice_temperature_parameter(0.7),
-      {"prior_weight", 0.9, Range{0.0}, "how much a token's commonness counts against its confidence"},
+      {"prior_weight",
+       0.9,
+       Range{0.0},
+       "how much a token's commonness counts against its confidence, more in fewer forwards than 32",
+       {},
+       more_where_draws_are_cooler},
       {"rescored_share", 0.0625, share, "share of the forwards, at the end, that judge what another drew",
        "rescored share", without_source},
       {"new_token_bonus",

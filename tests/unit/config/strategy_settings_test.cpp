@@ -66,7 +66,7 @@ TEST_CASE("best sets every parameter that it takes, and cools down") {
   }
 }
 
-TEST_CASE("best keeps more masked for longer where forwards are few, and as long from 32 on") {
+TEST_CASE("best keeps more masked for longer and draws cooler where forwards are few, and as they are from 32 on") {
   const auto power = [](const char* forwards) {
     return *settled({"strategy='best'", forwards}).diffusion.schedule_power;
   };
@@ -75,6 +75,12 @@ TEST_CASE("best keeps more masked for longer where forwards are few, and as long
   CHECK(power("forwards=32") == power("forwards=256"));
   CHECK(power("diffusion_iterations=16") == power("forwards=16"));
   CHECK(*settled({"strategy='best'", "forwards=16", "schedule_power=3"}).diffusion.schedule_power == 3);
+  const auto temperature = [](const char* forwards) {
+    return settled({"strategy='best'", forwards}).diffusion.temperature;
+  };
+  CHECK(temperature("forwards=8") < temperature("forwards=16"));
+  CHECK(temperature("forwards=16") < temperature("forwards=32"));
+  CHECK(temperature("forwards=32") == temperature("forwards=256"));
 }
 
 TEST_CASE("best favours new tokens least in 32 forwards, and takes words more as one in more") {
@@ -86,6 +92,8 @@ TEST_CASE("best favours new tokens least in 32 forwards, and takes words more as
   CHECK(value("new_token_bonus", {"forwards=256"}) > value("new_token_bonus", {"forwards=32"}));
   CHECK(value("new_token_bonus", {"forwards=256"}) < value("new_token_bonus", {"forwards=8"}));
   CHECK(value("new_token_bonus", {"forwards=16", "new_token_bonus=1"}) == 1);
+  CHECK(value("prior_weight", {"forwards=16"}) > value("prior_weight", {"forwards=32"}));
+  CHECK(value("prior_weight", {"forwards=256"}) == value("prior_weight", {"forwards=32"}));
   CHECK(value("word_doubt", {"forwards=8"}) == value("word_doubt", {"forwards=32"}));
   CHECK(value("word_doubt", {"forwards=64"}) > value("word_doubt", {"forwards=32"}));
   CHECK(value("word_doubt", {"forwards=128"}) > value("word_doubt", {"forwards=64"}));
