@@ -44,6 +44,8 @@ at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const E
 // x [B, 1, C] becomes the embeddings of text[:, position], text [B, L] int64, position [1] int64; returns their norm.
 at::Tensor embed_one_and_norm(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position,
                               const Embedding& embedding, const Norm& norm);
+// The same without their norm.
+void embed_one(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position, const Embedding& embedding);
 
 // The norm of x [B, T, C].
 at::Tensor norm(const at::Tensor& x, const Norm& norm);

@@ -1,6 +1,7 @@
 // Attention of one new token a sequence to its own past, which also takes the token's key and value into the cache.
 // The past is split among blocks, each of which asks for all its keys and values at once, before the queries are even
 // there. Where these blocks are a cluster, its first merges what all of them found; else the last to end does.
+#include "kernels/cuda_attention_few.cuh"
 #include "kernels/cuda_cluster.cuh"
 #include "kernels/cuda_decode.cuh"
 #include "kernels/cuda_early.cuh"
@@ -263,7 +264,9 @@ int64_t decode_splits(int64_t capacity, int64_t head_bytes) {
 }
 
 void decode_attention(Precision precision, const DecodeArguments& arguments, cudaStream_t stream) {
-  with_type(precision, [&](auto type) { launch_decode<decltype(type)>(arguments, stream); });
+  if (!few_attention(precision, arguments, stream)) {
+    with_type(precision, [&](auto type) { launch_decode<decltype(type)>(arguments, stream); });
+  }
 }
 
 }  // namespace demask::kernels::cuda::launch

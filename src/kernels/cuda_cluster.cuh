@@ -33,6 +33,12 @@ inline __device__ void arrive_at_cluster() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 #endif
 }
+// The same where others need know nothing of what this block has written, which saves a fence of the device's memory.
+inline __device__ void arrive_at_cluster_relaxed() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
 inline __device__ void wait_for_cluster() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
@@ -78,6 +84,17 @@ struct Inbox {
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(its) : "r"(shared_address(&barrier)), "r"(rank));
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(at),
                  "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w), "r"(its)
+                 : "memory");
+#endif
+  }
+  // Four bytes.
+  __device__ void send(float value, const void* target, int rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    unsigned at, its;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(target)), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(its) : "r"(shared_address(&barrier)), "r"(rank));
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(at),
+                 "r"(__float_as_int(value)), "r"(its)
                  : "memory");
 #endif
   }

@@ -242,20 +242,26 @@ __device__ Mixture<size> mix_own(const PastPart& past, const float (&q)[size], c
   return own;
 }
 
+// Gives each lane the mixture of its own and the lane's `offset` away.
+template <int size>
+__device__ void merge_with(Mixture<size>& m, int offset) {
+  const float other_largest = __shfl_xor_sync(all_lanes, m.largest, offset);
+  const float other_total = __shfl_xor_sync(all_lanes, m.total, offset);
+  const float both = fmaxf(m.largest, other_largest);
+  const float mine = __expf(m.largest - both), theirs = __expf(other_largest - both);
+  m.total = m.total * mine + other_total * theirs;
+#pragma unroll
+  for (int i = 0; i < size; ++i) {
+    m.mixed[i] = m.mixed[i] * mine + __shfl_xor_sync(all_lanes, m.mixed[i], offset) * theirs;
+  }
+  m.largest = both;
+}
+
 // Gives every group of the warp the mixture of all of them.
 template <int size>
 __device__ void merge_groups(Mixture<size>& m, int lanes) {
   for (int offset = lanes; offset < warp_size; offset *= 2) {
-    const float other_largest = __shfl_xor_sync(all_lanes, m.largest, offset);
-    const float other_total = __shfl_xor_sync(all_lanes, m.total, offset);
-    const float both = fmaxf(m.largest, other_largest);
-    const float mine = __expf(m.largest - both), theirs = __expf(other_largest - both);
-    m.total = m.total * mine + other_total * theirs;
-#pragma unroll
-    for (int i = 0; i < size; ++i) {
-      m.mixed[i] = m.mixed[i] * mine + __shfl_xor_sync(all_lanes, m.mixed[i], offset) * theirs;
-    }
-    m.largest = both;
+    merge_with(m, offset);
   }
 }
 

@@ -1,119 +1,10 @@
 // A row of a large vocabulary's logits, shared by a cluster of blocks, which tell each other what they found.
 #pragma once
 
-#include "kernels/cuda_cluster.cuh"
+#include "kernels/cuda_draw_rank.cuh"
 #include "kernels/cuda_draw_row.cuh"
-#include "kernels/cuda_softmax.cuh"
 
 namespace demask::kernels::cuda::launch {
-
-inline constexpr int cluster_blocks = 8;  // which every device with clusters runs
-inline constexpr int draw_threads = 1024, draw_warps = draw_threads / warp_size;
-inline constexpr int most_stretches = 1024;  // of a row
-inline constexpr int group_lanes = 8;        // of whose ids the largest counts for the block's bound
-inline constexpr int groups_a_stretch = warp_size / group_lanes;
-inline constexpr int most_groups = most_stretches / cluster_blocks * groups_a_stretch;
-inline constexpr int most_candidates = 256;  // of a block
-inline constexpr int no_id = 0x7FFFFFFF;
-inline constexpr int ranking_lanes = 8;                // that share a key's rank
-inline constexpr int keys_padded = 4 * ranking_lanes;  // four that a lane reads at once
-
-// In the cluster's shared memory where `pointer` of this block's stands in block `rank`'s.
-template <typename Value>
-__device__ Value* in_block(Value* pointer, int rank) {
-  uint64_t there = reinterpret_cast<uint64_t>(pointer);
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(pointer), "r"(rank));
-#endif
-  return reinterpret_cast<Value*>(there);
-}
-
-inline __device__ void meet_cluster() {
-  arrive_at_cluster();
-  wait_for_cluster();
-}
-
-struct DrawShared {
-  // What each block tells all others.
-  float largest[cluster_blocks];
-  uint32_t bounds[cluster_blocks];
-  int counts[2][cluster_blocks];
-  uint32_t candidates[cluster_blocks][most_candidates];
-  // What all tell the first.
-  float sums[most_stretches];
-  StretchSoftmax softmax;
-  int likeliest;
-  // A block's own.
-  float scratch[draw_warps];
-  int counted[draw_warps];
-  alignas(16) uint32_t groups[most_groups];
-  alignas(16) uint32_t gathered[cluster_blocks * most_candidates];
-  uint32_t own_candidates[most_candidates];
-  int candidate_count;
-  uint32_t found;
-  // The first block's.
-  float uniform;
-  float largest_logit, total;  // of the softmax
-};
-
-// The highest key that fewer than `rank` of `count` keys exceed, the same in every thread. There is room for a multiple
-// of keys_padded keys.
-inline __device__ uint32_t key_of_rank(uint32_t* keys, int count, int rank, DrawShared& shared) {
-  const int end = (count + keys_padded - 1) / keys_padded * keys_padded;
-  for (int i = count + static_cast<int>(threadIdx.x); i < end; i += draw_threads) {
-    keys[i] = 0;  // which exceeds none
-  }
-  if (threadIdx.x == 0) {
-    shared.found = 0xFFFFFFFFU;
-  }
-  __syncthreads();
-  const int part = static_cast<int>(threadIdx.x) % ranking_lanes;
-  for (int start = 0; start < count; start += draw_threads / ranking_lanes) {
-    const int own = start + static_cast<int>(threadIdx.x) / ranking_lanes;
-    const uint32_t key = keys[min(own, count - 1)];
-    int above = 0;
-#pragma unroll 2
-    for (int i = part * 4; i < end; i += keys_padded) {
-      const uint4 four = *reinterpret_cast<const uint4*>(keys + i);
-      above += (four.x > key ? 1 : 0) + (four.y > key ? 1 : 0) + (four.z > key ? 1 : 0) + (four.w > key ? 1 : 0);
-    }
-    for (int offset = ranking_lanes / 2; offset > 0; offset /= 2) {
-      above += __shfl_xor_sync(all_lanes, above, offset);
-    }
-    if (part == 0 && above < rank) {
-      atomicMin(&shared.found, key);
-    }
-  }
-  __syncthreads();
-  return shared.found;
-}
-
-// Calls f(id, value) for a lane's ids of a stretch.
-template <typename F>
-__device__ void for_chunk(const float* values, int first, F f) {
-  LogitChunk<float> chunk;
-  chunk.read_whole(values);
-  float own[Stretches::chunk];
-  chunk.to(own);
-#pragma unroll
-  for (int i = 0; i < Stretches::chunk; ++i) {
-    f(first + i, own[i]);
-  }
-}
-
-// A row's tempered values where the cluster's blocks keep them, for the first block.
-struct KeptRow {
-  float* values;  // where every block has its own stretches'
-  int outputs;
-
-  // Calls f(id, value) for a lane's ids of a stretch. Past the row's end, values are -infinity.
-  template <typename F>
-  __device__ void for_range(int first, int /*end*/, F f) const {
-    constexpr int each = Stretches::chunk * warp_size;
-    const int stretch = first / each;
-    for_chunk(in_block(values + stretch / cluster_blocks * each, stretch % cluster_blocks) + first % each, first, f);
-  }
-};
 
 // A block's stretches of a row: rank, rank + cluster_blocks, ... A warp takes every `draw_warps`-th of them.
 template <typename T>
@@ -153,8 +44,7 @@ class ClusterRow {
     row_.greedy = row_.temperature == 0;
     float largest = -INFINITY;
     for_stretches([&](int own, int first) { largest = fmaxf(largest, read_stretch(own, first)); });
-    const auto higher = [](float one, float other) { return fmaxf(one, other); };
-    largest = combine_warps(warp_max(largest), shared_.scratch, draw_warps, higher);
+    largest = largest_of_block(largest);
     const uint32_t bound = filters_top_k(a_, row_.greedy) ? bound_of_block() : 0;
     tell_all([&](int rank) {
       *in_block(&shared_.largest[rank_], rank) = largest;
@@ -195,9 +85,10 @@ class ClusterRow {
       }
       return;
     }
+    const float least = least_of_key(kept);
     for_stretches([&](int own, int first) {
       float sum = 0;
-      for_lane(own, first, [&](int, float x) { sum += weight_of(kept, x); });
+      for_lane(own, first, [&](int, float x) { sum += weight_of(least, x); });
       sum = warp_sum(sum);
       if (lane_ == 0) {
         *in_block(&shared_.sums[stretch_of(own)], 0) = sum;
@@ -205,16 +96,44 @@ class ClusterRow {
     });
   }
 
-  // One warp of the first block, once all have told it.
+  // One warp of the first block, once all have told it: what cross_stretches finds.
   __device__ int draw(uint32_t kept) const {
     if (row_.greedy) {
       return shared_.likeliest;
     }
-    float total;
-    return cross_stretches(
-               KeptRow{values_, row_.outputs}, stretches_, shared_.sums, &total,
-               [&](int, float x) { return weight_of(kept, x); }, [&](float all) { return shared_.uniform * all; })
-        .id;
+    const float limit = shared_.uniform * total_of_stretches(stretches_, shared_.sums);
+    const Pick stretch = crossing_stretch(stretches_, shared_.sums, limit);
+    if (stretch.id < 0) {
+      return -1;
+    }
+    const float* values = in_block(values_, stretch.id % cluster_blocks) +
+                          (stretch.id / cluster_blocks * warp_size + lane_) * Stretches::chunk;
+    LogitChunk<float> chunk;
+    chunk.read_whole(values);
+    const float least = least_of_key(kept);
+    float weights[Stretches::chunk], sum = 0;
+    chunk.to(weights);
+#pragma unroll
+    for (float& weight : weights) {
+      weight = weight_of(least, weight);
+      sum += weight;
+    }
+    Walk over_lanes{};
+    over_lanes.below = stretch.below;
+    over_lanes.pass(0, sum, limit, lane_);
+    const Pick owner = over_lanes.drawn();
+    float below = owner.below;
+    int crossing = -1;
+    bool exceeded = false;
+#pragma unroll
+    for (int i = 0; i < Stretches::chunk; ++i) {  // of the owner this counts
+      if (!exceeded && weights[i] > 0) {
+        below += weights[i];
+        crossing = stretches_.first(stretch.id, lane_) + i;
+        exceeded = below > limit;
+      }
+    }
+    return __shfl_sync(all_lanes, crossing, owner.id);
   }
 
   // By one warp, before score().
@@ -253,7 +172,15 @@ class ClusterRow {
   }
   template <typename F>
   __device__ void for_lane(int own, int first, F f) const {
-    for_chunk(values_ + (own * warp_size + lane_) * Stretches::chunk, first, f);
+    const float* values = values_ + (own * warp_size + lane_) * Stretches::chunk;
+#pragma unroll 1
+    for (int part = 0; part < Stretches::chunk; part += Chunk<float>::size) {
+      const Chunk<float> some = load(values + part);
+#pragma unroll
+      for (int i = 0; i < Chunk<float>::size; ++i) {
+        f(first + part + i, some.values[i]);
+      }
+    }
   }
   template <typename F>
   __device__ void for_values(F f) const {
@@ -267,8 +194,8 @@ class ClusterRow {
     }
   }
   // Past the row's end, values are -infinity.
-  __device__ float weight_of(uint32_t kept, float x) const {
-    return ordered_key(x) >= kept ? expf(x - row_.largest) : 0.0F;
+  __device__ float weight_of(float least, float x) const {
+    return x >= least ? expf(x - row_.largest) : 0.0F;
   }
 
   // Returns this lane's largest, infinity where one is NaN.
@@ -284,9 +211,20 @@ class ClusterRow {
     bool nan = false;
     Chunk<float>* values = reinterpret_cast<Chunk<float>*>(values_ + (own * warp_size + lane_) * size);
     Chunk<float> parts[size / Chunk<float>::size];
+    float tempered[size];
 #pragma unroll
     for (int i = 0; i < size; ++i) {
-      const float x = first + i < row_.outputs ? row_.tempered(logits[i], forbid[i]) : -INFINITY;
+      tempered[i] = logits[i] + forbid[i];
+    }
+    if (!row_.greedy && row_.temperature != 1) {
+#pragma unroll
+      for (float& x : tempered) {
+        x /= row_.temperature;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < size; ++i) {
+      const float x = first + i < row_.outputs ? tempered[i] : -INFINITY;
       nan = nan || isnan(x);
       largest = fmaxf(largest, x);
       parts[i / Chunk<float>::size].values[i % Chunk<float>::size] = x;
@@ -311,6 +249,16 @@ class ClusterRow {
     return nan ? INFINITY : largest;
   }
 
+  __device__ float largest_of_block(float own) {
+    static_assert(draw_warps == warp_size);
+    own = warp_max(own);
+    if (lane_ == 0) {
+      shared_.scratch[warp_] = own;
+    }
+    __syncthreads();
+    return warp_max(shared_.scratch[lane_]);
+  }
+
   // A key that this block's share of the top_k ids reach: by the least of all blocks' bounds, top_k ids do.
   __device__ uint32_t bound_of_block() {
     const int share = static_cast<int>((a_.top_k + cluster_blocks - 1) / cluster_blocks);
@@ -324,12 +272,12 @@ class ClusterRow {
       shared_.candidate_count = 0;
     }
     __syncthreads();
+    const float least = least_of_key(bound);
     for_values([&](int, float x) {
-      const uint32_t key = ordered_key(x);
-      if (key >= bound) {
+      if (x >= least) {
         const int place = atomicAdd(&shared_.candidate_count, 1);
         if (place < most_candidates) {
-          shared_.own_candidates[place] = key;
+          shared_.own_candidates[place] = ordered_key(x);
         }
       }
     });

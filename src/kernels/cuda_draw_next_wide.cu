@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(draw_threads) draw_next_wide_kernel(NextDrawAr
   __shared__ DrawShared shared;
   ClusterRow<T> row(a, reinterpret_cast<float*>(room), shared);
   row.ask_for_forbidden();
-  arrive_at_cluster();
+  arrive_at_cluster_relaxed();
   let_next_begin();
   wait_for_cluster();  // all blocks have begun
   wait_for_kernels_before();
@@ -59,7 +59,8 @@ __global__ void __launch_bounds__(draw_threads) draw_next_wide_kernel(NextDrawAr
       *a.steps = step + 1;
     }
   }
-  meet_cluster();  // until then the first block reads what the others keep
+  arrive_at_cluster_relaxed();
+  wait_for_cluster();  // until then the first block reads what the others keep
 }
 
 // Once the clusters of several texts have read the counts.

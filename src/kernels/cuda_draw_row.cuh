@@ -137,20 +137,19 @@ struct Crossing {
 };
 constexpr Crossing no_crossing{-1, 0};
 
-// The first id at which the weights up to it, in the order of ids, exceed threshold(all weights' total); where rounding
-// keeps them below it, the last id with a weight; -1 where none has one. One warp's work, by the sums of all stretches.
-template <typename Row, typename WeightOf, typename Threshold>
-__device__ Crossing cross_stretches(const Row& row, const Stretches& stretches, const float* sums, float* all,
-                                    WeightOf weight_of, Threshold threshold) {
-  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+// The sum of all stretches' weights. One warp's work, as the next two.
+inline __device__ float total_of_stretches(const Stretches& stretches, const float* sums) {
   float total = 0;
 #pragma unroll 2
-  for (int stretch = lane; stretch < stretches.count; stretch += warp_size) {
+  for (int stretch = static_cast<int>(threadIdx.x) % warp_size; stretch < stretches.count; stretch += warp_size) {
     total += sums[stretch];
   }
-  total = warp_sum(total);
-  *all = total;
-  const float limit = threshold(total);
+  return warp_sum(total);
+}
+
+// The first stretch at which the weights up to it exceed `limit`, or the last with a weight, or -1.
+inline __device__ Pick crossing_stretch(const Stretches& stretches, const float* sums, float limit) {
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
   Walk over_stretches{};
   constexpr int together = 4;  // whose scans do not wait for each other
 #pragma unroll 1
@@ -167,8 +166,19 @@ __device__ Crossing cross_stretches(const Row& row, const Stretches& stretches, 
       over_stretches.pass_scanned(start + i * warp_size, weights[i], scans[i], limit);
     }
   }
+  return over_stretches.drawn();
+}
+
+// The first id at which the weights up to it, in the order of ids, exceed threshold(all weights' total); where rounding
+// keeps them below it, the last id with a weight; -1 where none has one. By the sums of all stretches.
+template <typename Row, typename WeightOf, typename Threshold>
+__device__ Crossing cross_stretches(const Row& row, const Stretches& stretches, const float* sums, float* all,
+                                    WeightOf weight_of, Threshold threshold) {
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
+  *all = total_of_stretches(stretches, sums);
+  const float limit = threshold(*all);
   Crossing crossing = no_crossing;
-  if (const Pick stretch = over_stretches.drawn(); stretch.id >= 0) {
+  if (const Pick stretch = crossing_stretch(stretches, sums, limit); stretch.id >= 0) {
     Walk over_lanes{};
     over_lanes.below = stretch.below;
     over_lanes.pass(0, sum_of_lane(row, stretches, stretch.id, lane, weight_of), limit, lane);

@@ -29,7 +29,7 @@ struct NormArguments {
   const void* token_embedding = nullptr;     // [outputs, width]
   const void* position_embedding = nullptr;  // [positions, width], or none
   int64_t length = 1;                        // rows of a sequence; row r stands at position r % length
-  const void* weight = nullptr;              // [width]
+  const void* weight = nullptr;              // [width], or none: x alone is written
   const void* bias = nullptr;                // [width], or none
   void* normed = nullptr;                    // [rows, width]
   int64_t rows = 0;

@@ -90,6 +90,10 @@ at::Tensor embed_one_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*text*
                               const Embedding& /*embedding*/, const Norm& /*norm*/) {
   absent();
 }
+void embed_one(const at::Tensor& /*x*/, const at::Tensor& /*text*/, const at::Tensor& /*position*/,
+               const Embedding& /*embedding*/) {
+  absent();
+}
 at::Tensor add_and_norm(const at::Tensor& /*x*/, const at::Tensor& /*update*/, const at::Tensor& /*bias*/,
                         const Norm& /*norm*/) {
   absent();

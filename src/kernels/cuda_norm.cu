@@ -219,6 +219,9 @@ __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) no
   }
   float values[chunks][Chunk<T>::size];
   const float sum = read_norm_row<lanes>(find_norm_row<T>(a, row, width), parameters, lane, width, values);
+  if (!parameters.weight.is_there()) {
+    return;
+  }
   const float mean = a.form == NormKind::rms ? 0.0F : sum_over_lanes<lanes>(sum) / static_cast<float>(width);
   const float squares = centre<lanes>(values, mean, lane, width);
   const float scale = rsqrtf(sum_over_lanes<lanes>(squares) / static_cast<float>(width) + a.epsilon);

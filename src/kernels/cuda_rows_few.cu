@@ -370,6 +370,9 @@ bool few_rows_product(Precision precision, const RowProductArguments& arguments,
   if (arguments.rows > few_rows || arguments.inner > most_few_inner) {
     return false;
   }
+  if (two_rows_product(precision, arguments, stream)) {
+    return true;
+  }
   return precision == Precision::float16 ? launch_few_rows<__half>(arguments, stream)
                                          : launch_few_rows<__nv_bfloat16>(arguments, stream);
 }

@@ -9,4 +9,7 @@ namespace demask::kernels::cuda::launch {
 // long or the device, and nothing is queued.
 bool few_rows_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
 
+// The same of one or two rows, of some widths and forms.
+bool two_rows_product(Precision precision, const RowProductArguments& arguments, cudaStream_t stream);
+
 }  // namespace demask::kernels::cuda::launch

@@ -20,34 +20,36 @@ int64_t values_at_once(const at::Tensor& x) {
   return launch::bytes_at_once / static_cast<int64_t>(x.element_size());
 }
 
-NormArguments norm_arguments(const at::Tensor& x, const Norm& norm, const at::Tensor& normed) {
+NormArguments row_arguments(const at::Tensor& x) {
   TORCH_INTERNAL_ASSERT(x.is_contiguous());
   NormArguments arguments;
   arguments.x = x.data_ptr();
   arguments.length = x.size(1);
+  arguments.rows = x.size(0) * x.size(1);
+  arguments.width = x.size(2);
+  return arguments;
+}
+
+NormArguments norm_arguments(const at::Tensor& x, const Norm& norm, const at::Tensor& normed) {
+  NormArguments arguments = row_arguments(x);
   arguments.weight = norm.weight.const_data_ptr();
   arguments.bias = pointer_or_none(norm.bias);
   arguments.normed = normed.data_ptr();
-  arguments.rows = x.size(0) * x.size(1);
-  arguments.width = x.size(2);
   arguments.epsilon = static_cast<float>(norm.epsilon);
   arguments.form = norm.form;
   return arguments;
 }
 
-at::Tensor embed(const at::Tensor& x, const at::Tensor& tokens, const at::Tensor& position, const Embedding& embedding,
-                 const Norm& norm) {
+void embed(NormArguments arguments, const at::Tensor& x, const at::Tensor& tokens, const at::Tensor& position,
+           const Embedding& embedding) {
   TORCH_INTERNAL_ASSERT(tokens.stride(1) == 1);
-  at::Tensor normed = at::empty_like(x);
-  NormArguments arguments = norm_arguments(x, norm, normed);
   arguments.tokens = tokens.const_data_ptr<int64_t>();
   arguments.token_stride = tokens.stride(0);
-  arguments.first_position = position.defined() ? position.const_data_ptr<int64_t>() : nullptr;
+  arguments.first_position = numbers_or_none<int64_t>(position);
   arguments.token_embedding = embedding.token.const_data_ptr();
   arguments.position_embedding = pointer_or_none(embedding.position);
   launch::norm(precision_of(x), arguments, stream_of(x));
   check_launch();
-  return normed;
 }
 
 // Of keys [B, K, capacity, D].
@@ -270,12 +272,18 @@ at::Tensor norm(const at::Tensor& x, const Norm& norm) {
 }
 
 at::Tensor embed_and_norm(const at::Tensor& x, const at::Tensor& tokens, const Embedding& embedding, const Norm& norm) {
-  return embed(x, tokens, {}, embedding, norm);
+  return embed_one_and_norm(x, tokens, {}, embedding, norm);
 }
 
 at::Tensor embed_one_and_norm(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position,
                               const Embedding& embedding, const Norm& norm) {
-  return embed(x, text, position, embedding, norm);
+  at::Tensor normed = at::empty_like(x);
+  embed(norm_arguments(x, norm, normed), x, text, position, embedding);
+  return normed;
+}
+
+void embed_one(const at::Tensor& x, const at::Tensor& text, const at::Tensor& position, const Embedding& embedding) {
+  embed(row_arguments(x), x, text, position, embedding);
 }
 
 at::Tensor add_and_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& bias, const Norm& norm) {

@@ -299,15 +299,17 @@ at::Tensor Transformer::logits_of_last(const GrowingText& text, const Cache& cac
   const TransformerDescription& of = weights_.description;
   const int64_t batch = text.tokens.size(0);
   const at::Tensor x = at::empty({batch, 1, of.width}, weights_.token_embedding.options());
-  const at::Tensor normed = kernels::cuda::embed_one_and_norm(
-      x, text.tokens, text.position, {weights_.token_embedding, weights_.position_embedding}, own_norm(first_norm()));
+  const kernels::Embedding embedding{weights_.token_embedding, weights_.position_embedding};
   if (row_products_ && (batch_invariant_ || batch <= kernels::cuda::fast_row_products(x))) {
+    kernels::cuda::embed_one(x, text.tokens, text.position, embedding);
     return logits_by_row_products(x, text, cache).squeeze(1);
   }
   const auto mix_last = [&](const at::Tensor& states, size_t layer) {
     const LinearWeights& product = weights_.layers[layer].query_key_value;
     return attend_last(multiply(states, product.weight, product.bias), layer, text, cache);
   };
+  const at::Tensor normed =
+      kernels::cuda::embed_one_and_norm(x, text.tokens, text.position, embedding, own_norm(first_norm()));
   return head(run_blocks(x, normed, mix_last)).squeeze(1);
 }
 

@@ -112,7 +112,10 @@ int main() {
   // 4, 8 and 16 warps a block; part of a tile and of a block of values; the last has several tiles for each block.
   for (const Shape& shape :
        {Shape{1, 8, 8, false, false}, Shape{3, 72, 20, true, false}, Shape{8, 200, 136, true, true},
-        Shape{2, 1480, 40, true, false}, Shape{7, 3080, 24, false, true}, Shape{5, 72, 16392, true, false}}) {
+        Shape{2, 1480, 40, true, false}, Shape{7, 3080, 24, false, true}, Shape{5, 72, 16392, true, false},
+        // Of one or two rows in few instructions.
+        Shape{1, 768, 24, true, false}, Shape{2, 1024, 44, true, false}, Shape{2, 768, 20, false, true},
+        Shape{1, 1024, 8, false, false}, Shape{2, 3072, 12, false, true}, Shape{1, 4096, 20, false, true}}) {
     fine = agrees<__half>(shape) && fine;
     fine = agrees<__nv_bfloat16>(shape) && fine;
   }

@@ -120,8 +120,20 @@ TEST_CASE("The decoding kernel attends to the past and to the new token, whose k
   }
   at::manual_seed(1337);
   // A head's first keys, the edges of what a block takes of them (64 to 1,024), several blocks; few texts and many.
-  const std::vector<Case> cases = {{1, 1, 0},     {1, 40, 0},    {3, 40, 31},   {2, 300, 63},    {1, 300, 127},
-                                   {1, 300, 128}, {2, 610, 255}, {1, 610, 600}, {1, 2100, 2046}, {80, 40, 17}};
+  const std::vector<Case> cases = {{1, 1, 0},
+                                   {1, 40, 0},
+                                   {3, 40, 31},
+                                   {2, 300, 63},
+                                   {1, 300, 127},
+                                   {1, 300, 128},
+                                   {2, 610, 255},
+                                   {1, 610, 600},
+                                   {1, 2100, 2046},
+                                   {80, 40, 17},
+                                   // Heads that are taken as they are.
+                                   {1, 700, 300},
+                                   {2, 1000, 126},
+                                   {1, 1024, 1022}};
   for (const auto& [dtype, tolerance] : precisions) {
     for (const int64_t width : {16, 64, 128}) {
       for (const int64_t keys : {8, 2, 1}) {
@@ -141,8 +153,9 @@ TEST_CASE("The decoding kernel gives a text the same bits whatever stands beside
   }
   at::manual_seed(1337);
   constexpr int64_t width = 64, position = 301;
-  for (const int64_t keys : {8, 2, 1}) {
-    const kernels::Heads heads = some_heads(keys, width, at::kBFloat16, /*normed=*/true, /*rotates=*/true);
+  const std::pair<int64_t, bool> forms[] = {{8, true}, {8, false}, {2, true}, {1, true}};
+  for (const auto& [keys, turned] : forms) {
+    const kernels::Heads heads = some_heads(keys, width, at::kBFloat16, /*normed=*/turned, /*rotates=*/turned);
     const Past all{numbers({40, keys, 2048, width}, at::kBFloat16), numbers({40, keys, 2048, width}, at::kBFloat16)};
     const at::Tensor qkv = numbers({40, 1, (heads.queries + 2 * keys) * width}, at::kBFloat16);
     const auto attend = [&](int64_t first, int64_t batch, int64_t capacity) {
@@ -161,6 +174,7 @@ TEST_CASE("The decoding kernel gives a text the same bits whatever stands beside
     CHECK(at::equal(attend(7, 1, 1024), whole.narrow(0, 7, 1)));
     CHECK(at::equal(attend(0, 40, 1024), whole));
     CHECK(at::equal(attend(7, 1, 302), whole.narrow(0, 7, 1)));
+    CHECK(at::equal(attend(7, 2, 1000), whole.narrow(0, 7, 2)));
     CHECK(at::equal(attend(5, 9, 400), whole.narrow(0, 5, 9)));
   }
 }

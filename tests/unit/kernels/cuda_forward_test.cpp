@@ -33,6 +33,9 @@ TEST_CASE("The norm kernels add and norm rows of every width") {
         const at::Tensor position = at::full({1}, 4, tokens.options());
         CHECK(relative_error(kernels::cuda::embed_one_and_norm(one, tokens, position, embedding, norm),
                              norm_of(embedded.narrow(1, 4, 1), norm)) < tolerance);
+        const at::Tensor alone = at::empty_like(one);
+        kernels::cuda::embed_one(alone, tokens, position, embedding);
+        CHECK(at::equal(alone, one));
       }
     }
   }
