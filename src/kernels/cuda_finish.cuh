@@ -70,6 +70,7 @@ struct ColumnBias {
 // Nothing but the bias. `Operands` of each of these are what a thread's sums need besides; asked for early, they are
 // there when the sums are.
 struct Plain {
+  static constexpr bool is_activation = false;
   struct Operands {
     __device__ Operands(const FinishArguments& /*a*/, int /*row*/, int /*column*/) {}
   };
@@ -98,6 +99,7 @@ inline __device__ float gelu_of_sum(float x) {
 
 template <Activation form>
 struct Activated {
+  static constexpr bool is_activation = true;
   using Operands = Plain::Operands;
   template <int columns>
   static __device__ void finish(const FinishArguments& /*a*/, const Operands& /*operands*/, int /*column*/,
@@ -116,6 +118,7 @@ struct Activated {
 // A head's columns c and c + head_width / 2 are one pair, and both are in the same thread.
 template <int head_width>
 struct Rotated {
+  static constexpr bool is_activation = false;
   static constexpr int half = head_width / 2, groups = head_width / 8;
 
   struct Operands {

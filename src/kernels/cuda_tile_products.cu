@@ -64,62 +64,90 @@ bool launch_tiles(Precision precision, const TileProductArguments& a, const Fini
   return true;
 }
 
-// How the product is spread over blocks that all run at once, with the fewest groups a block; none where it is not.
-Wave one_wave(const TileProductArguments& a) {
-  constexpr int most_bytes = 227 * 1024, least_stages = 4;
-  const int steps = static_cast<int>(blocks_for(a.inner, tile_inner));
-  const auto rows = static_cast<int>(blocks_for(a.rows, group_rows));
-  const auto columns = static_cast<int>(blocks_for(a.outputs, wave_columns));
-  Wave wave{0, columns, steps, std::min(steps, most_wave_stages), a.adds};
-  if (a.angles != nullptr && a.head_width > wave_columns) {
-    return wave;
-  }
-  for (int groups = 1; groups <= most_wave_groups; ++groups) {
-    wave.groups = groups;
-    wave.columns = static_cast<int>(blocks_for(columns, groups));
-    while (wave.stages > 0 && WaveRoom{nullptr, wave}.bytes() > most_bytes) {
-      --wave.stages;
-    }
-    if (wave.stages < std::min(steps, least_stages)) {
-      break;
-    }
-    if (static_cast<int64_t>(rows) * wave.columns <= multiprocessors()) {
-      return wave;
-    }
-  }
-  wave.groups = 0;
-  return wave;
+template <typename Own>
+int64_t wave_blocks(const TileProductArguments& a) {
+  return static_cast<int64_t>(blocks_for(a.rows, Own::rows)) * blocks_for(a.outputs, Own::columns);
 }
 
-template <typename T, typename Finish>
-bool launch_wave(Precision precision, const TileProductArguments& a, const FinishArguments& finish, const Wave& wave,
+// Whether all blocks run at once. Those of several warpgroups are not only latency, so that low tiles must not leave a
+// multiprocessor less to multiply.
+template <typename Own>
+bool takes_one_wave(const TileProductArguments& a) {
+  using Low = Division<group_rows>;
+  const int64_t low_tiles =
+      static_cast<int64_t>(blocks_for(a.rows, Low::tile_rows)) * blocks_for(a.outputs, Low::columns);
+  const int64_t of_low = blocks_for(low_tiles, multiprocessors()) * Low::tile_rows * Low::columns;
+  return wave_blocks<Own>(a) <= multiprocessors() && (Own::groups == 1 || Own::rows * Own::columns <= of_low);
+}
+
+// Blocks that begin early would share the multiprocessors that the kernels before leave first. Where they are needed
+// all, each block takes more shared memory than two have.
+template <typename Own>
+int wave_bytes(const WaveRoom<Own>& room, int64_t blocks) {
+  constexpr int half = 227 * 1024 / 2 + 1;
+  return 2 * blocks > multiprocessors() ? std::max(room.bytes(), half) : room.bytes();
+}
+
+template <typename T, typename Own, typename Finish>
+bool launch_wave(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
                  cudaStream_t stream) {
+  constexpr int most_bytes = 227 * 1024;
   CUtensorMap x, weight, out;
-  if (!describe_tiles(precision, a.x, a.rows, a.inner, group_rows, x) ||
-      !describe_tiles(precision, a.weight, a.outputs, a.inner, wave.groups * wave_columns, weight) ||
+  if (!describe_tiles(precision, a.x, a.rows, a.inner, Own::rows, x) ||
+      !describe_tiles(precision, a.weight, a.outputs, a.inner, Own::columns, weight) ||
       !describe_tiles(precision, a.out, a.rows, a.outputs, group_rows, out)) {
     return false;
   }
-  const int bytes = WaveRoom{nullptr, wave}.bytes();
-  const auto kernel = wave_product_kernel<T, Finish>;
+  const auto steps = static_cast<int>(blocks_for(a.inner, tile_inner));
+  Wave wave{static_cast<int>(blocks_for(a.outputs, Own::columns)), steps, std::min(steps, most_wave_stages), a.adds};
+  while (WaveRoom<Own>{nullptr, wave.stages}.bytes() > most_bytes) {
+    --wave.stages;
+  }
+  const int64_t blocks = wave_blocks<Own>(a);
+  const int bytes = wave_bytes(WaveRoom<Own>{nullptr, wave.stages}, blocks);
+  const auto kernel = wave_product_kernel<T, Own, Finish>;
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
     return false;
   }
-  const unsigned blocks = blocks_for(a.rows, group_rows) * static_cast<unsigned>(wave.columns);
-  launch_early(kernel, dim3(blocks), static_cast<unsigned>(wave_threads(wave.groups)), static_cast<size_t>(bytes),
-               stream, x, weight, out, finish, wave);
+  launch_early(kernel, dim3(static_cast<unsigned>(blocks)), Own::threads, static_cast<size_t>(bytes), stream, x, weight,
+               out, finish, wave);
   return true;
+}
+
+// Whether one of the divisions, of which the first counts, takes the product; `launched` says whether the driver did.
+template <typename T, typename Finish, typename... Own>
+bool launch_one_wave(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
+                     cudaStream_t stream, bool& launched) {
+  const auto take = [&](auto launch) {
+    launched = launch(precision, a, finish, stream);
+    return true;
+  };
+  return ((takes_one_wave<Own>(a) && take(launch_wave<T, Own, Finish>)) || ...);
+}
+
+// By bench/RESULTS.md: an activation takes so long that tiles, which finish beside products, are faster than large
+// blocks. No head is wider than the 64 columns that these finish at once.
+template <typename T, typename Finish>
+bool launch_any_wave(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
+                     cudaStream_t stream, bool& launched) {
+  if constexpr (std::is_same_v<Finish, Rotated<2 * tile_inner>>) {
+    return false;
+  } else if constexpr (Finish::is_activation) {
+    return launch_one_wave<T, Finish, WaveDivision<1, 64>, WaveDivision<1, 128>, WaveDivision<1, 192>,
+                           WaveDivision<2, 128>>(precision, a, finish, stream, launched);
+  } else {
+    return launch_one_wave<T, Finish, WaveDivision<1, 64>, WaveDivision<1, 128>, WaveDivision<1, 192>,
+                           WaveDivision<2, 192>, WaveDivision<3, 192>>(precision, a, finish, stream, launched);
+  }
 }
 
 // Low tiles where tall ones would leave multiprocessors without work.
 template <typename T, typename Finish>
 bool launch_finishing(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
                       cudaStream_t stream) {
-  if constexpr (!std::is_same_v<Finish, Rotated<2 * wave_columns>>) {
-    const Wave wave = one_wave(a);
-    if (wave.groups > 0) {
-      return launch_wave<T, Finish>(precision, a, finish, wave, stream);
-    }
+  bool launched = false;
+  if (launch_any_wave<T, Finish>(precision, a, finish, stream, launched)) {
+    return launched;
   }
   using Tall = Division<2 * group_rows>;
   using Low = Division<group_rows>;

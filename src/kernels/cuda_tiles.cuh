@@ -165,19 +165,31 @@ __device__ void wait_for_products() {
       "}, %32, %33, adds, 1, 1, 0, 0;\n}"                                              \
       : DEMASK_SUMS_32(sums, 0)                                                        \
       : "l"(x), "l"(weight), "r"(adds))
-#define DEMASK_PRODUCT_128(type)                                                                \
-  asm volatile(                                                                                 \
-      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                        \
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" DEMASK_NAMES_32         \
-      ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, " \
-      "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"               \
-      "}, %64, %65, adds, 1, 1, 0, 0;\n}"                                                       \
-      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                                       \
+#define DEMASK_NAMES_64                                                                \
+  DEMASK_NAMES_32                                                                      \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define DEMASK_NAMES_96                                                                \
+  DEMASK_NAMES_64                                                                      \
+  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define DEMASK_PRODUCT_128(type)                                                        \
+  asm volatile(                                                                         \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %66, 0;\n"                                \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {" DEMASK_NAMES_64 \
+      "}, %64, %65, adds, 1, 1, 0, 0;\n}"                                               \
+      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32)                               \
       : "l"(x), "l"(weight), "r"(adds))
-
-// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 32, 64 or 128 columns.
-// Lane l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next: the upper
-// row's in sums[4 j] and sums[4 j + 1], the lower row's in the two after these.
+#define DEMASK_PRODUCT_192(type)                                                        \
+  asm volatile(                                                                         \
+      "{\n.reg .pred adds;\nsetp.ne.b32 adds, %98, 0;\n"                                \
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" DEMASK_NAMES_96 \
+      "}, %96, %97, adds, 1, 1, 0, 0;\n}"                                               \
+      : DEMASK_SUMS_32(sums, 0), DEMASK_SUMS_32(sums, 32), DEMASK_SUMS_32(sums, 64)     \
+      : "l"(x), "l"(weight), "r"(adds))
+// sums [64, columns] of a warpgroup (+)= x [64, 16] times weight [columns, 16] transposed, for 32, 64, 128 or 192
+// columns. Lane l of warp w holds, of rows 16 w + l / 4 and the eighth after it, columns 8 j + 2 (l % 4) and the next:
+// the upper row's in sums[4 j] and sums[4 j + 1], the lower row's in the two after these.
 template <typename T>
 __device__ void multiply_tiles(float (&sums)[16], uint64_t x, uint64_t weight, int adds) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
@@ -202,6 +214,14 @@ __device__ void multiply_tiles(float (&sums)[64], uint64_t x, uint64_t weight, i
     DEMASK_PRODUCT_128("f16");
   }
 }
+template <typename T>
+__device__ void multiply_tiles(float (&sums)[96], uint64_t x, uint64_t weight, int adds) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    DEMASK_PRODUCT_192("bf16");
+  } else {
+    DEMASK_PRODUCT_192("f16");
+  }
+}
 
 #define DEMASK_WEIGHTS_64(type)                                                        \
   asm volatile(                                                                        \
@@ -223,9 +243,12 @@ __device__ void multiply_weights(float (&sums)[32], uint32_t a, uint32_t b, uint
   }
 }
 #undef DEMASK_WEIGHTS_64
+#undef DEMASK_PRODUCT_192
 #undef DEMASK_PRODUCT_128
 #undef DEMASK_PRODUCT_64
 #undef DEMASK_PRODUCT_32
+#undef DEMASK_NAMES_96
+#undef DEMASK_NAMES_64
 #undef DEMASK_NAMES_32
 #undef DEMASK_NAMES_16
 #undef DEMASK_SUMS_32

@@ -34,9 +34,10 @@ TEST_CASE("Products on tensor cores finish as asked, whatever the shape") {
   }
   at::manual_seed(1337);
   // Off every tile's edge, less than one tile, with a weight that a block keeps and one that it does not, in tiles of
-  // 64 rows and of 128.
-  for (const Shape& shape : {Shape{1, 64, 64}, Shape{5, 64, 72}, Shape{77, 200, 136}, Shape{129, 264, 768},
-                             Shape{300, 1024, 1000}, Shape{2050, 384, 1152}, Shape{9001, 72, 760}}) {
+  // 64 rows and of 128, and with blocks of 64, 128 and 192 rows that all run at once.
+  for (const Shape& shape :
+       {Shape{1, 64, 64}, Shape{5, 64, 72}, Shape{77, 200, 136}, Shape{129, 264, 768}, Shape{300, 1024, 1000},
+        Shape{2050, 384, 1152}, Shape{3990, 392, 1144}, Shape{2700, 200, 1144}, Shape{9001, 72, 760}}) {
     for (const auto& [dtype, tolerance] : half_precisions) {
       for (const bool biased : {false, true}) {
         CAPTURE(shape.rows, shape.inner, shape.outputs, dtype, biased);
@@ -112,12 +113,15 @@ TEST_CASE("A row of a product has the same bits whatever stands beside it") {
     for (const int64_t inner : {256, 768}) {
       const at::Tensor x = numbers({1, 20000, inner}, dtype), weight = numbers({768, inner}, dtype),
                        bias = numbers({768}, dtype);
-      const kernels::cuda::TileProduct product{weight, bias, Activation::gelu};
-      const at::Tensor all = tile_product(x, product);
-      for (const int64_t rows : {1, 63, 700, 9000}) {
-        CAPTURE(dtype, inner, rows);
-        CHECK(at::equal(tile_product(x.narrow(1, 0, rows), product), all.narrow(1, 0, rows)));
-        CHECK(at::equal(tile_product(x.narrow(1, 20000 - rows, rows), product), all.narrow(1, 20000 - rows, rows)));
+      for (const kernels::cuda::TileProduct& product :
+           {kernels::cuda::TileProduct{weight, bias}, kernels::cuda::TileProduct{weight, bias, Activation::gelu}}) {
+        const at::Tensor all = tile_product(x, product);
+        // With blocks of one, two and three warpgroups that all run at once on 132 multiprocessors, and with tiles.
+        for (const int64_t rows : {1, 63, 700, 2000, 4000, 6000, 9000}) {
+          CAPTURE(dtype, inner, rows, product.activation.has_value());
+          CHECK(at::equal(tile_product(x.narrow(1, 0, rows), product), all.narrow(1, 0, rows)));
+          CHECK(at::equal(tile_product(x.narrow(1, 20000 - rows, rows), product), all.narrow(1, 20000 - rows, rows)));
+        }
       }
     }
   }
