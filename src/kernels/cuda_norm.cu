@@ -95,7 +95,7 @@ class NormParameter {
   }
 
  private:
-  static constexpr bool asked_early = chunks <= 2;
+  static constexpr bool asked_early = chunks <= 3;
   const T* vector_;
   int4 read_[asked_early ? chunks : 1]{};
 };
@@ -105,27 +105,39 @@ struct NormParameters {
   NormParameter<T, lanes, chunks> update_bias, weight, bias;
 };
 
-// Fills the values of this lane, of so many that share the row; returns their sum.
-template <int lanes, typename T, int chunks, int size>
-__device__ float read_norm_row(const NormRow<T>& row, const NormParameters<T, lanes, chunks>& parameters, int lane,
-                               int width, float (&values)[chunks][size]) {
+// What is read of a row by a lane, of so many that share it; on its way from the beginning.
+template <typename T, int lanes, int chunks>
+struct NormRead {
+  NormRow<T> row;
   int4 source[chunks], update[chunks];
-  load_lane_chunks<lanes>(row.source, lane, width, source);
-  if (row.update != nullptr) {
-    load_lane_chunks<lanes>(row.update, lane, width, update);
+
+  __device__ void begin(const NormRow<T>& from, int lane, int width) {
+    row = from;
+    load_lane_chunks<lanes>(row.source, lane, width, source);
+    if (row.update != nullptr) {
+      load_lane_chunks<lanes>(row.update, lane, width, update);
+    }
   }
+};
+
+// Fills the values of this lane; returns their sum.
+template <int lanes, typename T, int chunks, int size>
+__device__ float read_norm_row(const NormRead<T, lanes, chunks>& read,
+                               const NormParameters<T, lanes, chunks>& parameters, int lane, int width,
+                               float (&values)[chunks][size]) {
+  const NormRow<T>& row = read.row;
   float sum = 0;
 #pragma unroll
   for (int c = 0; c < chunks; ++c) {
     const int column = (c * lanes + lane) * size;
     if (column < width) {
-      const Chunk<T> chunk = as_chunk<T>(source[c]);
+      const Chunk<T> chunk = as_chunk<T>(read.source[c]);
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         values[c][i] = to_float(chunk.values[i]);
       }
       if (row.update != nullptr) {
-        add_chunk(values[c], as_chunk<T>(update[c]));
+        add_chunk(values[c], as_chunk<T>(read.update[c]));
       }
       if (parameters.update_bias.is_there()) {
         add_chunk(values[c], parameters.update_bias.chunk(c, column));
@@ -162,14 +174,21 @@ __device__ float centre(float (&values)[chunks][size], float mean, int lane, int
   return squares;
 }
 
-// Over the threads that share a row, a warp or a block.
-template <int lanes>
-__device__ float sum_over_lanes(float x) {
-  if constexpr (lanes == warp_size) {
-    return warp_sum(x);
+// Over the lanes that share a row, of a warp or a block; of several rows, whose sums do not wait for each other.
+template <int lanes, int rows>
+__device__ void sum_over_lanes(float (&x)[rows]) {
+  if constexpr (lanes <= warp_size) {
+#pragma unroll
+    for (int offset = lanes / 2; offset > 0; offset /= 2) {
+#pragma unroll
+      for (float& own : x) {
+        own += __shfl_xor_sync(all_lanes, own, offset);
+      }
+    }
   } else {
+    static_assert(rows == 1);
     __shared__ float scratch[lanes / warp_size];
-    return block_sum<lanes / warp_size>(x, scratch);
+    x[0] = block_sum<lanes / warp_size>(x[0], scratch);
   }
 }
 
@@ -198,13 +217,25 @@ __device__ void write_normed(const NormArguments& a, const NormParameters<T, lan
   }
 }
 
-constexpr int block_lanes = 256;
+constexpr int block_lanes = 256, half_warp = warp_size / 2;
 
-// A warp a row, or where that is too wide for its registers, a block.
-template <typename T, int lanes, int chunks>
-__global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) norm_kernel(NormArguments a) {
+// For rows that nothing is added to: what needs no registers then.
+__device__ NormArguments without_sum(NormArguments a) {
+  a.update = a.update_bias = a.token_embedding = a.position_embedding = nullptr;
+  a.tokens = a.first_position = nullptr;
+  return a;
+}
+bool is_plain(const NormArguments& a) {
+  return a.update == nullptr && a.update_bias == nullptr && a.tokens == nullptr;
+}
+
+// So many lanes share a row, of a warp or, where it is too wide for its registers, of a block; they take rows_each.
+template <typename T, int lanes, int chunks, int rows_each, int threads, bool plain>
+__global__ void __launch_bounds__(threads) norm_kernel(NormArguments given) {
+  static_assert(plain || (rows_each == 1 && lanes >= warp_size));  // else a warp might add to its last row twice
+  const NormArguments a = plain ? without_sum(given) : given;
   // Wide rows are few where time is short, and the product that follows has a large matrix to ask for.
-  if constexpr (lanes != warp_size) {
+  if constexpr (lanes > warp_size) {
     let_next_begin();
   }
   const int lane = threadIdx.x % lanes;
@@ -213,60 +244,94 @@ __global__ void __launch_bounds__(lanes == warp_size ? small_threads : lanes) no
       {a.update_bias, lane, width}, {a.weight, lane, width}, {a.bias, lane, width}};
   wait_for_kernels_before();
   let_next_begin();
-  const int64_t row = lanes == warp_size ? row_of_warp(small_rows) : blockIdx.x;
-  if (row >= a.rows) {
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x) / lanes * rows_each;
+  constexpr int rows_a_warp = lanes < warp_size ? warp_size / lanes * rows_each : rows_each;
+  if (first / rows_a_warp * rows_a_warp >= a.rows) {
     return;
   }
-  float values[chunks][Chunk<T>::size];
-  const float sum = read_norm_row<lanes>(find_norm_row<T>(a, row, width), parameters, lane, width, values);
-  if (!parameters.weight.is_there()) {
+  // Past the last row a warp's lanes compute that again and write what it has.
+  const auto row_of = [&](int r) { return min(first + r, a.rows - 1); };
+  NormRead<T, lanes, chunks> read[rows_each];
+#pragma unroll
+  for (int r = 0; r < rows_each; ++r) {
+    read[r].begin(find_norm_row<T>(a, row_of(r), width), lane, width);
+  }
+  float values[rows_each][chunks][Chunk<T>::size], means[rows_each], squares[rows_each];
+#pragma unroll
+  for (int r = 0; r < rows_each; ++r) {
+    means[r] = read_norm_row<lanes>(read[r], parameters, lane, width, values[r]);
+  }
+  if (!plain && !parameters.weight.is_there()) {
     return;
   }
-  const float mean = a.form == NormKind::rms ? 0.0F : sum_over_lanes<lanes>(sum) / static_cast<float>(width);
-  const float squares = centre<lanes>(values, mean, lane, width);
-  const float scale = rsqrtf(sum_over_lanes<lanes>(squares) / static_cast<float>(width) + a.epsilon);
-  write_normed<T, lanes>(a, parameters, row, lane, scale, values);
+  sum_over_lanes<lanes>(means);
+#pragma unroll
+  for (int r = 0; r < rows_each; ++r) {
+    const float mean = a.form == NormKind::rms ? 0.0F : means[r] / static_cast<float>(width);
+    squares[r] = centre<lanes>(values[r], mean, lane, width);
+  }
+  sum_over_lanes<lanes>(squares);
+#pragma unroll
+  for (int r = 0; r < rows_each; ++r) {
+    const float scale = rsqrtf(squares[r] / static_cast<float>(width) + a.epsilon);
+    write_normed<T, lanes>(a, parameters, row_of(r), lane, scale, values[r]);
+  }
 }
 
-// A forward's first kernel begins after those before it, which write what some of its others read early.
-template <typename T, int lanes, int chunks>
-void launch_norm_kernel(const NormArguments& a, int64_t blocks, int threads, cudaStream_t stream) {
-  const auto count = static_cast<unsigned>(blocks);
+template <typename T, int lanes, int chunks, int rows_each, int threads, bool plain>
+void launch_norm_kernel(const NormArguments& a, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(a.rows, rows_each * (threads / lanes));
+  const auto kernel = norm_kernel<T, lanes, chunks, rows_each, threads, plain>;
   if (a.tokens == nullptr) {
-    launch_early(norm_kernel<T, lanes, chunks>, dim3(count), static_cast<unsigned>(threads), 0, stream, a);
-  } else {
-    norm_kernel<T, lanes, chunks><<<count, threads, 0, stream>>>(a);
+    launch_early(kernel, dim3(blocks), static_cast<unsigned>(threads), 0, stream, a);
+  } else {  // a forward's first kernel begins after those before it, which write what some of its others read early
+    kernel<<<blocks, threads, 0, stream>>>(a);
   }
 }
 
-template <typename T, int chunks>
-void launch_by_warps(const NormArguments& a, cudaStream_t stream) {
-  launch_norm_kernel<T, warp_size, chunks>(a, blocks_for(a.rows, small_rows), small_threads, stream);
+// Rows of few chunks that nothing is added to: by large blocks where these run all at once, else two at a time.
+template <typename T, int lanes, int chunks>
+void launch_short(const NormArguments& a, cudaStream_t stream) {
+  constexpr int most_at_once = 32;  // rows for each multiprocessor
+  if (a.rows <= static_cast<int64_t>(most_at_once) * multiprocessors()) {
+    launch_norm_kernel<T, lanes, chunks, 1, wide_threads, true>(a, stream);
+  } else {
+    launch_norm_kernel<T, lanes, chunks, 2, small_threads, true>(a, stream);
+  }
 }
 
-template <typename T, int chunks>
-void launch_by_blocks(const NormArguments& a, cudaStream_t stream) {
-  launch_norm_kernel<T, block_lanes, chunks>(a, a.rows, block_lanes, stream);
+template <typename T, int lanes, int chunks>
+void launch_one_each(const NormArguments& a, cudaStream_t stream) {
+  constexpr int threads = lanes == warp_size ? small_threads : lanes;
+  if (is_plain(a)) {
+    launch_norm_kernel<T, lanes, chunks, 1, threads, true>(a, stream);
+  } else {
+    launch_norm_kernel<T, lanes, chunks, 1, threads, false>(a, stream);
+  }
 }
 
 template <typename T>
 void launch_norm(const NormArguments& a, cudaStream_t stream) {
   const int64_t chunks = a.width / Chunk<T>::size;
-  if (chunks <= warp_size) {
-    launch_by_warps<T, 1>(a, stream);
+  if (is_plain(a) && chunks <= warp_size) {
+    launch_short<T, warp_size, 1>(a, stream);
+  } else if (is_plain(a) && chunks <= 3 * half_warp) {  // of a warp's lanes, a quarter or more would have nothing to do
+    launch_short<T, half_warp, 3>(a, stream);
+  } else if (chunks <= warp_size) {
+    launch_one_each<T, warp_size, 1>(a, stream);
   } else if (chunks <= 2 * warp_size) {
-    launch_by_warps<T, 2>(a, stream);
+    launch_one_each<T, warp_size, 2>(a, stream);
   } else if (chunks <= 4 * warp_size) {
-    launch_by_warps<T, 4>(a, stream);
+    launch_one_each<T, warp_size, 4>(a, stream);
   } else if (chunks <= 8 * warp_size) {
-    launch_by_warps<T, 8>(a, stream);
+    launch_one_each<T, warp_size, 8>(a, stream);
   } else if (chunks <= 2 * block_lanes) {
-    launch_by_blocks<T, 2>(a, stream);
+    launch_one_each<T, block_lanes, 2>(a, stream);
   } else if (chunks <= 4 * block_lanes) {
-    launch_by_blocks<T, 4>(a, stream);
+    launch_one_each<T, block_lanes, 4>(a, stream);
   } else {
     static_assert(max_norm_width / Chunk<T>::size <= 8 * block_lanes);
-    launch_by_blocks<T, 8>(a, stream);
+    launch_one_each<T, block_lanes, 8>(a, stream);
   }
 }
 

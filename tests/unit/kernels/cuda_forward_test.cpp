@@ -41,6 +41,30 @@ TEST_CASE("The norm kernels add and norm rows of every width") {
   }
 }
 
+TEST_CASE("Rows that nothing is added to are normed, and have the same bits whatever stands beside them") {
+  if (!kernels_here()) {
+    return;
+  }
+  at::manual_seed(1337);
+  for (const auto& [dtype, tolerance] : precisions) {
+    for (const int64_t width : {8, 256, 264, 384, 512, 2056}) {
+      for (const NormKind form : {NormKind::layer, NormKind::rms}) {
+        const kernels::Norm norm{numbers({width}, dtype, 1),
+                                 form == NormKind::layer ? numbers({width}, dtype) : at::Tensor(), 1e-5, form};
+        // So many that short rows are taken two at a time on 132 multiprocessors; an odd number.
+        const at::Tensor x = numbers({1, 5003, width}, dtype, 0.5), normed = kernels::cuda::norm(x, norm);
+        CHECK(relative_error(normed, norm_of(exact(x), norm)) < tolerance);
+        for (const int64_t rows : {1, 3, 700}) {
+          CAPTURE(dtype, width, static_cast<int>(form), rows);
+          CHECK(at::equal(kernels::cuda::norm(x.narrow(1, 0, rows), norm), normed.narrow(1, 0, rows)));
+          CHECK(at::equal(kernels::cuda::norm(x.narrow(1, 5003 - rows, rows), norm),
+                          normed.narrow(1, 5003 - rows, rows)));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("The head kernel norms and rotates queries and keys, and leaves values alone") {
   if (!kernels_here()) {
     return;
