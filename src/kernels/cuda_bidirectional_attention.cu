@@ -16,7 +16,7 @@ template <typename T, typename Own>
 bool launch_pieces(Precision precision, const BidirectionalAttentionArguments& a, int stages, cudaStream_t stream) {
   const int64_t columns = (a.heads + 2 * a.key_heads) * attention_head;
   CUtensorMap queries, keys, out;
-  if (!describe_tiles(precision, a.qkv, a.batch, a.length, columns, Own::queries, queries) ||
+  if (!describe_tiles(precision, a.qkv, a.batch, a.length, columns, group_rows, queries) ||
       !describe_tiles(precision, a.qkv, a.batch, a.length, columns, part_keys, keys) ||
       !describe_tiles(precision, a.mixed, a.batch, a.length, a.heads * attention_head, group_rows, out)) {
     return false;
@@ -25,8 +25,12 @@ bool launch_pieces(Precision precision, const BidirectionalAttentionArguments& a
   work.length = static_cast<int>(a.length);
   work.heads = static_cast<int>(a.heads);
   work.key_heads = static_cast<int>(a.key_heads);
-  work.pieces_a_head = static_cast<int>(blocks_for(a.length, Own::queries));
-  work.pieces = work.pieces_a_head * static_cast<int>(a.batch * a.heads);
+  work.units_a_head = static_cast<int>(blocks_for(a.length, group_rows));
+  if (!Own::crosses) {
+    work.units_a_head = static_cast<int>(blocks_for(work.units_a_head, Own::groups)) * Own::groups;
+  }
+  work.units = work.units_a_head * static_cast<int>(a.batch * a.heads);
+  work.pieces = static_cast<int>(blocks_for(work.units, Own::groups));
   work.parts = static_cast<int>(blocks_for(a.length, part_keys));
   work.stages = Own::alone ? std::min(stages, work.parts) : stages;
   work.scale = static_cast<float>(1 / (std::log(2.0) * std::sqrt(static_cast<double>(attention_head))));
@@ -35,7 +39,7 @@ bool launch_pieces(Precision precision, const BidirectionalAttentionArguments& a
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
     return false;
   }
-  const int blocks = Own::alone ? work.pieces : std::min(work.pieces, multiprocessors());
+  const int blocks = Own::alone || Own::crosses ? work.pieces : std::min(work.pieces, multiprocessors());
   launch_early(kernel, dim3(static_cast<unsigned>(blocks)), Own::threads, static_cast<size_t>(bytes), stream, queries,
                keys, out, work);
   return true;
@@ -47,12 +51,20 @@ struct RoundTime {
   double of(double rounds, int64_t parts) const { return rounds * (start + part * static_cast<double>(parts)); }
 };
 
-// How many warpgroups a block has, by what was measured of each (bench/RESULTS.md): the more share their keys, the
-// faster, unless multiprocessors are left without work. A row's bits are the same with all.
-int fastest_groups(const BidirectionalAttentionArguments& a) {
-  constexpr RoundTime one_a_multiprocessor{0.2, 1.32}, three_of_one{2.1, 2.2}, of_two{1.7, 1.15}, of_three{1.7, 1.55};
+// How many warpgroups a block has, and whether its piece may reach into the next head.
+struct AttentionChoice {
+  int groups = 1;
+  bool crosses = false;
+};
+
+// By what was measured of each (bench/RESULTS.md): the more warpgroups share their keys, the faster, unless
+// multiprocessors are left without work. A row's bits are the same with all.
+AttentionChoice fastest_division(const BidirectionalAttentionArguments& a) {
+  constexpr RoundTime one_a_multiprocessor{0.2, 1.32}, three_of_one{2.1, 2.2}, of_two{1.7, 1.15}, of_three{1.7, 1.55},
+      of_crossing{2.1, 1.65};
   const int64_t parts = blocks_for(a.length, part_keys), heads = a.batch * a.heads, at_once = multiprocessors();
-  const auto pieces = [&](int64_t groups) { return heads * blocks_for(a.length, groups * group_rows); };
+  const int64_t units_a_head = blocks_for(a.length, group_rows);
+  const auto pieces = [&](int64_t groups) { return heads * blocks_for(units_a_head, groups); };
   const auto time_of = [&](int64_t groups, const RoundTime& round) {
     return round.of(static_cast<double>(blocks_for(pieces(groups), at_once)), parts);
   };
@@ -60,14 +72,23 @@ int fastest_groups(const BidirectionalAttentionArguments& a) {
   const double one =
       pieces(1) <= at_once ? one_a_multiprocessor.of(1, parts) : three_of_one.of(std::max(1.0, waves), parts);
   const double two = time_of(2, of_two), three = time_of(3, of_three);
-  return one <= std::min(two, three) ? 1 : two <= three ? 2 : 3;
+  const double least = std::min({one, two, three});
+  // Of two heads at most, in a round.
+  if (units_a_head > 1 && blocks_for(heads * units_a_head, 3) <= at_once && of_crossing.of(1, parts) < least) {
+    return {3, true};
+  }
+  return {one == least ? 1 : two == least ? 2 : 3, false};
 }
 
 template <typename T>
 bool launch_attention(Precision precision, const BidirectionalAttentionArguments& a, cudaStream_t stream) {
   // As many as there is room for; where one block a multiprocessor is all, what more it asks for at first helps it.
   constexpr int shared_stages = 5, stages_of_three = 2, stages_of_one = 4;
-  switch (fastest_groups(a)) {
+  const AttentionChoice choice = fastest_division(a);
+  if (choice.crosses) {
+    return launch_pieces<T, AttentionDivision<3, true>>(precision, a, most_part_stages, stream);
+  }
+  switch (choice.groups) {
     case 3:
       return launch_pieces<T, AttentionDivision<3>>(precision, a, shared_stages, stream);
     case 2:

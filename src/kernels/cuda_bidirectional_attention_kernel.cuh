@@ -29,12 +29,24 @@ struct AttentionGroup {
   const AttentionRoom<Own> room;
   const AttentionCopier<Own>& copier;
   const AttentionWork& work;
+  HeadStages stages;  // of its head, where a piece may cross
   Turn keys_turn, values_turn;
 
   // Found anew, as registers are few.
   static __device__ int group() { return static_cast<int>(threadIdx.x) / warpgroup_threads; }
 
   __device__ AttentionBarriers& barriers() const { return room.barriers(); }
+
+  __device__ void next(Turn& turn) const {
+    if constexpr (Own::crosses) {
+      if (++turn.stage == stages.first + stages.count) {
+        turn.stage = stages.first;
+        turn.parity ^= 1;
+      }
+    } else {
+      turn.next(work.stages);
+    }
+  }
 
   // Queues the next keys' scores.
   __device__ void begin_scores(Scores& scores, uint64_t queries) {
@@ -48,7 +60,7 @@ struct AttentionGroup {
     if (threadIdx.x % warp_size == 0) {
       barriers().keys_read[keys_turn.stage].arrive();
     }
-    keys_turn.next(work.stages);
+    next(keys_turn);
   }
 
   __device__ void begin_sums(Attended& found, const uint32_t (&weights)[part_keys / 4], bool adds) {
@@ -66,7 +78,7 @@ struct AttentionGroup {
     if (threadIdx.x % warp_size == 0) {
       barriers().values_read[values_turn.stage].arrive();
     }
-    values_turn.next(work.stages);
+    next(values_turn);
   }
 
   // What stands behind the text's end counts for nothing.
@@ -214,7 +226,13 @@ template <typename T, typename Own>
 __device__ void attend_pieces(const AttentionCopier<Own>& copier, const CUtensorMap& out, const AttentionWork& work,
                               int group) {
   const AttentionRoom<Own>& room = copier.room;
-  AttentionGroup<T, Own> own{copier.room, copier, work, Turn(0, work.stages), Turn(0, work.stages)};
+  HeadStages stages{0, work.stages};
+  if constexpr (Own::crosses) {
+    const int crossing = first_crossing<Own>(work);
+    stages = head_stages(work.stages, crossing < Own::groups ? 2 : 1, group < crossing ? 0 : 1);
+  }
+  const Turn first(stages.first, work.stages);
+  AttentionGroup<T, Own> own{copier.room, copier, work, stages, first, first};
   if (group == Own::groups - 1) {
     own.end_turn();
   }
@@ -231,10 +249,13 @@ __device__ void attend_pieces(const AttentionCopier<Own>& copier, const CUtensor
     fence_shared_for_copies();
     wait_for_threads(1 + group, warpgroup_threads);
     if (threadIdx.x % warpgroup_threads == 0) {
-      const Piece piece(work, number, Own::queries);
-      store_tile(out, piece.head * attention_head, piece.query + group * group_rows, piece.text, queries);
-      end_group_of_stores();
-      wait_for_stores();
+      const int number_of_unit = number * Own::groups + group;
+      if (number_of_unit < work.units) {
+        const Unit unit(work, number_of_unit);
+        store_tile(out, unit.head * attention_head, unit.query, unit.text, queries);
+        end_group_of_stores();
+        wait_for_stores();
+      }
       room.barriers().queries_read[buffer].arrive();
     }
     ++count;
@@ -242,9 +263,12 @@ __device__ void attend_pieces(const AttentionCopier<Own>& copier, const CUtensor
 }
 
 template <typename Own>
-__device__ void start_barriers(AttentionBarriers& barriers, int stages) {
-  constexpr int readers = Own::groups * warpgroup_threads / warp_size;
-  for (int stage = 0; stage < stages; ++stage) {
+__device__ void start_barriers(AttentionBarriers& barriers, const AttentionWork& work) {
+  constexpr int warps = warpgroup_threads / warp_size;
+  const int crossing = Own::crosses ? first_crossing<Own>(work) : Own::groups;
+  for (int stage = 0; stage < work.stages; ++stage) {
+    const bool of_second = crossing < Own::groups && stage >= work.stages / 2;
+    const int readers = warps * (of_second ? Own::groups - crossing : crossing);
     barriers.keys[stage].start(1);
     barriers.values[stage].start(1);
     barriers.keys_read[stage].start(readers);
@@ -271,7 +295,7 @@ __global__ void __launch_bounds__(Own::threads, Own::blocks)
   if (threadIdx.x == copying) {
     prefetch_map(queries);
     prefetch_map(keys);
-    start_barriers<Own>(room.barriers(), work.stages);
+    start_barriers<Own>(room.barriers(), work);
     if constexpr (Own::alone) {
       wait_for_kernels_before();
       copier.begin_piece(work);
@@ -285,7 +309,11 @@ __global__ void __launch_bounds__(Own::threads, Own::blocks)
     give_registers<Own::copying_registers>();
     if (threadIdx.x == copying) {
       wait_for_kernels_before();
-      copier.copy_pieces(work);
+      if constexpr (Own::crosses) {
+        copier.copy_crossing_piece(work);
+      } else {
+        copier.copy_pieces(work);
+      }
     }
   } else {
     take_registers<Own::multiplying_registers>();

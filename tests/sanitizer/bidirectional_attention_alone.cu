@@ -73,10 +73,12 @@ int main() {
   bool fine = true;
   // On 132 multiprocessors these have, in turn: one warpgroup a block, with keys of a part and of more than are kept at
   // once; three such blocks a multiprocessor, likewise; two warpgroups, and with more pieces than multiprocessors;
-  // three warpgroups, likewise.
-  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{3, 37, 2, 1}, Shape{2, 129, 4, 4}, Shape{2, 700, 1, 1},
-                             Shape{5, 60, 40, 8}, Shape{3, 300, 26, 13}, Shape{1, 1201, 1, 1}, Shape{3, 250, 66, 6},
-                             Shape{2, 190, 66, 66}, Shape{3, 185, 132, 11}}) {
+  // three warpgroups, likewise; three whose pieces reach into the next head, with a part, with a piece that has fewer
+  // units, and with more parts than stages.
+  for (const Shape& shape :
+       {Shape{1, 1, 1, 1}, Shape{3, 37, 2, 1}, Shape{2, 129, 4, 4}, Shape{2, 700, 1, 1}, Shape{5, 60, 40, 8},
+        Shape{3, 300, 28, 14}, Shape{1, 1201, 1, 1}, Shape{3, 250, 66, 6}, Shape{2, 190, 66, 66},
+        Shape{3, 185, 132, 11}, Shape{3, 90, 66, 6}, Shape{2, 250, 49, 7}, Shape{7, 500, 7, 7}}) {
     for (const int largest : {2, 6}) {  // of the numbers given; with 6 some later parts have far larger scores
       fine = agrees<__half>(shape, largest) && fine;
       fine = agrees<__nv_bfloat16>(shape, largest) && fine;
