@@ -157,7 +157,8 @@ __device__ float read_norm_row(const NormRead<T, lanes, chunks>& read,
   return sum;
 }
 
-// Takes the mean off this lane's values; returns the sum of their squares.
+// Takes the mean off this lane's values; returns the sum of their squares. A compiler that may choose where a product
+// is added unrounded chooses otherwise from kernel to kernel; fmaf leaves no choice, here and where rows are written.
 template <int lanes, int chunks, int size>
 __device__ float centre(float (&values)[chunks][size], float mean, int lane, int width) {
   float squares = 0;
@@ -167,7 +168,7 @@ __device__ float centre(float (&values)[chunks][size], float mean, int lane, int
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         values[c][i] -= mean;
-        squares += values[c][i] * values[c][i];
+        squares = fmaf(values[c][i], values[c][i], squares);
       }
     }
   }
@@ -210,7 +211,7 @@ __device__ void write_normed(const NormArguments& a, const NormParameters<T, lan
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         const float shift = parameters.bias.is_there() ? to_float(bias.values[i]) : 0.0F;
-        out.values[i] = from_float<T>(values[c][i] * scale * to_float(weight.values[i]) + shift);
+        out.values[i] = from_float<T>(fmaf(values[c][i] * scale, to_float(weight.values[i]), shift));
       }
       store(normed + column, out);
     }
