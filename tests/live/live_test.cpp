@@ -292,23 +292,34 @@ TEST_CASE("A finished run leaves its samples in the terminal, those of every bat
   }
 }
 
+// Ends a paused run by 'q' (0) or a signal and returns all that it left in the terminal.
+std::string text_of_run_ended_by(int how) {
+  const Run run(short_batch + "--output=/dev/null");
+  REQUIRE(run.reaches(2));
+  REQUIRE(run.pauses());
+  if (how == 0) {
+    run.terminal.press("q");
+  } else if (how == SIGINT) {
+    run.terminal.press("C-c");
+  } else {
+    run.send(how);
+  }
+  run.check_left_clean(how == SIGTERM ? 143 : 130);
+  return run.terminal.all_text();
+}
+
 TEST_CASE("Quitting and the first signal close even a paused view at once, and what is in flight is written") {
   for (const int how : {0, SIGINT, SIGTERM}) {
     CAPTURE(how);
-    const Run run(short_batch + "--output=/dev/null");
-    REQUIRE(run.reaches(2));
-    REQUIRE(run.pauses());
-    if (how == 0) {
-      run.terminal.press("q");
-    } else if (how == SIGINT) {
-      run.terminal.press("C-c");
-    } else {
-      run.send(how);
+    std::string text = text_of_run_ended_by(how);
+    // On a machine that does much else the batch may not end in the seconds that it has.
+    for (int more = 0; more < 3 && contains(text, "was given up"); ++more) {
+      text = text_of_run_ended_by(how);
     }
-    run.check_left_clean(how == SIGTERM ? 143 : 130);
-    CHECK(contains(run.terminal.all_text(), "demask: stopping after the batch in flight"));
-    CHECK(contains(run.terminal.all_text(), "SAMPLE 3/3"));
-    CHECK(contains(run.terminal.all_text(), "interrupted after 3 of 3 samples"));
+    CAPTURE(text);
+    CHECK(contains(text, "demask: stopping after the batch in flight"));
+    CHECK(contains(text, "SAMPLE 3/3"));
+    CHECK(contains(text, "interrupted after 3 of 3 samples"));
   }
 }
 
