@@ -196,27 +196,15 @@ __global__ void __launch_bounds__(decode_threads) decode_kernel(DecodeArguments 
   }
 }
 
-// Blocks of a cluster on every device that has clusters, and what a block of one may need.
-constexpr int64_t most_clustered = 8;
+// What a block of a cluster may need.
 constexpr int most_clustered_shared = 96 * 1024;
-
-// As many splits as a cluster has blocks, of which it can have 1, 2, 4 or 8; 1: they are no cluster.
-int64_t cluster_of(int64_t splits) {
-  int64_t blocks = 1;
-  while (blocks < splits) {
-    blocks *= 2;
-  }
-  return blocks <= most_clustered ? blocks : 1;
-}
 
 template <typename T, int queries, bool plain>
 void launch_decode(DecodeArguments a, cudaStream_t stream) {
   const auto kernel = decode_kernel<T, queries, plain>;
   const int64_t each = a.heads.queries / a.heads.keys, parts = (each + queries - 1) / queries;
-  // Of many texts the multiprocessors have other blocks to work on while one waits, and clusters leave some idle.
   const int64_t heads = a.batch * a.heads.keys * parts;
-  const bool few = heads * a.splits <= int64_t{2} * multiprocessors();
-  const int64_t cluster = few && waits_by_itself(kernel) ? cluster_of(a.splits) : 1;
+  const int64_t cluster = gain_by_clusters(heads, a.splits) && waits_by_itself(kernel) ? cluster_of(a.splits) : 1;
   size_t bytes = DecodeShared<T, queries>::bytes(a.heads.head_width);
   if (cluster > 1) {
     a.splits = cluster;

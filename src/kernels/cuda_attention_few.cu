@@ -15,7 +15,7 @@ constexpr int lanes = width / size;             // that share a key
 constexpr int groups = decode_threads / lanes;  // of lanes in a block
 constexpr int keys_each = keys_ahead * groups;  // of a block
 constexpr int most_parts = 8;                   // warps of a block, or blocks of a cluster
-static_assert(decode_warps == most_parts);
+static_assert(decode_warps == most_parts && most_clustered == most_parts);
 
 // What the parts of a head found: values mixed, to be divided by the total behind them, and the largest scores.
 struct Found {
@@ -243,10 +243,7 @@ bool launch_few(const DecodeArguments& a, cudaStream_t stream) {
   if (!waits_by_itself(kernel)) {
     return false;
   }
-  unsigned cluster = 1;
-  while (cluster < a.splits) {
-    cluster *= 2;
-  }
+  const auto cluster = static_cast<unsigned>(cluster_of(a.splits));
   const dim3 blocks(cluster, static_cast<unsigned>(a.heads.queries), static_cast<unsigned>(a.batch));
   launch_early(kernel, EarlyLaunch{blocks, decode_threads, 0, stream, cluster}, a);
   return true;
@@ -256,8 +253,7 @@ bool launch_few(const DecodeArguments& a, cudaStream_t stream) {
 
 bool few_attention(Precision precision, const DecodeArguments& a, cudaStream_t stream) {
   const bool fits = a.heads.head_width == width && a.heads.queries == a.heads.keys && takes_heads_as_they_are(a.heads);
-  // As launch_decode takes clusters.
-  const bool few = a.splits <= most_parts && a.batch * a.heads.queries * a.splits <= int64_t{2} * multiprocessors();
+  const bool few = a.splits <= most_parts && gain_by_clusters(a.batch * a.heads.queries, a.splits);
   if (precision == Precision::float32 || !fits || !few) {
     return false;
   }

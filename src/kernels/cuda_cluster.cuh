@@ -45,6 +45,15 @@ inline __device__ void wait_for_cluster() {
 #endif
 }
 
+// Where in the cluster's shared memory `pointer` of this block's stands in block `rank`'s.
+inline __device__ unsigned shared_address_in(const void* pointer, int rank) {
+  unsigned there = 0;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(pointer)), "r"(rank));
+#endif
+  return there;
+}
+
 // Where a block learns that all bytes meant for it have come, again and again: one thread says how many to expect,
 // before or after they begin to come, and all wait.
 struct Inbox {
@@ -79,9 +88,7 @@ struct Inbox {
   // Writes 16 bytes to where `target` stands in block `rank`'s shared memory, and tells its inbox.
   __device__ void send(int4 bits, const void* target, int rank) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    unsigned at, its;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(target)), "r"(rank));
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(its) : "r"(shared_address(&barrier)), "r"(rank));
+    const unsigned at = shared_address_in(target, rank), its = shared_address_in(&barrier, rank);
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(at),
                  "r"(bits.x), "r"(bits.y), "r"(bits.z), "r"(bits.w), "r"(its)
                  : "memory");
@@ -90,9 +97,7 @@ struct Inbox {
   // Four bytes.
   __device__ void send(float value, const void* target, int rank) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    unsigned at, its;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(target)), "r"(rank));
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(its) : "r"(shared_address(&barrier)), "r"(rank));
+    const unsigned at = shared_address_in(target, rank), its = shared_address_in(&barrier, rank);
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(at),
                  "r"(__float_as_int(value)), "r"(its)
                  : "memory");
@@ -101,9 +106,7 @@ struct Inbox {
   // Two values of eight bytes together.
   __device__ void send(float2 values, const void* target, int rank) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    unsigned at, its;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"(shared_address(target)), "r"(rank));
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(its) : "r"(shared_address(&barrier)), "r"(rank));
+    const unsigned at = shared_address_in(target, rank), its = shared_address_in(&barrier, rank);
     asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(at),
                  "f"(values.x), "f"(values.y), "r"(its)
                  : "memory");

@@ -285,6 +285,23 @@ inline __device__ Merged merge_parts(const float* largest, const float* total, c
   return all;
 }
 
+// Blocks of a cluster on every device that has clusters.
+inline constexpr int64_t most_clustered = 8;
+
+// As many splits as a cluster has blocks, of which it can have 1, 2, 4 or 8; 1: they are no cluster.
+inline int64_t cluster_of(int64_t splits) {
+  int64_t blocks = 1;
+  while (blocks < splits) {
+    blocks *= 2;
+  }
+  return blocks <= most_clustered ? blocks : 1;
+}
+
+// Of many texts the multiprocessors have other blocks to work on while one waits, and clusters leave some idle.
+inline bool gain_by_clusters(int64_t heads, int64_t splits) {
+  return heads * splits <= int64_t{2} * multiprocessors();
+}
+
 // Whether heads are neither normed nor rotated, so that a thread finds what it needs of a new token where it is.
 inline bool takes_heads_as_they_are(const HeadArguments& heads) {
   return heads.query_weight == nullptr && heads.key_weight == nullptr && heads.cosine == nullptr;

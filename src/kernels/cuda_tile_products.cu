@@ -14,9 +14,11 @@
 namespace demask::kernels::cuda::launch {
 namespace {
 
-// Of a block's shared memory, for stages and a kept weight.
+constexpr int most_block_bytes = 227 * 1024;  // of shared memory
+
+// What of it there is for stages and a kept weight.
 template <typename Own>
-constexpr int room_bytes = 227 * 1024 - tile_alignment - Own::groups* Own::result_bytes -
+constexpr int room_bytes = most_block_bytes - tile_alignment - Own::groups* Own::result_bytes -
                            static_cast<int>(sizeof(TileBarriers));
 
 template <typename Own>
@@ -84,14 +86,13 @@ bool takes_one_wave(const TileProductArguments& a) {
 // all, each block takes more shared memory than two have.
 template <typename Own>
 int wave_bytes(const WaveRoom<Own>& room, int64_t blocks) {
-  constexpr int half = 227 * 1024 / 2 + 1;
+  constexpr int half = most_block_bytes / 2 + 1;
   return 2 * blocks > multiprocessors() ? std::max(room.bytes(), half) : room.bytes();
 }
 
 template <typename T, typename Own, typename Finish>
 bool launch_wave(Precision precision, const TileProductArguments& a, const FinishArguments& finish,
                  cudaStream_t stream) {
-  constexpr int most_bytes = 227 * 1024;
   CUtensorMap x, weight, out;
   if (!describe_tiles(precision, a.x, a.rows, a.inner, Own::rows, x) ||
       !describe_tiles(precision, a.weight, a.outputs, a.inner, Own::columns, weight) ||
@@ -100,7 +101,7 @@ bool launch_wave(Precision precision, const TileProductArguments& a, const Finis
   }
   const auto steps = static_cast<int>(blocks_for(a.inner, tile_inner));
   Wave wave{static_cast<int>(blocks_for(a.outputs, Own::columns)), steps, std::min(steps, most_wave_stages), a.adds};
-  while (WaveRoom<Own>{nullptr, wave.stages}.bytes() > most_bytes) {
+  while (WaveRoom<Own>{nullptr, wave.stages}.bytes() > most_block_bytes) {
     --wave.stages;
   }
   const int64_t blocks = wave_blocks<Own>(a);

@@ -1,5 +1,18 @@
 // Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
 // of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
+#include "sampling/diffusion_settings.h"
+
+namespace demask {
+namespace {
+
+// How many times the 32 forwards that suffice for a text.
+double times_enough(const DiffusionSettings& settings) {
+  return static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations)) / 32;
+}
+
+}  // namespace
+}  // namespace demask
+
 #ifndef DEMASK_POLICIES
 #include <algorithm>
 #include <cmath>
@@ -12,11 +25,6 @@ namespace {
 
 std::optional<ParameterValue> without_source(const DiffusionSettings& settings, const ParameterValue& usual) {
   return settings.confidence_source ? std::nullopt : std::optional(usual);
-}
-
-// How many times the 32 forwards that suffice for a text.
-double times_enough(const DiffusionSettings& settings) {
-  return static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations)) / 32;
 }
 
 double in_hundredths(double value) {
@@ -146,8 +154,8 @@ constexpr double last_masked = 1e9;     // a doubt above all others
 constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a number
 // Letters, of which English has 3.3 (tiny Shakespeare 3.34), never have more before there is any text.
 constexpr double entropy_of_letters = 3.5;  // nats
-// Forwards that suffice for a text of so many positions. Longer ones need more.
-constexpr double enough_forwards = 32, usual_length = 256;
+// The positions of a text for which times_enough is. Longer ones need more forwards.
+constexpr double usual_length = 256;
 // How fast draws of pieces cool with more than those. Otherwise texts gain new words faster than right ones.
 constexpr double cooling_growth = 0.2;
 
@@ -157,7 +165,7 @@ struct Options {
   double choice_temperature = 0;  // c
   double entropy_power = 0;       // h
   double vocabulary_power = 0;    // v
-  double forwards = 0;            // N
+  double times_enough = 1;        // N / 32
   double word_doubt = 0;          // m
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
@@ -249,8 +257,8 @@ class InformativeRemasking : public RevealPolicy {
   // [B, 1] float32: the power of the vocabulary's entropy
   at::Tensor cooling_power(const at::Tensor& eligible) const {
     const at::Tensor free = eligible.sum(1, /*keepdim=*/true).to(at::kFloat);
-    const at::Tensor times = (free.clamp_min(usual_length) * (enough_forwards / usual_length)).reciprocal_();
-    return times.mul_(options_.forwards).clamp_min_(1).pow_(cooling_growth).mul_(options_.vocabulary_power);
+    const at::Tensor times = (free.clamp_min(usual_length) / usual_length).reciprocal_().mul_(options_.times_enough);
+    return times.clamp_min_(1).pow_(cooling_growth).mul_(options_.vocabulary_power);
   }
 
   // [B, V] float32
@@ -293,7 +301,7 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.choice_temperature = values.number("choice_temperature");
   options.entropy_power = values.number("entropy_power");
   options.vocabulary_power = values.number("vocabulary_power");
-  options.forwards = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations));
+  options.times_enough = times_enough(settings);
   options.word_doubt = values.number("word_doubt");
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");
