@@ -16,6 +16,9 @@
 
 namespace demask {
 
+// What `best` was measured for. By how many times these there are more forwards or positions its settings change.
+inline constexpr double usual_forwards = 32, usual_positions = 256;
+
 struct Strategy;
 const Strategy& default_strategy();  // the guide's loop
 

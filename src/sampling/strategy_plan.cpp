@@ -149,24 +149,26 @@ Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
   return pace;
 }
 
-// Steps at which a position is drawn `redraws` times.
-constexpr double usual_steps = 32;
-// How fast that falls with more steps. A drawing by more steps sees a text that is nearer its end, and needs less of a
-// second look, while each look lets the likeliest win once more (docs/strategies.md).
-constexpr double redraws_power = 0.4;
+// How fast the draws of a position fall with more steps than the usual. A drawing by more steps sees a text that is
+// nearer its end, and needs less of a second look, while each look lets the likeliest win once more
+// (docs/strategies.md).
+constexpr double redraws_power = 0.35;
 // How much more noise very many steps have than those. A token is compared in each step, by noise that is new: the more
 // steps, the more of it averages out, and doubt alone would decide.
-constexpr double more_noise = 1.6;
+constexpr double more_noise = 4.6;
 
 // How many times the usual steps, where they are more.
 double times_usual(int64_t steps) {
-  return std::max(1.0, static_cast<double>(steps) / usual_steps);
+  return std::max(1.0, static_cast<double>(steps) / usual_forwards);
 }
 
-// Most of the way at twice the usual steps: from there on rarer draws go on with what noise began.
-double noise_of(int64_t steps) {
-  const double times = times_usual(steps);
-  return 1 + more_noise * (1 - 1 / (times * times));
+// In texts of more than the usual positions noise is more by this power of how much longer they are, where it is not
+// for many steps: in few steps a long text settles on fewer tokens.
+constexpr double length_power = 0.45;
+
+double noise_of(int64_t steps, int64_t positions) {
+  const double longer = std::max(1.0, static_cast<double>(positions) / usual_positions);
+  return std::max(std::pow(longer, length_power), 1 + more_noise * (1 - 1 / std::sqrt(times_usual(steps))));
 }
 
 bool draws_in_parts(const DiffusionSettings& settings) {
@@ -209,15 +211,16 @@ Plan whole_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fre
 Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t free) {
   Plan plan = whole_plan(settings, cost, free);
   const bool in_parts = draws_in_parts(settings);
+  const std::vector<int64_t> sizes = block_sizes(free, settings.block_length);
   if (settings.parameters.has("noise_power")) {
     plan = fade_noise(std::move(plan), settings.parameters.number("noise_power"),
-                      [&](int64_t steps) { return in_parts ? noise_of(steps) : 1.0; });
+                      [&](int64_t steps) { return in_parts ? noise_of(steps, sizes.front()) : 1.0; });
   }
   if (!in_parts) {
     return plan;
   }
-  return draw_in_parts(std::move(plan), block_sizes(free, settings.block_length), [&](int64_t steps) {
-    return settings.parameters.number("redraws") * std::pow(usual_steps / static_cast<double>(steps), redraws_power);
+  return draw_in_parts(std::move(plan), sizes, [&](int64_t steps) {
+    return settings.parameters.number("redraws") * std::pow(usual_forwards / static_cast<double>(steps), redraws_power);
   });
 }
 

@@ -1,20 +1,23 @@
 // Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
 // of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
+#include <algorithm>
+
 #include "sampling/diffusion_settings.h"
 
 namespace demask {
 namespace {
 
-// How many times the 32 forwards that suffice for a text.
-double times_enough(const DiffusionSettings& settings) {
-  return static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations)) / 32;
+// By how many times the usual forwards settings change: in blocks by fewer alone, for those of a block are not known
+// here.
+double times_usual(const DiffusionSettings& settings) {
+  const double times = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations)) / usual_forwards;
+  return settings.block_length ? std::min(1.0, times) : times;
 }
 
 }  // namespace
 }  // namespace demask
 
 #ifndef DEMASK_POLICIES
-#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -34,34 +37,33 @@ double in_hundredths(double value) {
 // What is chosen from many draws may be drawn hot where the model leaves a choice. In fewer than 32 forwards a position
 // is drawn less often, although each step draws all that is masked: more stays masked for longer, and draws are cooler.
 void set_best(DiffusionSettings& settings, const Given& given) {
-  const double enough = std::min(1.0, times_enough(settings));
+  const double times = std::min(1.0, times_usual(settings));
   settings.end_ratio = given("end_ratio") ? settings.end_ratio : 0.02;
-  settings.temperature = given("temperature") ? settings.temperature : in_hundredths(2.2 * std::pow(enough, 0.2));
+  settings.temperature = given("temperature") ? settings.temperature : in_hundredths(2.2 * std::pow(times, 0.2));
   if (settings.temperature > 0 && !settings.temperature_end) {
     settings.temperature_end = 0.22 * settings.temperature;
   }
   if (settings.schedule_type == ScheduleType::power && !settings.schedule_power) {
-    settings.schedule_power = in_hundredths(2.6 * std::sqrt(enough));
+    settings.schedule_power = in_hundredths(2.6 * std::sqrt(times));
   }
 }
 
 // Cooler draws take common tokens more often.
 std::optional<ParameterValue> more_where_draws_are_cooler(const DiffusionSettings& settings,
                                                           const ParameterValue& usual) {
-  return in_hundredths(std::get<double>(usual) * std::pow(std::min(1.0, times_enough(settings)), -0.15));
+  return in_hundredths(std::get<double>(usual) * std::pow(std::min(1.0, times_usual(settings)), -0.15));
 }
 
 // In fewer forwards a new token has fewer of them to be understood by its neighbours, and in more it stands against
 // tokens that won more often.
-std::optional<ParameterValue> least_at_enough_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
-  const double times = settings.block_length ? std::min(1.0, times_enough(settings)) : times_enough(settings);
+std::optional<ParameterValue> least_at_usual_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
+  const double times = times_usual(settings);
   return in_hundredths(std::get<double>(usual) * std::pow(times, times < 1 ? -0.4 : 0.1));
 }
 
-// More forwards choose less by doubt and more by noise, so that a word has to stand or fall as one. What the forwards
-// of a block are is not known here.
+// More forwards choose less by doubt and more by noise, so that a word has to stand or fall as one.
 std::optional<ParameterValue> surer_with_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
-  const double times = settings.block_length ? 1.0 : std::max(1.0, times_enough(settings));
+  const double times = std::max(1.0, times_usual(settings));
   return in_hundredths(1 - (1 - std::get<double>(usual)) / (times * times));
 }
 
@@ -90,7 +92,7 @@ Strategy best_strategy() {
   strategy.ranks_by_confidence = true;
   strategy.schedule = ScheduleType::power;
   strategy.parameters = {
-      choice_temperature_parameter(0.7),
+      choice_temperature_parameter(0.75),
       {"prior_weight",
        0.9,
        Range{0.0},
@@ -104,14 +106,14 @@ Strategy best_strategy() {
        {},
        "nats in favour of tokens just drawn, more in fewer forwards than 32, a little more in more",
        {},
-       least_at_enough_forwards},
-      {"redraws", 8.0, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
+       least_at_usual_forwards},
+      {"redraws", 8.5, Range{0.0}, "how often a position is drawn in 32 steps, less often in more; 0: in each step"},
       {"count_penalty", 2.8, Range{0.0}, "nats against a token that the text has e times as often as expected"},
       {"excess_penalty", 0.6, Range{0.0}, "nats for each standard deviation of its count above two"},
       {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
       {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"},
-      {"vocabulary_power", 0.5, Range{0.0},
+      {"vocabulary_power", 0.43, Range{0.0},
        "and for tokens of more entropy than letters as this power of that, higher where forwards are many; 0: not at "
        "all"},
       {"word_doubt",
@@ -154,10 +156,9 @@ constexpr double last_masked = 1e9;     // a doubt above all others
 constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a number
 // Letters, of which English has 3.3 (tiny Shakespeare 3.34), never have more before there is any text.
 constexpr double entropy_of_letters = 3.5;  // nats
-// The positions of a text for which times_enough is. Longer ones need more forwards.
-constexpr double usual_length = 256;
-// How fast draws of pieces cool with more than those. Otherwise texts gain new words faster than right ones.
-constexpr double cooling_growth = 0.2;
+// From twice those on draws of pieces cool, and how fast. Otherwise texts gain new words faster than right ones.
+constexpr double cooling_from = 2;
+constexpr double cooling_growth = 0.4;
 
 struct Options {
   double prior_weight = 0;        // w
@@ -165,7 +166,7 @@ struct Options {
   double choice_temperature = 0;  // c
   double entropy_power = 0;       // h
   double vocabulary_power = 0;    // v
-  double times_enough = 1;        // N / 32
+  double times_usual = 1;         // N / 32
   double word_doubt = 0;          // m
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
@@ -190,9 +191,10 @@ struct Options {
 // its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
 // EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 //
-// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 32 forwards)^0.2,
-// for texts longer than 256 positions N / 32 being that of 256. A vocabulary of pieces has thousands of tokens that are
-// each all but impossible; the same temperature gives them more of a draw than it gives rare letters.
+// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 64)^0.4 for N
+// forwards, or for N * sqrt(256 / L) where the text's L positions are more than 256. A vocabulary of pieces has
+// thousands of tokens that are each all but impossible; the same temperature gives them more of a draw than it gives
+// rare letters.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
@@ -257,7 +259,8 @@ class InformativeRemasking : public RevealPolicy {
   // [B, 1] float32: the power of the vocabulary's entropy
   at::Tensor cooling_power(const at::Tensor& eligible) const {
     const at::Tensor free = eligible.sum(1, /*keepdim=*/true).to(at::kFloat);
-    const at::Tensor times = (free.clamp_min(usual_length) / usual_length).reciprocal_().mul_(options_.times_enough);
+    const at::Tensor longer = free.div_(usual_positions).clamp_min_(1).sqrt_();
+    const at::Tensor times = longer.reciprocal_().mul_(options_.times_usual / cooling_from);
     return times.clamp_min_(1).pow_(cooling_growth).mul_(options_.vocabulary_power);
   }
 
@@ -301,7 +304,7 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.choice_temperature = values.number("choice_temperature");
   options.entropy_power = values.number("entropy_power");
   options.vocabulary_power = values.number("vocabulary_power");
-  options.times_enough = times_enough(settings);
+  options.times_usual = times_usual(settings);
   options.word_doubt = values.number("word_doubt");
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");

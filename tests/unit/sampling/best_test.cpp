@@ -41,15 +41,15 @@ TEST_CASE("best favours new tokens by its bonus, and adds Gumbel noise until the
   CHECK(positions(testing::best(0, 0, 2)->next_masked(proposal, turn_of(1, noise, 0))) == Positions{2});
 }
 
-// Halfway, where `steps` draw 256 positions in `block_length` each.
-PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 8) {
+// Halfway, where `steps` draw so many positions in `block_length` each.
+PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 8, int64_t positions = 256) {
   DiffusionSettings settings = testing::settings_of("best", {{"redraws", redraws}});
   settings.diffusion_iterations = steps;
   settings.block_length = block_length;
   DiffusionOptions options;
   plan_strategy(settings, *testing::policy_of("best"), options);
-  const Plan plan = options.plan(Stream{}, 256);
-  return plan[static_cast<size_t>(steps / (256 / block_length) / 2 - 1)];
+  const Plan plan = options.plan(Stream{}, positions);
+  return plan[static_cast<size_t>(steps / (positions / block_length) / 2 - 1)];
 }
 
 TEST_CASE("best draws fewer positions and chooses by more noise where a block has more than 32 steps") {
@@ -61,6 +61,16 @@ TEST_CASE("best draws fewer positions and chooses by more noise where a block ha
   CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);          // fewer over all steps, not a step alone
   CHECK(halfway(128, 64).noise_weight == halfway(32).noise_weight);      // four blocks of 32 steps
   CHECK(halfway(128, 256, 0).noise_weight == halfway(32).noise_weight);  // each step draws all
+}
+
+TEST_CASE("best chooses by more noise where few steps are to fill a long text") {
+  const auto noise_of = [](int64_t steps, int64_t positions) {
+    return halfway(steps, positions, 8, positions).noise_weight;
+  };
+  CHECK(noise_of(32, 512) > 1.2 * noise_of(32, 256));
+  CHECK(noise_of(32, 1024) > 1.2 * noise_of(32, 512));
+  CHECK(noise_of(32, 64) == noise_of(32, 256));
+  CHECK(noise_of(128, 512) == noise_of(128, 256));  // many steps bring more of their own
 }
 
 TEST_CASE("best speaks against tokens that the text has more often than expected, by how often") {
@@ -118,11 +128,12 @@ TEST_CASE("best draws tokens cooler that have more entropy than letters before t
   CHECK(drawn_of(4096, 0.5) == Catch::Approx(3 * std::sqrt(3.5 / std::log(4096))).epsilon(1e-5));
   CHECK(drawn_of(4096, 0) == Catch::Approx(3).epsilon(1e-5));
   CHECK(drawn_of(32, 1) == Catch::Approx(3).epsilon(1e-5));  // ln 32 is 3.47
-  // Cooler with more forwards for as many positions, and no less cool with fewer.
+  // Cooler with more than 64 forwards for as many positions, and no less cool with fewer.
+  CHECK(drawn_of(4096, 0.5, 256) < drawn_of(4096, 0.5, 128));
   CHECK(drawn_of(4096, 0.5, 128) < drawn_of(4096, 0.5, 64));
-  CHECK(drawn_of(4096, 0.5, 64) < drawn_of(4096, 0.5));
+  CHECK(drawn_of(4096, 0.5, 64) == drawn_of(4096, 0.5));
   CHECK(drawn_of(4096, 0.5, 8) == drawn_of(4096, 0.5));
-  CHECK(drawn_of(4096, 0.5, 64, 512) == Catch::Approx(drawn_of(4096, 0.5, 32, 256)).epsilon(1e-5));
+  CHECK(drawn_of(4096, 0.5, 256, 1024) == Catch::Approx(drawn_of(4096, 0.5, 128, 256)).epsilon(1e-5));
   CHECK(drawn_of(32, 0.5, 128) == Catch::Approx(3).epsilon(1e-5));
 }
 
