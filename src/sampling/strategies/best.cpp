@@ -158,7 +158,7 @@ constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a numb
 constexpr double entropy_of_letters = 3.5;  // nats
 // From twice those on draws of pieces cool, and how fast. Otherwise texts gain new words faster than right ones.
 constexpr double cooling_from = 2;
-constexpr double cooling_growth = 0.4;
+constexpr double cooling_growth = 0.44;
 
 struct Options {
   double prior_weight = 0;        // w
@@ -191,7 +191,7 @@ struct Options {
 // its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
 // EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 //
-// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 64)^0.4 for N
+// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 64)^0.44 for N
 // forwards, or for N * sqrt(256 / L) where the text's L positions are more than 256. A vocabulary of pieces has
 // thousands of tokens that are each all but impossible; the same temperature gives them more of a draw than it gives
 // rare letters.
