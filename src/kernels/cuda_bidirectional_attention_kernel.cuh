@@ -4,16 +4,10 @@
 // their range is FlashAttention-4's.
 #pragma once
 
-#include "kernels/cuda_bidirectional_attention_copies.cuh"
+#include "kernels/cuda_bidirectional_attention_rows.cuh"
 #include "kernels/cuda_finish.cuh"
 
 namespace demask::kernels::cuda::launch {
-
-inline __device__ float power_of_two(float x) {
-  float power;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
-  return power;
-}
 
 // What a warpgroup has found for its 64 queries. A thread's rows and columns are those of multiply_tiles; `weights` is
 // its own part of a row's sum.
@@ -25,7 +19,6 @@ struct Attended {
 // A warpgroup's way through the keys of a piece.
 template <typename T, typename Own>
 struct AttentionGroup {
-  using Scores = float[part_keys / 2];
   const AttentionRoom<Own> room;
   const AttentionCopier<Own>& copier;
   const AttentionWork& work;
@@ -49,7 +42,7 @@ struct AttentionGroup {
   }
 
   // Queues the next keys' scores.
-  __device__ void begin_scores(Scores& scores, uint64_t queries) {
+  __device__ void begin_scores(PartScores& scores, uint64_t queries) {
     barriers().keys[keys_turn.stage].wait(keys_turn.parity);
     const uint64_t keys = tile_of(room.keys(keys_turn.stage));
     begin_products();
@@ -81,53 +74,18 @@ struct AttentionGroup {
     next(values_turn);
   }
 
-  // What stands behind the text's end counts for nothing.
-  __device__ void leave_out(Scores& scores, int keys) const {
-    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < part_keys / 2; ++i) {
-      if (i / 4 * 8 + column + i % 2 >= keys) {
-        scores[i] = -INFINITY;
-      }
-    }
-  }
-
-  // A row's largest score, if it is so much larger than those before that powers would leave their range. What was
-  // found before then counts `before` times.
-  __device__ void raise(Attended& found, const Scores& scores, float (&before)[2]) const {
-    constexpr float range = 8;
+  // Scores become weights. What was found of the parts before then counts `before` times.
+  __device__ void weigh(Attended& found, PartScores& scores, float (&before)[2]) const {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
-      float largest = fmaxf(scores[2 * row], scores[2 * row + 1]);
-#pragma unroll
-      for (int j = 1; j < part_keys / 8; ++j) {
-        largest = fmaxf(largest, fmaxf(scores[4 * j + 2 * row], scores[4 * j + 2 * row + 1]));
-      }
-      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 1));
-      largest = fmaxf(largest, __shfl_xor_sync(all_lanes, largest, 2));
       const float kept = found.largest[row];
-      found.largest[row] = (largest - kept) * work.scale > range ? largest : kept;
+      found.largest[row] = raised(kept, largest_score(scores, row), work.scale);
       before[row] = power_of_two((kept - found.largest[row]) * work.scale);
-      found.weights[row] *= before[row];
     }
-  }
-
-  // Scores become weights.
-  __device__ void weigh(Attended& found, Scores& scores) const {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
-      const float shift = -found.largest[row] * work.scale;
-      float sum[2] = {found.weights[row], 0};
-#pragma unroll
-      for (int j = 0; j < part_keys / 8; ++j) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          float& score = scores[4 * j + 2 * row + i];
-          score = power_of_two(fmaf(score, work.scale, shift));
-          sum[i] += score;
-        }
-      }
-      found.weights[row] = sum[0] + sum[1];
+      take_powers(scores, row, found.largest[row], work.scale);
+      found.weights[row] = add_powers(scores, row, found.weights[row], before[row]);
     }
   }
 
@@ -158,13 +116,12 @@ struct AttentionGroup {
 
   // One part of the keys, whose scores are there. The next part's are made while this one's sums are.
   template <bool more>
-  __device__ void step(Attended& found, Scores& scores, uint64_t queries, int part) {
+  __device__ void step(Attended& found, PartScores& scores, uint64_t queries, int part) {
     if (!more && work.length % part_keys != 0) {
       leave_out(scores, work.length - part * part_keys);
     }
     float before[2];
-    raise(found, scores, before);
-    weigh(found, scores);
+    weigh(found, scores, before);
     if (part > 0) {
       add_up(found, before);
     }
@@ -190,7 +147,7 @@ struct AttentionGroup {
 
   __device__ void attend(Attended& found, const char* from) {
     const uint64_t queries = tile_of(from);
-    Scores scores;
+    PartScores scores;
     found.largest[0] = found.largest[1] = -INFINITY;
     found.weights[0] = found.weights[1] = 0;
     begin_scores(scores, queries);
@@ -210,10 +167,7 @@ struct AttentionGroup {
 inline __device__ void share_out(Attended& found) {
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
-    float sum = found.weights[row];
-    sum += __shfl_xor_sync(all_lanes, sum, 1);
-    sum += __shfl_xor_sync(all_lanes, sum, 2);
-    const float share = 1 / sum;
+    const float share = share_of(found.weights[row]);
 #pragma unroll
     for (int j = 0; j < attention_head / 8; ++j) {
       found.sums[4 * j + 2 * row] *= share;

@@ -71,14 +71,16 @@ bool agrees(const Shape& shape, int largest) {
 
 int main() {
   bool fine = true;
-  // On 132 multiprocessors these have, in turn: one warpgroup a block, with keys of a part and of more than are kept at
-  // once; three such blocks a multiprocessor, likewise; two warpgroups, and with more pieces than multiprocessors;
-  // three warpgroups, likewise; three whose pieces reach into the next head, with a part, with a piece that has fewer
-  // units, and with more parts than stages.
+  // On 132 multiprocessors these have, in turn: one warpgroup a block, with keys of a part; several that relay a unit's
+  // parts, on the edges of units and parts, with as many parts as are kept at once and with more; three blocks of one
+  // warpgroup a multiprocessor, with a part and with more than are kept; two warpgroups, and with more pieces than
+  // multiprocessors; three warpgroups, likewise; three whose pieces reach into the next head, with a part, with a piece
+  // that has fewer units, and with more parts than stages; three and two, of texts that alone are relayed.
   for (const Shape& shape :
-       {Shape{1, 1, 1, 1}, Shape{3, 37, 2, 1}, Shape{2, 129, 4, 4}, Shape{2, 700, 1, 1}, Shape{5, 60, 40, 8},
-        Shape{3, 300, 28, 14}, Shape{1, 1201, 1, 1}, Shape{3, 250, 66, 6}, Shape{2, 190, 66, 66},
-        Shape{3, 185, 132, 11}, Shape{3, 90, 66, 6}, Shape{2, 250, 49, 7}, Shape{7, 500, 7, 7}}) {
+       {Shape{1, 1, 1, 1},   Shape{3, 37, 2, 1},    Shape{2, 127, 3, 3},  Shape{2, 129, 4, 4},   Shape{1, 256, 2, 2},
+        Shape{2, 300, 2, 1}, Shape{1, 512, 3, 1},   Shape{1, 640, 1, 1},  Shape{2, 700, 1, 1},   Shape{1, 1201, 1, 1},
+        Shape{5, 60, 40, 8}, Shape{3, 300, 28, 14}, Shape{3, 250, 66, 6}, Shape{2, 190, 66, 66}, Shape{3, 185, 132, 11},
+        Shape{3, 90, 66, 6}, Shape{2, 250, 49, 7},  Shape{7, 500, 7, 7},  Shape{12, 300, 5, 5},  Shape{4, 650, 4, 2}}) {
     for (const int largest : {2, 6}) {  // of the numbers given; with 6 some later parts have far larger scores
       fine = agrees<__half>(shape, largest) && fine;
       fine = agrees<__nv_bfloat16>(shape, largest) && fine;

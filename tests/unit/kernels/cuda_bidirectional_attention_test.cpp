@@ -46,8 +46,9 @@ TEST_CASE("Attention on tensor cores is that of every query over every key, what
       return;
     }
     // Off every tile's edge and on it, with shared keys, with more work than a device takes at once.
-    for (const Shape& shape : {Shape{3, 1, 2, 2}, Shape{2, 63, 2, 1}, Shape{2, 64, 3, 3}, Shape{5, 129, 4, 2},
-                               Shape{2, 257, 6, 1}, Shape{1, 1000, 2, 2}, Shape{1, 2048, 2, 2}, Shape{70, 200, 4, 4}}) {
+    for (const Shape& shape : {Shape{3, 1, 2, 2}, Shape{2, 63, 2, 1}, Shape{2, 64, 3, 3}, Shape{2, 65, 2, 2},
+                               Shape{2, 127, 2, 2}, Shape{5, 129, 4, 2}, Shape{2, 257, 6, 1}, Shape{3, 300, 3, 1},
+                               Shape{4, 512, 4, 4}, Shape{1, 1000, 2, 2}, Shape{1, 2048, 2, 2}, Shape{70, 200, 4, 4}}) {
       CAPTURE(dtype, shape.batch, shape.length, shape.heads, shape.key_heads);
       const at::Tensor qkv = some_qkv(shape, dtype);
       CHECK(relative_error(bidirectional_attention(qkv, shape.heads, shape.key_heads), attention_of(qkv, shape)) <
@@ -66,7 +67,8 @@ TEST_CASE("A text's attention has the same bits in any batch, and a broken text 
     if (!attention_here(dtype)) {
       return;
     }
-    for (const Shape& shape : {Shape{130, 77, 4, 2}, Shape{130, 512, 4, 4}, Shape{40, 1024, 6, 6}}) {
+    for (const Shape& shape :
+         {Shape{130, 77, 4, 2}, Shape{130, 300, 2, 1}, Shape{130, 512, 4, 4}, Shape{40, 1024, 6, 6}}) {
       CAPTURE(dtype, shape.length);
       const at::Tensor qkv = some_qkv(shape, dtype);
       const auto attend = [&](const at::Tensor& of) {
