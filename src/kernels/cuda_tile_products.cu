@@ -14,7 +14,7 @@
 namespace demask::kernels::cuda::launch {
 namespace {
 
-constexpr int most_block_bytes = 227 * 1024;  // of shared memory
+constexpr int most_block_bytes = 227 * 1024, reserved_block_bytes = 1024;  // of shared memory
 
 // What of it there is for stages and a kept weight.
 template <typename Own>
@@ -82,12 +82,41 @@ bool takes_one_wave(const TileProductArguments& a) {
   return wave_blocks<Own>(a) <= multiprocessors() && (Own::groups == 1 || Own::rows * Own::columns <= of_low);
 }
 
-// Blocks that begin early would share the multiprocessors that the kernels before leave first. Where they are needed
-// all, each block takes more shared memory than two have.
+// The most stages for a product of so many steps that so much memory has room for; a result takes a box of each.
 template <typename Own>
-int wave_bytes(const WaveRoom<Own>& room, int64_t blocks) {
-  constexpr int half = most_block_bytes / 2 + 1;
-  return 2 * blocks > multiprocessors() ? std::max(room.bytes(), half) : room.bytes();
+int wave_stages(int steps, int bytes) {
+  int stages = std::min(std::max(steps, Own::boxes), most_wave_stages);
+  while (WaveRoom<Own>{nullptr, stages}.bytes() > bytes) {
+    --stages;
+  }
+  return stages;
+}
+
+struct WaveMemory {
+  int stages, bytes;
+};
+
+// Blocks that begin early would share the multiprocessors that the kernels before leave first. Where they are needed
+// all, each block takes more shared memory than two have (`alone`). A contraction's blocks, whose stages have to be
+// filled again in any case, take hardly more than that, and those of an activation leave as much where it costs them a
+// stage at most: so a contraction has its first weights when the expansion before it ends. An activation's blocks of
+// two warpgroups have too many registers for two to share a multiprocessor.
+template <typename Own, typename Finish>
+WaveMemory wave_memory(const TileProductArguments& a) {
+  constexpr int alone = most_block_bytes / 2 + 1, beside = most_block_bytes - alone - reserved_block_bytes;
+  constexpr int most_ring_stages = 7;
+  const auto of_stages = [](int stages) { return WaveMemory{stages, WaveRoom<Own>{nullptr, stages}.bytes()}; };
+  const auto steps = static_cast<int>(blocks_for(a.inner, tile_inner));
+  const int most = wave_stages<Own>(steps, most_block_bytes), fewer = wave_stages<Own>(steps, beside);
+  if (2 * wave_blocks<Own>(a) <= multiprocessors()) {
+    return of_stages(most);
+  }
+  if (Finish::is_activation && Own::groups > 1 && fewer + 1 >= steps) {
+    return of_stages(fewer);
+  }
+  const bool is_contraction = a.inner > a.outputs && most < steps;
+  const WaveMemory memory = of_stages(is_contraction ? std::min(most, most_ring_stages) : most);
+  return {memory.stages, std::max(memory.bytes, alone)};
 }
 
 template <typename T, typename Own, typename Finish>
@@ -99,19 +128,15 @@ bool launch_wave(Precision precision, const TileProductArguments& a, const Finis
       !describe_tiles(precision, a.out, a.rows, a.outputs, group_rows, out)) {
     return false;
   }
-  const auto steps = static_cast<int>(blocks_for(a.inner, tile_inner));
-  Wave wave{static_cast<int>(blocks_for(a.outputs, Own::columns)), steps, std::min(steps, most_wave_stages), a.adds};
-  while (WaveRoom<Own>{nullptr, wave.stages}.bytes() > most_block_bytes) {
-    --wave.stages;
-  }
-  const int64_t blocks = wave_blocks<Own>(a);
-  const int bytes = wave_bytes(WaveRoom<Own>{nullptr, wave.stages}, blocks);
+  const auto [stages, bytes] = wave_memory<Own, Finish>(a);
+  const Wave wave{static_cast<int>(blocks_for(a.outputs, Own::columns)),
+                  static_cast<int>(blocks_for(a.inner, tile_inner)), stages, a.adds};
   const auto kernel = wave_product_kernel<T, Own, Finish>;
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
     return false;
   }
-  launch_early(kernel, dim3(static_cast<unsigned>(blocks)), Own::threads, static_cast<size_t>(bytes), stream, x, weight,
-               out, finish, wave);
+  launch_early(kernel, dim3(static_cast<unsigned>(wave_blocks<Own>(a))), Own::threads, static_cast<size_t>(bytes),
+               stream, x, weight, out, finish, wave);
   return true;
 }
 
