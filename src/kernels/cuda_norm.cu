@@ -71,6 +71,13 @@ __device__ void store_rounded(T* pointer, float (&values)[size]) {
   store(pointer, chunk);
 }
 
+// The same bits, which the compiler takes apart no earlier than here: apart they need twice the registers, and a
+// product that begins early needs what the norm leaves.
+inline __device__ int4 used_now(int4 bits) {
+  asm volatile("" : "+r"(bits.x), "+r"(bits.y), "+r"(bits.z), "+r"(bits.w));
+  return bits;
+}
+
 // A lane's part of a vector that the model keeps for all rows. Short ones are asked for before the row is there, since
 // no kernel writes them; of long ones the registers would cost more than that gains.
 template <typename T, int lanes, int chunks>
@@ -88,7 +95,7 @@ class NormParameter {
 
   __device__ Chunk<T> chunk(int c, int column) const {
     if constexpr (asked_early) {
-      return as_chunk<T>(read_[c]);
+      return as_chunk<T>(used_now(read_[c]));
     } else {
       return load(vector_ + column);
     }
@@ -105,14 +112,13 @@ struct NormParameters {
   NormParameter<T, lanes, chunks> update_bias, weight, bias;
 };
 
-// What is read of a row by a lane, of so many that share it; on its way from the beginning.
+// What is read of a row by a lane, of so many that share it.
 template <typename T, int lanes, int chunks>
 struct NormRead {
   NormRow<T> row;
   int4 source[chunks], update[chunks];
 
-  __device__ void begin(const NormRow<T>& from, int lane, int width) {
-    row = from;
+  __device__ void begin(int lane, int width) {
     load_lane_chunks<lanes>(row.source, lane, width, source);
     if (row.update != nullptr) {
       load_lane_chunks<lanes>(row.update, lane, width, update);
@@ -234,28 +240,34 @@ bool is_plain(const NormArguments& a) {
 template <typename T, int lanes, int chunks, int rows_each, int threads, bool plain>
 __global__ void __launch_bounds__(threads) norm_kernel(NormArguments given) {
   static_assert(plain || (rows_each == 1 && lanes >= warp_size));  // else a warp might add to its last row twice
+  // The product that follows asks for its matrix while this waits for the kernels before.
+  let_next_begin();
   const NormArguments a = plain ? without_sum(given) : given;
-  // Wide rows are few where time is short, and the product that follows has a large matrix to ask for.
-  if constexpr (lanes > warp_size) {
-    let_next_begin();
-  }
   const int lane = threadIdx.x % lanes;
   const int width = static_cast<int>(a.width);
   const NormParameters<T, lanes, chunks> parameters = {
       {a.update_bias, lane, width}, {a.weight, lane, width}, {a.bias, lane, width}};
-  wait_for_kernels_before();
-  let_next_begin();
   const int64_t first = (static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x) / lanes * rows_each;
   constexpr int rows_a_warp = lanes < warp_size ? warp_size / lanes * rows_each : rows_each;
-  if (first / rows_a_warp * rows_a_warp >= a.rows) {
-    return;
-  }
   // Past the last row a warp's lanes compute that again and write what it has.
   const auto row_of = [&](int r) { return min(first + r, a.rows - 1); };
   NormRead<T, lanes, chunks> read[rows_each];
+  if constexpr (plain) {
+#pragma unroll
+    for (int r = 0; r < rows_each; ++r) {
+      read[r].row = find_norm_row<T>(a, row_of(r), width);
+    }
+  }
+  wait_for_kernels_before();
+  if (first / rows_a_warp * rows_a_warp >= a.rows) {
+    return;
+  }
 #pragma unroll
   for (int r = 0; r < rows_each; ++r) {
-    read[r].begin(find_norm_row<T>(a, row_of(r), width), lane, width);
+    if constexpr (!plain) {
+      read[r].row = find_norm_row<T>(a, row_of(r), width);
+    }
+    read[r].begin(lane, width);
   }
   float values[rows_each][chunks][Chunk<T>::size], means[rows_each], squares[rows_each];
 #pragma unroll
