@@ -295,19 +295,17 @@ __global__ void __launch_bounds__(relay_threads, 1)
   const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads;
   // From the first lane, so that the compiler sees that a warp's are all the same.
   const int group = __shfl_sync(all_lanes, static_cast<int>(threadIdx.x) / warpgroup_threads, 0);
-  if (group < weighing_groups) {
-    WeighingGroup<T> own{room, work, group, thread, Turn(group, room.stages)};
-    __syncthreads();
-    own.weigh_parts();
-    return;
-  }
-  if (thread == 0) {
+  if (group == weighing_groups && thread == 0) {
     prefetch_map(queries);
     prefetch_map(keys);
     room.barriers().start();
   }
   const Unit unit(work, static_cast<int>(blockIdx.x));
   __syncthreads();
+  if (group < weighing_groups) {
+    WeighingGroup<T>{room, work, group, thread, Turn(group, room.stages)}.weigh_parts();
+    return;
+  }
   const RelayCopier copier{room, queries, keys, unit};
   if (thread == 0) {
     wait_for_kernels_before();
