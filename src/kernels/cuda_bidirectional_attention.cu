@@ -63,15 +63,15 @@ bool launch_relay(Precision precision, const BidirectionalAttentionArguments& a,
     return false;
   }
   AttentionWork work = work_of(a);
-  work.units = work.pieces = work.units_a_head * static_cast<int>(a.batch * a.heads);
   work.stages = std::min(most_relay_stages, work.parts);
   const int bytes = RelayRoom{nullptr, work.stages}.bytes();
   const auto kernel = relay_attention_kernel<T>;
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes) != cudaSuccess) {
     return false;
   }
-  launch_early(kernel, dim3(static_cast<unsigned>(work.units)), relay_threads, static_cast<size_t>(bytes), stream,
-               queries, keys, static_cast<T*>(a.mixed), work);
+  const auto units = static_cast<unsigned>(work.units_a_head * a.batch * a.heads);
+  launch_early(kernel, dim3(units), relay_threads, static_cast<size_t>(bytes), stream, queries, keys,
+               static_cast<T*>(a.mixed), work);
   return true;
 }
 

@@ -244,7 +244,7 @@ __device__ void multiply_weights(float (&sums)[32], uint32_t a, uint32_t b, uint
 }
 #undef DEMASK_WEIGHTS_64
 
-#define DEMASK_WEIGHTS_64(type)                                                        \
+#define DEMASK_STORED_WEIGHTS_64(type)                                                 \
   asm volatile(                                                                        \
       "{\n.reg .pred adds;\nsetp.ne.b32 adds, %34, 0;\n"                               \
       "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {" DEMASK_NAMES_32 \
@@ -256,12 +256,12 @@ __device__ void multiply_weights(float (&sums)[32], uint32_t a, uint32_t b, uint
 template <typename T>
 __device__ void multiply_weights(float (&sums)[32], uint64_t weights, uint64_t values, int adds) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    DEMASK_WEIGHTS_64("bf16");
+    DEMASK_STORED_WEIGHTS_64("bf16");
   } else {
-    DEMASK_WEIGHTS_64("f16");
+    DEMASK_STORED_WEIGHTS_64("f16");
   }
 }
-#undef DEMASK_WEIGHTS_64
+#undef DEMASK_STORED_WEIGHTS_64
 #undef DEMASK_PRODUCT_192
 #undef DEMASK_PRODUCT_128
 #undef DEMASK_PRODUCT_64

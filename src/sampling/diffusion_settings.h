@@ -16,7 +16,7 @@
 
 namespace demask {
 
-// What `best` was measured for. By how many times these there are more forwards or positions its settings change.
+// What `best` was measured with; its settings follow how many times as many forwards and positions there are.
 inline constexpr double usual_forwards = 32, usual_positions = 256;
 
 struct Strategy;

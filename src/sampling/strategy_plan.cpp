@@ -162,8 +162,8 @@ double times_usual(int64_t steps) {
   return std::max(1.0, static_cast<double>(steps) / usual_forwards);
 }
 
-// In texts of more than the usual positions noise is more by this power of how much longer they are, where it is not
-// for many steps: in few steps a long text settles on fewer tokens.
+// A text of more than the usual positions settles on fewer tokens in few steps. So its noise is at least this power of
+// how many times longer it is.
 constexpr double length_power = 0.45;
 
 double noise_of(int64_t steps, int64_t positions) {

@@ -7,8 +7,7 @@
 namespace demask {
 namespace {
 
-// By how many times the usual forwards settings change: in blocks by fewer alone, for those of a block are not known
-// here.
+// How many times the usual forwards there are. In blocks never more than once, for those of a block are not known here.
 double times_usual(const DiffusionSettings& settings) {
   const double times = static_cast<double>(settings.forwards.value_or(settings.diffusion_iterations)) / usual_forwards;
   return settings.block_length ? std::min(1.0, times) : times;
