@@ -6,7 +6,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -242,11 +241,26 @@ at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& t
 // The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
 
-// Row `step` [1] int64 of counts [P, S, C] int64 and numbers [P, S, N] float32, contiguous: [P, 1, C] and [P, 1, N].
-struct StepRows {
-  at::Tensor counts, numbers;
+// Whose numbers `uniform` gives: [B] int64 each.
+struct NoiseStreams {
+  at::Tensor seeds, sample_indices;
 };
-StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step);
+// The numbers of sampling/noise.h: float32 [B, positions]. steps: [1] or [B] int64.
+at::Tensor uniform(const NoiseStreams& streams, const at::Tensor& steps, int64_t positions, uint32_t purpose);
+
+// The tables of a diffusion's steps, contiguous, and where it is in them.
+struct StepTables {
+  at::Tensor counts;   // [P, S, C] int64
+  at::Tensor numbers;  // [P, S, N] float32
+  at::Tensor step;     // [1] int64
+};
+struct StepStart {
+  at::Tensor counts, numbers;     // rows `step` of the tables, [P, 1, C] and [P, 1, N]
+  std::vector<at::Tensor> noise;  // for each purpose [B, positions], what `uniform` gives for the step
+};
+// By one kernel, for one purpose or two.
+StepStart begin_step(const StepTables& tables, const NoiseStreams& streams, int64_t positions,
+                     const std::vector<uint32_t>& purposes);
 
 // What a step of diffusion changes, contiguous.
 struct StepState {
@@ -292,13 +306,5 @@ at::Tensor stable_probability(const at::Tensor& logits, const at::Tensor& tokens
 // one's.
 void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
            const at::Tensor& forbidden, const TraceTables& tables);
-
-// The numbers of sampling/noise.h: float32 [B, positions]. seeds, sample_indices [B] int64, steps [1] or [B] int64.
-at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
-                   int64_t positions, uint32_t purpose);
-
-// Those for two purposes by one kernel: [2, B, positions].
-at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
-                   int64_t positions, std::array<uint32_t, 2> purposes);
 
 }  // namespace demask::kernels::cuda

@@ -53,8 +53,15 @@ __global__ void __launch_bounds__(placing_threads) place_next_kernel(NextDrawArg
 }
 
 void draw_next_by_steps(Precision precision, NextDrawArguments a, cudaStream_t stream) {
-  uniform(a.seeds, a.sample_indices, a.steps, /*step_stride=*/0, {a.purpose}, a.uniforms, a.draw.logits.rows,
-          /*positions=*/1, stream);
+  NoiseArguments noise;
+  noise.seeds = a.seeds;
+  noise.sample_indices = a.sample_indices;
+  noise.steps = a.steps;
+  noise.purpose[0] = a.purpose;
+  noise.out = a.uniforms;
+  noise.batch = a.draw.logits.rows;
+  noise.positions = 1;
+  uniform(noise, stream);
   a.draw.uniforms = a.uniforms;
   draw(precision, a.draw, stream);
   JudgeArguments judging;

@@ -302,9 +302,21 @@ struct StepTable {
   Value* row = nullptr;        // [plans, columns]
   int64_t plans = 0, steps = 0, columns = 0;
 };
-// Row *step of both, which have as many plans.
-void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const int64_t* step,
-                  cudaStream_t stream);
+// The numbers of sampling/noise.h, for one purpose or two.
+struct NoiseArguments {
+  const int64_t* seeds = nullptr;           // [batch]
+  const int64_t* sample_indices = nullptr;  // [batch]
+  const int64_t* steps = nullptr;           // [batch], step_stride apart
+  int64_t step_stride = 0;
+  uint32_t purpose[2] = {};
+  int purposes = 1;
+  float* out = nullptr;  // [purposes, batch, positions]
+  int64_t batch = 0, positions = 0;
+};
+void uniform(const NoiseArguments& arguments, cudaStream_t stream);
+// The same, and row *noise.steps of both tables, which have as many plans.
+void begin_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const NoiseArguments& noise,
+                cudaStream_t stream);
 
 struct EndStepArguments {
   int64_t* tokens = nullptr;  // [positions], as those below
@@ -380,15 +392,5 @@ struct TraceArguments {
 };
 inline constexpr int64_t max_traced_likeliest = 3;  // candidates that a thread keeps
 void trace(Precision precision, const TraceArguments& arguments, cudaStream_t stream);
-
-// What uniform numbers are for: one purpose or two.
-struct Purposes {
-  uint32_t first = 0, second = 0;
-  int count = 1;
-};
-// out [count, batch, positions]; the numbers of sampling/noise.h. seeds, sample_indices [batch]; steps step_stride
-// apart.
-void uniform(const int64_t* seeds, const int64_t* sample_indices, const int64_t* steps, int64_t step_stride,
-             const Purposes& purposes, float* out, int64_t batch, int64_t positions, cudaStream_t stream);
 
 }  // namespace demask::kernels::cuda::launch

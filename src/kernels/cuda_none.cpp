@@ -156,7 +156,12 @@ at::Tensor temperatures_by_entropy(const at::Tensor& /*logits*/, const at::Tenso
 at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
   absent();
 }
-StepRows rows_of_step(const at::Tensor& /*counts*/, const at::Tensor& /*numbers*/, const at::Tensor& /*step*/) {
+at::Tensor uniform(const NoiseStreams& /*streams*/, const at::Tensor& /*steps*/, int64_t /*positions*/,
+                   uint32_t /*purpose*/) {
+  absent();
+}
+StepStart begin_step(const StepTables& /*tables*/, const NoiseStreams& /*streams*/, int64_t /*positions*/,
+                     const std::vector<uint32_t>& /*purposes*/) {
   absent();
 }
 void end_step(const StepState& /*state*/, const at::Tensor& /*drawn*/, const at::Tensor& /*next_masked*/,
@@ -193,13 +198,4 @@ void trace(const at::Tensor& /*slot*/, const at::Tensor& /*logits*/, const at::T
            const at::Tensor& /*masked*/, const at::Tensor& /*forbidden*/, const TraceTables& /*tables*/) {
   absent();
 }
-at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*steps*/,
-                   int64_t /*positions*/, uint32_t /*purpose*/) {
-  absent();
-}
-at::Tensor uniform(const at::Tensor& /*seeds*/, const at::Tensor& /*sample_indices*/, const at::Tensor& /*steps*/,
-                   int64_t /*positions*/, std::array<uint32_t, 2> /*purposes*/) {
-  absent();
-}
-
 }  // namespace demask::kernels::cuda

@@ -1,7 +1,10 @@
 // What a step of diffusion begins and ends with: elementwise work on tables and texts, a kernel each. LibTorch's
 // operations for it are one to three kernels more, and the first use of each loads a module, 5 to 50 ms.
+#include <algorithm>
+
 #include "kernels/cuda_device.cuh"
 #include "kernels/cuda_early.cuh"
+#include "kernels/cuda_noise.cuh"
 
 namespace demask::kernels::cuda::launch {
 namespace {
@@ -16,13 +19,17 @@ __device__ void copy_row(const StepTable<Value>& table, int64_t step, int64_t it
   }
 }
 
-__global__ void __launch_bounds__(step_threads)
-    rows_of_step_kernel(StepTable<int64_t> counts, StepTable<float> numbers, const int64_t* step) {
+// The first row of blocks copies, too.
+__global__ void __launch_bounds__(noise_threads)
+    begin_step_kernel(StepTable<int64_t> counts, StepTable<float> numbers, NoiseArguments noise) {
   wait_for_kernels_before();
   let_next_begin();
-  const int64_t item = static_cast<int64_t>(blockIdx.x) * step_threads + threadIdx.x;
-  copy_row(counts, *step, item);
-  copy_row(numbers, *step, item);
+  if (blockIdx.y == 0) {
+    const int64_t item = static_cast<int64_t>(blockIdx.x) * noise_threads + threadIdx.x, step = *noise.steps;
+    copy_row(counts, step, item);
+    copy_row(numbers, step, item);
+  }
+  write_noise(noise);
 }
 
 __global__ void __launch_bounds__(step_threads) end_step_kernel(EndStepArguments a) {
@@ -52,11 +59,12 @@ __global__ void __launch_bounds__(step_threads) blend_doubt_kernel(const float* 
 
 }  // namespace
 
-void rows_of_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const int64_t* step,
-                  cudaStream_t stream) {
-  const int64_t items = counts.plans * (counts.columns > numbers.columns ? counts.columns : numbers.columns);
-  launch_early(rows_of_step_kernel, dim3(blocks_for(items, step_threads)), step_threads, 0, stream, counts, numbers,
-               step);
+void begin_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const NoiseArguments& noise,
+                cudaStream_t stream) {
+  const int64_t items = counts.plans * std::max(counts.columns, numbers.columns);
+  dim3 blocks = noise_blocks(noise);
+  blocks.x = std::max(blocks.x, static_cast<unsigned>(blocks_for(items, noise_threads)));
+  launch_early(begin_step_kernel, blocks, noise_threads, 0, stream, counts, numbers, noise);
 }
 
 void end_step(const EndStepArguments& arguments, cudaStream_t stream) {

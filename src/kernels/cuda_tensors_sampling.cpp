@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "kernels/cuda.h"
 #include "kernels/cuda_tensors.h"
 
@@ -177,16 +179,46 @@ launch::StepTable<Value> step_table(const at::Tensor& all, const at::Tensor& row
   return {all.const_data_ptr<Value>(), row.data_ptr<Value>(), all.size(0), all.size(1), all.size(2)};
 }
 
+launch::NoiseArguments noise_arguments(const NoiseStreams& streams, const at::Tensor& steps,
+                                       const std::vector<uint32_t>& purposes, const at::Tensor& out,
+                                       int64_t positions) {
+  TORCH_INTERNAL_ASSERT(streams.seeds.is_contiguous() && streams.sample_indices.is_contiguous() &&
+                        steps.is_contiguous() && !purposes.empty() && purposes.size() <= 2);
+  launch::NoiseArguments arguments;
+  arguments.seeds = streams.seeds.const_data_ptr<int64_t>();
+  arguments.sample_indices = streams.sample_indices.const_data_ptr<int64_t>();
+  arguments.steps = steps.const_data_ptr<int64_t>();
+  arguments.step_stride = steps.size(0) > 1 ? 1 : 0;
+  std::copy(purposes.begin(), purposes.end(), arguments.purpose);
+  arguments.purposes = static_cast<int>(purposes.size());
+  arguments.out = out.data_ptr<float>();
+  arguments.batch = streams.sample_indices.size(0);
+  arguments.positions = positions;
+  return arguments;
+}
+
 }  // namespace
 
-StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
-  TORCH_INTERNAL_ASSERT(counts.size(0) == numbers.size(0));
-  StepRows rows{at::empty({counts.size(0), 1, counts.size(2)}, counts.options()),
-                at::empty({numbers.size(0), 1, numbers.size(2)}, numbers.options())};
-  launch::rows_of_step(step_table<int64_t>(counts, rows.counts), step_table<float>(numbers, rows.numbers),
-                       step.const_data_ptr<int64_t>(), stream_of(counts));
+at::Tensor uniform(const NoiseStreams& streams, const at::Tensor& steps, int64_t positions, uint32_t purpose) {
+  at::Tensor out =
+      at::empty({streams.sample_indices.size(0), positions}, streams.sample_indices.options().dtype(at::kFloat));
+  launch::uniform(noise_arguments(streams, steps, {purpose}, out, positions), stream_of(out));
   check_launch();
-  return rows;
+  return out;
+}
+
+StepStart begin_step(const StepTables& tables, const NoiseStreams& streams, int64_t positions,
+                     const std::vector<uint32_t>& purposes) {
+  const auto& [counts, numbers, step] = tables;
+  TORCH_INTERNAL_ASSERT(counts.size(0) == numbers.size(0) && step.numel() == 1);
+  const auto count = static_cast<int64_t>(purposes.size());
+  const at::Tensor noise = at::empty({count, streams.sample_indices.size(0), positions}, numbers.options());
+  StepStart start{at::empty({counts.size(0), 1, counts.size(2)}, counts.options()),
+                  at::empty({numbers.size(0), 1, numbers.size(2)}, numbers.options()), noise.unbind()};
+  launch::begin_step(step_table<int64_t>(counts, start.counts), step_table<float>(numbers, start.numbers),
+                     noise_arguments(streams, step, purposes, noise, positions), stream_of(counts));
+  check_launch();
+  return start;
 }
 
 void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask) {
@@ -328,32 +360,6 @@ void trace(const at::Tensor& slot, const at::Tensor& logits, const at::Tensor& t
   arguments.likeliest_count = tables.likeliest.size(-1);
   launch::trace(precision_of(rows), arguments, stream_of(rows));
   check_launch();
-}
-
-namespace {
-
-at::Tensor uniform_for(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
-                       int64_t positions, const launch::Purposes& purposes) {
-  TORCH_INTERNAL_ASSERT(seeds.is_contiguous() && sample_indices.is_contiguous() && steps.is_contiguous());
-  const int64_t batch = sample_indices.size(0);
-  at::Tensor out = at::empty({purposes.count, batch, positions}, sample_indices.options().dtype(at::kFloat));
-  launch::uniform(seeds.const_data_ptr<int64_t>(), sample_indices.const_data_ptr<int64_t>(),
-                  steps.const_data_ptr<int64_t>(), steps.size(0) > 1 ? 1 : 0, purposes, out.data_ptr<float>(), batch,
-                  positions, stream_of(out));
-  check_launch();
-  return out;
-}
-
-}  // namespace
-
-at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
-                   int64_t positions, uint32_t purpose) {
-  return uniform_for(seeds, sample_indices, steps, positions, {purpose, purpose, 1}).squeeze(0);
-}
-
-at::Tensor uniform(const at::Tensor& seeds, const at::Tensor& sample_indices, const at::Tensor& steps,
-                   int64_t positions, std::array<uint32_t, 2> purposes) {
-  return uniform_for(seeds, sample_indices, steps, positions, {purposes[0], purposes[1], 2});
 }
 
 }  // namespace demask::kernels::cuda

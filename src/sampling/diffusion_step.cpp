@@ -1,7 +1,8 @@
 // One step of diffusion, a pure function of the chain's tensors: what the sampler records and repeats.
 #include <ATen/ATen.h>
 
-#include <utility>
+#include <cstdint>
+#include <vector>
 
 #include "kernels/cuda.h"
 #include "sampling/diffusion_chain.h"
@@ -31,13 +32,25 @@ DrawOptions with_temperatures(const RevealPolicy& policy, DrawOptions draw, cons
   return draw;
 }
 
-kernels::cuda::StepRows rows_of_step(const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& step) {
-  return kernels::cuda::has_kernels_for(numbers)
-             ? kernels::cuda::rows_of_step(counts, numbers, step)
-             : kernels::cuda::StepRows{counts.index_select(1, step), numbers.index_select(1, step)};
+// As the kernel that takes the place of these operations.
+kernels::cuda::StepStart begin_step(const kernels::cuda::StepTables& tables, const Streams& streams, int64_t positions,
+                                    const std::vector<Purpose>& purposes) {
+  if (kernels::cuda::has_kernels_for(tables.numbers)) {
+    std::vector<uint32_t> numbers;
+    for (const Purpose purpose : purposes) {
+      numbers.push_back(static_cast<uint32_t>(purpose));
+    }
+    return kernels::cuda::begin_step(tables, {streams.seeds, streams.indices}, positions, numbers);
+  }
+  kernels::cuda::StepStart start{
+      tables.counts.index_select(1, tables.step), tables.numbers.index_select(1, tables.step), {}};
+  for (const Purpose purpose : purposes) {
+    start.noise.push_back(uniform(streams, tables.step, positions, purpose));
+  }
+  return start;
 }
 
-// As the kernel, which takes the place of these operations.
+// As the kernel that takes the place of these operations.
 void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked,
               int64_t mask) {
   if (state.tokens.is_cuda() && kernels::cuda::built()) {
@@ -233,9 +246,12 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
 void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool first) {
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
-  const auto [counts, numbers] = rows_of_step(chain.counts, chain.numbers, chain.step);
+  const bool fills = kind == StepKind::filling;
+  const auto [counts, numbers, noise] =
+      begin_step({chain.counts, chain.numbers, chain.step}, chain.streams, length,
+                 fills ? std::vector<Purpose>{Purpose::draw} : std::vector<Purpose>{Purpose::draw, Purpose::remask});
   at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
-  if (chain.block.defined() && kind != StepKind::filling) {
+  if (chain.block.defined() && !fills) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
         is_open_ended() ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
@@ -245,28 +261,20 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     eligible = eligible.logical_and(inside);
     later = chain.masked.logical_and(chain.block > active);
   }
-  if (options_.draws_in_parts && kind != StepKind::filling) {
+  if (options_.draws_in_parts && !fills) {
     const at::Tensor all = drawn;
     drawn = choose_drawn(all, numbers);
     waiting = all.logical_and(drawn.logical_not());
   }
-  at::Tensor uniforms, noise;
-  if (kind == StepKind::filling) {
-    uniforms = uniform(chain.streams, chain.step, length, Purpose::draw);
-  } else {
-    auto both = uniform(chain.streams, chain.step, length, {Purpose::draw, Purpose::remask});
-    uniforms = std::move(both[0]);
-    noise = std::move(both[1]);
-  }
-  Proposal proposal = propose(kind, extent, drawn, uniforms, draw_of_step(numbers), view, first);
+  Proposal proposal = propose(kind, extent, drawn, noise.front(), draw_of_step(numbers), view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
     view->was_masked = drawn.clone();
     view->filled = proposal.tokens;
     view->probabilities = proposal.probabilities;
   }
-  if (kind != StepKind::filling) {
-    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers, noise);
+  if (!fills) {
+    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers, noise.back());
     if (later.defined()) {
       next_masked = next_masked.logical_or(later);
     }

@@ -84,20 +84,9 @@ at::Tensor uniform(const Streams& streams, const at::Tensor& steps, int64_t posi
   if (streams.indices.is_cpu()) {
     return uniform_on_host(streams, steps, positions, purpose);
   }
-  return kernels::cuda::built()
-             ? kernels::cuda::uniform(streams.seeds, streams.indices, steps, positions, static_cast<uint32_t>(purpose))
-             : uniform_by_tensors(streams, steps, positions, purpose);
-}
-
-std::array<at::Tensor, 2> uniform(const Streams& streams, const at::Tensor& steps, int64_t positions,
-                                  std::array<Purpose, 2> purposes) {
-  if (streams.indices.is_cpu() || !kernels::cuda::built()) {
-    return {uniform(streams, steps, positions, purposes[0]), uniform(streams, steps, positions, purposes[1])};
-  }
-  const at::Tensor both =
-      kernels::cuda::uniform(streams.seeds, streams.indices, steps, positions,
-                             {static_cast<uint32_t>(purposes[0]), static_cast<uint32_t>(purposes[1])});
-  return {both[0], both[1]};
+  return kernels::cuda::built() ? kernels::cuda::uniform({streams.seeds, streams.indices}, steps, positions,
+                                                         static_cast<uint32_t>(purpose))
+                                : uniform_by_tensors(streams, steps, positions, purpose);
 }
 
 float uniform_at(const Stream& stream, int64_t step, int64_t position, Purpose purpose) {

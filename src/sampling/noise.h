@@ -4,7 +4,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -42,10 +41,6 @@ enum class Purpose : uint32_t {
 // same device, in [0, 2^32). positions: how many for each sample. The same bits on every device: a Philox4x32-10 block
 // for every four positions, see core/philox.h.
 at::Tensor uniform(const Streams& streams, const at::Tensor& steps, int64_t positions, Purpose purpose);
-
-// Those for two purposes, each [B, positions].
-std::array<at::Tensor, 2> uniform(const Streams& streams, const at::Tensor& steps, int64_t positions,
-                                  std::array<Purpose, 2> purposes);
 
 // The same through tensor operations only, which is how it runs on a device without kernels of our own.
 at::Tensor uniform_by_tensors(const Streams& streams, const at::Tensor& steps, int64_t positions, Purpose purpose);

@@ -10,13 +10,22 @@ TEST_CASE("A step begins and ends as by LibTorch's operations") {
   }
   at::manual_seed(1337);
   const at::TensorOptions integers = at::device(at::kCUDA).dtype(at::kLong);
-  for (const int64_t plans : {1, 3}) {
+  for (const int64_t plans : {1, 300}) {
     const at::Tensor counts = at::randint(1000, {plans, 700, 3}, integers),
                      numbers = at::rand({plans, 700, 5}, integers.dtype(at::kFloat)),
                      step = at::full({1}, 699, integers);
-    const kernels::cuda::StepRows rows = kernels::cuda::rows_of_step(counts, numbers, step);
-    CHECK(at::equal(rows.counts, counts.index_select(1, step)));
-    CHECK(at::equal(rows.numbers, numbers.index_select(1, step)));
+    // Texts of one position have fewer numbers than their plans have columns.
+    for (const int64_t length : {1, 7, 1001}) {
+      const at::Tensor seeds = at::randint(1000, {plans}, integers), samples = at::arange(plans, integers);
+      const kernels::cuda::StepStart start =
+          kernels::cuda::begin_step({counts, numbers, step}, {seeds, samples}, length, {0, 1});
+      CHECK(at::equal(start.counts, counts.index_select(1, step)));
+      CHECK(at::equal(start.numbers, numbers.index_select(1, step)));
+      REQUIRE(start.noise.size() == 2);
+      for (const uint32_t purpose : {0U, 1U}) {
+        CHECK(at::equal(start.noise[purpose], kernels::cuda::uniform({seeds, samples}, step, length, purpose)));
+      }
+    }
   }
   constexpr int64_t mask = 77;
   const at::Tensor drawn = at::randint(70, {3, 1001}, integers), next = at::rand({3, 1001}, at::kCUDA) < 0.4;
