@@ -167,7 +167,8 @@ at::Tensor DiffusionBatch::numbers(int64_t at_least_steps) const {
   return tabulate<double>(
       plans, std::max(steps, at_least_steps), number_columns, at::kFloat, [](const PlannedStep& step) {
         return std::array<double, number_columns>{step.start,         step.progress,   step.reveal_chance,
-                                                  step.remask_chance, step.draw_share, step.noise_weight};
+                                                  step.remask_chance, step.draw_share, step.noise_scale,
+                                                  step.noise_left};
       });
 }
 

@@ -25,7 +25,8 @@ enum Number : int64_t {
   reveal_column,
   remask_column,
   share_column,
-  noise_column,
+  noise_scale_column,
+  noise_left_column,
   number_columns
 };
 

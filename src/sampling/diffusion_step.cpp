@@ -227,7 +227,8 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   turn.waiting = waiting;
   turn.noise = noise;
   turn.progress = column_of(numbers, progress_column);
-  turn.noise_weight = column_of(numbers, noise_column);
+  turn.noise_scale = column_of(numbers, noise_scale_column);
+  turn.noise_left = column_of(numbers, noise_left_column);
   turn.reveal_chance = column_of(numbers, reveal_column);
   turn.remask_chance = column_of(numbers, remask_column);
   if (!policy_.decides_counts()) {

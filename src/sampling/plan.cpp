@@ -175,7 +175,8 @@ Plan fade_noise(Plan plan, double power, const std::function<double(int64_t step
     const auto end = end_of_block(first, plan.end());
     const double whole = scale(end - first);
     for (; first != end; ++first) {
-      first->noise_weight = whole * std::pow(1 - first->progress, power);
+      first->noise_scale = whole;
+      first->noise_left = std::pow(1 - first->progress, power);
     }
   }
   return plan;

@@ -19,10 +19,12 @@ struct PlannedStep {
   double reveal_chance = 1;  // of a masked position, where each is decided on its own
   double remask_chance = 0;  // of a visible one
   double draw_share = 1;     // of the positions masked before it, those that it draws; the others wait
-  double noise_weight = 1;   // of the noise that chooses, for a policy that leaves its fading to the plan
-  double start = 0;          // share of its block's steps done before it, of those that have a successor: 0 .. 1
-  double progress = 1;       // share of its block's steps done after it: 1 after the last
-  bool judged = false;       // a second forward judges what it drew
+  // Of the noise that chooses, for a policy that leaves its fading to the plan: the product of
+  double noise_scale = 1;  // what its block's steps and positions ask for
+  double noise_left = 1;   // and what has not faded
+  double start = 0;        // share of its block's steps done before it, of those that have a successor: 0 .. 1
+  double progress = 1;     // share of its block's steps done after it: 1 after the last
+  bool judged = false;     // a second forward judges what it drew
 };
 
 using Plan = std::vector<PlannedStep>;

@@ -34,7 +34,8 @@ struct Turn {
   at::Tensor reveal_chance;  // [B, 1] float32, of PlannedStep
   at::Tensor remask_chance;  // [B, 1] float32
   at::Tensor progress;       // [B, 1] float32: share of the steps that are done after this one
-  at::Tensor noise_weight;   // [B, 1] float32, of PlannedStep
+  at::Tensor noise_scale;    // [B, 1] float32, of PlannedStep
+  at::Tensor noise_left;     // [B, 1] float32
   // [B, 1] int64: steps that follow in the block, for each of which a policy that decides leaves a position masked,
   // and none has to reveal more than its even part of those drawn. Undefined: it reveals one or more.
   at::Tensor steps_left;

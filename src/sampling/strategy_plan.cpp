@@ -153,9 +153,11 @@ Pace pace_of(const DiffusionSettings& settings, int64_t blocks) {
 // nearer its end, and needs less of a second look, while each look lets the likeliest win once more
 // (docs/strategies.md).
 constexpr double redraws_power = 0.35;
+// The draws that very many steps keep, of those of the usual. Too little would be chosen from otherwise: words fell.
+constexpr double least_redraws = 0.63;
 // How much more noise very many steps have than those. A token is compared in each step, by noise that is new: the more
 // steps, the more of it averages out, and doubt alone would decide.
-constexpr double more_noise = 4.6;
+constexpr double more_noise = 3.2, noise_growth = 0.8;
 
 // How many times the usual steps, where they are more.
 double times_usual(int64_t steps) {
@@ -168,7 +170,7 @@ constexpr double length_power = 0.45;
 
 double noise_of(int64_t steps, int64_t positions) {
   const double longer = std::max(1.0, static_cast<double>(positions) / usual_positions);
-  return std::max(std::pow(longer, length_power), 1 + more_noise * (1 - 1 / std::sqrt(times_usual(steps))));
+  return std::max(std::pow(longer, length_power), 1 + more_noise * (1 - std::pow(times_usual(steps), -noise_growth)));
 }
 
 bool draws_in_parts(const DiffusionSettings& settings) {
@@ -220,7 +222,8 @@ Plan common_plan(const DiffusionSettings& settings, const Cost& cost, int64_t fr
     return plan;
   }
   return draw_in_parts(std::move(plan), sizes, [&](int64_t steps) {
-    return settings.parameters.number("redraws") * std::pow(usual_forwards / static_cast<double>(steps), redraws_power);
+    const double usual = settings.parameters.number("redraws");
+    return usual * std::max(least_redraws, std::pow(usual_forwards / static_cast<double>(steps), redraws_power));
   });
 }
 

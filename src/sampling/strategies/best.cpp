@@ -1,6 +1,7 @@
 // Strategy `best`: the recipe that measuring found (docs/strategies.md). One forward a step, and a second one in some
 // of the last steps (rescored_share), or with confidence_source=rescore in all but the last.
 #include <algorithm>
+#include <cmath>
 
 #include "sampling/diffusion_settings.h"
 
@@ -17,8 +18,6 @@ double times_usual(const DiffusionSettings& settings) {
 }  // namespace demask
 
 #ifndef DEMASK_POLICIES
-#include <cmath>
-
 #include "core/error.h"
 #include "sampling/strategies/descriptions.h"
 
@@ -60,10 +59,12 @@ std::optional<ParameterValue> least_at_usual_forwards(const DiffusionSettings& s
   return in_hundredths(std::get<double>(usual) * std::pow(times, times < 1 ? -0.4 : 0.1));
 }
 
-// More forwards choose less by doubt and more by noise, so that a word has to stand or fall as one.
-std::optional<ParameterValue> surer_with_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
-  const double times = std::max(1.0, times_usual(settings));
-  return in_hundredths(1 - (1 - std::get<double>(usual)) / (times * times));
+// Fewer forwards draw more pieces of a word at once, which do not know of each other. More choose less by doubt and
+// more by noise, so that a word has to stand or fall as one.
+std::optional<ParameterValue> least_share_at_usual_forwards(const DiffusionSettings& settings,
+                                                            const ParameterValue& usual) {
+  const double times = times_usual(settings), share = std::get<double>(usual);
+  return in_hundredths(times < 1 ? std::min(1.0, share * std::pow(times, -0.75)) : 1 - (1 - share) / times);
 }
 
 void check_best(const DiffusionSettings& settings) {
@@ -112,22 +113,23 @@ Strategy best_strategy() {
       {"noise_power", 1.0, Range{0.0}, "the noise falls as this power of what is left"},
       {"temperature_power", 1.5, Range{0.0}, "the temperature falls as this power of what is left"},
       {"entropy_power", 1.0, Range{0.0}, "and from position to position as this power of its entropy; 0: not at all"},
-      {"vocabulary_power", 0.43, Range{0.0},
+      {"vocabulary_power", 0.28, Range{0.0},
        "and for tokens of more entropy than letters as this power of that, higher where forwards are many; 0: not at "
        "all"},
+      {"vocabulary_noise", 1.74, Range{0.0}, "the noise grows for such tokens as this power of that; 0: not at all"},
       {"word_doubt",
-       0.7,
+       0.3,
        share,
-       "share of a piece's doubt that is the largest of its word's pieces, more in more forwards than 32; 0: its own "
-       "alone",
+       "share of a piece's doubt that is the largest of its word's pieces, more in fewer forwards than 32 and in more; "
+       "0: its own alone",
        {},
-       surer_with_forwards}};
-  strategy.variants = {
-      {"best", {}},
-      {"remask-draw-log",
-       {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8", "--prior_weight=0",
-        "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2", "--redraws=0", "--count_penalty=0",
-        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0", "--vocabulary_power=0", "--word_doubt=0"}}};
+       least_share_at_usual_forwards}};
+  strategy.variants = {{"best", {}},
+                       {"remask-draw-log",
+                        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
+                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2",
+                         "--redraws=0", "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06",
+                         "--entropy_power=0", "--vocabulary_power=0", "--vocabulary_noise=0", "--word_doubt=0"}}};
   strategy.set_shared = set_best;
   strategy.check = check_best;
   return strategy;
@@ -157,7 +159,7 @@ constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a numb
 constexpr double entropy_of_letters = 3.5;  // nats
 // From twice those on draws of pieces cool, and how fast. Otherwise texts gain new words faster than right ones.
 constexpr double cooling_from = 2;
-constexpr double cooling_growth = 0.44;
+constexpr double cooling_growth = 0.5;
 
 struct Options {
   double prior_weight = 0;        // w
@@ -165,17 +167,19 @@ struct Options {
   double choice_temperature = 0;  // c
   double entropy_power = 0;       // h
   double vocabulary_power = 0;    // v
+  double vocabulary_noise = 0;    // s
   double times_usual = 1;         // N / 32
   double word_doubt = 0;          // m
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
 
 // Masks again the most doubtful of all free positions:
-//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * noise weight * Gumbel noise,
+//   (-log p) * (H0 / -log p0)^w - n * [just drawn] - c * sqrt(g^2 + (H0 / 3.5)^2s - 1) * what is left * Gumbel noise,
 // where p is the model's untempered probability of the token in place, p0 that of this token before there is any text
-// (the mean over the free positions of the first forward), and H0 the entropy of p0. The noise weighs what is left of
-// the steps, and more where there are many. A common character is probable anywhere, so that plain confidence keeps it
-// and the text drifts towards the commonest; here, surprise is measured against that which the token has of its own.
+// (the mean over the free positions of the first forward), and H0 the entropy of p0. g, of the plan, is more where
+// there are many steps. Where H0 is above the 3.5 nats of letters there are more tokens to choose from, and doubt alone
+// chooses the commonest. A common character is probable anywhere, so that plain confidence keeps it and the text drifts
+// towards the commonest; here, surprise is measured against that which the token has of its own.
 //
 // A piece of a word is doubted by the most doubtful piece of that word: m of it is that doubt, the rest its own. Pieces
 // of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
@@ -190,16 +194,17 @@ struct Options {
 // its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
 // EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 //
-// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 64)^0.44 for N
-// forwards, or for N * sqrt(256 / L) where the text's L positions are more than 256. A vocabulary of pieces has
-// thousands of tokens that are each all but impossible; the same temperature gives them more of a draw than it gives
-// rare letters.
+// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 64)^0.5 for N
+// forwards. A vocabulary of pieces has thousands of tokens that are each all but impossible; the same temperature gives
+// them more of a draw than it gives rare letters.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
 
   bool reads_logits(bool /*judged*/) const override { return true; }
-  bool looks_at_start() const override { return options_.prior_weight != 0 || weighs_logits() || sets_temperatures(); }
+  bool looks_at_start() const override {
+    return options_.prior_weight != 0 || weighs_logits() || sets_temperatures() || options_.vocabulary_noise != 0;
+  }
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
   bool sets_temperatures() const override { return options_.entropy_power != 0 || options_.vocabulary_power != 0; }
   bool reads_words() const override { return options_.word_doubt != 0; }
@@ -211,7 +216,9 @@ class InformativeRemasking : public RevealPolicy {
     const at::Tensor entropy = (prior * surprise).sum(1, /*keepdim=*/true);
     keep(weight_, (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight));
     keep(prior_, prior);
-    keep(cooling_, (entropy_of_letters / entropy).clamp_max(1).pow(cooling_power(eligible)));
+    const at::Tensor of_letters = (entropy_of_letters / entropy).clamp_max(1);
+    keep(cooling_, of_letters.pow(cooling_power()));
+    keep(vocabulary_noise_, of_letters.pow(-2 * options_.vocabulary_noise).sub_(1).sqrt_());
     keep(entropy_, entropy.clamp_min(least_entropy));
   }
 
@@ -241,7 +248,7 @@ class InformativeRemasking : public RevealPolicy {
       doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
     }
     if (options_.choice_temperature != 0) {
-      doubt = doubt.sub(gumbel(turn.noise) * turn.noise_weight, options_.choice_temperature);
+      doubt = doubt.sub(gumbel(turn.noise) * noise_weight(turn), options_.choice_temperature);
     }
     if (turn.waiting.defined()) {
       doubt = doubt.masked_fill(turn.waiting, last_masked);
@@ -255,12 +262,15 @@ class InformativeRemasking : public RevealPolicy {
     return turn.waiting.defined() ? turn.budget.eligible.logical_and(turn.waiting.logical_not()) : turn.budget.eligible;
   }
 
-  // [B, 1] float32: the power of the vocabulary's entropy
-  at::Tensor cooling_power(const at::Tensor& eligible) const {
-    const at::Tensor free = eligible.sum(1, /*keepdim=*/true).to(at::kFloat);
-    const at::Tensor longer = free.div_(usual_positions).clamp_min_(1).sqrt_();
-    const at::Tensor times = longer.reciprocal_().mul_(options_.times_usual / cooling_from);
-    return times.clamp_min_(1).pow_(cooling_growth).mul_(options_.vocabulary_power);
+  // u
+  double cooling_power() const {
+    return options_.vocabulary_power * std::pow(std::max(1.0, options_.times_usual / cooling_from), cooling_growth);
+  }
+
+  // [B, 1] float32
+  at::Tensor noise_weight(const Turn& turn) const {
+    const at::Tensor& of_plan = turn.noise_scale;
+    return (vocabulary_noise_.defined() ? at::hypot(of_plan, vocabulary_noise_) : of_plan) * turn.noise_left;
   }
 
   // [B, V] float32
@@ -287,10 +297,11 @@ class InformativeRemasking : public RevealPolicy {
   }
 
   Options options_;
-  at::Tensor weight_;   // [B, V] float32: (H0 / -log p0)^w
-  at::Tensor prior_;    // [B, V] float32: p0
-  at::Tensor entropy_;  // [B, 1] float32, nats: H0, at least least_entropy
-  at::Tensor cooling_;  // [B, 1] float32: the vocabulary's share of the step's temperature
+  at::Tensor weight_;            // [B, V] float32: (H0 / -log p0)^w
+  at::Tensor prior_;             // [B, V] float32: p0
+  at::Tensor entropy_;           // [B, 1] float32, nats: H0, at least least_entropy
+  at::Tensor cooling_;           // [B, 1] float32: the vocabulary's share of the step's temperature
+  at::Tensor vocabulary_noise_;  // [B, 1] float32: what the vocabulary adds to g, as independent noises add up
 };
 
 }  // namespace
@@ -303,6 +314,7 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.choice_temperature = values.number("choice_temperature");
   options.entropy_power = values.number("entropy_power");
   options.vocabulary_power = values.number("vocabulary_power");
+  options.vocabulary_noise = values.number("vocabulary_noise");
   options.times_usual = times_usual(settings);
   options.word_doubt = values.number("word_doubt");
   options.excess.by_count = values.number("count_penalty");

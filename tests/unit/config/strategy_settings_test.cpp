@@ -83,7 +83,7 @@ TEST_CASE("best keeps more masked for longer and draws cooler where forwards are
   CHECK(temperature("forwards=32") == temperature("forwards=256"));
 }
 
-TEST_CASE("best favours new tokens least in 32 forwards, and takes words more as one in more") {
+TEST_CASE("best favours new tokens least in 32 forwards, and takes words least as one there") {
   const auto value = [](const char* parameter, const Settings& more) {
     return settled(with({"strategy='best'"}, more)).diffusion.parameters.number(parameter);
   };
@@ -94,7 +94,9 @@ TEST_CASE("best favours new tokens least in 32 forwards, and takes words more as
   CHECK(value("new_token_bonus", {"forwards=16", "new_token_bonus=1"}) == 1);
   CHECK(value("prior_weight", {"forwards=16"}) > value("prior_weight", {"forwards=32"}));
   CHECK(value("prior_weight", {"forwards=256"}) == value("prior_weight", {"forwards=32"}));
-  CHECK(value("word_doubt", {"forwards=8"}) == value("word_doubt", {"forwards=32"}));
+  CHECK(value("word_doubt", {"forwards=8"}) > value("word_doubt", {"forwards=16"}));
+  CHECK(value("word_doubt", {"forwards=16"}) > value("word_doubt", {"forwards=32"}));
+  CHECK(value("word_doubt", {"forwards=1"}) <= 1);
   CHECK(value("word_doubt", {"forwards=64"}) > value("word_doubt", {"forwards=32"}));
   CHECK(value("word_doubt", {"forwards=128"}) > value("word_doubt", {"forwards=64"}));
   CHECK(value("word_doubt", {"diffusion_iterations=64"}) == value("word_doubt", {"forwards=64"}));

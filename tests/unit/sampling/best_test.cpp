@@ -52,25 +52,35 @@ PlannedStep halfway(int64_t steps, int64_t block_length = 256, double redraws = 
   return plan[static_cast<size_t>(steps / (positions / block_length) / 2 - 1)];
 }
 
+double noise_of(const PlannedStep& step) {
+  return step.noise_scale * step.noise_left;
+}
+
 TEST_CASE("best draws fewer positions and chooses by more noise where a block has more than 32 steps") {
-  CHECK(halfway(32).noise_weight == Catch::Approx(0.5));
-  CHECK(halfway(16).noise_weight == Catch::Approx(0.5));
-  CHECK(halfway(64).noise_weight > 1.5 * halfway(32).noise_weight);
-  CHECK(halfway(128).noise_weight > halfway(64).noise_weight);
-  CHECK(halfway(128).noise_weight < 1.5 * halfway(64).noise_weight);     // rarer draws do the rest
-  CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);          // fewer over all steps, not a step alone
-  CHECK(halfway(128, 64).noise_weight == halfway(32).noise_weight);      // four blocks of 32 steps
-  CHECK(halfway(128, 256, 0).noise_weight == halfway(32).noise_weight);  // each step draws all
+  CHECK(noise_of(halfway(32)) == Catch::Approx(0.5));
+  CHECK(noise_of(halfway(16)) == Catch::Approx(0.5));
+  CHECK(noise_of(halfway(64)) > 1.5 * noise_of(halfway(32)));
+  CHECK(noise_of(halfway(128)) > noise_of(halfway(64)));
+  CHECK(noise_of(halfway(128)) < 1.5 * noise_of(halfway(64)));     // rarer draws do the rest
+  CHECK(halfway(64).draw_share < 0.5 * halfway(32).draw_share);    // fewer over all steps, not a step alone
+  CHECK(noise_of(halfway(128, 64)) == noise_of(halfway(32)));      // four blocks of 32 steps
+  CHECK(noise_of(halfway(128, 256, 0)) == noise_of(halfway(32)));  // each step draws all
+}
+
+TEST_CASE("best draws a position as often however many steps there are, once they are many") {
+  const auto draws_of = [](int64_t steps) { return halfway(steps).draw_share * static_cast<double>(steps); };
+  CHECK(draws_of(128) < 0.9 * draws_of(64));
+  CHECK(draws_of(512) == Catch::Approx(draws_of(256)).epsilon(0.03));  // a step masks a whole number of positions
 }
 
 TEST_CASE("best chooses by more noise where few steps are to fill a long text") {
-  const auto noise_of = [](int64_t steps, int64_t positions) {
-    return halfway(steps, positions, 8, positions).noise_weight;
+  const auto noise_for = [](int64_t steps, int64_t positions) {
+    return noise_of(halfway(steps, positions, 8, positions));
   };
-  CHECK(noise_of(32, 512) > 1.2 * noise_of(32, 256));
-  CHECK(noise_of(32, 1024) > 1.2 * noise_of(32, 512));
-  CHECK(noise_of(32, 64) == noise_of(32, 256));
-  CHECK(noise_of(128, 512) == noise_of(128, 256));  // many steps bring more of their own
+  CHECK(noise_for(32, 512) > 1.2 * noise_for(32, 256));
+  CHECK(noise_for(32, 1024) > 1.2 * noise_for(32, 512));
+  CHECK(noise_for(32, 64) == noise_for(32, 256));
+  CHECK(noise_for(128, 512) == noise_for(128, 256));  // many steps bring more of their own
 }
 
 TEST_CASE("best speaks against tokens that the text has more often than expected, by how often") {
@@ -118,23 +128,47 @@ TEST_CASE("best draws a position by the entropy that it has of what it has befor
 
 TEST_CASE("best draws tokens cooler that have more entropy than letters before there is any text") {
   // All tokens of a vocabulary are alike before there is any text, and at the position that is drawn.
-  const auto drawn_of = [](int64_t tokens, double power, int64_t forwards = 32, int64_t length = 1) {
+  const auto drawn_of = [](int64_t tokens, double power, int64_t forwards = 32) {
     const auto policy = testing::policy_of("best", {{"vocabulary_power", power}}, forwards);
-    const at::Tensor even = at::zeros({1, length, tokens});
-    policy->look_at_start(even, at::ones({1, length}, at::kBool));
-    return policy->temperatures(even, floats({3}), at::zeros({}, at::kBool)).select(1, 0).item<double>();
+    const at::Tensor even = at::zeros({1, 1, tokens});
+    policy->look_at_start(even, at::ones({1, 1}, at::kBool));
+    return policy->temperatures(even, floats({3}), at::zeros({}, at::kBool)).item<double>();
   };
   CHECK(drawn_of(4096, 1) == Catch::Approx(3 * 3.5 / std::log(4096)).epsilon(1e-5));
   CHECK(drawn_of(4096, 0.5) == Catch::Approx(3 * std::sqrt(3.5 / std::log(4096))).epsilon(1e-5));
   CHECK(drawn_of(4096, 0) == Catch::Approx(3).epsilon(1e-5));
   CHECK(drawn_of(32, 1) == Catch::Approx(3).epsilon(1e-5));  // ln 32 is 3.47
-  // Cooler with more than 64 forwards for as many positions, and no less cool with fewer.
+  // Cooler with more than 64 forwards, and no less cool with fewer.
   CHECK(drawn_of(4096, 0.5, 256) < drawn_of(4096, 0.5, 128));
   CHECK(drawn_of(4096, 0.5, 128) < drawn_of(4096, 0.5, 64));
   CHECK(drawn_of(4096, 0.5, 64) == drawn_of(4096, 0.5));
   CHECK(drawn_of(4096, 0.5, 8) == drawn_of(4096, 0.5));
-  CHECK(drawn_of(4096, 0.5, 256, 1024) == Catch::Approx(drawn_of(4096, 0.5, 128, 256)).epsilon(1e-5));
   CHECK(drawn_of(32, 0.5, 128) == Catch::Approx(3).epsilon(1e-5));
+}
+
+TEST_CASE("best chooses by more noise among tokens that have more entropy than letters, beside that of many steps") {
+  // Two positions, doubted alike but for 1 nat; before there is any text all tokens are alike.
+  const auto chosen = [](int64_t tokens, double power, double noise_scale) {
+    const auto policy = testing::policy_of("best", {{"prior_weight", 0.0},
+                                                    {"new_token_bonus", 0.0},
+                                                    {"choice_temperature", 1.0},
+                                                    {"vocabulary_noise", power},
+                                                    {"word_doubt", 0.0}});
+    policy->look_at_start(at::zeros({1, 2, tokens}), at::ones({1, 2}, at::kBool));
+    const Proposal proposal = proposal_of({sure(std::exp(-0.5)), sure(std::exp(-1.5))}, {0, 0});
+    Turn turn = turn_of(1, {0.3, 0.5});  // Gumbel -0.186 and 0.367, of which half is left
+    turn.noise_scale.fill_(noise_scale);
+    return positions(policy->next_masked(proposal, turn));
+  };
+  // Half of 0.552 reaches 1 nat from a weight of 3.62 on. 4,096 tokens have 2.377 times the entropy of letters.
+  CHECK(chosen(4096, 0, 1) == Positions{1});
+  CHECK(chosen(4096, 1.4, 1) == Positions{1});  // 3.36
+  CHECK(chosen(4096, 1.6, 1) == Positions{0});  // 4.00
+  CHECK(chosen(32, 1.6, 1) == Positions{1});    // letters
+  CHECK(chosen(32, 1.6, 3.7) == Positions{0});  // many steps
+  // Their squares add up.
+  CHECK(chosen(4096, 1.4, 2) == Positions{0});  // 3.78
+  CHECK(chosen(4096, 1.1, 2) == Positions{1});  // 3.12
 }
 
 TEST_CASE("A step of best draws each position at its own temperature, or the likeliest at temperature 0") {

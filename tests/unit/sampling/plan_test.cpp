@@ -114,7 +114,7 @@ TEST_CASE("Noise falls as a power of what is left of each block, to none, and is
       fade_noise(scheduled_plan(even_pace(6, 4), 8), 2, [](int64_t steps) { return steps == 3 ? 30.0 : 1.0; });
   std::vector<double> weights;
   for (const PlannedStep& step : plan) {
-    weights.push_back(step.noise_weight);
+    weights.push_back(step.noise_scale * step.noise_left);
   }
   // Two blocks of 3 steps each: 2/3, 1/3 and 0 are left.
   REQUIRE(weights.size() == 6);

@@ -42,7 +42,8 @@ inline Turn turn_of(int64_t count, const std::vector<double>& noise, double prog
   turn.budget = {at::ones({1, turn.noise.size(1)}, at::kBool), at::full({1, 1}, count, at::kLong)};
   turn.remasked = at::zeros({1, 1}, at::kLong);
   turn.progress = at::full({1, 1}, progress, at::kFloat);
-  turn.noise_weight = 1 - turn.progress;
+  turn.noise_scale = at::ones({1, 1});
+  turn.noise_left = 1 - turn.progress;
   return turn;
 }
 
