@@ -157,8 +157,9 @@ constexpr double last_masked = 1e9;     // a doubt above all others
 constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a number
 // Letters, of which English has 3.3 (tiny Shakespeare 3.34), never have more before there is any text.
 constexpr double entropy_of_letters = 3.5;  // nats
-// From twice those on draws of pieces cool, and how fast. Otherwise texts gain new words faster than right ones.
-constexpr double cooling_from = 2;
+// From twice the usual forwards to eight times, draws of pieces cool, and how fast. Otherwise texts gain new words
+// faster than right ones; beyond that they would lose them.
+constexpr double cooling_from = 2, cooling_to = 8;
 constexpr double cooling_growth = 0.5;
 
 struct Options {
@@ -194,9 +195,9 @@ struct Options {
 // its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
 // EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 //
-// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * max(1, N / 64)^0.5 for N
-// forwards. A vocabulary of pieces has thousands of tokens that are each all but impossible; the same temperature gives
-// them more of a draw than it gives rare letters.
+// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * (N / 64)^0.5 for N
+// forwards from 64 to 256. A vocabulary of pieces has thousands of tokens that are each all but impossible; the same
+// temperature gives them more of a draw than it gives rare letters.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
@@ -264,7 +265,8 @@ class InformativeRemasking : public RevealPolicy {
 
   // u
   double cooling_power() const {
-    return options_.vocabulary_power * std::pow(std::max(1.0, options_.times_usual / cooling_from), cooling_growth);
+    const double times = std::clamp(options_.times_usual, cooling_from, cooling_to) / cooling_from;
+    return options_.vocabulary_power * std::pow(times, cooling_growth);
   }
 
   // [B, 1] float32

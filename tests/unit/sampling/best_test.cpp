@@ -138,10 +138,11 @@ TEST_CASE("best draws tokens cooler that have more entropy than letters before t
   CHECK(drawn_of(4096, 0.5) == Catch::Approx(3 * std::sqrt(3.5 / std::log(4096))).epsilon(1e-5));
   CHECK(drawn_of(4096, 0) == Catch::Approx(3).epsilon(1e-5));
   CHECK(drawn_of(32, 1) == Catch::Approx(3).epsilon(1e-5));  // ln 32 is 3.47
-  // Cooler with more than 64 forwards, and no less cool with fewer.
+  // Cooler with more than 64 forwards up to 256, and no less cool with fewer.
   CHECK(drawn_of(4096, 0.5, 256) < drawn_of(4096, 0.5, 128));
   CHECK(drawn_of(4096, 0.5, 128) < drawn_of(4096, 0.5, 64));
   CHECK(drawn_of(4096, 0.5, 64) == drawn_of(4096, 0.5));
+  CHECK(drawn_of(4096, 0.5, 512) == drawn_of(4096, 0.5, 256));
   CHECK(drawn_of(4096, 0.5, 8) == drawn_of(4096, 0.5));
   CHECK(drawn_of(32, 0.5, 128) == Catch::Approx(3).epsilon(1e-5));
 }
