@@ -9,15 +9,17 @@ namespace demask::kernels::cuda::launch {
 
 inline constexpr int noise_threads = 256;
 inline constexpr int64_t noise_positions = 4;  // of a thread: a block of Philox
+inline __host__ __device__ int64_t noise_threads_of(int64_t positions) {
+  return (positions + noise_positions - 1) / noise_positions;
+}
 
 // For each purpose the grid has a row of blocks.
 inline dim3 noise_blocks(const NoiseArguments& a) {
-  return {blocks_for(a.batch * ((a.positions + noise_positions - 1) / noise_positions), noise_threads),
-          static_cast<unsigned>(a.purposes)};
+  return {blocks_for(a.batch * noise_threads_of(a.positions), noise_threads), static_cast<unsigned>(a.purposes)};
 }
 
 inline __device__ void write_noise(const NoiseArguments& a) {
-  const int64_t blocks = (a.positions + noise_positions - 1) / noise_positions;
+  const int64_t blocks = noise_threads_of(a.positions);
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * noise_threads + threadIdx.x;
   if (thread >= a.batch * blocks) {
     return;

@@ -16,8 +16,8 @@
 
 namespace demask {
 
-// What `best` was measured with; its settings follow how many times as many forwards and positions there are.
-inline constexpr double usual_forwards = 32, usual_positions = 256;
+// What `best` was measured with; its settings follow how many times as many there are.
+inline constexpr double usual_forwards = 32;
 
 struct Strategy;
 const Strategy& default_strategy();  // the guide's loop

@@ -164,9 +164,9 @@ double times_usual(int64_t steps) {
   return std::max(1.0, static_cast<double>(steps) / usual_forwards);
 }
 
-// A text of more than the usual positions settles on fewer tokens in few steps. So its noise is at least this power of
-// how many times longer it is.
-constexpr double length_power = 0.45;
+// A text of more positions than `best` was measured with settles on fewer tokens in few steps. So its noise is at least
+// this power of how many times longer it is.
+constexpr double usual_positions = 256, length_power = 0.45;
 
 double noise_of(int64_t steps, int64_t positions) {
   const double longer = std::max(1.0, static_cast<double>(positions) / usual_positions);

@@ -195,9 +195,9 @@ struct Options {
 // its neighbours settle a position a hot draw would be wrong; where all is open a cold one would take the commonest.
 // EDT (Zhang et al. 2024) makes temperatures of entropies too, by another formula.
 //
-// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * (N / 64)^0.5 for N
-// forwards from 64 to 256. A vocabulary of pieces has thousands of tokens that are each all but impossible; the same
-// temperature gives them more of a draw than it gives rare letters.
+// Where H0 is above 3.5 nats the step's temperature is (3.5 / H0)^u of itself, u = v * (N / 64)^0.5 for N forwards,
+// which count as 64 at the least and 256 at the most. A vocabulary of pieces has thousands of tokens that are each all
+// but impossible; the same temperature gives them more of a draw than it gives rare letters.
 class InformativeRemasking : public RevealPolicy {
  public:
   explicit InformativeRemasking(const Options& options) : options_(options) {}
@@ -272,7 +272,7 @@ class InformativeRemasking : public RevealPolicy {
   // [B, 1] float32
   at::Tensor noise_weight(const Turn& turn) const {
     const at::Tensor& of_plan = turn.noise_scale;
-    return (vocabulary_noise_.defined() ? at::hypot(of_plan, vocabulary_noise_) : of_plan) * turn.noise_left;
+    return (options_.vocabulary_noise == 0 ? of_plan : at::hypot(of_plan, vocabulary_noise_)) * turn.noise_left;
   }
 
   // [B, V] float32

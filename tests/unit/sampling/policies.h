@@ -81,7 +81,8 @@ inline std::unique_ptr<RevealPolicy> planner(double eta) {
 inline std::unique_ptr<RevealPolicy> best(double prior_weight, double new_token_bonus, double choice_temperature) {
   return policy_of("best", {{"prior_weight", prior_weight},
                             {"new_token_bonus", new_token_bonus},
-                            {"choice_temperature", choice_temperature}});
+                            {"choice_temperature", choice_temperature},
+                            {"vocabulary_noise", 0.0}});
 }
 inline std::unique_ptr<RevealPolicy> random_remasking() {
   return policy_of("remask", {{"intelligent_remasking", false}});
