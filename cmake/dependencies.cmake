@@ -51,7 +51,7 @@ if(DEMASK_DEVICE STREQUAL cuda AND DEMASK_CUDA_KERNELS)
   if(CMAKE_CUDA_COMPILER)
     enable_language(CUDA)  # for the devices that TORCH_CUDA_ARCH_LIST names, or those in this machine
     set(DEMASK_CUDA_KERNEL_SOURCES cuda_tensors_forward.cpp cuda_tensors_attention.cpp cuda_tensors_sampling.cpp cuda_products.cpp cuda_tensors_stream.cpp cuda_norm.cu cuda_forward.cu cuda_attention.cu cuda_attention_few.cu cuda_window_attention.cu cuda_bidirectional_attention.cu cuda_decode_layers.cu cuda_rows.cu cuda_rows_tensor.cu cuda_rows_few.cu cuda_rows_two.cu cuda_tile_products.cu cuda_stream_products.cu cuda_judged_product.cu cuda_draw.cu cuda_draw_small.cu cuda_draw_next.cu cuda_draw_next_wide.cu cuda_draw_wide.cu
-      cuda_measure.cu cuda_step.cu cuda_select.cu cuda_excess.cu cuda_words.cu cuda_pattern.cu cuda_pattern_spans.cu)
+      cuda_measure.cu cuda_step.cu cuda_select.cu cuda_excess.cu cuda_doubt.cu cuda_pattern.cu cuda_pattern_spans.cu)
   else()
     message(STATUS "demask: no nvcc found, so LibTorch's operations take the place of demask's own CUDA kernels")
   endif()

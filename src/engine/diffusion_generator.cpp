@@ -116,7 +116,7 @@ class DiffusionGenerator : public Generator {
     options_.draw = draw_options(config);
     options_.mask_token_id = *context.mask_token_id;
     options_.forbidden = forbidden_bias(context.allowed, context.model->info().output_size, context.device);
-    if (policy_->reads_words() && !context.vocabulary->characters()) {
+    if (policy_->reads_words()) {
       options_.words = word_edges(*context.vocabulary, context.model->info().output_size, context.device);
     }
     options_.gives_up = gives_up;

@@ -129,7 +129,7 @@ WordEdges word_edges(const Vocabulary& vocabulary, int64_t outputs, at::Device d
       ends.data_ptr<bool>()[id] = ends_within_word(piece);
     }
   }
-  return {begins.to(device), ends.to(device)};
+  return {begins.to(device), ends.to(device), vocabulary.characters()};
 }
 
 std::string dtype_name(at::ScalarType dtype) {

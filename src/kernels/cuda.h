@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/doubt.h"
 #include "kernels/entropy_rule.h"
 #include "kernels/excess_rule.h"
 #include "kernels/operands.h"
@@ -238,8 +239,9 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& temperature, const at::Tensor& whole,
                                    const EntropyRule& rule, const at::Tensor& broken);
 
-// The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, as bool [B, T].
-at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count);
+// The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, or the `lowest`, as bool
+// [B, T].
+at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count, bool lowest);
 
 // Whose numbers `uniform` gives: [B] int64 each.
 struct NoiseStreams {
@@ -282,9 +284,8 @@ at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Ten
 // float32.
 at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at::Tensor& prior, const ExcessRule& rule);
 
-// As highest_of_word() of sampling/words.h, from its WordEdges.
-at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
-                           const at::Tensor& begins_within, const at::Tensor& ends_within);
+// The rule's doubt of each position, float32 [B, T].
+at::Tensor doubt(const DoubtTerms& terms, const DoubtRule& rule);
 
 // Whether reveal() takes certainty [B, T]: has_kernels_for(certainty), and the texts are not too long.
 bool has_reveal_kernel_for(const at::Tensor& certainty);

@@ -286,10 +286,10 @@ struct MeasureArguments {
 };
 void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
 
-// chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, the
-// lower position first among equals.
-void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
-             int64_t batch, int64_t length, cudaStream_t stream);
+// chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, or the
+// `lowest`, the lower position first among equals.
+void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool lowest,
+             bool* chosen, int64_t batch, int64_t length, cudaStream_t stream);
 
 // chosen[b, t]: whether t is of the share of from[b] that spread() of sampling/reveal_policy.h takes.
 void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
@@ -343,16 +343,21 @@ struct ExcessArguments {
 };
 void excess(const ExcessArguments& arguments, int64_t batch, cudaStream_t stream);
 
-struct WordArguments {
-  const float* scores = nullptr;        // [batch, length]
-  const int64_t* tokens = nullptr;      // [batch, length]
-  const bool* counted = nullptr;        // [batch, length]
-  const bool* begins_within = nullptr;  // [outputs]
-  const bool* ends_within = nullptr;    // [outputs]
-  float* highest = nullptr;             // [batch, length]
-  int64_t length = 0;
+struct DoubtArguments {
+  const float* log_probability = nullptr;                       // [batch, length]
+  const int64_t* tokens = nullptr;                              // [batch, length]
+  const bool *drawn = nullptr, *eligible = nullptr;             // [batch, length]
+  const bool* waiting = nullptr;                                // [batch, length] or none
+  const float* noise = nullptr;                                 // [batch, length]
+  const float *noise_scale = nullptr, *noise_left = nullptr;    // [batch], their strides apart
+  const float* vocabulary_noise = nullptr;                      // [batch] or none
+  const float* weight = nullptr;                                // [batch, outputs] or none
+  const bool *begins_within = nullptr, *ends_within = nullptr;  // [outputs] or none
+  float* doubt = nullptr;                                       // [batch, length]
+  int64_t length = 0, outputs = 0, noise_scale_stride = 0, noise_left_stride = 0;
+  float word_share = 0, noise_share = 0, new_token_bonus = 0, choice_temperature = 0, last_masked = 0;
 };
-void highest_of_word(const WordArguments& arguments, int64_t batch, cudaStream_t stream);
+void doubt(const DoubtArguments& arguments, int64_t batch, cudaStream_t stream);
 
 struct RevealArguments {
   const float* certainty = nullptr;     // [batch, length]

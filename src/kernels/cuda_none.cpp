@@ -153,7 +153,8 @@ at::Tensor temperatures_by_entropy(const at::Tensor& /*logits*/, const at::Tenso
                                    const at::Tensor& /*broken*/) {
   absent();
 }
-at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/) {
+at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/,
+                   bool /*lowest*/) {
   absent();
 }
 at::Tensor uniform(const NoiseStreams& /*streams*/, const at::Tensor& /*steps*/, int64_t /*positions*/,
@@ -178,8 +179,7 @@ at::Tensor excess(const at::Tensor& /*tokens*/, const at::Tensor& /*visible*/, c
                   const ExcessRule& /*rule*/) {
   absent();
 }
-at::Tensor highest_of_word(const at::Tensor& /*scores*/, const at::Tensor& /*tokens*/, const at::Tensor& /*counted*/,
-                           const at::Tensor& /*begins_within*/, const at::Tensor& /*ends_within*/) {
+at::Tensor doubt(const DoubtTerms& /*terms*/, const DoubtRule& /*rule*/) {
   absent();
 }
 bool has_reveal_kernel_for(const at::Tensor& /*certainty*/) {

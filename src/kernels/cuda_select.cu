@@ -34,8 +34,8 @@ __device__ Count count_marked(bool marked, int* warp_counts) {
 
 // Radix selection of the counts[b]-th highest key, then one ordered walk.
 __global__ void __launch_bounds__(select_threads)
-    highest_kernel(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
-                   int64_t length64) {
+    highest_kernel(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, float sign,
+                   bool* chosen, int64_t length64) {
   __shared__ Bins<int> bins;
   __shared__ int warp_counts[select_threads / warp_size];
   const int length = static_cast<int>(length64);
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(select_threads)
   const uint32_t key = key_reaching(bins, count - 1, &above, [&](auto add) {
     for (int t = threadIdx.x; t < length; t += select_threads) {
       if (eligible[t]) {
-        add(ordered_key(scores[t]), 1);
+        add(ordered_key(sign * scores[t]), 1);
       }
     }
   });
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(select_threads)
   for (int start = 0; start < length; start += select_threads) {
     const int t = start + threadIdx.x;
     const bool candidate = t < length && eligible[t];
-    const uint32_t k = candidate ? ordered_key(scores[t]) : 0;
+    const uint32_t k = candidate ? ordered_key(sign * scores[t]) : 0;
     const bool equal = candidate && k == key;
     const Count equals = count_marked<select_threads>(equal, warp_counts);
     if (t < length) {
@@ -80,13 +80,13 @@ constexpr int64_t max_ranked_length = 4096, max_ranked_pairs = int64_t{1} << 25;
 
 __global__ void __launch_bounds__(rank_threads)
     highest_by_rank_kernel(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride,
-                           bool* chosen, int length) {
+                           float sign, bool* chosen, int length) {
   extern __shared__ uint32_t keys[];
   wait_for_kernels_before();
   let_next_begin();
   const int64_t row = blockIdx.x, begin = row * length;
   for (int t = threadIdx.x; t < length; t += rank_threads) {
-    keys[t] = eligible[begin + t] ? max(ordered_key(scores[begin + t]), 1U) : 0;
+    keys[t] = eligible[begin + t] ? max(ordered_key(sign * scores[begin + t]), 1U) : 0;
   }
   __syncthreads();
   const int t = static_cast<int>(blockIdx.y) * ranks_a_block + static_cast<int>(threadIdx.x) / threads_a_rank;
@@ -236,16 +236,17 @@ __global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments 
 
 }  // namespace
 
-void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool* chosen,
-             int64_t batch, int64_t length, cudaStream_t stream) {
+void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool lowest,
+             bool* chosen, int64_t batch, int64_t length, cudaStream_t stream) {
+  const float sign = lowest ? -1 : 1;
   if (length <= max_ranked_length && batch * length * length <= max_ranked_pairs) {
     const dim3 blocks(static_cast<unsigned>(batch), blocks_for(length, ranks_a_block));
     launch_early(highest_by_rank_kernel, blocks, rank_threads, static_cast<size_t>(length) * sizeof(uint32_t), stream,
-                 scores, eligible, counts, count_stride, chosen, static_cast<int>(length));
+                 scores, eligible, counts, count_stride, sign, chosen, static_cast<int>(length));
     return;
   }
   highest_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(scores, eligible, counts, count_stride,
-                                                                              chosen, length);
+                                                                              sign, chosen, length);
 }
 
 void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,

@@ -161,11 +161,12 @@ at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& t
   return out;
 }
 
-at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count) {
+at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count, bool lowest) {
   const at::Tensor ordered = scores.contiguous(), allowed = eligible.contiguous();
   at::Tensor chosen = at::empty_like(allowed);
   launch::highest(ordered.const_data_ptr<float>(), allowed.const_data_ptr<bool>(), count.const_data_ptr<int64_t>(),
-                  count.stride(0), chosen.data_ptr<bool>(), ordered.size(0), ordered.size(1), stream_of(ordered));
+                  count.stride(0), lowest, chosen.data_ptr<bool>(), ordered.size(0), ordered.size(1),
+                  stream_of(ordered));
   check_launch();
   return chosen;
 }
@@ -276,21 +277,46 @@ at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at:
   return penalty;
 }
 
-at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
-                           const at::Tensor& begins_within, const at::Tensor& ends_within) {
-  const at::Tensor own = scores.contiguous(), text = tokens.contiguous(), shown = counted.contiguous();
-  at::Tensor highest = at::empty_like(own);
-  launch::WordArguments arguments;
-  arguments.scores = own.const_data_ptr<float>();
+at::Tensor doubt(const DoubtTerms& terms, const DoubtRule& rule) {
+  const at::Tensor own = terms.log_probability.contiguous(), text = terms.tokens.contiguous();
+  const at::Tensor fresh = terms.drawn.contiguous(), free = terms.eligible.contiguous();
+  const at::Tensor noise = terms.noise.contiguous();
+  const auto whole = [](const at::Tensor& x) { return x.defined() ? x.contiguous() : x; };
+  const at::Tensor waiting = whole(terms.waiting), weight = whole(terms.weight);
+  at::Tensor doubt = at::empty_like(own);
+  launch::DoubtArguments arguments;
+  arguments.log_probability = own.const_data_ptr<float>();
   arguments.tokens = text.const_data_ptr<int64_t>();
-  arguments.counted = shown.const_data_ptr<bool>();
-  arguments.begins_within = begins_within.const_data_ptr<bool>();
-  arguments.ends_within = ends_within.const_data_ptr<bool>();
-  arguments.highest = highest.data_ptr<float>();
+  arguments.drawn = fresh.const_data_ptr<bool>();
+  arguments.eligible = free.const_data_ptr<bool>();
+  arguments.waiting = waiting.defined() ? waiting.const_data_ptr<bool>() : nullptr;
+  arguments.noise = noise.const_data_ptr<float>();
+  arguments.noise_scale = terms.noise_scale.const_data_ptr<float>();
+  arguments.noise_scale_stride = terms.noise_scale.stride(0);
+  arguments.noise_left = terms.noise_left.const_data_ptr<float>();
+  arguments.noise_left_stride = terms.noise_left.stride(0);
+  if (terms.vocabulary_noise.defined()) {
+    TORCH_INTERNAL_ASSERT(terms.vocabulary_noise.is_contiguous());
+    arguments.vocabulary_noise = terms.vocabulary_noise.const_data_ptr<float>();
+  }
+  if (weight.defined()) {
+    arguments.weight = weight.const_data_ptr<float>();
+    arguments.outputs = weight.size(1);
+  }
+  if (terms.begins_within.defined()) {
+    arguments.begins_within = terms.begins_within.const_data_ptr<bool>();
+    arguments.ends_within = terms.ends_within.const_data_ptr<bool>();
+  }
+  arguments.doubt = doubt.data_ptr<float>();
   arguments.length = text.size(1);
-  launch::highest_of_word(arguments, text.size(0), stream_of(own));
+  arguments.word_share = static_cast<float>(rule.word_share);
+  arguments.noise_share = static_cast<float>(rule.noise_share);
+  arguments.new_token_bonus = static_cast<float>(rule.new_token_bonus);
+  arguments.choice_temperature = static_cast<float>(rule.choice_temperature);
+  arguments.last_masked = static_cast<float>(last_masked);
+  launch::doubt(arguments, text.size(0), stream_of(own));
   check_launch();
-  return highest;
+  return doubt;
 }
 
 bool has_reveal_kernel_for(const at::Tensor& certainty) {

@@ -10,7 +10,7 @@ namespace demask {
 
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   if (kernels::cuda::has_kernels_for(scores)) {
-    return kernels::cuda::highest(scores, budget.eligible, budget.count);
+    return kernels::cuda::highest(scores, budget.eligible, budget.count, /*lowest=*/false);
   }
   const at::Tensor candidates =
       scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());
@@ -19,6 +19,13 @@ at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   const at::Tensor chosen_in_order = at::arange(scores.size(1), order.options()).unsqueeze(0) < budget.count;
   const at::Tensor chosen = at::zeros_like(budget.eligible).scatter_(1, order, chosen_in_order);
   return chosen.logical_and(budget.eligible);
+}
+
+at::Tensor lowest(const at::Tensor& scores, const RemaskBudget& budget) {
+  if (kernels::cuda::has_kernels_for(scores)) {
+    return kernels::cuda::highest(scores, budget.eligible, budget.count, /*lowest=*/true);
+  }
+  return highest(scores.neg(), budget);
 }
 
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {

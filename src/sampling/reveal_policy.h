@@ -61,7 +61,7 @@ class RevealPolicy {
 
   // Whether next_masked reads proposal.logits in a turn that is judged, or is not.
   virtual bool reads_logits(bool /*judged*/) const { return false; }
-  // Whether next_masked reads which tokens are pieces of one word.
+  // Whether next_masked reads which tokens make one word.
   virtual bool reads_words() const { return false; }
   // Whether the policy, not the plan, decides how many positions to reveal.
   virtual bool decides_counts() const { return false; }
@@ -94,6 +94,8 @@ class RevealPolicy {
 
 // The `count` eligible positions with the highest scores [B, T], the lower position first among equals, as bool [B, T].
 at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget);
+// The same of the lowest scores.
+at::Tensor lowest(const at::Tensor& scores, const RemaskBudget& budget);
 
 // Of the positions `from` [B, T] bool about a share [B, 1] of each text, spread evenly over them as far as they go:
 // those whose rank r among them has floor((r + 1) share + offset) > floor(r share + offset). offset [B, 1] in (0, 1);

@@ -4,15 +4,13 @@
 
 #include <tuple>
 
-#include "kernels/cuda.h"
-
 namespace demask {
 namespace {
 
 // Of each position the highest score of its word up to there. word [B, T] int64: its number, which never falls.
 at::Tensor highest_so_far(const at::Tensor& scores, const at::Tensor& word) {
-  constexpr double most = 1e6;  // of a score, so that all of a later word rank above those of an earlier one
-  const at::Tensor ranks = word.to(at::kDouble).mul_(most).add_(scores.clamp_max(most));
+  constexpr double most = 1e5;  // of a score, so that all of a later word rank above those of an earlier one
+  const at::Tensor ranks = word.to(at::kDouble).mul_(3 * most).add_(scores.clamp(-most, most));
   return scores.gather(1, std::get<1>(ranks.cummax(1)));
 }
 
@@ -20,9 +18,6 @@ at::Tensor highest_so_far(const at::Tensor& scores, const at::Tensor& word) {
 
 at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
                            const WordEdges& edges) {
-  if (kernels::cuda::has_kernels_for(scores)) {
-    return kernels::cuda::highest_of_word(scores, tokens, counted, edges.begins_within, edges.ends_within);
-  }
   const auto of_tokens = [&](const at::Tensor& edge) {
     return edge.index_select(0, tokens.flatten()).view_as(tokens).logical_and_(counted);
   };

@@ -28,6 +28,9 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
+// In no forwards at all, of the noise that letters of a word have in common.
+constexpr double least_letter_noise = 0.3;
+
 double in_hundredths(double value) {
   return std::round(100 * value) / 100;
 }
@@ -67,6 +70,21 @@ std::optional<ParameterValue> least_share_at_usual_forwards(const DiffusionSetti
   return in_hundredths(times < 1 ? std::min(1.0, share * std::pow(times, -0.75)) : 1 - (1 - share) / times);
 }
 
+// Words of letters stand or fall as one the more, the more forwards there are to spell a word again. With 32 or fewer
+// too many would be spelt by the last of them, whose letters do not know of each other.
+std::optional<ParameterValue> share_above_usual_forwards(const DiffusionSettings& settings,
+                                                         const ParameterValue& usual) {
+  const double times = std::max(1.0, times_usual(settings));
+  return in_hundredths(std::get<double>(usual) * (1 - std::pow(times, -2)));
+}
+
+// In fewer a little of the noise, which asks for nothing.
+std::optional<ParameterValue> share_off_usual_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
+  const double times = times_usual(settings);
+  return times < 1 ? in_hundredths(std::get<double>(usual) * least_letter_noise * (1 - times))
+                   : share_above_usual_forwards(settings, usual);
+}
+
 void check_best(const DiffusionSettings& settings) {
   if (settings.confidence_source && settings.parameters.has("rescored_share")) {
     fail(ExitCode::bad_usage, "confidence_source='{}' and rescored_share={} exclude each other: give one of them.",
@@ -81,8 +99,8 @@ Strategy best_strategy() {
   strategy.name = "best";
   strategy.summary =
       "masks again the least probable tokens, kept ones included, common ones counting for less, and holds back what "
-      "the text has too much of; doubts pieces of a word together; draws the colder the surer the model is of a "
-      "position; more forwards draw fewer positions each and choose by more noise";
+      "the text has too much of; doubts a word's pieces, and in many forwards its letters, together; draws the colder "
+      "the surer the model is of a position; more forwards draw fewer positions each and choose by more noise";
   strategy.forwards = "1.06 N";
   strategy.source =
       "docs/strategies.md. PC-Sampler (Huang et al. 2025) weighs confidence by a corpus's frequencies to the same end; "
@@ -123,13 +141,27 @@ Strategy best_strategy() {
        "share of a piece's doubt that is the largest of its word's pieces, more in fewer forwards than 32 and in more; "
        "0: its own alone",
        {},
-       least_share_at_usual_forwards}};
-  strategy.variants = {{"best", {}},
-                       {"remask-draw-log",
-                        {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8",
-                         "--prior_weight=0", "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2",
-                         "--redraws=0", "--count_penalty=0", "--excess_penalty=0", "--rescored_share=0.06",
-                         "--entropy_power=0", "--vocabulary_power=0", "--vocabulary_noise=0", "--word_doubt=0"}}};
+       least_share_at_usual_forwards},
+      {"letter_doubt",
+       1.0,
+       share,
+       "the same of a letter's doubt, 0 in 32 forwards or fewer and nearing this in more; noise grows with it",
+       {},
+       share_above_usual_forwards},
+      {"letter_noise",
+       1.0,
+       share,
+       "share of a letter's noise that is the lowest of its word's letters, little in fewer forwards than 32, none in "
+       "32 and nearing this in more",
+       {},
+       share_off_usual_forwards}};
+  strategy.variants = {
+      {"best", {}},
+      {"remask-draw-log",
+       {"--schedule_type=linear", "--end_ratio=0.05", "--temperature=0.8", "--temperature_end=0.8", "--prior_weight=0",
+        "--new_token_bonus=0", "--choice_temperature=3", "--noise_power=2", "--redraws=0", "--count_penalty=0",
+        "--excess_penalty=0", "--rescored_share=0.06", "--entropy_power=0", "--vocabulary_power=0",
+        "--vocabulary_noise=0", "--word_doubt=0", "--letter_doubt=0", "--letter_noise=0"}}};
   strategy.set_shared = set_best;
   strategy.check = check_best;
   return strategy;
@@ -142,6 +174,7 @@ Strategy best_strategy() {
 
 #include "kernels/cuda.h"
 #include "sampling/confidence.h"
+#include "sampling/doubt.h"
 #include "sampling/reveal_policy.h"
 #include "sampling/strategies/strategy.h"
 
@@ -153,7 +186,6 @@ constexpr double least_share = 0.01;
 // Nor does what is all but certain from the start count for more than so many times its doubt.
 constexpr double most_weight = 4;
 
-constexpr double last_masked = 1e9;     // a doubt above all others
 constexpr double least_entropy = 1e-6;  // nats, so that a share of it is a number
 // Letters, of which English has 3.3 (tiny Shakespeare 3.34), never have more before there is any text.
 constexpr double entropy_of_letters = 3.5;  // nats
@@ -161,6 +193,9 @@ constexpr double entropy_of_letters = 3.5;  // nats
 // faster than right ones; beyond that they would lose them.
 constexpr double cooling_from = 2, cooling_to = 8;
 constexpr double cooling_growth = 0.5;
+// How much more noise there is where words of letters are doubted as one. Noises of several letters of which the lowest
+// counts spread less than one.
+constexpr double noise_of_letters = 0.45;
 
 struct Options {
   double prior_weight = 0;        // w
@@ -170,7 +205,9 @@ struct Options {
   double vocabulary_power = 0;    // v
   double vocabulary_noise = 0;    // s
   double times_usual = 1;         // N / 32
-  double word_doubt = 0;          // m
+  double word_doubt = 0;          // m, of pieces
+  double letter_doubt = 0;        // m, of letters
+  double letter_noise = 0;        // q
   kernels::ExcessRule excess;     // a is by_count, b is by_deviation
 };
 
@@ -184,7 +221,9 @@ struct Options {
 //
 // A piece of a word is doubted by the most doubtful piece of that word: m of it is that doubt, the rest its own. Pieces
 // of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
-// whole word masking (Devlin et al. 2019) masks words in training for that reason.
+// whole word masking (Devlin et al. 2019) masks words in training for that reason. Letters of a word are, too, by an m
+// of their own, and q of their noise is the lowest of the word's: so a long word is masked as a whole, and more often
+// than a short one, as it has more letters that may be wrong. c is then 1 + 0.45 m of itself.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
@@ -208,7 +247,9 @@ class InformativeRemasking : public RevealPolicy {
   }
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
   bool sets_temperatures() const override { return options_.entropy_power != 0 || options_.vocabulary_power != 0; }
-  bool reads_words() const override { return options_.word_doubt != 0; }
+  bool reads_words() const override {
+    return options_.word_doubt != 0 || options_.letter_doubt != 0 || options_.letter_noise != 0;
+  }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
     const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
@@ -238,41 +279,48 @@ class InformativeRemasking : public RevealPolicy {
   }
 
   at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
-    at::Tensor doubt = token_log_probability(proposal.logits, proposal.tokens, proposal.broken).neg();
+    kernels::DoubtTerms terms;
+    terms.log_probability = token_log_probability(proposal.logits, proposal.tokens, proposal.broken);
+    terms.tokens = proposal.tokens;
+    terms.drawn = proposal.drawn;
+    terms.eligible = turn.budget.eligible;
+    terms.waiting = turn.waiting;
+    terms.noise = turn.noise;
+    terms.noise_scale = turn.noise_scale;
+    terms.noise_left = turn.noise_left;
+    if (options_.vocabulary_noise != 0) {
+      terms.vocabulary_noise = vocabulary_noise_;
+    }
     if (options_.prior_weight != 0) {
-      doubt = doubt * weight_.gather(1, proposal.tokens);
+      terms.weight = weight_;
     }
-    if (turn.words.defined()) {
-      doubt = doubt.lerp(highest_of_word(doubt, proposal.tokens, shown(turn), turn.words), options_.word_doubt);
+    const kernels::DoubtRule rule = rule_for(turn.words);
+    if (rule.word_share != 0 || rule.noise_share != 0) {
+      terms.begins_within = turn.words.begins_within;
+      terms.ends_within = turn.words.ends_within;
     }
-    if (options_.new_token_bonus != 0) {
-      doubt = doubt.sub(proposal.drawn.to(at::kFloat), options_.new_token_bonus);
-    }
-    if (options_.choice_temperature != 0) {
-      doubt = doubt.sub(gumbel(turn.noise) * noise_weight(turn), options_.choice_temperature);
-    }
-    if (turn.waiting.defined()) {
-      doubt = doubt.masked_fill(turn.waiting, last_masked);
-    }
-    return highest(doubt, turn.budget);
+    return highest(doubt(terms, rule), turn.budget);
   }
 
  private:
-  // [B, T] bool: the positions that hold a token which may be masked again
-  static at::Tensor shown(const Turn& turn) {
-    return turn.waiting.defined() ? turn.budget.eligible.logical_and(turn.waiting.logical_not()) : turn.budget.eligible;
+  kernels::DoubtRule rule_for(const WordEdges& words) const {
+    kernels::DoubtRule rule;
+    rule.new_token_bonus = options_.new_token_bonus;
+    rule.choice_temperature = options_.choice_temperature;
+    if (words.defined() && words.of_letters) {
+      rule.word_share = options_.letter_doubt;
+      rule.noise_share = options_.letter_noise;
+      rule.choice_temperature *= 1 + noise_of_letters * options_.letter_doubt;
+    } else if (words.defined()) {
+      rule.word_share = options_.word_doubt;
+    }
+    return rule;
   }
 
   // u
   double cooling_power() const {
     const double times = std::clamp(options_.times_usual, cooling_from, cooling_to) / cooling_from;
     return options_.vocabulary_power * std::pow(times, cooling_growth);
-  }
-
-  // [B, 1] float32
-  at::Tensor noise_weight(const Turn& turn) const {
-    const at::Tensor& of_plan = turn.noise_scale;
-    return (options_.vocabulary_noise == 0 ? of_plan : at::hypot(of_plan, vocabulary_noise_)) * turn.noise_left;
   }
 
   // [B, V] float32
@@ -319,6 +367,8 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   options.vocabulary_noise = values.number("vocabulary_noise");
   options.times_usual = times_usual(settings);
   options.word_doubt = values.number("word_doubt");
+  options.letter_doubt = values.number("letter_doubt");
+  options.letter_noise = values.number("letter_noise");
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");
   return std::make_unique<InformativeRemasking>(options);

@@ -52,7 +52,7 @@ class PlannerReveal : public RevealPolicy {
     }
     // 0 * -infinity is no number, and an impossible token that is kept must rank last unless eta is 0.
     const at::Tensor planned = eta_ == 0 ? at::zeros_like(kept) : kept * eta_;
-    return highest(at::where(proposal.drawn, own, planned).neg_(), turn.budget);
+    return lowest(at::where(proposal.drawn, own, planned), turn.budget);
   }
 
   bool reads_logits(bool /*judged*/) const override { return true; }

@@ -10,7 +10,7 @@ at::Tensor RankedReveal::next_masked(const Proposal& proposal, const Turn& turn)
 }
 
 at::Tensor lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn) {
-  return highest(scores.neg(), {proposal.drawn, turn.budget.count});
+  return lowest(scores, {proposal.drawn, turn.budget.count});
 }
 
 }  // namespace demask

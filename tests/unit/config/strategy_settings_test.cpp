@@ -1,6 +1,8 @@
 // What each strategy sets where nothing is given, and that what is set is printed.
 #include "tests/unit/config/strategy_settings.h"
 
+#include <fmt/format.h>
+
 #include <set>
 #include <string>
 #include <vector>
@@ -102,6 +104,19 @@ TEST_CASE("best favours new tokens least in 32 forwards, and takes words least a
   CHECK(value("word_doubt", {"diffusion_iterations=64"}) == value("word_doubt", {"forwards=64"}));
   CHECK(value("word_doubt", {"forwards=100000"}) <= 1);
   CHECK(value("word_doubt", {"forwards=64", "word_doubt=0"}) == 0);
+  for (const char* shared : {"letter_doubt", "letter_noise"}) {
+    CAPTURE(shared);
+    CHECK(value(shared, {"forwards=32"}) == 0);
+    CHECK(value(shared, {"forwards=64"}) > value(shared, {"forwards=40"}));
+    CHECK(value(shared, {"forwards=128"}) > value(shared, {"forwards=64"}));
+    CHECK(value(shared, {"forwards=100000"}) <= 1);
+    CHECK(value(shared, {"forwards=64", fmt::format("{}=0.2", shared)}) == 0.2);
+    CHECK(value(shared, {"forwards=256", "block_length=32"}) == 0);
+  }
+  CHECK(value("letter_doubt", {"forwards=8"}) == 0);
+  CHECK(value("letter_noise", {"forwards=8"}) > value("letter_noise", {"forwards=16"}));
+  CHECK(value("letter_noise", {"forwards=16"}) > 0);
+  CHECK(value("letter_noise", {"forwards=1"}) < value("letter_noise", {"forwards=64"}));
   // So many forwards are for all blocks together.
   CHECK(value("new_token_bonus", {"forwards=256", "block_length=32"}) == value("new_token_bonus", {"forwards=32"}));
   CHECK(value("word_doubt", {"forwards=256", "block_length=32"}) == value("word_doubt", {"forwards=32"}));

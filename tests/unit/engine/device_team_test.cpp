@@ -159,9 +159,9 @@ TEST_CASE("Where gaps make texts of several kinds, several devices agree about t
 }
 
 TEST_CASE("A run that was stopped on several devices goes on with one, and a stream takes all of them") {
-  const std::vector<std::string> arguments = settings({"--num_samples=14", "--sequence_length=24"});
+  const std::vector<std::string> arguments = settings({"--num_samples=40", "--sequence_length=24"});
   const ParsedConfig parsed = parse_command_line(arguments).parsed;
-  const Given whole = draw({"--num_samples=14", "--sequence_length=24"}, 1, {});
+  const Given whole = draw({"--num_samples=40", "--sequence_length=24"}, 1, {});
   const Engine several(parsed, {}, std::vector<at::Device>(3, at::kCPU)), one(parsed);
   Given given;
   DrawHooks hooks;
@@ -170,20 +170,20 @@ TEST_CASE("A run that was stopped on several devices goes on with one, and a str
   };
   hooks.stops = [&] { return !given.samples.empty(); };
   const Work work = several.own_work();
-  const auto drawn = several.draw(work, 0, 14, 14, hooks).samples;
-  CHECK(drawn < 14);
+  const auto drawn = several.draw(work, 0, 40, 40, hooks).samples;
+  CHECK(drawn < 40);
   CHECK(drawn == static_cast<int64_t>(given.samples.size()));
 
   hooks.stops = {};
   hooks.is_done = [before = given.samples](int64_t index) { return before.count(index) != 0; };
-  CHECK(one.draw(work, 0, 14, 14 - drawn, hooks).samples == 14 - drawn);
+  CHECK(one.draw(work, 0, 40, 40 - drawn, hooks).samples == 40 - drawn);
   BatchRoom room;
   Given streamed;
   hooks.is_done = {};
   hooks.on_batch = [&](const std::vector<SampleTask>& tasks, std::vector<DrawnSample> samples, int64_t frontier) {
     streamed.take(tasks, std::move(samples), frontier);
   };
-  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 8}, {8, 1}, {9, 5}}) {
+  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 8}, {8, 1}, {9, 31}}) {
     WorkEntry entry = prepare_entry(several.context(), several.generator(), {});
     entry.first = first;
     entry.samples = count;

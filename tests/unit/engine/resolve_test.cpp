@@ -75,4 +75,5 @@ TEST_CASE("The edges of words are those of the pieces that have text, up to the 
   CHECK(flags(edges.ends_within) == std::vector<bool>{true, true, false, false, true});
   CHECK(flags(word_edges(vocabulary, 8, at::kCPU).begins_within) ==
         std::vector<bool>{false, true, true, false, true, true, false, false});  // a mask, and what nothing names
+  CHECK_FALSE(edges.of_letters);
 }

@@ -211,9 +211,12 @@ TEST_CASE("best doubts a piece by the most doubtful piece of its word, as far as
   // -log p: 0.69, 0.22, 0.11, 0.51. The first three are one word, the last is its own.
   const Proposal proposal = proposal_of({sure(0.5), sure(0.8), sure(0.9), sure(0.6)}, {0, 0, 0, 0});
   const auto masked = [&](double word_doubt, int64_t count, bool knows_words) {
-    const auto policy = testing::policy_of(
-        "best",
-        {{"prior_weight", 0.0}, {"new_token_bonus", 0.0}, {"choice_temperature", 0.0}, {"word_doubt", word_doubt}});
+    const auto policy = testing::policy_of("best", {{"prior_weight", 0.0},
+                                                    {"new_token_bonus", 0.0},
+                                                    {"choice_temperature", 0.0},
+                                                    {"word_doubt", word_doubt},
+                                                    {"letter_doubt", 0.0},
+                                                    {"letter_noise", 0.0}});
     CHECK(policy->reads_words() == (word_doubt > 0));
     Proposal of_pieces = proposal;
     of_pieces.tokens = at::tensor({0, 1, 1, 0}, at::kLong).unsqueeze(0);
@@ -230,4 +233,32 @@ TEST_CASE("best doubts a piece by the most doubtful piece of its word, as far as
   // Halves: 0.69, 0.46, 0.40, 0.51.
   CHECK(masked(0.5, 2, true) == Positions{0, 3});
   CHECK(masked(0.5, 3, true) == Positions{0, 1, 3});
+}
+
+TEST_CASE("best takes the letters of a word as one by shares of their own, and a piece's share is none of theirs") {
+  // -log p: 0.69, 0.22, 0.11, 0.51. The first three are one word, the last is its own.
+  Proposal proposal = proposal_of(std::vector<Distribution>(4, sure(0.5)), {0, 0, 0, 0});
+  proposal.tokens = at::tensor({0, 1, 1, 0}, at::kLong).unsqueeze(0);
+  proposal.logits = logits_of({sure(0.5), {0.1, 0.8, 0.1}, {0.05, 0.9, 0.05}, sure(0.6)});
+  const auto masked = [&](double doubt, double noise, double temperature, const std::vector<double>& uniforms,
+                          bool letters) {
+    const auto policy = testing::policy_of("best", {{"prior_weight", 0.0},
+                                                    {"new_token_bonus", 0.0},
+                                                    {"choice_temperature", temperature},
+                                                    {"word_doubt", 0.0},
+                                                    {"letter_doubt", doubt},
+                                                    {"letter_noise", noise}});
+    policy->look_at_start(at::zeros({1, 4, 3}), at::ones({1, 4}, at::kBool));
+    CHECK(policy->reads_words());
+    Turn turn = turn_of(3, uniforms);
+    turn.words = {bools({0, 1, 1})[0], bools({1, 1, 1})[0], letters};
+    return positions(policy->next_masked(proposal, turn));
+  };
+  const std::vector<double> even(4, 0.5);
+  CHECK(masked(1, 0, 0, even, /*letters=*/true) == Positions{0, 1, 2});
+  CHECK(masked(1, 0, 0, even, /*letters=*/false) == Positions{0, 1, 3});
+  // Gumbel -0.83 at the second letter, 1.94 at the others: by its own noise the third is kept, by its word's it is not.
+  CHECK(masked(0.001, 0, 1, {0.5, 0.1, 0.866, 0.5}, /*letters=*/true) == Positions{0, 1, 3});
+  CHECK(masked(0.001, 1, 1, {0.5, 0.1, 0.866, 0.5}, /*letters=*/true) == Positions{0, 1, 2});
+  CHECK(masked(0.001, 1, 1, {0.5, 0.1, 0.866, 0.5}, /*letters=*/false) == Positions{0, 1, 3});
 }

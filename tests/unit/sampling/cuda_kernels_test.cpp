@@ -16,7 +16,6 @@
 #include "sampling/token_draw.h"
 #include "tests/support/catch.h"
 #include "tests/unit/sampling/policies.h"
-#include "tests/unit/sampling/words.h"
 
 using namespace demask;
 
@@ -201,8 +200,9 @@ TEST_CASE("The selecting kernel chooses the positions that a stable sort chooses
     for (const double share : {0.0, 0.3, 1.0}) {
       CAPTURE(length, share);
       const at::Tensor count = eligible.sum(1, /*keepdim=*/true).mul(share).to(at::kLong);
-      CHECK(
-          at::equal(highest(scores.cuda(), {eligible.cuda(), count.cuda()}).cpu(), highest(scores, {eligible, count})));
+      const RemaskBudget budget{eligible, count}, there{eligible.cuda(), count.cuda()};
+      CHECK(at::equal(highest(scores.cuda(), there).cpu(), highest(scores, budget)));
+      CHECK(at::equal(lowest(scores.cuda(), there).cpu(), lowest(scores, budget)));
     }
   }
 }
@@ -299,24 +299,5 @@ TEST_CASE("Spreading a share and weighing what a text has too much of come out a
     CHECK(at::allclose(same->temperatures(logits.to(device), step.to(device), also_broken).cpu(),
                        policy->temperatures(logits, step, broken), 1e-3, 1e-5));
     CHECK_FALSE(also_broken.item<bool>());
-  }
-}
-
-TEST_CASE("The highest score of a word's pieces is the same on both devices") {
-  if (!kernels_here()) {
-    SUCCEED("no CUDA device");
-    return;
-  }
-  at::manual_seed(11);
-  const at::Device device(at::kCUDA);
-  for (const auto& [batch, length, outputs] :
-       std::vector<std::array<int64_t, 3>>{{1, 1, 3}, {3, 257, 66}, {2, 1000, 4097}}) {
-    CAPTURE(batch, length, outputs);
-    const WordEdges edges = {at::rand({outputs}) < 0.7, at::rand({outputs}) < 0.8};
-    const at::Tensor scores = at::rand({batch, length}), counted = at::rand({batch, length}) < 0.9;
-    const at::Tensor tokens = at::randint(outputs, {batch, length}, at::kLong);
-    const at::Tensor found = highest_of_word(scores.to(device), tokens.to(device), counted.to(device),
-                                             {edges.begins_within.to(device), edges.ends_within.to(device)});
-    CHECK(found.cpu().equal(testing::walked(scores, tokens, counted, edges)));
   }
 }

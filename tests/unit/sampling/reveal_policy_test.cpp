@@ -50,6 +50,7 @@ TEST_CASE("The highest scores are chosen, the lower position first among equals,
   CHECK(positions(highest(floats({9, 1, 8, 2}), budget({0, 1, 0, 1}, 1))) == std::vector<int64_t>{3});
   CHECK(positions(highest(floats({9, 1, 8, 2}), budget({0, 1, 0, 1}, 4))) == std::vector<int64_t>{1, 3});
   CHECK(positions(highest(floats({9, 1}), budget({1, 1}, 0))).empty());
+  CHECK(positions(lowest(floats({1, 5, 1, 0.5, 1}), budget({1, 1, 1, 0, 1}, 2))) == std::vector<int64_t>{0, 2});
 }
 
 TEST_CASE("A share of positions is spread over them, each with that probability") {

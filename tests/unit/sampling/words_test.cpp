@@ -34,6 +34,7 @@ TEST_CASE("Each piece of a word has the highest score of its pieces, and no othe
   CHECK(highest({1, 3, 2, 4}, {word, word, space, part}, {1, 1, 1, 1}) == std::vector<float>{1, 3, 2, 4});
   CHECK(highest({1, 2, 3}, {end, part, end}, {1, 1, 1}) == std::vector<float>{1, 3, 3});  // closed by the first
   CHECK(highest({7}, {part}, {1}) == std::vector<float>{7});
+  CHECK(highest({-1, -3, -2, -4}, {word, part, end, word}, {1, 1, 1, 1}) == std::vector<float>{-1, -1, -1, -4});
 }
 
 TEST_CASE("A position that is not counted keeps its score and parts the words beside it") {
