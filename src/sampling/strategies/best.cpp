@@ -193,9 +193,9 @@ constexpr double entropy_of_letters = 3.5;  // nats
 // faster than right ones; beyond that they would lose them.
 constexpr double cooling_from = 2, cooling_to = 8;
 constexpr double cooling_growth = 0.5;
-// How much more noise there is where words of letters are doubted as one. Noises of several letters of which the lowest
-// counts spread less than one.
-constexpr double noise_of_letters = 0.45;
+// How much more noise there is where words of letters are doubted as one, most of it where a little is. Of a word's
+// noises the lowest spreads less than one, and its doubt is higher.
+constexpr double noise_of_letters = 0.4, noise_of_letters_growth = 0.25;
 
 struct Options {
   double prior_weight = 0;        // w
@@ -223,7 +223,7 @@ struct Options {
 // of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
 // whole word masking (Devlin et al. 2019) masks words in training for that reason. Letters of a word are, too, by an m
 // of their own, and q of their noise is the lowest of the word's: so a long word is masked as a whole, and more often
-// than a short one, as it has more letters that may be wrong. c is then 1 + 0.45 m of itself.
+// than a short one, as it has more letters that may be wrong. c is then 1 + 0.4 m^0.25 of itself.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
@@ -310,7 +310,7 @@ class InformativeRemasking : public RevealPolicy {
     if (words.defined() && words.of_letters) {
       rule.word_share = options_.letter_doubt;
       rule.noise_share = options_.letter_noise;
-      rule.choice_temperature *= 1 + noise_of_letters * options_.letter_doubt;
+      rule.choice_temperature *= 1 + noise_of_letters * std::pow(options_.letter_doubt, noise_of_letters_growth);
     } else if (words.defined()) {
       rule.word_share = options_.word_doubt;
     }
