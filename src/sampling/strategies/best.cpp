@@ -28,9 +28,6 @@ std::optional<ParameterValue> without_source(const DiffusionSettings& settings, 
   return settings.confidence_source ? std::nullopt : std::optional(usual);
 }
 
-// In no forwards at all, of the noise that letters of a word have in common.
-constexpr double least_letter_noise = 0.3;
-
 double in_hundredths(double value) {
   return std::round(100 * value) / 100;
 }
@@ -70,15 +67,16 @@ std::optional<ParameterValue> least_share_at_usual_forwards(const DiffusionSetti
   return in_hundredths(times < 1 ? std::min(1.0, share * std::pow(times, -0.75)) : 1 - (1 - share) / times);
 }
 
-// Words of letters stand or fall as one the more, the more forwards there are to spell a word again. With 32 or fewer
-// too many would be spelt by the last of them, whose letters do not know of each other.
+// Letters of a word stand or fall as one the more, the more forwards there are to spell it again. With 32 or fewer too
+// many words would be spelt by the last forwards, which draw letters that do not know of each other.
 std::optional<ParameterValue> share_above_usual_forwards(const DiffusionSettings& settings,
                                                          const ParameterValue& usual) {
   const double times = std::max(1.0, times_usual(settings));
   return in_hundredths(std::get<double>(usual) * (1 - std::pow(times, -2)));
 }
 
-// In fewer a little of the noise, which asks for nothing.
+// Of the noise. In fewer forwards a little of it in common spells better already: this share, were there none.
+constexpr double least_letter_noise = 0.3;
 std::optional<ParameterValue> share_off_usual_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
   const double times = times_usual(settings);
   return times < 1 ? in_hundredths(std::get<double>(usual) * least_letter_noise * (1 - times))
@@ -193,8 +191,8 @@ constexpr double entropy_of_letters = 3.5;  // nats
 // faster than right ones; beyond that they would lose them.
 constexpr double cooling_from = 2, cooling_to = 8;
 constexpr double cooling_growth = 0.5;
-// How much more noise there is where words of letters are doubted as one, most of it where a little is. Of a word's
-// noises the lowest spreads less than one, and its doubt is higher.
+// How much more noise there is where letters of a word are doubted as one, most of it from little of that on. The
+// lowest of several noises spreads less than one of them, and the highest of several doubts is higher.
 constexpr double noise_of_letters = 0.4, noise_of_letters_growth = 0.25;
 
 struct Options {
@@ -221,9 +219,9 @@ struct Options {
 //
 // A piece of a word is doubted by the most doubtful piece of that word: m of it is that doubt, the rest its own. Pieces
 // of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
-// whole word masking (Devlin et al. 2019) masks words in training for that reason. Letters of a word are, too, by an m
-// of their own, and q of their noise is the lowest of the word's: so a long word is masked as a whole, and more often
-// than a short one, as it has more letters that may be wrong. c is then 1 + 0.4 m^0.25 of itself.
+// whole word masking (Devlin et al. 2019) masks words in training for that reason. Letters of a word have an m of their
+// own, and q of each one's noise is the lowest among them: so a word is masked as a whole, and a long one more often
+// than a short one, as it has more letters that may be wrong. For letters c is 1 + 0.4 m^0.25 of itself.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
