@@ -46,11 +46,16 @@ __global__ void __launch_bounds__(doubt_threads) doubt_kernel(DoubtArguments a) 
     }
   };
   if (a.begins_within != nullptr) {
-    for (int64_t at = t; at > 0 && joined(at); --at) {
-      meet(at - 1);
+    int64_t first = t, end = t + 1;
+    for (; end - first <= a.longest_word && first > 0 && joined(first); --first) {
+      meet(first - 1);
     }
-    for (int64_t at = t + 1; at < a.length && joined(at); ++at) {
-      meet(at);
+    for (; end - first <= a.longest_word && end < a.length && joined(end); ++end) {
+      meet(end);
+    }
+    if (end - first > a.longest_word) {
+      highest = own;
+      lowest = uniform;
     }
   }
   float doubt = a.word_share == 0 ? own : blend(own, highest, a.word_share);

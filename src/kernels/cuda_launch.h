@@ -356,6 +356,7 @@ struct DoubtArguments {
   float* doubt = nullptr;                                       // [batch, length]
   int64_t length = 0, outputs = 0, noise_scale_stride = 0, noise_left_stride = 0;
   float word_share = 0, noise_share = 0, new_token_bonus = 0, choice_temperature = 0, last_masked = 0;
+  int64_t longest_word = 0;
 };
 void doubt(const DoubtArguments& arguments, int64_t batch, cudaStream_t stream);
 

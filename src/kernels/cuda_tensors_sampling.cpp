@@ -314,6 +314,7 @@ at::Tensor doubt(const DoubtTerms& terms, const DoubtRule& rule) {
   arguments.new_token_bonus = static_cast<float>(rule.new_token_bonus);
   arguments.choice_temperature = static_cast<float>(rule.choice_temperature);
   arguments.last_masked = static_cast<float>(last_masked);
+  arguments.longest_word = longest_word;
   launch::doubt(arguments, text.size(0), stream_of(own));
   check_launch();
   return doubt;

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace demask::kernels {
 
 // Of the text after a step. B texts of T positions, V outputs.
@@ -24,8 +26,8 @@ struct DoubtTerms {
 // Of a position whose token has the surprise s = -log p * weight, and S is the highest surprise of its word's tokens:
 //   s + word_share * (S - s) - new_token_bonus * [drawn]
 //     - choice_temperature * hypot(noise_scale, vocabulary_noise) * noise_left * (G + noise_share * (L - G)),
-// where G = -log(-log u) is the position's Gumbel noise and L the lowest of its word's. Words are made by tokens that
-// are eligible and do not wait; a position that waits has last_masked.
+// where G = -log(-log u) is the position's Gumbel noise and L the lowest of its word's. Words are made by at most
+// longest_word tokens that are eligible and do not wait; a position that waits has last_masked.
 struct DoubtRule {
   double word_share = 0;
   double noise_share = 0;
@@ -34,5 +36,7 @@ struct DoubtRule {
 };
 
 inline constexpr double last_masked = 1e9;  // a doubt above all others
+// A longer run of letters is no word: a sequence of bases, say, or a number in base 64.
+inline constexpr int64_t longest_word = 64;  // tokens
 
 }  // namespace demask::kernels

@@ -4,6 +4,8 @@
 
 #include <tuple>
 
+#include "kernels/doubt.h"
+
 namespace demask {
 namespace {
 
@@ -27,7 +29,9 @@ at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, c
   joined.narrow(1, 1, pairs).copy_(begins.narrow(1, 1, pairs).logical_and(ends.narrow(1, 0, pairs)));
   const at::Tensor word = joined.logical_not().cumsum(1);
   const at::Tensor rest = highest_so_far(scores.flip(1), word.flip(1).neg()).flip(1);
-  return at::maximum(highest_so_far(scores, word), rest);
+  const at::Tensor lengths = at::zeros({word.size(0), word.size(1) + 1}, word.options());
+  const at::Tensor length = lengths.scatter_add(1, word, at::ones_like(word)).gather(1, word);
+  return at::where(length > kernels::longest_word, scores, at::maximum(highest_so_far(scores, word), rest));
 }
 
 }  // namespace demask

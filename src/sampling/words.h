@@ -15,7 +15,8 @@ struct WordEdges {
 };
 
 // Of scores [B, T] float32, within a hundred thousand of 0, the highest of all tokens of a position's word. Of tokens
-// [B, T] int64 only those that are `counted` [B, T] bool make words; the others keep their scores.
+// [B, T] int64 only those that are `counted` [B, T] bool make words, at most kernels::longest_word of them one; the
+// others keep their scores.
 at::Tensor highest_of_word(const at::Tensor& scores, const at::Tensor& tokens, const at::Tensor& counted,
                            const WordEdges& edges);
 

@@ -13,7 +13,8 @@ struct Case {
   float word_share, noise_share;
 };
 
-constexpr int64_t margin = 64;  // behind what is to be written
+constexpr int64_t margin = 64;   // behind what is to be written
+constexpr int64_t longest = 12;  // tokens of a word
 constexpr float bonus = 1.2F, temperature = 0.8F, last = 1e9F;
 
 // 1 with this probability.
@@ -94,6 +95,7 @@ std::vector<float> run(const Texts& texts) {
   a.new_token_bonus = bonus;
   a.choice_temperature = temperature;
   a.last_masked = last;
+  a.longest_word = longest;
   doubt(a, of.batch, nullptr);
   check(cudaGetLastError(), "doubt");
   return found.values();
@@ -129,8 +131,9 @@ std::vector<double> expected(const Texts& texts) {
         least = std::min(least, gumbel(t));
       }
       for (int64_t t = first; t < next; ++t) {
-        const double of_word = surprise(t) + exact(of.word_share) * (most - surprise(t));
-        const double noise = gumbel(t) + exact(of.noise_share) * (least - gumbel(t));
+        const bool is_word = next - first <= longest;
+        const double of_word = surprise(t) + (is_word ? exact(of.word_share) : 0) * (most - surprise(t));
+        const double noise = gumbel(t) + (is_word ? exact(of.noise_share) : 0) * (least - gumbel(t));
         const double mine = of_word - (texts.drawn[at(t)] != 0 ? exact(bonus) : 0) - scale * noise;
         doubts.push_back(waits(t) ? exact(last) : mine);
       }

@@ -74,12 +74,13 @@ at::Tensor doubt_in_double(const kernels::DoubtTerms& terms, const kernels::Doub
       while (next < length && goes_on(next)) {
         ++next;
       }
+      const bool is_word = next - first <= 64;
       const double most = *std::max_element(surprise.begin() + first, surprise.begin() + next);
       const double least = *std::min_element(noise.begin() + first, noise.begin() + next);
       for (int64_t t = first; t < next; ++t) {
         const auto at = static_cast<size_t>(t);
-        const double of_word = surprise[at] + rule.word_share * (most - surprise[at]);
-        const double own_noise = noise[at] + rule.noise_share * (least - noise[at]);
+        const double of_word = surprise[at] + (is_word ? rule.word_share : 0) * (most - surprise[at]);
+        const double own_noise = noise[at] + (is_word ? rule.noise_share : 0) * (least - noise[at]);
         const double bonus = flag(terms.drawn, b, t) ? rule.new_token_bonus : 0;
         doubt[b][t] = flag(terms.waiting, b, t) ? kernels::last_masked : of_word - bonus - scale * own_noise;
       }
@@ -97,7 +98,13 @@ TEST_CASE("The doubt of each position is the rule's, in float64, on both devices
        std::vector<std::array<int64_t, 3>>{{1, 1, 3}, {3, 257, 66}, {2, 600, 4097}}) {
     for (const double share : {0.0, 0.3, 1.0}) {
       CAPTURE(batch, length, outputs, share);
-      const kernels::DoubtTerms terms = random_terms(batch, length, outputs, /*whole=*/share != 0.3);
+      kernels::DoubtTerms terms = random_terms(batch, length, outputs, /*whole=*/share != 0.3);
+      if (length == 257) {
+        terms.begins_within.fill_(true);  // runs around the longest word
+        terms.ends_within.fill_(true);
+        terms.eligible.copy_(at::rand({batch, length}) < 0.985);
+        terms.waiting.reset();
+      }
       kernels::DoubtRule rule;
       rule.word_share = share;
       rule.noise_share = share == 0.3 ? 0 : 0.9 * share;

@@ -21,7 +21,9 @@ inline at::Tensor walked(const at::Tensor& scores, const at::Tensor& tokens, con
       while (next < length && counts[next] && counts[next - 1] && begins[token[next]] && ends[token[next - 1]]) {
         ++next;
       }
-      std::fill(score + first, score + next, *std::max_element(score + first, score + next));
+      if (next - first <= 64) {
+        std::fill(score + first, score + next, *std::max_element(score + first, score + next));
+      }
     }
   }
   return highest;

@@ -41,6 +41,15 @@ TEST_CASE("A position that is not counted keeps its score and parts the words be
   CHECK(highest({1, 9, 2, 3}, {word, part, part, end}, {1, 0, 1, 1}) == std::vector<float>{1, 9, 3, 3});
 }
 
+TEST_CASE("A run of more than 64 tokens is no word") {
+  for (const int64_t length : {64, 65}) {
+    const at::Tensor scores = at::arange(length).to(at::kFloat).unsqueeze(0);
+    const at::Tensor tokens = at::full({1, length}, part, at::kLong);
+    const at::Tensor found = highest_of_word(scores, tokens, at::ones({1, length}, at::kBool), edges());
+    CHECK(found.equal(length == 64 ? at::full_like(scores, 63) : scores));
+  }
+}
+
 TEST_CASE("Words of random texts are those that a walk over them finds") {
   at::manual_seed(3);
   const at::Tensor scores = at::rand({5, 64}), tokens = at::randint(4, {5, 64}, at::kLong);
