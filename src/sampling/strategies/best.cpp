@@ -143,7 +143,8 @@ Strategy best_strategy() {
       {"letter_doubt",
        1.0,
        share,
-       "the same of a letter's doubt, 0 in 32 forwards or fewer and nearing this in more; noise grows with it",
+       "share of a letter's doubt that is the largest of its word's letters, none in 32 forwards or fewer and nearing "
+       "this in more; the noise grows with it",
        {},
        share_above_usual_forwards},
       {"letter_noise",
