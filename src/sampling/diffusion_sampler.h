@@ -145,11 +145,8 @@ class DiffusionSampler {
   // `noise` [B, T]: the step's uniform numbers that decide between the policy's equals; `uniforms` [B, T]: that draw.
   at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
                            const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& noise);
-  bool computes_drawn_alone(StepKind kind, const StepView* view, bool first) const;
-  bool judges_first_logits(StepKind kind) const;
-  Proposal propose_alone(Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms, const DrawOptions& draw);
-  Proposal propose(StepKind kind, const at::Tensor& logits, const at::Tensor& drawn, const at::Tensor& uniforms,
-                   const DrawOptions& draw);
+  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
+                   const DrawOptions& draw, StepView* view, bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);
   at::Tensor logits_at(const at::Tensor& positions, Extent extent);
   at::Tensor guided_logits(const at::Tensor& tokens, Extent extent);

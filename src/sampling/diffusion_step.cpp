@@ -153,40 +153,34 @@ Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::
   return proposal;
 }
 
-// On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device which
-// they are would wait for it.
-bool DiffusionSampler::computes_drawn_alone(StepKind kind, const StepView* view, bool first) const {
-  const Chain& chain = *chain_;
+Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
+                                   const DrawOptions& draw, StepView* view, bool first) {
+  Chain& chain = *chain_;
+  const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
+                                                      : kind == StepKind::judging && policy_.has_own_model() &&
+                                                            policy_.reads_logits(/*judged=*/true);
   // A pattern reads what is masked in later blocks too, from its logits.
   const bool draws_all_masked = chain.all_patterned && !chain.block.defined();
   const bool whole_step = !options_.draws_in_parts || kind == StepKind::filling;  // no masked position waits
-  return view == nullptr && !chain.tracer && !first && !judges_first_logits(kind) && chain.tokens.is_cpu() &&
-         chain.drawn_each > 0 && options_.cfg_scale == 0 && !penalizes(options_.draw) && !policy_.weighs_logits() &&
-         !policy_.sets_temperatures() && whole_step && (chain.patterned.empty() || draws_all_masked);
-}
-
-// Whether the step's choice is by the logits that it draws from.
-bool DiffusionSampler::judges_first_logits(StepKind kind) const {
-  return kind == StepKind::masking
-             ? policy_.reads_logits(/*judged=*/false)
-             : kind == StepKind::judging && policy_.has_own_model() && policy_.reads_logits(/*judged=*/true);
-}
-
-// Where only those positions are computed that the step draws.
-Proposal DiffusionSampler::propose_alone(Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
-                                         const DrawOptions& draw) {
-  const Chain& chain = *chain_;
-  const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
-  if (!chain.patterned.empty()) {
-    return predict_matching(logits_at(positions, extent), positions, drawn, uniforms, draw);
+  // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
+  // which they are would wait for it.
+  if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
+      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && !policy_.sets_temperatures() &&
+      whole_step && (chain.patterned.empty() || draws_all_masked)) {
+    const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
+    if (!chain.patterned.empty()) {
+      return predict_matching(logits_at(positions, extent), positions, drawn, uniforms, draw);
+    }
+    return predict_at(logits_at(positions, extent), positions, chain.tokens, drawn, uniforms, draw.filters,
+                      options_.forbidden, model_.broken());
   }
-  return predict_at(logits_at(positions, extent), positions, chain.tokens, drawn, uniforms, draw.filters,
-                    options_.forbidden, model_.broken());
-}
-
-Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& logits, const at::Tensor& drawn,
-                                   const at::Tensor& uniforms, const DrawOptions& draw) {
-  Chain& chain = *chain_;
+  const at::Tensor logits = guided_logits(chain.tokens, extent);
+  if (first) {
+    policy_.look_at_start(logits, chain.eligible);
+  }
+  if (view != nullptr) {
+    view->logits = chain.cache ? logits.clone() : logits;  // the cache's are overwritten by the forward that judges
+  }
   const at::Tensor weighed =
       policy_.weighs_logits() ? policy_.weigh(logits, chain.tokens, chain.masked.logical_not()) : logits;
   const DrawOptions own = with_temperatures(policy_, draw, weighed, model_.broken());
@@ -196,7 +190,7 @@ Proposal DiffusionSampler::propose(StepKind kind, const at::Tensor& logits, cons
   if (chain.tracer) {
     chain.tracer->record(chain.step, logits, proposal.tokens, chain.masked);
   }
-  if (judges_first_logits(kind)) {
+  if (judges_these) {
     proposal.logits = options_.judges_filtered ? filtered_logits(weighed, own.filters) : weighed;
   }
   return proposal;
@@ -253,17 +247,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
 void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool first) {
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
-  const bool fills = kind == StepKind::filling, alone = computes_drawn_alone(kind, view, first);
-  at::Tensor logits;
-  if (!alone) {
-    logits = guided_logits(chain.tokens, extent);
-    if (first) {
-      policy_.look_at_start(logits, chain.eligible);
-    }
-    if (view != nullptr) {
-      view->logits = chain.cache ? logits.clone() : logits;  // the cache's are overwritten by the forward that judges
-    }
-  }
+  const bool fills = kind == StepKind::filling;
   const auto [counts, numbers, noise] =
       begin_step({chain.counts, chain.numbers, chain.step}, chain.streams, length,
                  fills ? std::vector<Purpose>{Purpose::draw} : std::vector<Purpose>{Purpose::draw, Purpose::remask});
@@ -283,8 +267,7 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     drawn = choose_drawn(all, numbers);
     waiting = all.logical_and(drawn.logical_not());
   }
-  Proposal proposal = alone ? propose_alone(extent, drawn, noise.front(), draw_of_step(numbers))
-                            : propose(kind, logits, drawn, noise.front(), draw_of_step(numbers));
+  Proposal proposal = propose(kind, extent, drawn, noise.front(), draw_of_step(numbers), view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
     view->was_masked = drawn.clone();

@@ -197,17 +197,13 @@ constexpr double cooling_growth = 0.5;
 constexpr double noise_of_letters = 0.4, noise_of_letters_growth = 0.25;
 
 struct Options {
-  double prior_weight = 0;        // w
-  double new_token_bonus = 0;     // n, nats
-  double choice_temperature = 0;  // c
-  double entropy_power = 0;       // h
-  double vocabulary_power = 0;    // v
-  double vocabulary_noise = 0;    // s
-  double times_usual = 1;         // N / 32
-  double word_doubt = 0;          // m, of pieces
-  double letter_doubt = 0;        // m, of letters
-  double letter_noise = 0;        // q
-  kernels::ExcessRule excess;     // a is by_count, b is by_deviation
+  double prior_weight = 0;                   // w
+  double entropy_power = 0;                  // h
+  double vocabulary_power = 0;               // v
+  double vocabulary_noise = 0;               // s
+  double times_usual = 1;                    // N / 32
+  kernels::DoubtRule of_pieces, of_letters;  // m is word_share, q noise_share, n new_token_bonus, c choice_temperature
+  kernels::ExcessRule excess;                // a is by_count, b is by_deviation
 };
 
 // Masks again the most doubtful of all free positions:
@@ -247,7 +243,8 @@ class InformativeRemasking : public RevealPolicy {
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
   bool sets_temperatures() const override { return options_.entropy_power != 0 || options_.vocabulary_power != 0; }
   bool reads_words() const override {
-    return options_.word_doubt != 0 || options_.letter_doubt != 0 || options_.letter_noise != 0;
+    return options_.of_pieces.word_share != 0 || options_.of_letters.word_share != 0 ||
+           options_.of_letters.noise_share != 0;
   }
 
   void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
@@ -293,7 +290,7 @@ class InformativeRemasking : public RevealPolicy {
     if (options_.prior_weight != 0) {
       terms.weight = weight_;
     }
-    const kernels::DoubtRule rule = rule_for(turn.words);
+    const kernels::DoubtRule& rule = turn.words.of_letters ? options_.of_letters : options_.of_pieces;
     if (rule.word_share != 0 || rule.noise_share != 0) {
       terms.begins_within = turn.words.begins_within;
       terms.ends_within = turn.words.ends_within;
@@ -302,20 +299,6 @@ class InformativeRemasking : public RevealPolicy {
   }
 
  private:
-  kernels::DoubtRule rule_for(const WordEdges& words) const {
-    kernels::DoubtRule rule;
-    rule.new_token_bonus = options_.new_token_bonus;
-    rule.choice_temperature = options_.choice_temperature;
-    if (words.defined() && words.of_letters) {
-      rule.word_share = options_.letter_doubt;
-      rule.noise_share = options_.letter_noise;
-      rule.choice_temperature *= 1 + noise_of_letters * std::pow(options_.letter_doubt, noise_of_letters_growth);
-    } else if (words.defined()) {
-      rule.word_share = options_.word_doubt;
-    }
-    return rule;
-  }
-
   // u
   double cooling_power() const {
     const double times = std::clamp(options_.times_usual, cooling_from, cooling_to) / cooling_from;
@@ -359,15 +342,18 @@ std::unique_ptr<RevealPolicy> best_policy(const DiffusionSettings& settings, Che
   const ParameterValues& values = settings.parameters;
   Options options;
   options.prior_weight = values.number("prior_weight");
-  options.new_token_bonus = values.number("new_token_bonus");
-  options.choice_temperature = values.number("choice_temperature");
   options.entropy_power = values.number("entropy_power");
   options.vocabulary_power = values.number("vocabulary_power");
   options.vocabulary_noise = values.number("vocabulary_noise");
   options.times_usual = times_usual(settings);
-  options.word_doubt = values.number("word_doubt");
-  options.letter_doubt = values.number("letter_doubt");
-  options.letter_noise = values.number("letter_noise");
+  options.of_pieces.word_share = values.number("word_doubt");
+  options.of_pieces.new_token_bonus = values.number("new_token_bonus");
+  options.of_pieces.choice_temperature = values.number("choice_temperature");
+  options.of_letters = options.of_pieces;
+  options.of_letters.word_share = values.number("letter_doubt");
+  options.of_letters.noise_share = values.number("letter_noise");
+  options.of_letters.choice_temperature *=
+      1 + noise_of_letters * std::pow(options.of_letters.word_share, noise_of_letters_growth);
   options.excess.by_count = values.number("count_penalty");
   options.excess.by_deviation = values.number("excess_penalty");
   return std::make_unique<InformativeRemasking>(options);

@@ -257,7 +257,7 @@ TEST_CASE("best takes the letters of a word as one by shares of their own, and a
   const std::vector<double> even(4, 0.5);
   CHECK(masked(1, 0, 0, even, /*letters=*/true) == Positions{0, 1, 2});
   CHECK(masked(1, 0, 0, even, /*letters=*/false) == Positions{0, 1, 3});
-  // Gumbel -0.83 at the second letter, 1.94 at the others: by its own noise the third is kept, by its word's it is not.
+  // Gumbel -0.83 at the second letter, 1.94 at the third: by its own noise the third is kept, by its word's it is not.
   CHECK(masked(0.001, 0, 1, {0.5, 0.1, 0.866, 0.5}, /*letters=*/true) == Positions{0, 1, 3});
   CHECK(masked(0.001, 1, 1, {0.5, 0.1, 0.866, 0.5}, /*letters=*/true) == Positions{0, 1, 2});
   CHECK(masked(0.001, 1, 1, {0.5, 0.1, 0.866, 0.5}, /*letters=*/false) == Positions{0, 1, 3});
