@@ -176,7 +176,7 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   }
   const at::Tensor logits = guided_logits(chain.tokens, extent);
   if (first) {
-    policy_.look_at_start(logits, chain.eligible);
+    policy_.look_at_start(logits, chain.eligible, options_.words);
   }
   if (view != nullptr) {
     view->logits = chain.cache ? logits.clone() : logits;  // the cache's are overwritten by the forward that judges

@@ -61,7 +61,7 @@ class RevealPolicy {
 
   // Whether next_masked reads proposal.logits in a turn that is judged, or is not.
   virtual bool reads_logits(bool /*judged*/) const { return false; }
-  // Whether next_masked reads which tokens make one word.
+  // Whether it reads which tokens make one word.
   virtual bool reads_words() const { return false; }
   // Whether the policy, not the plan, decides how many positions to reveal.
   virtual bool decides_counts() const { return false; }
@@ -69,9 +69,10 @@ class RevealPolicy {
   virtual bool ends_when_filled() const { return false; }
   // Whether it has a model of its own, which runs in turns that are judged.
   virtual bool has_own_model() const { return false; }
-  // Whether it wants to see the logits [B, T, V] of the first forward, before anything is drawn.
+  // Whether it wants to see the logits [B, T, V] of the first forward, before anything is drawn. Words as in a Turn.
   virtual bool looks_at_start() const { return false; }
-  virtual void look_at_start(const at::Tensor& /*logits*/, const at::Tensor& /*eligible*/) {}
+  virtual void look_at_start(const at::Tensor& /*logits*/, const at::Tensor& /*eligible*/,
+                             const WordEdges& /*words*/) {}
   // Whether it changes the logits that tokens are drawn from.
   virtual bool weighs_logits() const { return false; }
   // The logits [B, T, V] to draw from in place of the model's, given the text tokens [B, T] and what of it is visible.

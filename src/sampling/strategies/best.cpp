@@ -69,18 +69,22 @@ std::optional<ParameterValue> least_share_at_usual_forwards(const DiffusionSetti
 
 // Letters of a word stand or fall as one the more, the more forwards there are to spell it again. With 32 or fewer too
 // many words would be spelt by the last forwards, which draw letters that do not know of each other.
-std::optional<ParameterValue> share_above_usual_forwards(const DiffusionSettings& settings,
-                                                         const ParameterValue& usual) {
+ParameterValue share_above_usual_forwards(const DiffusionSettings& settings, const ParameterValue& usual,
+                                          double power) {
   const double times = std::max(1.0, times_usual(settings));
-  return in_hundredths(std::get<double>(usual) * (1 - std::pow(times, -2)));
+  return in_hundredths(std::get<double>(usual) * (1 - std::pow(times, -power)));
 }
 
-// Of the noise. In fewer forwards a little of it in common spells better already: this share, were there none.
+std::optional<ParameterValue> letter_doubt_for(const DiffusionSettings& settings, const ParameterValue& usual) {
+  return share_above_usual_forwards(settings, usual, /*power=*/1);
+}
+
+// In fewer forwards a little common noise spells better already: this share of it, were there none.
 constexpr double least_letter_noise = 0.3;
-std::optional<ParameterValue> share_off_usual_forwards(const DiffusionSettings& settings, const ParameterValue& usual) {
+std::optional<ParameterValue> letter_noise_for(const DiffusionSettings& settings, const ParameterValue& usual) {
   const double times = times_usual(settings);
   return times < 1 ? in_hundredths(std::get<double>(usual) * least_letter_noise * (1 - times))
-                   : share_above_usual_forwards(settings, usual);
+                   : share_above_usual_forwards(settings, usual, /*power=*/2);
 }
 
 void check_best(const DiffusionSettings& settings) {
@@ -146,14 +150,14 @@ Strategy best_strategy() {
        "share of a letter's doubt that is the largest of its word's letters, none in 32 forwards or fewer and nearing "
        "this in more; the noise grows with it",
        {},
-       share_above_usual_forwards},
+       letter_doubt_for},
       {"letter_noise",
        1.0,
        share,
        "share of a letter's noise that is the lowest of its word's letters, little in fewer forwards than 32, none in "
        "32 and nearing this in more",
        {},
-       share_off_usual_forwards}};
+       letter_noise_for}};
   strategy.variants = {
       {"best", {}},
       {"remask-draw-log",
@@ -194,7 +198,10 @@ constexpr double cooling_from = 2, cooling_to = 8;
 constexpr double cooling_growth = 0.5;
 // How much more noise there is where letters of a word are doubted as one, most of it from little of that on. The
 // lowest of several noises spreads less than one of them, and the highest of several doubts is higher.
-constexpr double noise_of_letters = 0.4, noise_of_letters_growth = 0.25;
+constexpr double noise_of_letters = 0.44, noise_of_letters_growth = 0.1;
+// How much hotter letters are drawn where half of their doubt is their word's, which is so in 64 forwards: there, texts
+// have the least entropy.
+constexpr double heat_of_letters = 0.09;
 
 struct Options {
   double prior_weight = 0;                   // w
@@ -218,7 +225,8 @@ struct Options {
 // of a misspelt word vouch for each other, and where one alone is drawn again the others tell it what to be. BERT's
 // whole word masking (Devlin et al. 2019) masks words in training for that reason. Letters of a word have an m of their
 // own, and q of each one's noise is the lowest among them: so a word is masked as a whole, and a long one more often
-// than a short one, as it has more letters that may be wrong. For letters c is 1 + 0.4 m^0.25 of itself.
+// than a short one, as it has more letters that may be wrong. For letters c is 1 + 0.44 m^0.1 of itself, and the step's
+// temperature 1 + 0.09 (4 m (1 - m))^2 of itself.
 //
 // Draws from, and doubts by, the model's logits less what each token is too frequent in the text already:
 //   a * max(0, log (1 + k) / (1 + e)) + b * max(0, (k - e) / sqrt(1 + e) - 2),
@@ -241,13 +249,13 @@ class InformativeRemasking : public RevealPolicy {
     return options_.prior_weight != 0 || weighs_logits() || sets_temperatures() || options_.vocabulary_noise != 0;
   }
   bool weighs_logits() const override { return options_.excess.by_count != 0 || options_.excess.by_deviation != 0; }
-  bool sets_temperatures() const override { return options_.entropy_power != 0 || options_.vocabulary_power != 0; }
+  bool sets_temperatures() const override { return options_.entropy_power != 0 || scales_temperature(); }
   bool reads_words() const override {
     return options_.of_pieces.word_share != 0 || options_.of_letters.word_share != 0 ||
            options_.of_letters.noise_share != 0;
   }
 
-  void look_at_start(const at::Tensor& logits, const at::Tensor& eligible) override {
+  void look_at_start(const at::Tensor& logits, const at::Tensor& eligible, const WordEdges& words) override {
     const at::Tensor counted = eligible.unsqueeze(2).to(at::kFloat);
     const at::Tensor prior = (at::softmax(logits.to(at::kFloat), -1) * counted).sum(1) / counted.sum(1).clamp_min(1);
     const at::Tensor surprise = prior.clamp_min(least_share / static_cast<double>(logits.size(2))).log().neg_();
@@ -255,7 +263,7 @@ class InformativeRemasking : public RevealPolicy {
     keep(weight_, (entropy / surprise).pow(options_.prior_weight).clamp_max_(most_weight));
     keep(prior_, prior);
     const at::Tensor of_letters = (entropy_of_letters / entropy).clamp_max(1);
-    keep(cooling_, of_letters.pow(cooling_power()));
+    keep(temperature_share_, of_letters.pow(cooling_power()).mul_(words.of_letters ? heat() : 1));
     keep(vocabulary_noise_, of_letters.pow(-2 * options_.vocabulary_noise).sub_(1).sqrt_());
     keep(entropy_, entropy.clamp_min(least_entropy));
   }
@@ -270,7 +278,7 @@ class InformativeRemasking : public RevealPolicy {
 
   at::Tensor temperatures(const at::Tensor& logits, const at::Tensor& temperature,
                           const at::Tensor& broken) const override {
-    const at::Tensor of_vocabulary = options_.vocabulary_power == 0 ? temperature : temperature * cooling_;
+    const at::Tensor of_vocabulary = scales_temperature() ? temperature * temperature_share_ : temperature;
     return temperatures_by_entropy(logits, of_vocabulary, entropy_, options_.entropy_power, broken);
   }
 
@@ -305,6 +313,13 @@ class InformativeRemasking : public RevealPolicy {
     return options_.vocabulary_power * std::pow(times, cooling_growth);
   }
 
+  double heat() const {
+    const double share = options_.of_letters.word_share, balance = 4 * share * (1 - share);
+    return 1 + heat_of_letters * balance * balance;
+  }
+
+  bool scales_temperature() const { return options_.vocabulary_power != 0 || heat() != 1; }
+
   // [B, V] float32
   at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible) const {
     const kernels::ExcessRule& rule = options_.excess;
@@ -329,11 +344,11 @@ class InformativeRemasking : public RevealPolicy {
   }
 
   Options options_;
-  at::Tensor weight_;            // [B, V] float32: (H0 / -log p0)^w
-  at::Tensor prior_;             // [B, V] float32: p0
-  at::Tensor entropy_;           // [B, 1] float32, nats: H0, at least least_entropy
-  at::Tensor cooling_;           // [B, 1] float32: the vocabulary's share of the step's temperature
-  at::Tensor vocabulary_noise_;  // [B, 1] float32: what the vocabulary adds to g, as independent noises add up
+  at::Tensor weight_;             // [B, V] float32: (H0 / -log p0)^w
+  at::Tensor prior_;              // [B, V] float32: p0
+  at::Tensor entropy_;            // [B, 1] float32, nats: H0, at least least_entropy
+  at::Tensor temperature_share_;  // [B, 1] float32: of the step's temperature, by the vocabulary and its words
+  at::Tensor vocabulary_noise_;   // [B, 1] float32: what the vocabulary adds to g, as independent noises add up
 };
 
 }  // namespace

@@ -20,7 +20,7 @@ TEST_CASE("best measures surprise against that which the token has of its own") 
   // ln 2.
   const auto policy = testing::best(1.0, 0, 0);
   policy->look_at_start(logits_of({{0.75, 0.125, 0.125}, {0.25, 0.375, 0.375}, {0.5, 0.25, 0.25}}),
-                        at::ones({1, 3}, at::kBool));
+                        at::ones({1, 3}, at::kBool), {});
   Proposal proposal = proposal_of({{0.5, 0.3, 0.2}, {0.2, 0.4, 0.4}, {0.9, 0.05, 0.05}}, {1, 1, 1});
   proposal.tokens = at::tensor({0, 1, 0}, at::kLong).unsqueeze(0);
   // -log p is 0.69, 0.92, 0.11; over ln 2 and 2 ln 2 it is 1, 0.66, 0.15: the first is the most surprising.
@@ -88,7 +88,8 @@ TEST_CASE("best speaks against tokens that the text has more often than expected
   const auto weighed = [](double count_penalty, double excess_penalty) {
     const auto policy =
         testing::policy_of("best", {{"count_penalty", count_penalty}, {"excess_penalty", excess_penalty}});
-    policy->look_at_start(logits_of(std::vector<std::vector<double>>(16, {0.5, 0.5})), at::ones({1, 16}, at::kBool));
+    policy->look_at_start(logits_of(std::vector<std::vector<double>>(16, {0.5, 0.5})), at::ones({1, 16}, at::kBool),
+                          {});
     at::Tensor visible = at::zeros({1, 16}, at::kBool);
     visible.narrow(1, 0, 4).fill_(true);
     const at::Tensor logits = at::zeros({1, 16, 2});
@@ -109,7 +110,7 @@ TEST_CASE("best draws a position by the entropy that it has of what it has befor
   const auto drawn_at = [](double power, const std::vector<Distribution>& start) {
     const auto policy = testing::policy_of("best", {{"entropy_power", power}});
     CHECK(policy->sets_temperatures());
-    policy->look_at_start(logits_of(start), at::ones({1, static_cast<int64_t>(start.size())}, at::kBool));
+    policy->look_at_start(logits_of(start), at::ones({1, static_cast<int64_t>(start.size())}, at::kBool), {});
     const at::Tensor broken = at::zeros({}, at::kBool);
     const at::Tensor temperatures = policy->temperatures(
         logits_of({{0.25, 0.25, 0.25, 0.25}, {0.5, 0.5, 0, 0}, {1, 0, 0, 0}}), floats({3}), broken);
@@ -123,7 +124,9 @@ TEST_CASE("best draws a position by the entropy that it has of what it has befor
   CHECK(at::allclose(drawn_at(1, {{0.5, 0.5, 0, 0}}), floats({3, 3, least})));  // never hotter than the step
   CHECK(at::allclose(drawn_at(1, sure_of_it), floats({3, 3, least})));          // where H0 is 0
   CHECK(drawn_at(1, even).gt(0).all().item<bool>());
-  CHECK_FALSE(testing::policy_of("best", {{"entropy_power", 0.0}, {"vocabulary_power", 0.0}})->sets_temperatures());
+  const auto plain =
+      testing::policy_of("best", {{"entropy_power", 0.0}, {"vocabulary_power", 0.0}, {"letter_doubt", 0.0}});
+  CHECK_FALSE(plain->sets_temperatures());
 }
 
 TEST_CASE("best draws tokens cooler that have more entropy than letters before there is any text") {
@@ -131,7 +134,7 @@ TEST_CASE("best draws tokens cooler that have more entropy than letters before t
   const auto drawn_of = [](int64_t tokens, double power, int64_t forwards = 32) {
     const auto policy = testing::policy_of("best", {{"vocabulary_power", power}}, forwards);
     const at::Tensor even = at::zeros({1, 1, tokens});
-    policy->look_at_start(even, at::ones({1, 1}, at::kBool));
+    policy->look_at_start(even, at::ones({1, 1}, at::kBool), {});
     return policy->temperatures(even, floats({3}), at::zeros({}, at::kBool)).item<double>();
   };
   CHECK(drawn_of(4096, 1) == Catch::Approx(3 * 3.5 / std::log(4096)).epsilon(1e-5));
@@ -147,6 +150,20 @@ TEST_CASE("best draws tokens cooler that have more entropy than letters before t
   CHECK(drawn_of(32, 0.5, 128) == Catch::Approx(3).epsilon(1e-5));
 }
 
+TEST_CASE("best draws letters hotter than pieces where half of a letter's doubt is that of its word") {
+  const auto drawn_of = [](bool letters, double doubt, int64_t forwards = 32) {
+    const auto policy = testing::policy_of("best", {{"letter_doubt", doubt}, {"vocabulary_power", 0.0}}, forwards);
+    const at::Tensor even = at::zeros({1, 1, 32}), both = bools(std::vector<int64_t>(32, 1))[0];
+    policy->look_at_start(even, at::ones({1, 1}, at::kBool), {both, both, letters});
+    return policy->temperatures(even, floats({2}), at::zeros({}, at::kBool)).item<double>();
+  };
+  CHECK(drawn_of(/*letters=*/true, 0.5) == Catch::Approx(2 * 1.09).epsilon(1e-5));
+  CHECK(drawn_of(/*letters=*/false, 0.5) == Catch::Approx(2).epsilon(1e-5));
+  CHECK(drawn_of(/*letters=*/true, 0) == Catch::Approx(2).epsilon(1e-5));
+  CHECK(drawn_of(/*letters=*/true, 1) == Catch::Approx(2).epsilon(1e-5));
+  CHECK(drawn_of(/*letters=*/true, 0.9) == Catch::Approx(drawn_of(/*letters=*/true, 0.1)).epsilon(1e-5));
+}
+
 TEST_CASE("best chooses by more noise among tokens that have more entropy than letters, beside that of many steps") {
   // Two positions, doubted alike but for 1 nat; before there is any text all tokens are alike.
   const auto chosen = [](int64_t tokens, double power, double noise_scale) {
@@ -155,7 +172,7 @@ TEST_CASE("best chooses by more noise among tokens that have more entropy than l
                                                     {"choice_temperature", 1.0},
                                                     {"vocabulary_noise", power},
                                                     {"word_doubt", 0.0}});
-    policy->look_at_start(at::zeros({1, 2, tokens}), at::ones({1, 2}, at::kBool));
+    policy->look_at_start(at::zeros({1, 2, tokens}), at::ones({1, 2}, at::kBool), {});
     const Proposal proposal = proposal_of({sure(std::exp(-0.5)), sure(std::exp(-1.5))}, {0, 0});
     Turn turn = turn_of(1, {0.3, 0.5});  // Gumbel -0.186 and 0.367, of which half is left
     turn.noise_scale.fill_(noise_scale);
@@ -248,7 +265,7 @@ TEST_CASE("best takes the letters of a word as one by shares of their own, and a
                                                     {"word_doubt", 0.0},
                                                     {"letter_doubt", doubt},
                                                     {"letter_noise", noise}});
-    policy->look_at_start(at::zeros({1, 4, 3}), at::ones({1, 4}, at::kBool));
+    policy->look_at_start(at::zeros({1, 4, 3}), at::ones({1, 4}, at::kBool), {});
     CHECK(policy->reads_words());
     Turn turn = turn_of(3, uniforms);
     turn.words = {bools({0, 1, 1})[0], bools({1, 1, 1})[0], letters};

@@ -287,8 +287,8 @@ TEST_CASE("Spreading a share and weighing what a text has too much of come out a
     const auto policy = testing::policy_of("best"), same = testing::policy_of("best");
     const at::Tensor start = at::randn({batch, length, outputs}), logits = at::randn({batch, length, outputs});
     const at::Tensor eligible = at::ones({batch, length}, at::kBool);
-    policy->look_at_start(start, eligible);
-    same->look_at_start(start.to(device), eligible.to(device));
+    policy->look_at_start(start, eligible, {});
+    same->look_at_start(start.to(device), eligible.to(device), {});
     const at::Tensor tokens = at::randint(std::min<int64_t>(outputs, 5), {batch, length}, at::kLong);
     const at::Tensor expected = policy->weigh(logits, tokens, from);
     const at::Tensor found = same->weigh(logits.to(device), tokens.to(device), from.to(device)).cpu();
