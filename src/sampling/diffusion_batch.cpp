@@ -1,6 +1,6 @@
 #include "sampling/diffusion_batch.h"
 
-#include <ATen/ATen.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <array>
@@ -10,19 +10,16 @@ namespace {
 
 // [rows, steps, columns]
 template <typename T, typename Columns>
-at::Tensor tabulate(const std::vector<Plan>& plans, int64_t steps, int64_t columns, at::ScalarType dtype,
-                    Columns columns_of) {
-  std::vector<T> values;
+void tabulate(const std::vector<Plan>& plans, int64_t steps, T* table, Columns columns_of) {
   for (const Plan& plan : plans) {
     for (int64_t number = 0; number < steps; ++number) {
       const bool ended = number >= static_cast<int64_t>(plan.size());
       PlannedStep step = plan.empty() ? PlannedStep{} : plan[ended ? plan.size() - 1 : static_cast<size_t>(number)];
       step.remasked = ended ? 0 : step.remasked;
       const auto row = columns_of(step);
-      values.insert(values.end(), row.begin(), row.end());
+      table = std::copy(row.begin(), row.end(), table);
     }
   }
-  return at::tensor(values, dtype).view({static_cast<int64_t>(plans.size()), steps, columns});
 }
 
 // A block reaches from its first free position to its last, and what is given between them is computed with it.
@@ -156,20 +153,21 @@ BatchView DiffusionBatch::view(bool open_ended) const {
   return view;
 }
 
-at::Tensor DiffusionBatch::counts(int64_t at_least_steps) const {
-  return tabulate<int64_t>(plans, std::max(steps, at_least_steps), count_columns, at::kLong,
-                           [](const PlannedStep& step) {
-                             return std::array<int64_t, count_columns>{step.block, step.masked, step.remasked};
-                           });
+void DiffusionBatch::write_counts(int64_t steps_of_table, int64_t* counts) const {
+  tabulate(plans, steps_of_table, counts, [](const PlannedStep& step) {
+    return std::array<int64_t, count_columns>{step.block, step.masked, step.remasked};
+  });
 }
 
-at::Tensor DiffusionBatch::numbers(int64_t at_least_steps) const {
-  return tabulate<double>(
-      plans, std::max(steps, at_least_steps), number_columns, at::kFloat, [](const PlannedStep& step) {
-        return std::array<double, number_columns>{step.start,         step.progress,   step.reveal_chance,
-                                                  step.remask_chance, step.draw_share, step.noise_scale,
-                                                  step.noise_left};
-      });
+void DiffusionBatch::write_numbers(int64_t steps_of_table, float* numbers) const {
+  tabulate(plans, steps_of_table, numbers, [](const PlannedStep& step) {
+    const std::array<double, number_columns> row = {step.start,         step.progress,   step.reveal_chance,
+                                                    step.remask_chance, step.draw_share, step.noise_scale,
+                                                    step.noise_left};
+    std::array<float, number_columns> rounded{};
+    std::transform(row.begin(), row.end(), rounded.begin(), [](double value) { return static_cast<float>(value); });
+    return rounded;
+  });
 }
 
 // Whether a step of some text is to be judged, and would mask something again.

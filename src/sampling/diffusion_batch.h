@@ -1,8 +1,6 @@
 // The samples of one call of the diffusion sampler, and what is known of their steps before the first.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -64,10 +62,12 @@ struct DiffusionBatch {
   // As observers see it; open_ended: until nothing is masked any more.
   BatchView view(bool open_ended) const;
 
-  // The plans as tables [1 or B, steps, columns], int64 and float32, on the host. All plans are as long as the longest:
-  // one that has ended goes on without changing anything.
-  at::Tensor counts(int64_t at_least_steps) const;
-  at::Tensor numbers(int64_t at_least_steps) const;
+  // Rows of the plans' tables: one for all texts, or one a text.
+  int64_t rows() const { return static_cast<int64_t>(plans.size()); }
+  // The plans as tables [rows, steps, columns], at least as many steps as there are. All plans are as long as the
+  // longest: one that has ended goes on without changing anything.
+  void write_counts(int64_t steps_of_table, int64_t* counts) const;
+  void write_numbers(int64_t steps_of_table, float* numbers) const;
 
  private:
   const PlannedStep& at(const Plan& plan, int64_t number) const;

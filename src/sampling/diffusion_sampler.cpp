@@ -48,35 +48,51 @@ int64_t DiffusionSampler::forwards_a_call() const {
   return options_.cfg_scale == 0 ? 1 : 2;
 }
 
-void DiffusionSampler::make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers) {
+namespace {
+
+// What a batch brings to the device, side by side.
+enum SentPart : size_t {
+  seeds_part,
+  indices_part,
+  tokens_part,
+  masked_part,
+  eligible_part,
+  counts_part,
+  numbers_part,
+  step_part,
+  block_part  // where there is more than one
+};
+
+}  // namespace
+
+void DiffusionSampler::make_chain(const DiffusionBatch& batch, int64_t steps) {
   chain_.reset();  // first, for its memory
   chain_ = std::make_unique<Chain>();
   const std::vector<int64_t> texts = {batch.size, batch.length};
-  std::vector<BatchTensors::Part> parts = {{{batch.size}},
-                                           {{batch.size}},
-                                           {texts},
-                                           {texts, at::kBool},
-                                           {texts, at::kBool},
-                                           {counts.vec()},
-                                           {numbers.vec(), at::kFloat},
-                                           {{1}}};
+  std::vector<BatchTensors::Part> parts(block_part);
+  parts[seeds_part] = parts[indices_part] = {{batch.size}};
+  parts[tokens_part] = {texts};
+  parts[masked_part] = parts[eligible_part] = {texts, at::kBool};
+  parts[counts_part] = {{batch.rows(), steps, count_columns}};
+  parts[numbers_part] = {{batch.rows(), steps, number_columns}, at::kFloat};
+  parts[step_part] = {{1}};
   if (batch.blocks.size() > 1) {
     parts.push_back({texts});
   }
   const std::vector<at::Tensor>& sent = chain_->sent.emplace(parts, model_.device()).all();
-  chain_->streams = {sent[0], sent[1]};
-  chain_->tokens = sent[2];
-  chain_->masked = sent[3];
-  chain_->eligible = sent[4];
-  chain_->counts = sent[5];
-  chain_->numbers = sent[6];
-  chain_->step = sent[7];
+  chain_->streams = {sent[seeds_part], sent[indices_part]};
+  chain_->tokens = sent[tokens_part];
+  chain_->masked = sent[masked_part];
+  chain_->eligible = sent[eligible_part];
+  chain_->counts = sent[counts_part];
+  chain_->numbers = sent[numbers_part];
+  chain_->step = sent[step_part];
   if (batch.blocks.size() > 1) {
-    chain_->block = sent[8];
+    chain_->block = sent[block_part];
   }
   if (!batch.traced.empty()) {
-    chain_->tracer = std::make_unique<StepTracer>(batch.traced, counts[1], chain_->tokens, options_.mask_token_id,
-                                                  options_.forbidden);
+    chain_->tracer =
+        std::make_unique<StepTracer>(batch.traced, steps, chain_->tokens, options_.mask_token_id, options_.forbidden);
   }
   if (options_.cache != CacheKind::none) {
     chain_->cache = model_.begin_blocks(batch.size * forwards_a_call(), batch.length);
@@ -110,24 +126,11 @@ std::optional<kernels::PatternSizes> device_sizes(const Patterned& patterned, co
   return device_holds(sizes) ? std::optional(sizes) : std::nullopt;
 }
 
-// row_of(text) of each text, [B, T] int64.
-template <typename RowOf>
-at::Tensor table(const DiffusionBatch& batch, const RowOf& row_of) {
-  at::Tensor rows = at::empty({batch.size, batch.length}, at::kLong);
-  int64_t* out = rows.data_ptr<int64_t>();
-  for (const DiffusionTask& task : batch.tasks) {
-    const std::vector<int64_t> row = row_of(*task.text);
-    out = std::copy(row.begin(), row.end(), out);
-  }
-  return rows;
-}
-
-// Of each position the number of its block, -1 where it is fixed.
-std::vector<int64_t> blocks_of(const Template& text, int64_t block_length) {
-  std::vector<int64_t> blocks;
+// Of each position the number of its block, -1 where it is fixed. Returns the end of what it wrote.
+int64_t* write_blocks(const Template& text, int64_t block_length, int64_t* blocks) {
   int64_t rank = 0;  // of a free position among them
   for (const bool fixed : text.fixed) {
-    blocks.push_back(fixed ? -1 : rank++ / block_length);
+    *blocks++ = fixed ? -1 : rank++ / block_length;
   }
   return blocks;
 }
@@ -160,24 +163,16 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
                                                    chain_->all_patterned == patterned.all);
   // Plans drawn for each sample differ in length from batch to batch; the chain keeps room for the longest so far.
   const int64_t room = chain_ ? std::max(batch.steps, chain_->counts.size(1)) : batch.steps;
-  const at::Tensor counts = batch.counts(room), numbers = batch.numbers(room);
   if (!as_patterned || chain_->tokens.size(0) != batch.size || chain_->tokens.size(1) != batch.length ||
-      chain_->counts.sizes() != counts.sizes() || chain_->block.defined() != (batch.blocks.size() > 1) ||
+      chain_->counts.size(0) != batch.rows() || chain_->counts.size(1) != room ||
+      chain_->block.defined() != (batch.blocks.size() > 1) ||
       (chain_->tracer ? chain_->tracer->rows() : std::vector<int64_t>{}) != batch.traced) {
-    make_chain(batch, counts.sizes(), numbers.sizes());
+    make_chain(batch, room);
     if (pattern_room) {
       chain_->patterns = std::make_unique<DevicePatterns>(*pattern_room, options_.forbidden.numel(), model_.device());
     }
   }
-  const Streams streams = to_tensors(batch.streams);
-  const at::Tensor tokens = table(batch, [](const Template& text) { return text.tokens; });
-  const at::Tensor masked = tokens.eq(options_.mask_token_id);
-  std::vector<at::Tensor> from = {streams.seeds, streams.indices, tokens,  masked,
-                                  masked,        counts,          numbers, at::zeros({1}, at::kLong)};
-  if (chain_->block.defined()) {
-    from.push_back(table(batch, [this](const Template& text) { return blocks_of(text, *options_.block_length); }));
-  }
-  chain_->sent->send(from);
+  send(batch);
   chain_->patterned = patterned.texts;
   chain_->all_patterned = patterned.all;
   if (chain_->patterns) {
@@ -188,6 +183,30 @@ void DiffusionSampler::set_up(const DiffusionBatch& batch) {
     chain_->tracer->begin_batch();
   }
   policy_.begin(chain_->tokens);
+}
+
+void DiffusionSampler::send(const DiffusionBatch& batch) {
+  const BatchTensors::Draft draft = chain_->sent->draft();
+  auto *seeds = draft.part<int64_t>(seeds_part), *indices = draft.part<int64_t>(indices_part);
+  auto* tokens = draft.part<int64_t>(tokens_part);
+  auto *masked = draft.part<bool>(masked_part), *eligible = draft.part<bool>(eligible_part);
+  auto* blocks = chain_->block.defined() ? draft.part<int64_t>(block_part) : nullptr;
+  for (const DiffusionTask& task : batch.tasks) {
+    *seeds++ = static_cast<int64_t>(task.stream.seed);
+    *indices++ = task.stream.index;
+    const std::vector<int64_t>& text = task.text->tokens;
+    tokens = std::copy(text.begin(), text.end(), tokens);
+    const auto is_masked = [this](int64_t token) { return token == options_.mask_token_id; };
+    masked = std::transform(text.begin(), text.end(), masked, is_masked);
+    eligible = std::transform(text.begin(), text.end(), eligible, is_masked);
+    if (blocks != nullptr) {
+      blocks = write_blocks(*task.text, *options_.block_length, blocks);
+    }
+  }
+  batch.write_counts(chain_->counts.size(1), draft.part<int64_t>(counts_part));
+  batch.write_numbers(chain_->numbers.size(1), draft.part<float>(numbers_part));
+  *draft.part<int64_t>(step_part) = 0;
+  chain_->sent->send(draft);
 }
 
 Extent DiffusionSampler::enter_block(const DiffusionBatch& batch, int64_t number, int64_t masked) {

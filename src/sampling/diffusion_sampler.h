@@ -114,10 +114,12 @@ class DiffusionSampler {
  private:
   struct Chain;
 
-  // A new chain for samples of this shape, with tables of these sizes.
-  void make_chain(const DiffusionBatch& batch, at::IntArrayRef counts, at::IntArrayRef numbers);
+  // A new chain for samples of this shape, with tables of so many steps.
+  void make_chain(const DiffusionBatch& batch, int64_t steps);
   // Makes the chain ready for these samples, as a new one where its shape differs.
   void set_up(const DiffusionBatch& batch);
+  // Brings them to the chain's tensors.
+  void send(const DiffusionBatch& batch);
   // Whether this device's kernels draw such texts as the host does, tried at the first; says once where they do not.
   bool draws_patterns_on_device(const std::vector<const Template*>& texts);
   std::vector<DrawnSample> sample_each(const std::vector<DiffusionTask>& tasks, Observer* observer);

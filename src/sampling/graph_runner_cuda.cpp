@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <shared_mutex>
 #include <utility>
@@ -17,7 +18,9 @@
 namespace demask {
 namespace {
 
-constexpr size_t steps_ahead = 4;
+// The host is so many steps ahead of the device, or as many again. It asks after so many, as each question makes the
+// device stop for a moment.
+constexpr int64_t steps_ahead = 4;
 
 // Recording takes about as long as launching the step twice.
 constexpr int64_t worth_recording = 4;  // runs
@@ -40,9 +43,9 @@ class GraphRunner : public StepRunner {
 
   void run(int64_t more) override {
     const c10::cuda::CUDAGuard guard(device_);
-    at::cuda::CUDAEvent& mark = marks_[static_cast<size_t>(runs_) % steps_ahead];
-    if (runs_ >= static_cast<int64_t>(steps_ahead)) {
-      mark.synchronize();
+    at::cuda::CUDAEvent& mark = marks_[static_cast<size_t>(runs_ / steps_ahead) % marks_.size()];
+    if (runs_ % steps_ahead == 0) {
+      mark.synchronize();  // of the steps before the last ones; at first there is nothing to wait for
     }
     if (state_ == State::warming && runs_ >= warm_ups_ && runs_ + more >= worth_recording) {
       record();
@@ -52,8 +55,10 @@ class GraphRunner : public StepRunner {
     } else {
       step_();
     }
-    mark.record();
     ++runs_;
+    if (runs_ % steps_ahead == 0) {
+      mark.record();
+    }
   }
 
  private:
@@ -99,7 +104,7 @@ class GraphRunner : public StepRunner {
   std::function<void(const std::string&)> on_refusal_;
   State state_ = State::warming;
   int64_t runs_ = 0;
-  std::array<at::cuda::CUDAEvent, steps_ahead> marks_;
+  std::array<at::cuda::CUDAEvent, 2> marks_;  // at the ends of the last two times so many steps
   at::cuda::CUDAGraph graph_;
 };
 

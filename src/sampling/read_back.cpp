@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cstring>
-
 #include "model/device.h"
 
 namespace demask {
@@ -25,31 +23,25 @@ size_t aligned(size_t bytes) {
 BatchTensors::BatchTensors(const std::vector<Part>& parts, at::Device device) {
   size_t bytes = 0;
   for (const Part& part : parts) {
+    begins_.push_back(bytes);
     bytes += aligned(bytes_of(part));
   }
   room_ = at::empty({static_cast<int64_t>(bytes)}, at::device(device).dtype(at::kByte));
-  size_t begin = 0;
-  for (const Part& part : parts) {
-    const at::Tensor own = room_.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(bytes_of(part)));
-    tensors_.push_back(own.view(part.type).view(part.sizes));
-    begin += aligned(bytes_of(part));
+  for (size_t k = 0; k < parts.size(); ++k) {
+    const at::Tensor own = room_.narrow(0, static_cast<int64_t>(begins_[k]), static_cast<int64_t>(bytes_of(parts[k])));
+    tensors_.push_back(own.view(parts[k].type).view(parts[k].sizes));
   }
 }
 
-void BatchTensors::send(const std::vector<at::Tensor>& from) const {
-  TORCH_INTERNAL_ASSERT(from.size() == tensors_.size());
-  const bool direct = room_.is_cpu();
-  at::Tensor room = direct ? room_ : at::empty(room_.sizes(), at::dtype(at::kByte).pinned_memory(true));
-  auto* to = static_cast<std::byte*>(room.data_ptr());
-  for (size_t k = 0; k < from.size(); ++k) {
-    TORCH_INTERNAL_ASSERT(from[k].is_contiguous() && from[k].sizes() == tensors_[k].sizes() &&
-                          from[k].scalar_type() == tensors_[k].scalar_type());
-    std::memcpy(to, from[k].data_ptr(), from[k].nbytes());
-    to += aligned(from[k].nbytes());
-  }
-  if (!direct) {
+// On the host it is the tensors themselves.
+BatchTensors::Draft BatchTensors::draft() const {
+  return {room_.is_cpu() ? room_ : at::empty(room_.sizes(), at::dtype(at::kByte).pinned_memory(true)), begins_};
+}
+
+void BatchTensors::send(const Draft& draft) const {
+  if (!room_.is_cpu()) {
     at::Tensor target = room_;
-    target.copy_(room, /*non_blocking=*/true);
+    target.copy_(draft.room_, /*non_blocking=*/true);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "sampling/noise.h"
@@ -23,16 +24,36 @@ class BatchTensors {
     at::ScalarType type = at::kLong;
   };
 
+  // Memory of the host for all parts, to be filled and sent.
+  class Draft {
+   public:
+    // Contiguous memory of the part with this number, of elements of its type.
+    template <typename T>
+    T* part(size_t number) const {
+      return static_cast<T*>(static_cast<void*>(static_cast<std::byte*>(room_.data_ptr()) + (*begins_)[number]));
+    }
+
+   private:
+    friend class BatchTensors;
+    Draft(at::Tensor room, const std::vector<size_t>& begins) : room_(std::move(room)), begins_(&begins) {}
+
+    at::Tensor room_;
+    const std::vector<size_t>* begins_;  // of the tensors that it is for, which outlive it
+  };
+
   BatchTensors(const std::vector<Part>& parts, at::Device device);
 
   // In the order of the parts.
   const std::vector<at::Tensor>& all() const { return tensors_; }
 
-  // Fills them from contiguous tensors of the host of the same sizes and types, without waiting for that.
-  void send(const std::vector<at::Tensor>& from) const;
+  // Undefined until it is written to.
+  Draft draft() const;
+  // Brings every part of it to the device, without waiting for that.
+  void send(const Draft& draft) const;
 
  private:
-  at::Tensor room_;  // of bytes
+  at::Tensor room_;             // of bytes
+  std::vector<size_t> begins_;  // of each part, in bytes
   std::vector<at::Tensor> tensors_;
 };
 
