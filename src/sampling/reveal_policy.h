@@ -71,8 +71,8 @@ class RevealPolicy {
   virtual bool has_own_model() const { return false; }
   // Whether it wants to see the logits [B, T, V] of the first forward, before anything is drawn. Words as in a Turn.
   virtual bool looks_at_start() const { return false; }
-  virtual void look_at_start(const at::Tensor& /*logits*/, const at::Tensor& /*eligible*/,
-                             const WordEdges& /*words*/) {}
+  virtual void look_at_start(const at::Tensor& /*logits*/, const at::Tensor& /*eligible*/, const WordEdges& /*words*/) {
+  }
   // Whether it changes the logits that tokens are drawn from.
   virtual bool weighs_logits() const { return false; }
   // The logits [B, T, V] to draw from in place of the model's, given the text tokens [B, T] and what of it is visible.
