@@ -239,9 +239,16 @@ void measure(const at::Tensor& logits, const at::Tensor& tokens, const at::Tenso
 at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& temperature, const at::Tensor& whole,
                                    const EntropyRule& rule, const at::Tensor& broken);
 
-// The `count` [B, 1] int64 eligible [B, T] positions with the highest scores [B, T] float32, or the `lowest`, as bool
-// [B, T].
-at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count, bool lowest);
+// Of each text the `count` eligible positions with the highest scores, or the `lowest`, the lower position first among
+// equals.
+struct RankedPositions {
+  at::Tensor scores;    // [B, T] float32
+  at::Tensor eligible;  // [B, T] bool
+  at::Tensor count;     // [B, 1] int64
+  bool lowest = false;
+};
+// They, as bool [B, T].
+at::Tensor highest(const RankedPositions& ranked);
 
 // Whose numbers `uniform` gives: [B] int64 each.
 struct NoiseStreams {
@@ -273,6 +280,9 @@ struct StepState {
 // Ends a step: masked becomes next_masked [B, T] bool, nothing where that is undefined; tokens become those drawn
 // [B, T] int64, or `mask` where they are masked; step counts on.
 void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask);
+// The same where next_masked are these, by one kernel. False, and nothing done, where there are too many to rank at
+// once or they are eligible by the state's own `masked`, which is being written.
+bool end_step_by(const StepState& state, const at::Tensor& drawn, const RankedPositions& next_masked, int64_t mask);
 
 // (1 - probability) * (1 - chance) + noise * chance, each [B, T] float32, rounded as tensor operations round it.
 at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance);

@@ -286,10 +286,20 @@ struct MeasureArguments {
 };
 void measure(Precision precision, const MeasureArguments& arguments, cudaStream_t stream);
 
-// chosen[b, t]: whether t is among the counts[b * count_stride] eligible positions of b with the highest scores, or the
-// `lowest`, the lower position first among equals.
-void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool lowest,
-             bool* chosen, int64_t batch, int64_t length, cudaStream_t stream);
+// The counts[b * count_stride] eligible positions of b with the highest scores, or the `lowest`, the lower position
+// first among equals.
+struct RankArguments {
+  const float* scores = nullptr;   // [batch, length]
+  const bool* eligible = nullptr;  // [batch, length]
+  const int64_t* counts = nullptr;
+  int64_t count_stride = 0;
+  bool lowest = false;
+  int64_t batch = 0, length = 0;
+};
+// chosen[b, t]: whether t is one of them.
+void highest(const RankArguments& arguments, bool* chosen, cudaStream_t stream);
+// Whether they are few enough for each to count those before it.
+bool ranks_at_once(const RankArguments& arguments);
 
 // chosen[b, t]: whether t is of the share of from[b] that spread() of sampling/reveal_policy.h takes.
 void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
@@ -328,6 +338,8 @@ struct EndStepArguments {
 };
 // masked = next_masked, tokens = drawn or `mask` where that says so, and *step is one more.
 void end_step(const EndStepArguments& arguments, cudaStream_t stream);
+// The same with these as next_masked, where ranks_at_once(ranked); ranked.eligible is not arguments.masked.
+void end_step_by(const RankArguments& ranked, const EndStepArguments& arguments, cudaStream_t stream);
 
 // out = (1 - probability) * own + noise * chance, all [count].
 void blend_doubt(const float* probability, const float* noise, float own, float chance, float* out, int64_t count,

@@ -153,8 +153,7 @@ at::Tensor temperatures_by_entropy(const at::Tensor& /*logits*/, const at::Tenso
                                    const at::Tensor& /*broken*/) {
   absent();
 }
-at::Tensor highest(const at::Tensor& /*scores*/, const at::Tensor& /*eligible*/, const at::Tensor& /*count*/,
-                   bool /*lowest*/) {
+at::Tensor highest(const RankedPositions& /*ranked*/) {
   absent();
 }
 at::Tensor uniform(const NoiseStreams& /*streams*/, const at::Tensor& /*steps*/, int64_t /*positions*/,
@@ -167,6 +166,10 @@ StepStart begin_step(const StepTables& /*tables*/, const NoiseStreams& /*streams
 }
 void end_step(const StepState& /*state*/, const at::Tensor& /*drawn*/, const at::Tensor& /*next_masked*/,
               int64_t /*mask*/) {
+  absent();
+}
+bool end_step_by(const StepState& /*state*/, const at::Tensor& /*drawn*/, const RankedPositions& /*next_masked*/,
+                 int64_t /*mask*/) {
   absent();
 }
 at::Tensor blend_doubt(const at::Tensor& /*probability*/, const at::Tensor& /*noise*/, double /*chance*/) {

@@ -32,18 +32,21 @@ __device__ Count count_marked(bool marked, int* warp_counts) {
   return count;
 }
 
+__device__ float sign_of(const RankArguments& a) {
+  return a.lowest ? -1 : 1;
+}
+
 // Radix selection of the counts[b]-th highest key, then one ordered walk.
-__global__ void __launch_bounds__(select_threads)
-    highest_kernel(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, float sign,
-                   bool* chosen, int64_t length64) {
+__global__ void __launch_bounds__(select_threads) highest_kernel(RankArguments a, bool* chosen) {
   __shared__ Bins<int> bins;
   __shared__ int warp_counts[select_threads / warp_size];
-  const int length = static_cast<int>(length64);
+  const int length = static_cast<int>(a.length);
   const int64_t row = blockIdx.x;
-  scores += row * length64;
-  eligible += row * length64;
-  chosen += row * length64;
-  const int count = static_cast<int>(counts[row * count_stride]);
+  const float* scores = a.scores + row * a.length;
+  const bool* eligible = a.eligible + row * a.length;
+  chosen += row * a.length;
+  const float sign = sign_of(a);
+  const int count = static_cast<int>(a.counts[row * a.count_stride]);
   if (count <= 0) {
     for (int t = threadIdx.x; t < length; t += select_threads) {
       chosen[t] = false;
@@ -78,15 +81,39 @@ __global__ void __launch_bounds__(select_threads)
 constexpr int rank_threads = 256, threads_a_rank = 8, ranks_a_block = rank_threads / threads_a_rank;
 constexpr int64_t max_ranked_length = 4096, max_ranked_pairs = int64_t{1} << 25;
 
-__global__ void __launch_bounds__(rank_threads)
-    highest_by_rank_kernel(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride,
-                           float sign, bool* chosen, int length) {
+// What becomes of each position: whether it is one of them is written down,
+struct MarkChosen {
+  bool* chosen;
+
+  __device__ void begin() const { let_next_begin(); }
+  __device__ void end(int64_t item, bool is_chosen) const { chosen[item] = is_chosen; }
+};
+
+// or the step ends with it. What comes next may begin when all is written.
+struct EndStep {
+  EndStepArguments a;
+
+  __device__ void begin() const {
+    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) {
+      ++*a.step;
+    }
+  }
+  __device__ void end(int64_t item, bool is_chosen) const {
+    a.tokens[item] = is_chosen ? a.mask : a.drawn[item];
+    a.masked[item] = is_chosen;
+  }
+};
+
+template <typename Finish>
+__global__ void __launch_bounds__(rank_threads) rank_kernel(RankArguments a, Finish finish) {
   extern __shared__ uint32_t keys[];
   wait_for_kernels_before();
-  let_next_begin();
+  finish.begin();
+  const int length = static_cast<int>(a.length);
   const int64_t row = blockIdx.x, begin = row * length;
+  const float sign = sign_of(a);
   for (int t = threadIdx.x; t < length; t += rank_threads) {
-    keys[t] = eligible[begin + t] ? max(ordered_key(sign * scores[begin + t]), 1U) : 0;
+    keys[t] = a.eligible[begin + t] ? max(ordered_key(sign * a.scores[begin + t]), 1U) : 0;
   }
   __syncthreads();
   const int t = static_cast<int>(blockIdx.y) * ranks_a_block + static_cast<int>(threadIdx.x) / threads_a_rank;
@@ -103,8 +130,15 @@ __global__ void __launch_bounds__(rank_threads)
     before += __shfl_xor_sync(all_lanes, before, offset);
   }
   if (part == 0 && t < length) {
-    chosen[begin + t] = own > 0 && before < counts[row * count_stride];
+    finish.end(begin + t, own > 0 && before < a.counts[row * a.count_stride]);
   }
+}
+
+template <typename Finish>
+void launch_ranks(const RankArguments& a, const Finish& finish, cudaStream_t stream) {
+  const dim3 blocks(static_cast<unsigned>(a.batch), blocks_for(a.length, ranks_a_block));
+  launch_early(rank_kernel<Finish>, blocks, rank_threads, static_cast<size_t>(a.length) * sizeof(uint32_t), stream, a,
+               finish);
 }
 
 // Systematic sampling of the marked positions, see spread() of sampling/reveal_policy.h.
@@ -236,17 +270,20 @@ __global__ void __launch_bounds__(reveal_threads) reveal_kernel(RevealArguments 
 
 }  // namespace
 
-void highest(const float* scores, const bool* eligible, const int64_t* counts, int64_t count_stride, bool lowest,
-             bool* chosen, int64_t batch, int64_t length, cudaStream_t stream) {
-  const float sign = lowest ? -1 : 1;
-  if (length <= max_ranked_length && batch * length * length <= max_ranked_pairs) {
-    const dim3 blocks(static_cast<unsigned>(batch), blocks_for(length, ranks_a_block));
-    launch_early(highest_by_rank_kernel, blocks, rank_threads, static_cast<size_t>(length) * sizeof(uint32_t), stream,
-                 scores, eligible, counts, count_stride, sign, chosen, static_cast<int>(length));
+bool ranks_at_once(const RankArguments& a) {
+  return a.length <= max_ranked_length && a.batch * a.length * a.length <= max_ranked_pairs;
+}
+
+void highest(const RankArguments& a, bool* chosen, cudaStream_t stream) {
+  if (ranks_at_once(a)) {
+    launch_ranks(a, MarkChosen{chosen}, stream);
     return;
   }
-  highest_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(scores, eligible, counts, count_stride,
-                                                                              sign, chosen, length);
+  highest_kernel<<<static_cast<unsigned>(a.batch), select_threads, 0, stream>>>(a, chosen);
+}
+
+void end_step_by(const RankArguments& ranked, const EndStepArguments& arguments, cudaStream_t stream) {
+  launch_ranks(ranked, EndStep{arguments}, stream);
 }
 
 void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,

@@ -161,12 +161,31 @@ at::Tensor temperatures_by_entropy(const at::Tensor& logits, const at::Tensor& t
   return out;
 }
 
-at::Tensor highest(const at::Tensor& scores, const at::Tensor& eligible, const at::Tensor& count, bool lowest) {
-  const at::Tensor ordered = scores.contiguous(), allowed = eligible.contiguous();
-  at::Tensor chosen = at::empty_like(allowed);
-  launch::highest(ordered.const_data_ptr<float>(), allowed.const_data_ptr<bool>(), count.const_data_ptr<int64_t>(),
-                  count.stride(0), lowest, chosen.data_ptr<bool>(), ordered.size(0), ordered.size(1),
-                  stream_of(ordered));
+namespace {
+
+RankedPositions contiguous(const RankedPositions& ranked) {
+  return {ranked.scores.contiguous(), ranked.eligible.contiguous(), ranked.count, ranked.lowest};
+}
+
+// Of contiguous ones.
+launch::RankArguments rank_arguments(const RankedPositions& ranked) {
+  launch::RankArguments arguments;
+  arguments.scores = ranked.scores.const_data_ptr<float>();
+  arguments.eligible = ranked.eligible.const_data_ptr<bool>();
+  arguments.counts = ranked.count.const_data_ptr<int64_t>();
+  arguments.count_stride = ranked.count.stride(0);
+  arguments.lowest = ranked.lowest;
+  arguments.batch = ranked.scores.size(0);
+  arguments.length = ranked.scores.size(1);
+  return arguments;
+}
+
+}  // namespace
+
+at::Tensor highest(const RankedPositions& ranked) {
+  const RankedPositions own = contiguous(ranked);
+  at::Tensor chosen = at::empty_like(own.eligible);
+  launch::highest(rank_arguments(own), chosen.data_ptr<bool>(), stream_of(chosen));
   check_launch();
   return chosen;
 }
@@ -222,21 +241,44 @@ StepStart begin_step(const StepTables& tables, const NoiseStreams& streams, int6
   return start;
 }
 
-void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask) {
-  TORCH_INTERNAL_ASSERT(state.tokens.is_contiguous() && state.masked.is_contiguous());
-  TORCH_INTERNAL_ASSERT(drawn.sizes() == state.tokens.sizes() &&
-                        (!next_masked.defined() || next_masked.sizes() == state.tokens.sizes()));
-  const at::Tensor ids = drawn.contiguous(), hidden = next_masked.defined() ? next_masked.contiguous() : next_masked;
+namespace {
+
+launch::EndStepArguments end_arguments(const StepState& state, const at::Tensor& drawn, int64_t mask) {
+  TORCH_INTERNAL_ASSERT(state.tokens.is_contiguous() && state.masked.is_contiguous() && drawn.is_contiguous() &&
+                        drawn.sizes() == state.tokens.sizes());
   launch::EndStepArguments arguments;
   arguments.tokens = state.tokens.data_ptr<int64_t>();
   arguments.masked = state.masked.data_ptr<bool>();
-  arguments.drawn = ids.const_data_ptr<int64_t>();
-  arguments.next_masked = hidden.defined() ? hidden.const_data_ptr<bool>() : nullptr;
+  arguments.drawn = drawn.const_data_ptr<int64_t>();
   arguments.step = state.step.data_ptr<int64_t>();
   arguments.mask = mask;
   arguments.positions = state.tokens.numel();
+  return arguments;
+}
+
+}  // namespace
+
+void end_step(const StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked, int64_t mask) {
+  TORCH_INTERNAL_ASSERT(!next_masked.defined() || next_masked.sizes() == state.tokens.sizes());
+  const at::Tensor ids = drawn.contiguous(), hidden = next_masked.defined() ? next_masked.contiguous() : next_masked;
+  launch::EndStepArguments arguments = end_arguments(state, ids, mask);
+  arguments.next_masked = hidden.defined() ? hidden.const_data_ptr<bool>() : nullptr;
   launch::end_step(arguments, stream_of(state.tokens));
   check_launch();
+}
+
+bool end_step_by(const StepState& state, const at::Tensor& drawn, const RankedPositions& next_masked, int64_t mask) {
+  TORCH_INTERNAL_ASSERT(next_masked.scores.sizes() == state.tokens.sizes());
+  const RankedPositions own = contiguous(next_masked);
+  const launch::RankArguments ranked = rank_arguments(own);
+  const at::Tensor ids = drawn.contiguous();
+  const launch::EndStepArguments arguments = end_arguments(state, ids, mask);
+  if (!launch::ranks_at_once(ranked) || ranked.eligible == arguments.masked) {
+    return false;
+  }
+  launch::end_step_by(ranked, arguments, stream_of(state.tokens));
+  check_launch();
+  return true;
 }
 
 at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance) {

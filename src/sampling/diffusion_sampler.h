@@ -145,8 +145,8 @@ class DiffusionSampler {
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
   at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
   // `noise` [B, T]: the step's uniform numbers that decide between the policy's equals; `uniforms` [B, T]: that draw.
-  at::Tensor choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
-                           const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& noise);
+  Choice choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
+                       const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& noise);
   Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
                    const DrawOptions& draw, StepView* view, bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);

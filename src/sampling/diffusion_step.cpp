@@ -51,9 +51,16 @@ kernels::cuda::StepStart begin_step(const kernels::cuda::StepTables& tables, con
 }
 
 // As the kernel that takes the place of these operations.
-void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const at::Tensor& next_masked,
-              int64_t mask) {
-  if (state.tokens.is_cuda() && kernels::cuda::built()) {
+void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const Choice& choice, int64_t mask) {
+  const bool has_kernels = state.tokens.is_cuda() && kernels::cuda::built();
+  if (has_kernels && choice.ranking()) {
+    const auto& [scores, budget, lowest] = *choice.ranking();
+    if (kernels::cuda::end_step_by(state, drawn, {scores, budget.eligible, budget.count, lowest}, mask)) {
+      return;
+    }
+  }
+  const at::Tensor next_masked = choice.masked();
+  if (has_kernels) {
     kernels::cuda::end_step(state, drawn, next_masked, mask);
     return;
   }
@@ -208,9 +215,9 @@ at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Te
 }
 
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
-at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
-                                           const at::Tensor& waiting, const at::Tensor& counts,
-                                           const at::Tensor& numbers, const at::Tensor& noise) {
+Choice DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
+                                       const at::Tensor& waiting, const at::Tensor& counts, const at::Tensor& numbers,
+                                       const at::Tensor& noise) {
   Chain& chain = *chain_;
   Turn turn;
   turn.judged = kind == StepKind::judging;
@@ -237,7 +244,7 @@ at::Tensor DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, co
   } else if (options_.spends_all) {
     turn.steps_left = column_of(counts, masked_column);
   }
-  const at::Tensor next_masked = policy_.next_masked(proposal, turn);
+  Choice next_masked = policy_.next_masked(proposal, turn);
   if (right.defined()) {
     chain.tracer->record_judgement(chain.step, right);
   }
@@ -275,13 +282,13 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     view->probabilities = proposal.probabilities;
   }
   if (!fills) {
-    at::Tensor next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers, noise.back());
+    Choice next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers, noise.back());
     if (later.defined()) {
-      next_masked = next_masked.logical_or(later);
+      next_masked = next_masked.masked().logical_or(later);
     }
     end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, next_masked, options_.mask_token_id);
   } else {
-    end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, {}, options_.mask_token_id);
+    end_step({chain.tokens, chain.masked, chain.step}, proposal.tokens, at::Tensor(), options_.mask_token_id);
   }
   if (view != nullptr) {
     view->after = chain.tokens.clone();

@@ -8,10 +8,15 @@
 
 namespace demask {
 
-at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
-  if (kernels::cuda::has_kernels_for(scores)) {
-    return kernels::cuda::highest(scores, budget.eligible, budget.count, /*lowest=*/false);
+at::Tensor Choice::masked() const {
+  if (!ranking_) {
+    return masked_;
   }
+  const auto& [given, budget, takes_lowest] = *ranking_;
+  if (kernels::cuda::has_kernels_for(given)) {
+    return kernels::cuda::highest({given, budget.eligible, budget.count, takes_lowest});
+  }
+  const at::Tensor scores = takes_lowest ? given.neg() : given;
   const at::Tensor candidates =
       scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());
   // A stable sort leaves the lower position first among equals. Its inverse permutation is each position's rank.
@@ -21,11 +26,12 @@ at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget) {
   return chosen.logical_and(budget.eligible);
 }
 
-at::Tensor lowest(const at::Tensor& scores, const RemaskBudget& budget) {
-  if (kernels::cuda::has_kernels_for(scores)) {
-    return kernels::cuda::highest(scores, budget.eligible, budget.count, /*lowest=*/true);
-  }
-  return highest(scores.neg(), budget);
+Choice highest(const at::Tensor& scores, const RemaskBudget& budget) {
+  return Ranking{scores, budget, /*lowest=*/false};
+}
+
+Choice lowest(const at::Tensor& scores, const RemaskBudget& budget) {
+  return Ranking{scores, budget, /*lowest=*/true};
 }
 
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 #include "sampling/checked_model.h"
 #include "sampling/words.h"
@@ -24,6 +26,29 @@ struct Proposal {
 struct RemaskBudget {
   at::Tensor eligible;  // [B, T] bool: free positions of the block; no other is ever masked again
   at::Tensor count;     // [B, 1] int64
+};
+
+// Positions of a text, so many of those with the highest or the lowest scores; the lower position first among equals.
+struct Ranking {
+  at::Tensor scores;  // [B, T] float32
+  RemaskBudget budget;
+  bool lowest = false;
+};
+
+// The positions that a step masks again: named, or by a ranking, which nobody makes before it is asked for. A step's
+// end on CUDA makes it while it writes the text.
+class Choice {
+ public:
+  Choice(at::Tensor masked) : masked_(std::move(masked)) {}  // NOLINT(google-explicit-constructor): is one
+  Choice(Ranking ranking) : ranking_(std::move(ranking)) {}  // NOLINT(google-explicit-constructor): is one
+
+  // bool [B, T]
+  at::Tensor masked() const;
+  const std::optional<Ranking>& ranking() const { return ranking_; }
+
+ private:
+  at::Tensor masked_;
+  std::optional<Ranking> ranking_;
 };
 
 // A step as the policy sees it.
@@ -56,8 +81,8 @@ class RevealPolicy {
   // batch as long as the shape does.
   virtual void begin(const at::Tensor& /*tokens*/) {}
 
-  // bool [B, T]: the eligible positions to mask again. Runs as part of a recorded step, so it never asks the device.
-  virtual at::Tensor next_masked(const Proposal& proposal, const Turn& turn) = 0;
+  // Of the eligible positions those to mask again. Runs as part of a recorded step, so it never asks the device.
+  virtual Choice next_masked(const Proposal& proposal, const Turn& turn) = 0;
 
   // Whether next_masked reads proposal.logits in a turn that is judged, or is not.
   virtual bool reads_logits(bool /*judged*/) const { return false; }
@@ -93,10 +118,10 @@ class RevealPolicy {
   virtual int64_t runs_before_recording() const { return 1; }
 };
 
-// The `count` eligible positions with the highest scores [B, T], the lower position first among equals, as bool [B, T].
-at::Tensor highest(const at::Tensor& scores, const RemaskBudget& budget);
+// The `count` eligible positions with the highest scores [B, T].
+Choice highest(const at::Tensor& scores, const RemaskBudget& budget);
 // The same of the lowest scores.
-at::Tensor lowest(const at::Tensor& scores, const RemaskBudget& budget);
+Choice lowest(const at::Tensor& scores, const RemaskBudget& budget);
 
 // Of the positions `from` [B, T] bool about a share [B, 1] of each text, spread evenly over them as far as they go:
 // those whose rank r among them has floor((r + 1) share + offset) > floor(r share + offset). offset [B, 1] in (0, 1);

@@ -51,7 +51,7 @@ at::Tensor reveal_most_certain(const at::Tensor& certainty, const at::Tensor& dr
   } else {
     reveals.clamp_min_(1);
   }
-  return lowest(certainty, {drawn, (remaining - reveals).clamp_min_(0)});
+  return lowest(certainty, {drawn, (remaining - reveals).clamp_min_(0)}).masked();
 }
 
 at::Tensor stability_certainty(const at::Tensor& logits, const at::Tensor& tokens, const kernels::Stability& stability,

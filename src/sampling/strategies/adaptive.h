@@ -20,7 +20,7 @@ at::Tensor reveal_most_certain(const at::Tensor& certainty, const at::Tensor& dr
 
 class AdaptiveReveal : public RevealPolicy {
  public:
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     return reveal_most_certain(certainty(proposal), proposal.drawn, turn.steps_left, rule_);
   }
   bool reads_logits(bool /*judged*/) const override { return true; }

@@ -24,10 +24,10 @@ Strategy ancestral_strategy() {
 
 namespace demask {
 
-at::Tensor AncestralReveal::next_masked(const Proposal& proposal, const Turn& turn) {
-  const at::Tensor hidden_still = highest(turn.noise, {proposal.drawn, turn.budget.count - turn.remasked});
+Choice AncestralReveal::next_masked(const Proposal& proposal, const Turn& turn) {
+  const at::Tensor hidden_still = highest(turn.noise, {proposal.drawn, turn.budget.count - turn.remasked}).masked();
   const at::Tensor visible = turn.budget.eligible.logical_and(proposal.drawn.logical_not());
-  return hidden_still.logical_or_(highest(turn.noise, {visible, turn.remasked}));
+  return hidden_still.logical_or_(highest(turn.noise, {visible, turn.remasked}).masked());
 }
 
 std::unique_ptr<RevealPolicy> ancestral_policy(const DiffusionSettings& /*settings*/, CheckedModel* /*model*/) {

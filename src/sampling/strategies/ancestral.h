@@ -12,7 +12,7 @@ namespace demask {
 // by the noise: `remasked` of those visible, and of those drawn as many as make up the count.
 class AncestralReveal : public RevealPolicy {
  public:
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override;
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override;
 };
 
 }  // namespace demask

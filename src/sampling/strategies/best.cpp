@@ -282,7 +282,7 @@ class InformativeRemasking : public RevealPolicy {
     return temperatures_by_entropy(logits, of_vocabulary, entropy_, options_.entropy_power, broken);
   }
 
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     kernels::DoubtTerms terms;
     terms.log_probability = token_log_probability(proposal.logits, proposal.tokens, proposal.broken);
     terms.tokens = proposal.tokens;

@@ -27,7 +27,7 @@ namespace {
 // The positions furthest to the right of those just drawn stay masked.
 class LeftToRightReveal : public RevealPolicy {
  public:
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     const at::Tensor from_the_left = at::arange(turn.noise.size(1), turn.noise.options()).neg_();
     return lowest_drawn(from_the_left.expand_as(turn.noise).contiguous(), proposal, turn);
   }

@@ -30,7 +30,7 @@ namespace {
 class MaskGitReveal : public RevealPolicy {
  public:
   explicit MaskGitReveal(double choice_temperature) : choice_temperature_(choice_temperature) {}
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     const at::Tensor log_probability = token_log_probability(proposal.logits, proposal.tokens, proposal.broken);
     const at::Tensor noise = gumbel(turn.noise) * ((1 - turn.progress) * choice_temperature_);
     return lowest_drawn(log_probability + noise, proposal, turn);

@@ -40,7 +40,7 @@ class PlannerReveal : public RevealPolicy {
   PlannerReveal(double eta, CheckedModel* model, int64_t right_class)
       : eta_(eta), model_(model), right_class_(right_class) {}
 
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     const at::Tensor own = token_log_probability(proposal.logits, proposal.tokens, proposal.broken);
     at::Tensor kept = own;
     if (model_ != nullptr && turn.judged) {

@@ -26,7 +26,7 @@ namespace {
 
 class RandomReveal : public RevealPolicy {
  public:
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     return lowest_drawn(turn.noise, proposal, turn);
   }
 };

@@ -4,12 +4,12 @@
 
 namespace demask {
 
-at::Tensor RankedReveal::next_masked(const Proposal& proposal, const Turn& turn) {
+Choice RankedReveal::next_masked(const Proposal& proposal, const Turn& turn) {
   const at::Tensor score = certainty(proposal);
   return lowest_drawn(alg_temp_ > 0 ? score / alg_temp_ + gumbel(turn.noise) : score, proposal, turn);
 }
 
-at::Tensor lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn) {
+Choice lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn) {
   return lowest(scores, {proposal.drawn, turn.budget.count});
 }
 

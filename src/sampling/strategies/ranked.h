@@ -16,7 +16,7 @@ class RankedReveal : public RevealPolicy {
  public:
   // alg_temp: 0 or above.
   explicit RankedReveal(double alg_temp) : alg_temp_(alg_temp) {}
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override;
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override;
   bool reads_logits(bool /*judged*/) const override { return true; }
 
  private:
@@ -26,6 +26,6 @@ class RankedReveal : public RevealPolicy {
 };
 
 // Of the positions just drawn, as many with the lowest scores [B, T] as the turn says, which stay masked.
-at::Tensor lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn);
+Choice lowest_drawn(const at::Tensor& scores, const Proposal& proposal, const Turn& turn);
 
 }  // namespace demask

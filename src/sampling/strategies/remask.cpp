@@ -95,7 +95,7 @@ at::Tensor own_doubt(const Proposal& proposal, const at::Tensor& noise, double r
 // Highest u.
 class RandomRemasking : public RevealPolicy {
  public:
-  at::Tensor next_masked(const Proposal& /*proposal*/, const Turn& turn) override {
+  Choice next_masked(const Proposal& /*proposal*/, const Turn& turn) override {
     return highest(turn.noise, turn.budget);
   }
 };
@@ -106,7 +106,7 @@ class SelfConfidenceRemasking : public RevealPolicy {
  public:
   // randomness: r in [0, 1].
   explicit SelfConfidenceRemasking(double randomness) : randomness_(randomness) {}
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     return highest(own_doubt(proposal, turn.noise, randomness_), turn.budget);
   }
   bool reads_logits(bool /*judged*/) const override { return true; }
@@ -122,7 +122,7 @@ class RemaskingModelRemasking : public RevealPolicy {
   // wrong_class: which of the two outputs means "wrong", 0 or 1. randomness: r in [0, 1].
   RemaskingModelRemasking(CheckedModel& model, int64_t wrong_class, double randomness)
       : model_(model), wrong_class_(wrong_class), randomness_(randomness) {}
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     if (!turn.judged) {
       return highest(own_doubt(proposal, turn.noise, randomness_), turn.budget);
     }

@@ -119,7 +119,7 @@ class ConfidentAncestralReveal : public RevealPolicy {
     psi_.zero_();
   }
 
-  at::Tensor next_masked(const Proposal& proposal, const Turn& turn) override {
+  Choice next_masked(const Proposal& proposal, const Turn& turn) override {
     const at::Tensor visible = turn.budget.eligible.logical_and(proposal.drawn.logical_not());
     const at::Tensor weight = psi_.neg().exp_().mul_(visible);
     const at::Tensor part = weight / weight.sum(1, /*keepdim=*/true).clamp_min_(1e-30);

@@ -37,6 +37,32 @@ TEST_CASE("A step begins and ends as by LibTorch's operations") {
   CHECK(at::equal(state.tokens, drawn));
   CHECK(!state.masked.any().item<bool>());
   CHECK(state.step.item<int64_t>() == 2);
+  // By a ranking, of few scores, so that many are equal.
+  for (const int64_t length : {1, 31, 1001}) {
+    const at::Tensor tokens = at::randint(70, {16, length}, integers),
+                     scores = at::randint(-20, 20, {16, length}, integers).to(at::kFloat).div(8),
+                     eligible = at::rand({16, length}, at::kCUDA) < 0.8,
+                     count = eligible.sum(1, /*keepdim=*/true).mul(0.3).to(at::kLong);
+    for (const bool lowest : {false, true}) {
+      CAPTURE(length, lowest);
+      const kernels::cuda::RankedPositions ranked{scores, eligible, count, lowest};
+      const at::Tensor those = kernels::cuda::highest(ranked);
+      const kernels::cuda::StepState ranks{at::zeros_like(tokens), at::zeros_like(eligible), at::zeros({1}, integers)};
+      REQUIRE(kernels::cuda::end_step_by(ranks, tokens, ranked, mask));
+      CHECK(at::equal(ranks.tokens, tokens.masked_fill(those, mask)));
+      CHECK(at::equal(ranks.masked, those));
+      CHECK(ranks.step.item<int64_t>() == 1);
+    }
+  }
+  // Not where what is written is what they are eligible by, nor where there are too many.
+  const at::Tensor few = at::ones({3, 1}, integers);
+  CHECK_FALSE(
+      kernels::cuda::end_step_by(state, drawn, {at::rand({3, 1001}, at::kCUDA), state.masked, few, true}, mask));
+  const at::Tensor long_text = at::zeros({1, 5000}, integers), nothing = at::zeros({1, 5000}, at::kCUDA).to(at::kBool);
+  CHECK_FALSE(kernels::cuda::end_step_by({long_text, nothing, at::zeros({1}, integers)}, long_text,
+                                         {at::rand({1, 5000}, at::kCUDA), nothing.clone(), few.narrow(0, 0, 1), true},
+                                         mask));
+  CHECK(state.step.item<int64_t>() == 2);
   const at::Tensor probability = at::rand({3, 1001}, at::kCUDA), noise = at::rand({3, 1001}, at::kCUDA);
   for (const double chance : {0.0, 0.3, 1.0}) {
     CHECK(at::equal(kernels::cuda::blend_doubt(probability, noise, chance),

@@ -31,8 +31,8 @@ Turn turn(const at::Tensor& noise, const RemaskBudget& budget) {
   return turn;
 }
 
-std::vector<int64_t> positions(const at::Tensor& chosen) {
-  const at::Tensor found = chosen[0].nonzero().flatten();
+std::vector<int64_t> positions(const Choice& choice) {
+  const at::Tensor found = choice.masked()[0].nonzero().flatten();
   return {found.data_ptr<int64_t>(), found.data_ptr<int64_t>() + found.numel()};
 }
 
@@ -75,7 +75,7 @@ TEST_CASE("A share of positions is spread over them, each with that probability"
 TEST_CASE("Each sample of a batch has its own budget") {
   const at::Tensor scores = floats({3, 2, 1}).repeat({2, 1});
   const RemaskBudget two{at::ones({2, 3}, at::kBool), at::tensor(std::vector<int64_t>{1, 2}, at::kLong).unsqueeze(1)};
-  const at::Tensor chosen = highest(scores, two);
+  const at::Tensor chosen = highest(scores, two).masked();
   CHECK(chosen[0].sum().item<int64_t>() == 1);
   CHECK(chosen[1].sum().item<int64_t>() == 2);
 }

@@ -97,7 +97,7 @@ TEST_CASE("alg_temp draws positions without replacement in proportion to exp(cer
                    .clamp(1e-6, 1 - 1e-6)
                    .to(at::kFloat);
   turn.budget = {at::ones({turns, 3}, at::kBool), at::ones({turns, 1}, at::kLong)};
-  const at::Tensor left = testing::confidence(alg_temp)->next_masked(proposal, turn).to(at::kDouble).mean(0);
+  const at::Tensor left = testing::confidence(alg_temp)->next_masked(proposal, turn).masked().to(at::kDouble).mean(0);
   for (size_t out = 0; out < 3; ++out) {
     const double i = weights[(out + 1) % 3] / sum, j = weights[(out + 2) % 3] / sum;
     CHECK(left[static_cast<int64_t>(out)].item<double>() ==

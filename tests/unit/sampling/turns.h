@@ -47,8 +47,8 @@ inline Turn turn_of(int64_t count, const std::vector<double>& noise, double prog
   return turn;
 }
 
-inline Positions positions(const at::Tensor& chosen) {
-  const at::Tensor found = chosen[0].nonzero().flatten();
+inline Positions positions(const Choice& choice) {
+  const at::Tensor found = choice.masked()[0].nonzero().flatten();
   return {found.data_ptr<int64_t>(), found.data_ptr<int64_t>() + found.numel()};
 }
 
