@@ -267,9 +267,12 @@ struct StepStart {
   at::Tensor counts, numbers;     // rows `step` of the tables, [P, 1, C] and [P, 1, N]
   std::vector<at::Tensor> noise;  // for each purpose [B, positions], what `uniform` gives for the step
 };
-// By one kernel, for one purpose or two.
-StepStart begin_step(const StepTables& tables, const NoiseStreams& streams, int64_t positions,
-                     const std::vector<uint32_t>& purposes);
+// Its memory, for one purpose or two.
+StepStart step_start(const StepTables& tables, const NoiseStreams& streams, int64_t positions, int64_t purposes);
+// Writes it, by one kernel. `beside` the kernel that is queued before it, and not behind that, where neither that one
+// nor any that may still run then writes the tables or the streams or uses the memory of `start`.
+void begin_step(const StepTables& tables, const NoiseStreams& streams, const std::vector<uint32_t>& purposes,
+                const StepStart& start, bool beside);
 
 // What a step of diffusion changes, contiguous.
 struct StepState {

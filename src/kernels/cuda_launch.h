@@ -324,9 +324,10 @@ struct NoiseArguments {
   int64_t batch = 0, positions = 0;
 };
 void uniform(const NoiseArguments& arguments, cudaStream_t stream);
-// The same, and row *noise.steps of both tables, which have as many plans.
+// The same, and row *noise.steps of both tables, which have as many plans. `beside` the kernel before it, which writes
+// nothing that this one reads.
 void begin_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const NoiseArguments& noise,
-                cudaStream_t stream);
+                bool beside, cudaStream_t stream);
 
 struct EndStepArguments {
   int64_t* tokens = nullptr;  // [positions], as those below

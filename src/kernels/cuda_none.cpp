@@ -160,8 +160,12 @@ at::Tensor uniform(const NoiseStreams& /*streams*/, const at::Tensor& /*steps*/,
                    uint32_t /*purpose*/) {
   absent();
 }
-StepStart begin_step(const StepTables& /*tables*/, const NoiseStreams& /*streams*/, int64_t /*positions*/,
-                     const std::vector<uint32_t>& /*purposes*/) {
+StepStart step_start(const StepTables& /*tables*/, const NoiseStreams& /*streams*/, int64_t /*positions*/,
+                     int64_t /*purposes*/) {
+  absent();
+}
+void begin_step(const StepTables& /*tables*/, const NoiseStreams& /*streams*/,
+                const std::vector<uint32_t>& /*purposes*/, const StepStart& /*start*/, bool /*beside*/) {
   absent();
 }
 void end_step(const StepState& /*state*/, const at::Tensor& /*drawn*/, const at::Tensor& /*next_masked*/,

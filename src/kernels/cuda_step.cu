@@ -19,10 +19,14 @@ __device__ void copy_row(const StepTable<Value>& table, int64_t step, int64_t it
   }
 }
 
-// The first row of blocks copies, too.
+// The first row of blocks copies, too. Beside the kernel before it, it waits for that one at its own end: what comes
+// next needs both.
+template <bool beside>
 __global__ void __launch_bounds__(noise_threads)
     begin_step_kernel(StepTable<int64_t> counts, StepTable<float> numbers, NoiseArguments noise) {
-  wait_for_kernels_before();
+  if constexpr (!beside) {
+    wait_for_kernels_before();
+  }
   let_next_begin();
   if (blockIdx.y == 0) {
     const int64_t item = static_cast<int64_t>(blockIdx.x) * noise_threads + threadIdx.x, step = *noise.steps;
@@ -30,6 +34,9 @@ __global__ void __launch_bounds__(noise_threads)
     copy_row(numbers, step, item);
   }
   write_noise(noise);
+  if constexpr (beside) {
+    wait_for_kernels_before();
+  }
 }
 
 __global__ void __launch_bounds__(step_threads) end_step_kernel(EndStepArguments a) {
@@ -60,11 +67,12 @@ __global__ void __launch_bounds__(step_threads) blend_doubt_kernel(const float* 
 }  // namespace
 
 void begin_step(const StepTable<int64_t>& counts, const StepTable<float>& numbers, const NoiseArguments& noise,
-                cudaStream_t stream) {
+                bool beside, cudaStream_t stream) {
   const int64_t items = counts.plans * std::max(counts.columns, numbers.columns);
   dim3 blocks = noise_blocks(noise);
   blocks.x = std::max(blocks.x, static_cast<unsigned>(blocks_for(items, noise_threads)));
-  launch_early(begin_step_kernel, blocks, noise_threads, 0, stream, counts, numbers, noise);
+  launch_early(beside ? begin_step_kernel<true> : begin_step_kernel<false>, blocks, noise_threads, 0, stream, counts,
+               numbers, noise);
 }
 
 void end_step(const EndStepArguments& arguments, cudaStream_t stream) {

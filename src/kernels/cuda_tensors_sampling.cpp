@@ -227,18 +227,22 @@ at::Tensor uniform(const NoiseStreams& streams, const at::Tensor& steps, int64_t
   return out;
 }
 
-StepStart begin_step(const StepTables& tables, const NoiseStreams& streams, int64_t positions,
-                     const std::vector<uint32_t>& purposes) {
+StepStart step_start(const StepTables& tables, const NoiseStreams& streams, int64_t positions, int64_t purposes) {
   const auto& [counts, numbers, step] = tables;
-  TORCH_INTERNAL_ASSERT(counts.size(0) == numbers.size(0) && step.numel() == 1);
-  const auto count = static_cast<int64_t>(purposes.size());
-  const at::Tensor noise = at::empty({count, streams.sample_indices.size(0), positions}, numbers.options());
-  StepStart start{at::empty({counts.size(0), 1, counts.size(2)}, counts.options()),
-                  at::empty({numbers.size(0), 1, numbers.size(2)}, numbers.options()), noise.unbind()};
+  const at::Tensor noise = at::empty({purposes, streams.sample_indices.size(0), positions}, numbers.options());
+  return {at::empty({counts.size(0), 1, counts.size(2)}, counts.options()),
+          at::empty({numbers.size(0), 1, numbers.size(2)}, numbers.options()), noise.unbind()};
+}
+
+void begin_step(const StepTables& tables, const NoiseStreams& streams, const std::vector<uint32_t>& purposes,
+                const StepStart& start, bool beside) {
+  const auto& [counts, numbers, step] = tables;
+  TORCH_INTERNAL_ASSERT(counts.size(0) == numbers.size(0) && step.numel() == 1 &&
+                        start.noise.size() == purposes.size());
+  const at::Tensor& noise = start.noise.front();  // the others follow it
   launch::begin_step(step_table<int64_t>(counts, start.counts), step_table<float>(numbers, start.numbers),
-                     noise_arguments(streams, step, purposes, noise, positions), stream_of(counts));
+                     noise_arguments(streams, step, purposes, noise, noise.size(1)), beside, stream_of(counts));
   check_launch();
-  return start;
 }
 
 namespace {

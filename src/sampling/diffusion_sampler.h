@@ -113,6 +113,7 @@ class DiffusionSampler {
 
  private:
   struct Chain;
+  class Beginning;
 
   // A new chain for samples of this shape, with tables of so many steps.
   void make_chain(const DiffusionBatch& batch, int64_t steps);
@@ -144,11 +145,10 @@ class DiffusionSampler {
                             const at::Tensor& uniforms, const DrawOptions& draw);
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
   at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
-  // `noise` [B, T]: the step's uniform numbers that decide between the policy's equals; `uniforms` [B, T]: that draw.
   Choice choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
-                       const at::Tensor& counts, const at::Tensor& numbers, const at::Tensor& noise);
-  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
-                   const DrawOptions& draw, StepView* view, bool first);
+                       Beginning& beginning);
+  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, Beginning& beginning, StepView* view,
+                   bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);
   at::Tensor logits_at(const at::Tensor& positions, Extent extent);
   at::Tensor guided_logits(const at::Tensor& tokens, Extent extent);

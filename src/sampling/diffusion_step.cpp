@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda.h"
@@ -33,24 +34,6 @@ DrawOptions with_temperatures(const RevealPolicy& policy, DrawOptions draw, cons
 }
 
 // As the kernel that takes the place of these operations.
-kernels::cuda::StepStart begin_step(const kernels::cuda::StepTables& tables, const Streams& streams, int64_t positions,
-                                    const std::vector<Purpose>& purposes) {
-  if (kernels::cuda::has_kernels_for(tables.numbers)) {
-    std::vector<uint32_t> numbers;
-    for (const Purpose purpose : purposes) {
-      numbers.push_back(static_cast<uint32_t>(purpose));
-    }
-    return kernels::cuda::begin_step(tables, {streams.seeds, streams.indices}, positions, numbers);
-  }
-  kernels::cuda::StepStart start{
-      tables.counts.index_select(1, tables.step), tables.numbers.index_select(1, tables.step), {}};
-  for (const Purpose purpose : purposes) {
-    start.noise.push_back(uniform(streams, tables.step, positions, purpose));
-  }
-  return start;
-}
-
-// As the kernel that takes the place of these operations.
 void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const Choice& choice, int64_t mask) {
   const bool has_kernels = state.tokens.is_cuda() && kernels::cuda::built();
   if (has_kernels && choice.ranking()) {
@@ -76,6 +59,59 @@ void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, co
 }
 
 }  // namespace
+
+// The step's rows of the chain's tables and its noise, written when they are first asked for. Where a kernel writes
+// them their memory is taken at once, so that no kernel of a forward in between has it.
+class DiffusionSampler::Beginning {
+ public:
+  Beginning(const Chain& chain, const std::vector<Purpose>& purposes) : chain_(chain), purposes_(purposes) {
+    if (has_kernel()) {
+      start_ =
+          kernels::cuda::step_start(tables(), streams(), chain.tokens.size(1), static_cast<int64_t>(purposes.size()));
+    }
+  }
+
+  const at::Tensor& counts() { return written().counts; }
+  const at::Tensor& numbers() { return written().numbers; }
+  const at::Tensor& noise_of_draw() { return written().noise.front(); }
+  const at::Tensor& noise_of_choice() { return written().noise.back(); }
+
+  // Where nobody has asked yet, they are written beside the forward that was queued last, which has nothing of them.
+  void write_beside_forward() { write(/*beside=*/true); }
+
+ private:
+  bool has_kernel() const { return kernels::cuda::has_kernels_for(chain_.numbers); }
+  kernels::cuda::StepTables tables() const { return {chain_.counts, chain_.numbers, chain_.step}; }
+  kernels::cuda::NoiseStreams streams() const { return {chain_.streams.seeds, chain_.streams.indices}; }
+
+  const kernels::cuda::StepStart& written() {
+    write(/*beside=*/false);
+    return start_;
+  }
+
+  void write(bool beside) {
+    if (std::exchange(is_written_, true)) {
+      return;
+    }
+    if (has_kernel()) {
+      std::vector<uint32_t> numbers;
+      for (const Purpose purpose : purposes_) {
+        numbers.push_back(static_cast<uint32_t>(purpose));
+      }
+      kernels::cuda::begin_step(tables(), streams(), numbers, start_, beside);
+      return;
+    }
+    start_ = {chain_.counts.index_select(1, chain_.step), chain_.numbers.index_select(1, chain_.step), {}};
+    for (const Purpose purpose : purposes_) {
+      start_.noise.push_back(uniform(chain_.streams, chain_.step, chain_.tokens.size(1), purpose));
+    }
+  }
+
+  const Chain& chain_;
+  std::vector<Purpose> purposes_;
+  kernels::cuda::StepStart start_;
+  bool is_written_ = false;
+};
 
 Proposal predict(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
                  const at::Tensor& uniforms, const DrawOptions& draw, const at::Tensor& forbidden,
@@ -160,8 +196,8 @@ Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::
   return proposal;
 }
 
-Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, const at::Tensor& uniforms,
-                                   const DrawOptions& draw, StepView* view, bool first) {
+Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, Beginning& beginning,
+                                   StepView* view, bool first) {
   Chain& chain = *chain_;
   const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
                                                       : kind == StepKind::judging && policy_.has_own_model() &&
@@ -172,9 +208,11 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   // On the CPU the shape may follow the number of masked positions; a recorded step's may not, and asking a device
   // which they are would wait for it.
   if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
-      options_.cfg_scale == 0 && !penalizes(draw) && !policy_.weighs_logits() && !policy_.sets_temperatures() &&
-      whole_step && (chain.patterned.empty() || draws_all_masked)) {
+      options_.cfg_scale == 0 && !penalizes(options_.draw) && !policy_.weighs_logits() &&
+      !policy_.sets_temperatures() && whole_step && (chain.patterned.empty() || draws_all_masked)) {
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
+    const at::Tensor& uniforms = beginning.noise_of_draw();
+    const DrawOptions draw = draw_of_step(beginning.numbers());
     if (!chain.patterned.empty()) {
       return predict_matching(logits_at(positions, extent), positions, drawn, uniforms, draw);
     }
@@ -182,6 +220,9 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
                       options_.forbidden, model_.broken());
   }
   const at::Tensor logits = guided_logits(chain.tokens, extent);
+  beginning.write_beside_forward();
+  const at::Tensor& uniforms = beginning.noise_of_draw();
+  const DrawOptions draw = draw_of_step(beginning.numbers());
   if (first) {
     policy_.look_at_start(logits, chain.eligible, options_.words);
   }
@@ -216,8 +257,7 @@ at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Te
 
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
 Choice DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible,
-                                       const at::Tensor& waiting, const at::Tensor& counts, const at::Tensor& numbers,
-                                       const at::Tensor& noise) {
+                                       const at::Tensor& waiting, Beginning& beginning) {
   Chain& chain = *chain_;
   Turn turn;
   turn.judged = kind == StepKind::judging;
@@ -232,7 +272,8 @@ Choice DiffusionSampler::choose_masked(StepKind kind, Proposal& proposal, const 
   turn.budget.eligible = eligible;
   turn.words = options_.words;
   turn.waiting = waiting;
-  turn.noise = noise;
+  turn.noise = beginning.noise_of_choice();
+  const at::Tensor &counts = beginning.counts(), &numbers = beginning.numbers();
   turn.progress = column_of(numbers, progress_column);
   turn.noise_scale = column_of(numbers, noise_scale_column);
   turn.noise_left = column_of(numbers, noise_left_column);
@@ -255,15 +296,14 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
   const bool fills = kind == StepKind::filling;
-  const auto [counts, numbers, noise] =
-      begin_step({chain.counts, chain.numbers, chain.step}, chain.streams, length,
-                 fills ? std::vector<Purpose>{Purpose::draw} : std::vector<Purpose>{Purpose::draw, Purpose::remask});
+  Beginning beginning(
+      chain, fills ? std::vector<Purpose>{Purpose::draw} : std::vector<Purpose>{Purpose::draw, Purpose::remask});
   at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
   if (chain.block.defined() && !fills) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
         is_open_ended() ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
-                        : column_of(counts, block_column);
+                        : column_of(beginning.counts(), block_column);
     const at::Tensor inside = chain.block == active;
     drawn = drawn.logical_and(inside);
     eligible = eligible.logical_and(inside);
@@ -271,10 +311,10 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
   }
   if (options_.draws_in_parts && !fills) {
     const at::Tensor all = drawn;
-    drawn = choose_drawn(all, numbers);
+    drawn = choose_drawn(all, beginning.numbers());
     waiting = all.logical_and(drawn.logical_not());
   }
-  Proposal proposal = propose(kind, extent, drawn, noise.front(), draw_of_step(numbers), view, first);
+  Proposal proposal = propose(kind, extent, drawn, beginning, view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
     view->was_masked = drawn.clone();
@@ -282,7 +322,7 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
     view->probabilities = proposal.probabilities;
   }
   if (!fills) {
-    Choice next_masked = choose_masked(kind, proposal, eligible, waiting, counts, numbers, noise.back());
+    Choice next_masked = choose_masked(kind, proposal, eligible, waiting, beginning);
     if (later.defined()) {
       next_masked = next_masked.masked().logical_or(later);
     }

@@ -17,13 +17,17 @@ TEST_CASE("A step begins and ends as by LibTorch's operations") {
     // Texts of one position have fewer numbers than their plans have columns.
     for (const int64_t length : {1, 7, 1001}) {
       const at::Tensor seeds = at::randint(1000, {plans}, integers), samples = at::arange(plans, integers);
-      const kernels::cuda::StepStart start =
-          kernels::cuda::begin_step({counts, numbers, step}, {seeds, samples}, length, {0, 1});
-      CHECK(at::equal(start.counts, counts.index_select(1, step)));
-      CHECK(at::equal(start.numbers, numbers.index_select(1, step)));
-      REQUIRE(start.noise.size() == 2);
-      for (const uint32_t purpose : {0U, 1U}) {
-        CHECK(at::equal(start.noise[purpose], kernels::cuda::uniform({seeds, samples}, step, length, purpose)));
+      for (const bool beside : {false, true}) {
+        CAPTURE(plans, length, beside);
+        const kernels::cuda::StepTables tables{counts, numbers, step};
+        const kernels::cuda::StepStart start = kernels::cuda::step_start(tables, {seeds, samples}, length, 2);
+        kernels::cuda::begin_step(tables, {seeds, samples}, {0, 1}, start, beside);
+        CHECK(at::equal(start.counts, counts.index_select(1, step)));
+        CHECK(at::equal(start.numbers, numbers.index_select(1, step)));
+        REQUIRE(start.noise.size() == 2);
+        for (const uint32_t purpose : {0U, 1U}) {
+          CHECK(at::equal(start.noise[purpose], kernels::cuda::uniform({seeds, samples}, step, length, purpose)));
+        }
       }
     }
   }
