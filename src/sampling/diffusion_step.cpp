@@ -76,7 +76,7 @@ class DiffusionSampler::Beginning {
   const at::Tensor& noise_of_draw() { return written().noise.front(); }
   const at::Tensor& noise_of_choice() { return written().noise.back(); }
 
-  // Where nobody has asked yet, they are written beside the forward that was queued last, which has nothing of them.
+  // Where nobody has asked yet, they are written beside the forward that was just queued, which touches none of them.
   void write_beside_forward() { write(/*beside=*/true); }
 
  private:

@@ -18,9 +18,9 @@
 namespace demask {
 namespace {
 
-// The host is so many steps ahead of the device, or as many again. It asks after so many, as each question makes the
-// device stop for a moment.
-constexpr int64_t steps_ahead = 4;
+// After so many steps the host marks how far it is, and waits until the device has come to the mark before that one: it
+// is at most twice as many steps ahead. A mark after each step would make the device stop as often.
+constexpr int64_t steps_between_marks = 2;
 
 // Recording takes about as long as launching the step twice.
 constexpr int64_t worth_recording = 4;  // runs
@@ -43,9 +43,9 @@ class GraphRunner : public StepRunner {
 
   void run(int64_t more) override {
     const c10::cuda::CUDAGuard guard(device_);
-    at::cuda::CUDAEvent& mark = marks_[static_cast<size_t>(runs_ / steps_ahead) % marks_.size()];
-    if (runs_ % steps_ahead == 0) {
-      mark.synchronize();  // of the steps before the last ones; at first there is nothing to wait for
+    at::cuda::CUDAEvent& mark = marks_[static_cast<size_t>(runs_ / steps_between_marks) % marks_.size()];
+    if (runs_ % steps_between_marks == 0) {
+      mark.synchronize();  // the mark before the last; at first there is none, and nothing to wait for
     }
     if (state_ == State::warming && runs_ >= warm_ups_ && runs_ + more >= worth_recording) {
       record();
@@ -56,7 +56,7 @@ class GraphRunner : public StepRunner {
       step_();
     }
     ++runs_;
-    if (runs_ % steps_ahead == 0) {
+    if (runs_ % steps_between_marks == 0) {
       mark.record();
     }
   }
@@ -104,7 +104,7 @@ class GraphRunner : public StepRunner {
   std::function<void(const std::string&)> on_refusal_;
   State state_ = State::warming;
   int64_t runs_ = 0;
-  std::array<at::cuda::CUDAEvent, 2> marks_;  // at the ends of the last two times so many steps
+  std::array<at::cuda::CUDAEvent, 2> marks_;  // the last two
   at::cuda::CUDAGraph graph_;
 };
 
