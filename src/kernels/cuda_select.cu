@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(select_threads) highest_kernel(RankArguments a
 constexpr int rank_threads = 256, threads_a_rank = 8, ranks_a_block = rank_threads / threads_a_rank;
 constexpr int64_t max_ranked_length = 4096, max_ranked_pairs = int64_t{1} << 25;
 
-// What becomes of each position: whether it is one of them is written down,
+// What a ranking is for. This writes down which positions it takes;
 struct MarkChosen {
   bool* chosen;
 
@@ -89,7 +89,7 @@ struct MarkChosen {
   __device__ void end(int64_t item, bool is_chosen) const { chosen[item] = is_chosen; }
 };
 
-// or the step ends with it. What comes next may begin when all is written.
+// this ends a step with them masked. What comes next may begin when all is written.
 struct EndStep {
   EndStepArguments a;
 

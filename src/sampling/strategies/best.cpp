@@ -148,7 +148,7 @@ Strategy best_strategy() {
        1.0,
        share,
        "share of a letter's doubt that is the largest of its word's letters, none in 32 forwards or fewer and nearing "
-       "this in more; the noise grows with it",
+       "this in more; the noise grows with it, and letters are drawn hottest where it is a half",
        {},
        letter_doubt_for},
       {"letter_noise",
