@@ -36,11 +36,8 @@ DrawOptions with_temperatures(const RevealPolicy& policy, DrawOptions draw, cons
 // As the kernel that takes the place of these operations.
 void end_step(const kernels::cuda::StepState& state, const at::Tensor& drawn, const Choice& choice, int64_t mask) {
   const bool has_kernels = state.tokens.is_cuda() && kernels::cuda::built();
-  if (has_kernels && choice.ranking()) {
-    const auto& [scores, budget, lowest] = *choice.ranking();
-    if (kernels::cuda::end_step_by(state, drawn, {scores, budget.eligible, budget.count, lowest}, mask)) {
-      return;
-    }
+  if (has_kernels && choice.ranked() && kernels::cuda::end_step_by(state, drawn, *choice.ranked(), mask)) {
+    return;
   }
   const at::Tensor next_masked = choice.masked();
   if (has_kernels) {

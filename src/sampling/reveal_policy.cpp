@@ -9,29 +9,28 @@
 namespace demask {
 
 at::Tensor Choice::masked() const {
-  if (!ranking_) {
+  if (!ranked_) {
     return masked_;
   }
-  const auto& [given, budget, takes_lowest] = *ranking_;
+  const auto& [given, eligible, count, takes_lowest] = *ranked_;
   if (kernels::cuda::has_kernels_for(given)) {
-    return kernels::cuda::highest({given, budget.eligible, budget.count, takes_lowest});
+    return kernels::cuda::highest(*ranked_);
   }
   const at::Tensor scores = takes_lowest ? given.neg() : given;
-  const at::Tensor candidates =
-      scores.masked_fill(budget.eligible.logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor candidates = scores.masked_fill(eligible.logical_not(), -std::numeric_limits<double>::infinity());
   // A stable sort leaves the lower position first among equals. Its inverse permutation is each position's rank.
   const at::Tensor order = std::get<1>(at::sort(candidates, /*stable=*/true, /*dim=*/1, /*descending=*/true));
-  const at::Tensor chosen_in_order = at::arange(scores.size(1), order.options()).unsqueeze(0) < budget.count;
-  const at::Tensor chosen = at::zeros_like(budget.eligible).scatter_(1, order, chosen_in_order);
-  return chosen.logical_and(budget.eligible);
+  const at::Tensor chosen_in_order = at::arange(scores.size(1), order.options()).unsqueeze(0) < count;
+  const at::Tensor chosen = at::zeros_like(eligible).scatter_(1, order, chosen_in_order);
+  return chosen.logical_and(eligible);
 }
 
 Choice highest(const at::Tensor& scores, const RemaskBudget& budget) {
-  return Ranking{scores, budget, /*lowest=*/false};
+  return Choice({scores, budget.eligible, budget.count, /*lowest=*/false});
 }
 
 Choice lowest(const at::Tensor& scores, const RemaskBudget& budget) {
-  return Ranking{scores, budget, /*lowest=*/true};
+  return Choice({scores, budget.eligible, budget.count, /*lowest=*/true});
 }
 
 at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {

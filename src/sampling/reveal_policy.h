@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/cuda.h"
 #include "sampling/checked_model.h"
 #include "sampling/words.h"
 
@@ -28,27 +29,20 @@ struct RemaskBudget {
   at::Tensor count;     // [B, 1] int64
 };
 
-// Positions of a text, so many of those with the highest or the lowest scores; the lower position first among equals.
-struct Ranking {
-  at::Tensor scores;  // [B, T] float32
-  RemaskBudget budget;
-  bool lowest = false;
-};
-
 // The positions that a step masks again: named, or by a ranking, which nobody makes before it is asked for. A step's
 // end on CUDA makes it while it writes the text.
 class Choice {
  public:
   Choice(at::Tensor masked) : masked_(std::move(masked)) {}  // NOLINT(google-explicit-constructor): is one
-  Choice(Ranking ranking) : ranking_(std::move(ranking)) {}  // NOLINT(google-explicit-constructor): is one
+  explicit Choice(kernels::cuda::RankedPositions ranked) : ranked_(std::move(ranked)) {}
 
   // bool [B, T]
   at::Tensor masked() const;
-  const std::optional<Ranking>& ranking() const { return ranking_; }
+  const std::optional<kernels::cuda::RankedPositions>& ranked() const { return ranked_; }
 
  private:
   at::Tensor masked_;
-  std::optional<Ranking> ranking_;
+  std::optional<kernels::cuda::RankedPositions> ranked_;
 };
 
 // A step as the policy sees it.
