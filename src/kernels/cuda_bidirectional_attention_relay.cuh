@@ -68,7 +68,7 @@ inline __device__ void let_group_go_on(int barrier) {
   arrive_at_threads(barrier, 2 * warpgroup_threads);
 }
 
-// One thread's work.
+// A whole warp's work.
 struct RelayCopier {
   const RelayRoom& room;
   const CUtensorMap& queries;
@@ -77,19 +77,25 @@ struct RelayCopier {
 
   __device__ void copy_keys(int part, int stage) const {
     TileBarrier& there = room.barriers().keys[stage];
-    there.arrive_and_expect(part_bytes);
-    load_tile(room.keys(stage), keys, unit.key_column, part * part_keys, unit.text, there);
+    if (speaks_for_warp()) {
+      there.arrive_and_expect(part_bytes);
+      load_tile(room.keys(stage), keys, unit.key_column, part * part_keys, unit.text, there);
+    }
   }
   __device__ void copy_values(int part, int stage) const {
     TileBarrier& there = room.barriers().values[stage];
-    there.arrive_and_expect(part_bytes);
-    load_tile(room.values(stage), keys, unit.value_column, part * part_keys, unit.text, there);
+    if (speaks_for_warp()) {
+      there.arrive_and_expect(part_bytes);
+      load_tile(room.values(stage), keys, unit.value_column, part * part_keys, unit.text, there);
+    }
   }
   // What there is room for.
   __device__ void begin() const {
     TileBarrier& there = room.barriers().queries;
-    there.arrive_and_expect(box_bytes);
-    load_tile(room.queries(), queries, unit.head * attention_head, unit.query, unit.text, there);
+    if (speaks_for_warp()) {
+      there.arrive_and_expect(box_bytes);
+      load_tile(room.queries(), queries, unit.head * attention_head, unit.query, unit.text, there);
+    }
     for (int part = 0; part < room.stages; ++part) {
       copy_keys(part, part);
     }
@@ -191,7 +197,7 @@ struct AddingGroup {
   const AttentionWork& work;
   const RelayCopier& copier;
   const Unit& unit;
-  int thread;
+  int thread, warp;
 
   // Rescales the sums where a row of the warp's needs it.
   __device__ void rescale(float (&sums)[attention_head / 2], const float2& before) const {
@@ -235,10 +241,9 @@ struct AddingGroup {
         rescale(sums, room.told().before[group_turn.stage][thread]);
       }
       begin_sums(sums, group_turn.stage, values_turn.stage, part > 0);
-      if (thread == 0 && part > 0 && part - 1 + room.stages < work.parts) {
+      if (warp == 0 && part > 0 && part - 1 + room.stages < work.parts) {
         copier.go_on(part - 1, last_values);
       }
-      __syncwarp();
       last_values = values_turn;
       last_group = group_turn.stage;
       values_turn.next(room.stages);
@@ -293,8 +298,8 @@ __global__ void __launch_bounds__(relay_threads, 1)
   let_next_begin();
   const RelayRoom room{shared, work.stages};
   const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads;
-  // From the first lane, so that the compiler sees that a warp's are all the same.
-  const int group = __shfl_sync(all_lanes, static_cast<int>(threadIdx.x) / warpgroup_threads, 0);
+  const int warp_of_block = number_of_warp(), group = warp_of_block / warpgroup_warps;
+  const int warp = warp_of_block % warpgroup_warps;
   if (group == weighing_groups && thread == 0) {
     prefetch_map(queries);
     prefetch_map(keys);
@@ -307,12 +312,11 @@ __global__ void __launch_bounds__(relay_threads, 1)
     return;
   }
   const RelayCopier copier{room, queries, keys, unit};
-  if (thread == 0) {
+  if (warp == 0) {
     wait_for_kernels_before();
     copier.begin();
   }
-  __syncwarp();
-  AddingGroup<T>{room, work, copier, unit, thread}.add_and_write(mixed);
+  AddingGroup<T>{room, work, copier, unit, thread, warp}.add_and_write(mixed);
 #endif
 }
 

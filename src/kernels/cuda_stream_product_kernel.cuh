@@ -36,32 +36,42 @@ struct StreamRoom {
   __device__ char* x(int stage, int box) const {
     return begin + stream.stages * weight_bytes + (stage * stream_boxes + box) * x_box_bytes();
   }
+  // Whole warps' work: a stage's bytes are announced with its weight.
   __device__ void copy_weight(const CUtensorMap& weight_map, int stage, int step, int column, TileBarrier& full) const {
-    for (int box = 0; box < stream_boxes; ++box) {
-      load_tile(weight(stage, box), weight_map, step * stream_inner + box * tile_inner, column, full);
+    if (speaks_for_warp()) {
+      full.arrive_and_expect(static_cast<uint32_t>(stage_bytes()));
+#pragma unroll
+      for (int box = 0; box < stream_boxes; ++box) {
+        load_tile(weight(stage, box), weight_map, step * stream_inner + box * tile_inner, column, full);
+      }
     }
   }
   __device__ void copy_x(const CUtensorMap& x_map, int stage, int step, TileBarrier& full) const {
-    for (int box = 0; box < stream_boxes; ++box) {
-      load_tile(x(stage, box), x_map, step * stream_inner + box * tile_inner, 0, full);
+    if (speaks_for_warp()) {
+#pragma unroll
+      for (int box = 0; box < stream_boxes; ++box) {
+        load_tile(x(stage, box), x_map, step * stream_inner + box * tile_inner, 0, full);
+      }
     }
   }
 };
 
-// One thread's work. The next kernel may begin when nothing is left to ask for.
+// A whole warp's work. The next kernel may begin when nothing is left to ask for.
 template <int columns>
 __device__ void copy_stream(const StreamRoom<columns>& room, StreamBarriers& barriers, const CUtensorMap& x,
                             const CUtensorMap& weight) {
   const Stream& stream = room.stream;
-  const int first = static_cast<int>(blockIdx.x) * columns, stage_bytes = room.stage_bytes();
+  const int first = static_cast<int>(blockIdx.x) * columns;
   const int early = min(stream.steps, stream.stages);
   for (int step = 0; step < early; ++step) {
-    barriers.full[step].arrive_and_expect(static_cast<uint32_t>(stage_bytes));
     room.copy_weight(weight, step, step, first, barriers.full[step]);
   }
   for (int step = early; step < min(stream.steps, early + stream.ahead); ++step) {
-    for (int box = 0; box < stream_boxes; ++box) {
-      prefetch_tile(weight, step * stream_inner + box * tile_inner, first);
+    if (speaks_for_warp()) {
+#pragma unroll
+      for (int box = 0; box < stream_boxes; ++box) {
+        prefetch_tile(weight, step * stream_inner + box * tile_inner, first);
+      }
     }
   }
   prefetch_map(x);
@@ -78,7 +88,6 @@ __device__ void copy_stream(const StreamRoom<columns>& room, StreamBarriers& bar
         barriers.empty[turn.stage].wait(static_cast<uint32_t>(turn.parity ^ 1));
       }
       TileBarrier& full = barriers.full[turn.stage];
-      full.arrive_and_expect(static_cast<uint32_t>(stage_bytes));
       room.copy_weight(weight, turn.stage, step, tile * columns, full);
       room.copy_x(x, turn.stage, step, full);
       turn.next(stream.stages);
@@ -89,29 +98,39 @@ __device__ void copy_stream(const StreamRoom<columns>& room, StreamBarriers& bar
   let_next_begin();
 }
 
-// The sums of a tile; `turn` and `last_stage` go on from tile to tile.
+// The sums of a tile; `turn` goes on from tile to tile. Where a step's boxes lie is carried on, as add_tile does.
 template <typename T, int columns>
 __device__ void add_stream(const StreamRoom<columns>& room, StreamBarriers& barriers, Turn& turn,
                            float (&sums)[columns / 2]) {
   const bool speaks = threadIdx.x % warp_size == 0;
+  const int steps = room.stream.steps, stages = room.stream.stages;
+  const uint64_t next_x_box = room.x_box_bytes() / tile_unit_bytes;
+  constexpr uint64_t next_weight_box = room.weight_box_bytes / tile_unit_bytes;
   int last_stage = 0;
-  for (int step = 0; step < room.stream.steps; ++step) {
-    barriers.full[turn.stage].wait(static_cast<uint32_t>(turn.parity));
-    begin_products();
+#pragma unroll 1
+  for (int done = 0; done < steps;) {
+    const int until = min(stages, turn.stage + steps - done);
+    uint64_t x = tile_of(room.x(turn.stage, 0)), weight = tile_of(room.weight(turn.stage, 0));
+#pragma unroll 1
+    for (; turn.stage < until; ++turn.stage, ++done) {
+      barriers.full[turn.stage].wait(static_cast<uint32_t>(turn.parity));
+      begin_products();
 #pragma unroll
-    for (int box = 0; box < stream_boxes; ++box) {
-      const uint64_t x = tile_of(room.x(turn.stage, box)), weight = tile_of(room.weight(turn.stage, box));
-      multiply_boxes<T>(sums, x, weight, step + box > 0);
-    }
-    end_group_of_products();
-    if (step > 0) {
-      wait_for_products<1>();
-      if (speaks) {
-        barriers.empty[last_stage].arrive();
+      for (int box = 0; box < stream_boxes; ++box, x += next_x_box, weight += next_weight_box) {
+        multiply_boxes<T>(sums, x, weight, done + box > 0);
       }
+      end_group_of_products();
+      if (done > 0) {
+        wait_for_products<1>();
+        if (speaks) {
+          barriers.empty[last_stage].arrive();
+        }
+      }
+      last_stage = turn.stage;
     }
-    last_stage = turn.stage;
-    turn.next(room.stream.stages);
+    if (turn.stage == stages) {
+      turn.next_round();
+    }
   }
   wait_for_products<0>();
   if (speaks) {
@@ -137,18 +156,17 @@ __global__ void __launch_bounds__(stream_threads)
   __shared__ StreamBarriers barriers;
   const StreamRoom<columns> room{shared, stream};
   const int thread = static_cast<int>(threadIdx.x);
-  if (thread == warpgroup_threads) {
+  const bool copies = number_of_warp() == warpgroup_warps;
+  if (copies && speaks_for_warp()) {
     for (int stage = 0; stage < stream.stages; ++stage) {
       barriers.full[stage].start(1);
-      barriers.empty[stage].start(warpgroup_threads / warp_size);
+      barriers.empty[stage].start(warpgroup_warps);
     }
     fence_barriers();
   }
   __syncthreads();
-  if (thread >= warpgroup_threads) {
-    if (thread == warpgroup_threads) {
-      copy_stream(room, barriers, x, weight);
-    }
+  if (copies) {
+    copy_stream(room, barriers, x, weight);
     return;
   }
   wait_for_kernels_before();  // what it writes may still be read

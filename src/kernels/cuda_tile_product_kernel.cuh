@@ -8,7 +8,7 @@
 
 namespace demask::kernels::cuda::launch {
 
-inline constexpr int warpgroup_threads = 128;
+inline constexpr int warpgroup_threads = 128, warpgroup_warps = warpgroup_threads / warp_size;
 inline constexpr int group_rows = 64;  // that a warpgroup's instruction multiplies
 inline constexpr int box_bytes = group_rows * tile_row_bytes;
 // More stages than these made every measured shape slower.
@@ -48,9 +48,12 @@ struct Turn {
   __device__ Turn(int step, int stages) : stage(step % stages), parity(step / stages & 1) {}
   __device__ void next(int stages) {
     if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
+      next_round();
     }
+  }
+  __device__ void next_round() {
+    stage = 0;
+    parity ^= 1;
   }
 };
 
@@ -73,7 +76,7 @@ struct Room {
   }
 };
 
-// Copies the tiles of x and of the weight into the stages, a block's tiles one after the other.
+// Copies the tiles of x and of the weight into the stages, a block's tiles one after the other: a whole warp's work.
 template <typename Own>
 __device__ void copy_tiles(const Room<Own>& room, TileBarriers& barriers, const CUtensorMap& x,
                            const CUtensorMap& weight) {
@@ -89,62 +92,77 @@ __device__ void copy_tiles(const Room<Own>& room, TileBarriers& barriers, const 
       }
       TileBarrier& full = barriers.full[turn.stage];
       TileBarrier& weight_there = tiles.keeps ? barriers.weight[step] : full;
-      if (!tiles.keeps) {
-        full.arrive_and_expect(Own::x_bytes + Own::weight_bytes);
-      } else {
-        full.arrive_and_expect(Own::x_bytes);
-        if (first_tile) {
-          weight_there.arrive_and_expect(Own::weight_bytes);
+      if (speaks_for_warp()) {
+        if (!tiles.keeps) {
+          full.arrive_and_expect(Own::x_bytes + Own::weight_bytes);
+        } else {
+          full.arrive_and_expect(Own::x_bytes);
+          if (first_tile) {
+            weight_there.arrive_and_expect(Own::weight_bytes);
+          }
         }
-      }
-      if (!tiles.keeps || first_tile) {
-        load_tile(room.weight(turn.stage, step), weight, step * tile_inner, column, weight_there);
+        if (!tiles.keeps || first_tile) {
+          load_tile(room.weight(turn.stage, step), weight, step * tile_inner, column, weight_there);
+        }
       }
       if (first_tile && step == 0) {
         wait_for_kernels_before();  // they may still write x, and never a weight
       }
-      load_tile(room.x(turn.stage), x, step * tile_inner, row, full);
+      if (speaks_for_warp()) {
+        load_tile(room.x(turn.stage), x, step * tile_inner, row, full);
+      }
       turn.next(tiles.stages);
       first_round = first_round && turn.stage != 0;
     }
   }
 }
 
-// The sums of one of the block's tiles, before which it has so many others.
+// The sums of one of the block's tiles, before which it has so many others. Where a step's tiles lie is carried from
+// one step to the next: so the compiler keeps it in the registers that the multiplying instruction reads, rather than
+// to work it out when the products before have ended.
 template <typename T, typename Own>
 __device__ void add_tile(const Room<Own>& room, TileBarriers& barriers, TileBarrier& read, int before,
                          float (&sums)[Own::tile_rows / group_rows][Own::columns / 2]) {
   constexpr int at_once = 16;
   const bool speaks = threadIdx.x % warp_size == 0;
-  const int steps = room.tiles.steps;
-  Turn turn(before * steps, room.tiles.stages);
+  const bool keeps = room.tiles.keeps, waits_for_weight = keeps && before < Own::groups;
+  const int steps = room.tiles.steps, stages = room.tiles.stages;
+  const uint64_t x_further = room.stage_bytes() / tile_unit_bytes;
+  const uint64_t weight_further = keeps ? Own::weight_bytes / tile_unit_bytes : x_further;
+  Turn turn(before * steps, stages);
   int last_stage = 0;
-  for (int step = 0; step < steps; ++step) {
-    barriers.full[turn.stage].wait(turn.parity);
-    if (room.tiles.keeps && before < Own::groups) {
-      barriers.weight[step].wait(0);
-    }
-    const char* x = room.x(turn.stage);
-    const uint64_t weight = tile_of(room.weight(turn.stage, step));
-    begin_products();
-#pragma unroll
-    for (int k = 0; k < tile_inner / at_once; ++k) {
-      const int bytes = k * at_once * static_cast<int>(sizeof(T));
-#pragma unroll
-      for (int rows = 0; rows < Own::tile_rows / group_rows; ++rows) {
-        multiply_tiles<T>(sums[rows], further(tile_of(x + rows * box_bytes), bytes), further(weight, bytes),
-                          step + k > 0 ? 1 : 0);
+#pragma unroll 1
+  for (int done = 0; done < steps;) {
+    const int until = min(stages, turn.stage + steps - done);
+    uint64_t x = tile_of(room.x(turn.stage)), weight = tile_of(room.weight(turn.stage, done));
+#pragma unroll 1
+    for (int stage = turn.stage; stage < until; ++stage, ++done) {
+      barriers.full[stage].wait(turn.parity);
+      if (waits_for_weight) {
+        barriers.weight[done].wait(0);
       }
-    }
-    end_group_of_products();
-    if (step > 0) {
-      wait_for_products<1>();
-      if (speaks) {
-        barriers.empty[last_stage].arrive();
+      begin_products();
+#pragma unroll
+      for (int k = 0; k < tile_inner / at_once; ++k) {
+        const int bytes = k * at_once * static_cast<int>(sizeof(T));
+#pragma unroll
+        for (int rows = 0; rows < Own::tile_rows / group_rows; ++rows) {
+          multiply_tiles<T>(sums[rows], further(x, bytes + rows * box_bytes), further(weight, bytes),
+                            done + k > 0 ? 1 : 0);
+        }
       }
+      end_group_of_products();
+      x += x_further;
+      weight += weight_further;
+      if (done > 0) {
+        wait_for_products<1>();
+        if (speaks) {
+          barriers.empty[last_stage].arrive();
+        }
+      }
+      last_stage = stage;
     }
-    last_stage = turn.stage;
-    turn.next(room.tiles.stages);
+    turn.next_round();
   }
   if (speaks) {
     read.arrive();
@@ -251,10 +269,10 @@ __global__ void __launch_bounds__(Own::threads, 1)
   }
   __syncthreads();
   let_next_begin();
-  const int group = static_cast<int>(threadIdx.x) / warpgroup_threads;
+  const int warp = number_of_warp(), group = warp / warpgroup_warps;
   if (group == 0) {
     give_registers<Own::copying_registers>();
-    if (threadIdx.x == 0) {
+    if (warp == 0) {
       copy_tiles(room, barriers, x, weight);
     }
   } else {

@@ -85,7 +85,7 @@ bool takes_one_wave(const TileProductArguments& a) {
 // The most stages for a product of so many steps that so much memory has room for; a result takes a box of each.
 template <typename Own>
 int wave_stages(int steps, int bytes) {
-  int stages = std::min(std::max(steps, Own::boxes), most_wave_stages);
+  int stages = std::min(std::max(steps, Own::boxes), Own::most_stages);
   while (WaveRoom<Own>{nullptr, stages}.bytes() > bytes) {
     --stages;
   }
@@ -125,7 +125,7 @@ bool launch_wave(Precision precision, const TileProductArguments& a, const Finis
   CUtensorMap x, weight, out;
   if (!describe_tiles(precision, a.x, a.rows, a.inner, Own::rows, x) ||
       !describe_tiles(precision, a.weight, a.outputs, a.inner, Own::columns, weight) ||
-      !describe_tiles(precision, a.out, a.rows, a.outputs, group_rows, out)) {
+      !describe_tiles(precision, a.out, a.rows, a.outputs, std::min(group_rows, Own::rows), out)) {
     return false;
   }
   const auto [stages, bytes] = wave_memory<Own, Finish>(a);
@@ -138,6 +138,13 @@ bool launch_wave(Precision precision, const TileProductArguments& a, const Finis
   launch_early(kernel, dim3(static_cast<unsigned>(wave_blocks<Own>(a))), Own::threads, static_cast<size_t>(bytes),
                stream, x, weight, out, finish, wave);
   return true;
+}
+
+// Whether blocks of few rows take a product: only where a block has room for all of its rows and weight at once and no
+// more than half of the multiprocessors are needed. More blocks read the weight more often than the L2 cache gives it.
+bool takes_low_wave(const TileProductArguments& a) {
+  return 2 * wave_blocks<LowDivision>(a) <= multiprocessors() &&
+         blocks_for(a.inner, tile_inner) <= LowDivision::most_stages;
 }
 
 // Whether one of the divisions, of which the first counts, takes the product; `launched` says whether the driver did.
@@ -162,6 +169,12 @@ bool launch_any_wave(Precision precision, const TileProductArguments& a, const F
     return launch_one_wave<T, Finish, WaveDivision<1, 64>, WaveDivision<1, 128>, WaveDivision<1, 192>,
                            WaveDivision<2, 128>>(precision, a, finish, stream, launched);
   } else {
+    if constexpr (std::is_same_v<Finish, Plain>) {
+      if (takes_low_wave(a)) {
+        launched = launch_wave<T, LowDivision, Plain>(precision, a, finish, stream);
+        return true;
+      }
+    }
     return launch_one_wave<T, Finish, WaveDivision<1, 64>, WaveDivision<1, 128>, WaveDivision<1, 192>,
                            WaveDivision<2, 192>, WaveDivision<3, 192>>(precision, a, finish, stream, launched);
   }

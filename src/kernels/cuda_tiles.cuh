@@ -42,6 +42,20 @@ struct TileBarrier {
   }
 };
 
+// Of the block's warps, the thread's own: from the first lane, so that the compiler sees that a warp's are the same.
+inline __device__ int number_of_warp() {
+  return __shfl_sync(all_lanes, static_cast<int>(threadIdx.x) / warp_size, 0);
+}
+
+// True in one thread of a whole warp. Where that is what copies, rather than a thread by its number, the compiler knows
+// the operands to be the warp's: a copy takes three instructions in place of a loop over the threads' operands.
+inline __device__ bool speaks_for_warp() {
+  uint32_t elected = 0;
+  asm volatile("{\n.reg .pred elected;\nelect.sync _|elected, 0xffffffff;\nselp.u32 %0, 1, 0, elected;\n}"
+               : "=r"(elected));
+  return elected != 0;
+}
+
 // Makes started barriers known to the copy engine.
 inline __device__ void fence_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -119,7 +133,8 @@ __device__ void give_registers() {
 // Where a tile's rows of 128 bytes lie in shared memory, as the multiplying instruction wants it: eight rows after
 // another, their chunks of 16 bytes exchanged by the row's number (the copy engine's swizzle of 128 bytes).
 inline constexpr int tile_row_bytes = 128;
-inline constexpr int tile_inner = 64;  // values of two bytes in such a row
+inline constexpr int tile_inner = 64;       // values of two bytes in such a row
+inline constexpr int tile_unit_bytes = 16;  // what a descriptor counts by
 inline __device__ uint64_t tile_of(const void* pointer) {
   constexpr uint64_t swizzled = uint64_t{1} << 62, rows_apart = uint64_t{8 * tile_row_bytes / 16} << 32,
                      unused = uint64_t{1} << 16;
@@ -127,7 +142,7 @@ inline __device__ uint64_t tile_of(const void* pointer) {
 }
 // The descriptor of the same rows, so many bytes further in each of them.
 inline __device__ uint64_t further(uint64_t tile, int bytes) {
-  return tile + static_cast<uint64_t>(bytes / 16);
+  return tile + static_cast<uint64_t>(bytes / tile_unit_bytes);
 }
 
 // Before the first product of a warpgroup, and where its sums were written by other instructions.

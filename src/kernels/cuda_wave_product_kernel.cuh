@@ -9,18 +9,32 @@
 
 namespace demask::kernels::cuda::launch {
 
-// One more warp copies, or where its registers are needed, a thread of those that multiply.
+// One more warp copies, or where its registers are needed, one of those that multiply.
 template <int own_groups, int own_columns>
 struct WaveDivision {
   static constexpr int groups = own_groups, columns = own_columns, rows = groups * group_rows;
   static constexpr bool copies_itself = groups == 3;
   static constexpr int threads = groups * warpgroup_threads + (copies_itself ? 0 : warp_size);
-  static constexpr int copier = copies_itself ? 0 : groups * warpgroup_threads;
+  static constexpr int copier = copies_itself ? 0 : groups * warpgroup_warps;                  // a warp
   static constexpr int x_bytes = groups * box_bytes, weight_bytes = columns * tile_row_bytes;  // a step
   static constexpr int boxes = columns / tile_inner;
+  static constexpr int most_stages = 12;
+  static constexpr bool weight_first = false;  // the instruction's 64 rows are rows of x
+  static constexpr int sums = columns / 2;     // of a thread
 };
 
-inline constexpr int most_wave_stages = 12;
+// Blocks of fewer rows than an instruction has: its 64 rows are 64 of the weight's, and its columns rows of x. A
+// value's sum is the same, and a block's rows, which it cannot ask for before the kernels before have ended, are there
+// sooner.
+struct LowDivision {
+  static constexpr int groups = 1, columns = group_rows, rows = 32;
+  static constexpr bool copies_itself = false;
+  static constexpr int threads = warpgroup_threads + warp_size, copier = warpgroup_warps;
+  static constexpr int x_bytes = rows * tile_row_bytes, weight_bytes = columns * tile_row_bytes;  // a step
+  static constexpr int boxes = 1, most_stages = 16;
+  static constexpr bool weight_first = true;
+  static constexpr int sums = rows / 2;
+};
 
 // Block b takes the b % columns-th columns of the b / columns-th rows.
 struct Wave {
@@ -28,8 +42,9 @@ struct Wave {
   bool adds;  // the result to what stands in `out`
 };
 
+template <int most_stages>
 struct WaveBarriers {
-  TileBarrier full[most_wave_stages], empty[most_wave_stages];
+  TileBarrier full[most_stages], empty[most_stages];
 };
 // The bias of a block's columns.
 template <int columns>
@@ -41,22 +56,23 @@ struct WaveBias {
 // place of the warpgroup's own rows of x in the stage of the box's number.
 template <typename Own>
 struct WaveRoom {
+  using Barriers = WaveBarriers<Own::most_stages>;
   static constexpr int stage_bytes = Own::x_bytes + Own::weight_bytes;
   char* begin;
   int stages;
   __host__ __device__ int bytes() const {
-    return stages * stage_bytes + static_cast<int>(sizeof(WaveBarriers) + Own::groups * sizeof(WaveBias<Own::columns>));
+    return stages * stage_bytes + static_cast<int>(sizeof(Barriers) + Own::groups * sizeof(WaveBias<Own::columns>));
   }
   __device__ char* x(int stage) const { return begin + stage * Own::x_bytes; }
   __device__ char* weight(int stage) const { return x(stages) + stage * Own::weight_bytes; }
-  __device__ WaveBarriers& barriers() const { return *reinterpret_cast<WaveBarriers*>(weight(stages)); }
+  __device__ Barriers& barriers() const { return *reinterpret_cast<Barriers*>(weight(stages)); }
   __device__ WaveBias<Own::columns>& bias(int group) const {
-    return reinterpret_cast<WaveBias<Own::columns>*>(weight(stages) + sizeof(WaveBarriers))[group];
+    return reinterpret_cast<WaveBias<Own::columns>*>(weight(stages) + sizeof(Barriers))[group];
   }
   __device__ char* rows(int group, int stage) const { return x(stage) + group * box_bytes; }
 };
 
-// One thread's work.
+// A whole warp's work.
 template <typename Own>
 struct WaveCopier {
   const WaveRoom<Own>& room;
@@ -67,11 +83,15 @@ struct WaveCopier {
 
   __device__ void load_weight(int step, int stage) const {
     TileBarrier& full = room.barriers().full[stage];
-    full.arrive_and_expect(room.stage_bytes);
-    load_tile(room.weight(stage), weight, step * tile_inner, column, full);
+    if (speaks_for_warp()) {
+      full.arrive_and_expect(room.stage_bytes);
+      load_tile(room.weight(stage), weight, step * tile_inner, column, full);
+    }
   }
   __device__ void load_rows(int step, int stage) const {
-    load_tile(room.x(stage), x, step * tile_inner, row, room.barriers().full[stage]);
+    if (speaks_for_warp()) {
+      load_tile(room.x(stage), x, step * tile_inner, row, room.barriers().full[stage]);
+    }
   }
 
   // All that there is room for.
@@ -89,45 +109,57 @@ struct WaveCopier {
     }
   }
   // A step that has to wait until the stage's phase of this parity has been read.
-  __device__ void go_on(int step, const Turn& read) const {
-    room.barriers().empty[read.stage].wait(read.parity);
-    load_weight(step, read.stage);
-    load_rows(step, read.stage);
+  __device__ void go_on(int step, int stage, int parity) const {
+    room.barriers().empty[stage].wait(static_cast<uint32_t>(parity));
+    load_weight(step, stage);
+    load_rows(step, stage);
   }
   __device__ void go_on_to_end() const {
     Turn read(0, wave.stages);
 #pragma unroll 1
     for (int step = wave.stages; step < wave.steps; ++step) {
-      go_on(step, read);
+      go_on(step, read.stage, read.parity);
       read.next(wave.stages);
     }
   }
 };
 
-// A warpgroup's sums.
+// A warpgroup's sums. Steps are counted by rounds of the stages, and where their tiles lie is carried from one to the
+// next: so the compiler keeps it in the registers that the multiplying instruction reads, rather than to work it out
+// when the products before have ended.
 template <typename T, typename Own>
-__device__ void add_wave(const WaveCopier<Own>& copier, int group, float (&sums)[Own::columns / 2]) {
+__device__ void add_wave(const WaveCopier<Own>& copier, int warp, float (&sums)[Own::sums]) {
   const WaveRoom<Own>& room = copier.room;
   const Wave& wave = copier.wave;
-  const bool refills = wave.steps > wave.stages, speaks = threadIdx.x % warp_size == 0;
-  Turn turn(0, wave.stages), last = turn;
+  const bool speaks = threadIdx.x % warp_size == 0;
+  const uint64_t first_rows = tile_of(room.rows(warp / warpgroup_warps, 0)), first_weight = tile_of(room.weight(0));
+  const int refills = wave.steps - wave.stages;
 #pragma unroll 1
-  for (int step = 0; step < wave.steps; ++step) {
-    room.barriers().full[turn.stage].wait(turn.parity);
-    begin_products();
-    multiply_boxes<T>(sums, tile_of(room.rows(group, turn.stage)), tile_of(room.weight(turn.stage)), step > 0);
-    end_group_of_products();
-    if (refills && step > 0) {
-      wait_for_products<1>();
-      if (speaks) {
-        room.barriers().empty[last.stage].arrive();
-      }
-      if (Own::copies_itself && threadIdx.x == Own::copier && step - 1 + wave.stages < wave.steps) {
-        copier.go_on(step - 1 + wave.stages, last);
+  for (int round = 0, first = 0; first < wave.steps; ++round, first += wave.stages) {
+    const int until = min(wave.stages, wave.steps - first);
+    uint64_t rows = first_rows, weight = first_weight;
+    TileBarrier* full = room.barriers().full;
+#pragma unroll 1
+    for (int stage = 0; stage < until; ++stage) {
+      full->wait(static_cast<uint32_t>(round & 1));
+      begin_products();
+      multiply_boxes<T>(sums, Own::weight_first ? weight : rows, Own::weight_first ? rows : weight, first + stage > 0);
+      end_group_of_products();
+      rows += Own::x_bytes / tile_unit_bytes;
+      weight += Own::weight_bytes / tile_unit_bytes;
+      ++full;
+      const int last = first + stage - 1;  // whose products have ended when only this step's have not
+      if (last >= 0 && last < refills) {
+        wait_for_products<1>();
+        const int read = stage == 0 ? wave.stages - 1 : stage - 1;
+        if (speaks) {
+          room.barriers().empty[read].arrive();
+        }
+        if (Own::copies_itself && warp == Own::copier) {
+          copier.go_on(last + wave.stages, read, (stage == 0 ? round - 1 : round) & 1);
+        }
       }
     }
-    last = turn;
-    turn.next(wave.stages);
   }
   wait_for_products<0>();
 }
@@ -147,11 +179,10 @@ __device__ void add_wave_bias(float (&sums)[tile_inner / 2], const WaveBias<colu
 }
 
 // Writes a warpgroup's box of results, which each of its threads has put into shared memory in part.
-inline __device__ void store_box(const CUtensorMap& out, bool adds, int column, int row, int group,
-                                 const char* result) {
+inline __device__ void store_box(const CUtensorMap& out, bool adds, int column, int row, int warp, const char* result) {
   fence_shared_for_copies();
-  wait_for_threads(1 + group, warpgroup_threads);
-  if (threadIdx.x % warpgroup_threads == 0) {
+  wait_for_threads(1 + warp / warpgroup_warps, warpgroup_threads);
+  if (warp % warpgroup_warps == 0 && speaks_for_warp()) {
     if (adds) {
       add_stored_tile(out, column, row, result);
     } else {
@@ -163,9 +194,9 @@ inline __device__ void store_box(const CUtensorMap& out, bool adds, int column, 
 
 template <typename T, typename Own, typename Finish>
 __device__ void multiply_wave(const WaveCopier<Own>& copier, const CUtensorMap& out, const FinishArguments& arguments,
-                              int group) {
+                              int warp) {
   const WaveRoom<Own>& room = copier.room;
-  const int row = copier.row + group * group_rows, column = copier.column;
+  const int group = warp / warpgroup_warps, row = copier.row + group * group_rows, column = copier.column;
   const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads, lane = thread % warp_size;
   const int own_row = row + thread / warp_size * 16 + lane / 4, own_column = column + lane % 4 * 2;
   if (thread == 0) {
@@ -177,7 +208,7 @@ __device__ void multiply_wave(const WaveCopier<Own>& copier, const CUtensorMap& 
   }
   wait_for_threads(1 + group, warpgroup_threads);  // until the bias is there
   float sums[Own::columns / 2];
-  add_wave<T>(copier, group, sums);
+  add_wave<T>(copier, warp, sums);
   wait_for_threads(1 + group, warpgroup_threads);  // until all have read what results replace
 #pragma unroll
   for (int box = 0; box < Own::boxes; ++box) {
@@ -188,11 +219,55 @@ __device__ void multiply_wave(const WaveCopier<Own>& copier, const CUtensorMap& 
     Finish::template finish<tile_inner>(arguments, operands, own_column + box * tile_inner, part);
     char* result = room.rows(group, box);
     round_sums<T, tile_inner>(result, part);
-    store_box(out, copier.wave.adds, column + box * tile_inner, row, group, result);
+    store_box(out, copier.wave.adds, column + box * tile_inner, row, warp, result);
   }
+  wait_for_stores();
+}
+
+// Rounds sums of [64 columns, rows] into rows of shared memory, as the copy engine wants them.
+template <typename T, int rows>
+__device__ void round_low_sums(char* result, const float (&sums)[rows / 2]) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % warp_size, row = lane % 8;
+  const int chunk = thread / warp_size * 2 + lane / 8 % 2;
+  char* to = result + (lane / 16 * 8 + row) * tile_row_bytes + (chunk ^ row) * static_cast<int>(bytes_at_once);
+#pragma unroll
+  for (int j = 0; j < rows / 8; j += 2) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                     shared_address(to + j * 8 * tile_row_bytes)),
+                 "r"(round_pair<T>(sums[4 * j], sums[4 * j + 1])), "r"(round_pair<T>(sums[4 * j + 2], sums[4 * j + 3])),
+                 "r"(round_pair<T>(sums[4 * j + 4], sums[4 * j + 5])),
+                 "r"(round_pair<T>(sums[4 * j + 6], sums[4 * j + 7]))
+                 : "memory");
+  }
+}
+
+// Nothing but the bias follows these.
+template <typename T>
+__device__ void multiply_low_wave(const WaveCopier<LowDivision>& copier, const CUtensorMap& out,
+                                  const FinishArguments& arguments, int warp) {
+  const int thread = static_cast<int>(threadIdx.x);
   if (thread == 0) {
-    wait_for_stores();
+    prefetch_map(out);
   }
+  float bias[2] = {};  // of a thread's two columns
+  if (arguments.bias != nullptr) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int column = copier.column + warp * 16 + thread % warp_size / 4 + 8 * i;
+      bias[i] = to_float(static_cast<const T*>(arguments.bias)[min(column, arguments.outputs - 1)]);
+    }
+  }
+  float sums[LowDivision::sums];
+  add_wave<T>(copier, warp, sums);
+#pragma unroll
+  for (int i = 0; i < LowDivision::sums; ++i) {
+    sums[i] += bias[i / 2 % 2];
+  }
+  wait_for_threads(1, warpgroup_threads);  // until all have read what results replace
+  char* result = copier.room.rows(0, 0);
+  round_low_sums<T, LowDivision::rows>(result, sums);
+  store_box(out, copier.wave.adds, copier.column, copier.row, warp, result);
+  wait_for_stores();
 }
 
 template <typename T, typename Own, typename Finish>
@@ -206,24 +281,29 @@ __global__ void __launch_bounds__(Own::threads, 1)
   const int block = static_cast<int>(blockIdx.x);
   const WaveCopier<Own> copier{
       room, wave, x, weight, block / wave.columns * Own::rows, block % wave.columns * Own::columns};
-  if (threadIdx.x == Own::copier) {
+  const int warp = number_of_warp();
+  if (warp == Own::copier) {
+    if (threadIdx.x % warp_size == 0) {
 #pragma unroll 1
-    for (int stage = 0; stage < wave.stages; ++stage) {
-      room.barriers().full[stage].start(1);
-      room.barriers().empty[stage].start(Own::groups * warpgroup_threads / warp_size);
+      for (int stage = 0; stage < wave.stages; ++stage) {
+        room.barriers().full[stage].start(1);
+        room.barriers().empty[stage].start(Own::groups * warpgroup_warps);
+      }
+      fence_barriers();
     }
-    fence_barriers();
+    __syncwarp();
     if constexpr (Own::copies_itself) {
       copier.begin();
     }
   }
   __syncthreads();
-  const int group = static_cast<int>(threadIdx.x) / warpgroup_threads;
-  if (group < Own::groups) {
-    multiply_wave<T, Own, Finish>(copier, out, arguments, group);
-  } else if (threadIdx.x == Own::copier) {
+  if (warp == Own::groups * warpgroup_warps) {
     copier.begin();
     copier.go_on_to_end();
+  } else if constexpr (Own::weight_first) {
+    multiply_low_wave<T>(copier, out, arguments, warp);
+  } else {
+    multiply_wave<T, Own, Finish>(copier, out, arguments, warp);
   }
 #endif
 }
