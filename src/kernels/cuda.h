@@ -267,7 +267,7 @@ struct StepStart {
   at::Tensor counts, numbers;     // rows `step` of the tables, [P, 1, C] and [P, 1, N]
   std::vector<at::Tensor> noise;  // for each purpose [B, positions], what `uniform` gives for the step
 };
-// Its memory, for one purpose or two.
+// Its memory, for one purpose to three.
 StepStart step_start(const StepTables& tables, const NoiseStreams& streams, int64_t positions, int64_t purposes);
 // Writes it, by one kernel. `beside` the kernel that is queued before it, and not behind that, where neither that one
 // nor any that may still run then writes the tables or the streams or uses the memory of `start`.
@@ -290,12 +290,17 @@ bool end_step_by(const StepState& state, const at::Tensor& drawn, const RankedPo
 // (1 - probability) * (1 - chance) + noise * chance, each [B, T] float32, rounded as tensor operations round it.
 at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, double chance);
 
+// Of some positions those taken and the others, [B, T] bool.
+struct Parted {
+  at::Tensor taken, left;
+};
 // As spread() of sampling/reveal_policy.h: from [B, T] bool, share and offset [B, 1] float32.
-at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
+Parted spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
 
-// The rule's penalty of each token, float32 [B, V]: tokens [B, T] int64 below V, visible [B, T] bool, prior [B, V]
-// float32.
-at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at::Tensor& prior, const ExcessRule& rule);
+// logits [B, T, V] less the rule's penalty of each token in its text, rounded to their type: tokens [B, T] int64 below
+// V, of which those that are not masked [B, T] bool count, prior [B, V] float32.
+at::Tensor less_excess(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                       const at::Tensor& prior, const ExcessRule& rule);
 
 // The rule's doubt of each position, float32 [B, T].
 at::Tensor doubt(const DoubtTerms& terms, const DoubtRule& rule);

@@ -301,9 +301,16 @@ void highest(const RankArguments& arguments, bool* chosen, cudaStream_t stream);
 // Whether they are few enough for each to count those before it.
 bool ranks_at_once(const RankArguments& arguments);
 
-// chosen[b, t]: whether t is of the share of from[b] that spread() of sampling/reveal_policy.h takes.
-void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
-            int64_t batch, int64_t length, cudaStream_t stream);
+// taken[b, t]: whether t is of the share of from[b] that spread() of sampling/reveal_policy.h takes; left[b, t]:
+// whether it is of the rest.
+struct SpreadArguments {
+  const bool* from = nullptr;                       // [batch, length]
+  const float *share = nullptr, *offset = nullptr;  // [batch], so far apart:
+  int64_t share_stride = 0, offset_stride = 0;
+  bool *taken = nullptr, *left = nullptr;  // [batch, length]
+  int64_t length = 0;
+};
+void spread(const SpreadArguments& arguments, int64_t batch, cudaStream_t stream);
 
 // One row of each plan's table is copied: plan p's begins at all + p * steps * columns.
 template <typename Value>
@@ -312,13 +319,13 @@ struct StepTable {
   Value* row = nullptr;        // [plans, columns]
   int64_t plans = 0, steps = 0, columns = 0;
 };
-// The numbers of sampling/noise.h, for one purpose or two.
+// The numbers of sampling/noise.h, for one purpose to three.
 struct NoiseArguments {
   const int64_t* seeds = nullptr;           // [batch]
   const int64_t* sample_indices = nullptr;  // [batch]
   const int64_t* steps = nullptr;           // [batch], step_stride apart
   int64_t step_stride = 0;
-  uint32_t purpose[2] = {};
+  uint32_t purpose[3] = {};
   int purposes = 1;
   float* out = nullptr;  // [purposes, batch, positions]
   int64_t batch = 0, positions = 0;
@@ -348,13 +355,15 @@ void blend_doubt(const float* probability, const float* noise, float own, float 
 
 struct ExcessArguments {
   const int64_t* tokens = nullptr;  // [batch, length]
-  const bool* visible = nullptr;    // [batch, length]
+  const bool* masked = nullptr;     // [batch, length]
   const float* prior = nullptr;     // [batch, outputs]
-  float* penalty = nullptr;         // [batch, outputs]
+  float* penalty = nullptr;         // [batch, outputs], for this call
+  const void* logits = nullptr;     // [batch, length, outputs]
+  void* weighed = nullptr;          // [batch, length, outputs]
   int64_t length = 0, outputs = 0;
   float by_count = 0, by_deviation = 0, usual_deviation = 0;
 };
-void excess(const ExcessArguments& arguments, int64_t batch, cudaStream_t stream);
+void less_excess(Precision precision, const ExcessArguments& arguments, int64_t batch, cudaStream_t stream);
 
 struct DoubtArguments {
   const float* log_probability = nullptr;                       // [batch, length]

@@ -27,7 +27,9 @@ inline __device__ void write_noise(const NoiseArguments& a) {
   const int64_t b = thread / blocks, block = thread % blocks;
   const philox::Counter words =
       noise_words(static_cast<uint64_t>(a.seeds[b]), a.sample_indices[b], a.steps[b * a.step_stride], block,
-                  blockIdx.y == 0 ? a.purpose[0] : a.purpose[1]);
+                  blockIdx.y == 0   ? a.purpose[0]
+                  : blockIdx.y == 1 ? a.purpose[1]
+                                    : a.purpose[2]);
   float* row = a.out + (blockIdx.y * a.batch + b) * a.positions + block * noise_positions;
 #pragma unroll
   for (int w = 0; w < noise_positions; ++w) {

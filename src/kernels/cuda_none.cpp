@@ -179,11 +179,11 @@ bool end_step_by(const StepState& /*state*/, const at::Tensor& /*drawn*/, const 
 at::Tensor blend_doubt(const at::Tensor& /*probability*/, const at::Tensor& /*noise*/, double /*chance*/) {
   absent();
 }
-at::Tensor spread(const at::Tensor& /*from*/, const at::Tensor& /*share*/, const at::Tensor& /*offset*/) {
+Parted spread(const at::Tensor& /*from*/, const at::Tensor& /*share*/, const at::Tensor& /*offset*/) {
   absent();
 }
-at::Tensor excess(const at::Tensor& /*tokens*/, const at::Tensor& /*visible*/, const at::Tensor& /*prior*/,
-                  const ExcessRule& /*rule*/) {
+at::Tensor less_excess(const at::Tensor& /*logits*/, const at::Tensor& /*tokens*/, const at::Tensor& /*masked*/,
+                       const at::Tensor& /*prior*/, const ExcessRule& /*rule*/) {
   absent();
 }
 at::Tensor doubt(const DoubtTerms& /*terms*/, const DoubtRule& /*rule*/) {

@@ -142,21 +142,23 @@ void launch_ranks(const RankArguments& a, const Finish& finish, cudaStream_t str
 }
 
 // Systematic sampling of the marked positions, see spread() of sampling/reveal_policy.h.
-__global__ void __launch_bounds__(select_threads)
-    spread_kernel(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
-                  int64_t length) {
+__global__ void __launch_bounds__(select_threads) spread_kernel(SpreadArguments a) {
   __shared__ int warp_counts[select_threads / warp_size];
+  wait_for_kernels_before();
+  let_next_begin();
   const int64_t row = blockIdx.x;
-  const double share = shares[row * share_stride], offset = offsets[row];
+  const double share = a.share[row * a.share_stride], offset = a.offset[row * a.offset_stride];
   int before = 0;
-  for (int64_t start = 0; start < length; start += select_threads) {
+  for (int64_t start = 0; start < a.length; start += select_threads) {
     const int64_t t = start + threadIdx.x;
-    const bool candidate = t < length && from[row * length + t];
+    const bool candidate = t < a.length && a.from[row * a.length + t];
     const Count count = count_marked<select_threads>(candidate, warp_counts);
-    if (t < length) {
+    if (t < a.length) {
       // In the order of the tensor operations, without a fused multiplication, so that both round alike.
       const double end = __dadd_rn(__dmul_rn(before + count.before + 1, share), offset);
-      chosen[row * length + t] = candidate && floor(end) > floor(__dsub_rn(end, share));
+      const bool taken = floor(end) > floor(__dsub_rn(end, share));
+      a.taken[row * a.length + t] = candidate && taken;
+      a.left[row * a.length + t] = candidate && !taken;
     }
     before += count.all;
     __syncthreads();
@@ -286,10 +288,8 @@ void end_step_by(const RankArguments& ranked, const EndStepArguments& arguments,
   launch_ranks(ranked, EndStep{arguments}, stream);
 }
 
-void spread(const bool* from, const float* shares, int64_t share_stride, const float* offsets, bool* chosen,
-            int64_t batch, int64_t length, cudaStream_t stream) {
-  spread_kernel<<<static_cast<unsigned>(batch), select_threads, 0, stream>>>(from, shares, share_stride, offsets,
-                                                                             chosen, length);
+void spread(const SpreadArguments& arguments, int64_t batch, cudaStream_t stream) {
+  launch_early(spread_kernel, dim3(static_cast<unsigned>(batch)), select_threads, 0, stream, arguments);
 }
 
 void reveal(const RevealRule& rule, const RevealArguments& arguments, cudaStream_t stream) {

@@ -203,7 +203,8 @@ launch::NoiseArguments noise_arguments(const NoiseStreams& streams, const at::Te
                                        const std::vector<uint32_t>& purposes, const at::Tensor& out,
                                        int64_t positions) {
   TORCH_INTERNAL_ASSERT(streams.seeds.is_contiguous() && streams.sample_indices.is_contiguous() &&
-                        steps.is_contiguous() && !purposes.empty() && purposes.size() <= 2);
+                        steps.is_contiguous() && !purposes.empty() &&
+                        purposes.size() <= std::size(launch::NoiseArguments().purpose));
   launch::NoiseArguments arguments;
   arguments.seeds = streams.seeds.const_data_ptr<int64_t>();
   arguments.sample_indices = streams.sample_indices.const_data_ptr<int64_t>();
@@ -294,23 +295,33 @@ at::Tensor blend_doubt(const at::Tensor& probability, const at::Tensor& noise, d
   return blended;
 }
 
-at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
-  const at::Tensor marked = from.contiguous(), offsets = offset.contiguous();
-  at::Tensor chosen = at::empty_like(marked);
-  launch::spread(marked.const_data_ptr<bool>(), share.const_data_ptr<float>(), share.stride(0),
-                 offsets.const_data_ptr<float>(), chosen.data_ptr<bool>(), marked.size(0), marked.size(1),
-                 stream_of(offsets));
+Parted spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
+  const at::Tensor marked = from.contiguous();
+  const Parted parted{at::empty_like(marked), at::empty_like(marked)};
+  launch::SpreadArguments arguments;
+  arguments.from = marked.const_data_ptr<bool>();
+  arguments.share = share.const_data_ptr<float>();
+  arguments.share_stride = share.stride(0);
+  arguments.offset = offset.const_data_ptr<float>();
+  arguments.offset_stride = offset.stride(0);
+  arguments.taken = parted.taken.data_ptr<bool>();
+  arguments.left = parted.left.data_ptr<bool>();
+  arguments.length = marked.size(1);
+  launch::spread(arguments, marked.size(0), stream_of(marked));
   check_launch();
-  return chosen;
+  return parted;
 }
 
-at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at::Tensor& prior,
-                  const ExcessRule& rule) {
-  const at::Tensor text = tokens.contiguous(), shown = visible.contiguous(), expected = prior.contiguous();
-  at::Tensor penalty = at::empty_like(expected);
+at::Tensor less_excess(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked,
+                       const at::Tensor& prior, const ExcessRule& rule) {
+  const at::Tensor own = logits.contiguous(), text = tokens.contiguous(), hidden = masked.contiguous();
+  const at::Tensor expected = prior.contiguous();
+  at::Tensor penalty = at::empty_like(expected), weighed = at::empty_like(own);
   launch::ExcessArguments arguments;
+  arguments.logits = own.const_data_ptr();
+  arguments.weighed = weighed.data_ptr();
   arguments.tokens = text.const_data_ptr<int64_t>();
-  arguments.visible = shown.const_data_ptr<bool>();
+  arguments.masked = hidden.const_data_ptr<bool>();
   arguments.prior = expected.const_data_ptr<float>();
   arguments.penalty = penalty.data_ptr<float>();
   arguments.length = text.size(1);
@@ -318,9 +329,9 @@ at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible, const at:
   arguments.by_count = static_cast<float>(rule.by_count);
   arguments.by_deviation = static_cast<float>(rule.by_deviation);
   arguments.usual_deviation = static_cast<float>(rule.usual_deviation);
-  launch::excess(arguments, text.size(0), stream_of(expected));
+  launch::less_excess(precision_of(own), arguments, text.size(0), stream_of(own));
   check_launch();
-  return penalty;
+  return weighed;
 }
 
 at::Tensor doubt(const DoubtTerms& terms, const DoubtRule& rule) {

@@ -144,10 +144,11 @@ class DiffusionSampler {
   Proposal predict_matching(const at::Tensor& logits, const at::Tensor& positions, const at::Tensor& drawn,
                             const at::Tensor& uniforms, const DrawOptions& draw);
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
-  at::Tensor choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const;
   Choice choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
                        Beginning& beginning);
-  Proposal propose(StepKind kind, Extent extent, const at::Tensor& drawn, Beginning& beginning, StepView* view,
+  // Draws those of `masked` that are to be taken. Which of them the step leaves is found out behind the forward, which
+  // does not need it.
+  Proposal propose(StepKind kind, Extent extent, kernels::cuda::Parted& masked, Beginning& beginning, StepView* view,
                    bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);
   at::Tensor logits_at(const at::Tensor& positions, Extent extent);

@@ -71,7 +71,9 @@ class DiffusionSampler::Beginning {
   const at::Tensor& counts() { return written().counts; }
   const at::Tensor& numbers() { return written().numbers; }
   const at::Tensor& noise_of_draw() { return written().noise.front(); }
-  const at::Tensor& noise_of_choice() { return written().noise.back(); }
+  const at::Tensor& noise_of_choice() { return written().noise.at(1); }
+  // [B, 1], where a step draws in parts
+  at::Tensor offset_of_parts() { return written().noise.at(2).narrow(1, 0, 1); }
 
   // Where nobody has asked yet, they are written beside the forward that was just queued, which touches none of them.
   void write_beside_forward() { write(/*beside=*/true); }
@@ -100,7 +102,8 @@ class DiffusionSampler::Beginning {
     }
     start_ = {chain_.counts.index_select(1, chain_.step), chain_.numbers.index_select(1, chain_.step), {}};
     for (const Purpose purpose : purposes_) {
-      start_.noise.push_back(uniform(chain_.streams, chain_.step, chain_.tokens.size(1), purpose));
+      const int64_t positions = purpose == Purpose::part ? 1 : chain_.tokens.size(1);
+      start_.noise.push_back(uniform(chain_.streams, chain_.step, positions, purpose));
     }
   }
 
@@ -193,7 +196,7 @@ Proposal DiffusionSampler::predict_matching(const at::Tensor& logits, const at::
   return proposal;
 }
 
-Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tensor& drawn, Beginning& beginning,
+Proposal DiffusionSampler::propose(StepKind kind, Extent extent, kernels::cuda::Parted& masked, Beginning& beginning,
                                    StepView* view, bool first) {
   Chain& chain = *chain_;
   const bool judges_these = kind == StepKind::masking ? policy_.reads_logits(/*judged=*/false)
@@ -207,6 +210,7 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   if (view == nullptr && !chain.tracer && !first && !judges_these && chain.tokens.is_cpu() && chain.drawn_each > 0 &&
       options_.cfg_scale == 0 && !penalizes(options_.draw) && !policy_.weighs_logits() &&
       !policy_.sets_temperatures() && whole_step && (chain.patterned.empty() || draws_all_masked)) {
+    const at::Tensor& drawn = masked.taken;
     const at::Tensor positions = drawn.nonzero().select(1, 1).reshape({chain.tokens.size(0), chain.drawn_each});
     const at::Tensor& uniforms = beginning.noise_of_draw();
     const DrawOptions draw = draw_of_step(beginning.numbers());
@@ -220,14 +224,17 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
   beginning.write_beside_forward();
   const at::Tensor& uniforms = beginning.noise_of_draw();
   const DrawOptions draw = draw_of_step(beginning.numbers());
+  if (!whole_step) {
+    masked = spread(masked.taken, column_of(beginning.numbers(), share_column), beginning.offset_of_parts());
+  }
+  const at::Tensor& drawn = masked.taken;
   if (first) {
     policy_.look_at_start(logits, chain.eligible, options_.words);
   }
   if (view != nullptr) {
     view->logits = chain.cache ? logits.clone() : logits;  // the cache's are overwritten by the forward that judges
   }
-  const at::Tensor weighed =
-      policy_.weighs_logits() ? policy_.weigh(logits, chain.tokens, chain.masked.logical_not()) : logits;
+  const at::Tensor weighed = policy_.weighs_logits() ? policy_.weigh(logits, chain.tokens, chain.masked) : logits;
   const DrawOptions own = with_temperatures(policy_, draw, weighed, model_.broken());
   Proposal proposal = chain.patterned.empty()
                           ? predict(weighed, chain.tokens, drawn, uniforms, own, options_.forbidden, model_.broken())
@@ -244,12 +251,6 @@ Proposal DiffusionSampler::propose(StepKind kind, Extent extent, const at::Tenso
 // One column of a step's row [1 or B, 1, columns] of counts or numbers, for every text: [B, 1].
 at::Tensor DiffusionSampler::column_of(const at::Tensor& row, int64_t column) const {
   return row.select(2, column).expand({chain_->tokens.size(0), 1});
-}
-
-// Of the masked positions [B, T] those that the step draws.
-at::Tensor DiffusionSampler::choose_drawn(const at::Tensor& masked, const at::Tensor& numbers) const {
-  const at::Tensor offset = uniform(chain_->streams, chain_->step, 1, Purpose::part);
-  return spread(masked, column_of(numbers, share_column), offset);
 }
 
 // The positions of the block that are masked again, by the policy. Judges the proposal first where the step does.
@@ -293,33 +294,35 @@ void DiffusionSampler::step(StepKind kind, Extent extent, StepView* view, bool f
   Chain& chain = *chain_;
   const int64_t length = chain.tokens.size(1);
   const bool fills = kind == StepKind::filling;
-  Beginning beginning(
-      chain, fills ? std::vector<Purpose>{Purpose::draw} : std::vector<Purpose>{Purpose::draw, Purpose::remask});
-  at::Tensor drawn = chain.masked, eligible = chain.eligible, later, waiting;
+  std::vector<Purpose> purposes{Purpose::draw};
+  if (!fills) {
+    purposes.push_back(Purpose::remask);
+    if (options_.draws_in_parts) {
+      purposes.push_back(Purpose::part);
+    }
+  }
+  Beginning beginning(chain, purposes);
+  kernels::cuda::Parted masked{chain.masked, {}};  // those that the step draws, and those that wait
+  at::Tensor eligible = chain.eligible, later;
   if (chain.block.defined() && !fills) {
     // Where the policy decides and nobody paces it, a block ends when nothing of it is masked.
     const at::Tensor active =
         is_open_ended() ? chain.block.masked_fill(chain.masked.logical_not(), length).amin(1, /*keepdim=*/true)
                         : column_of(beginning.counts(), block_column);
     const at::Tensor inside = chain.block == active;
-    drawn = drawn.logical_and(inside);
+    masked.taken = masked.taken.logical_and(inside);
     eligible = eligible.logical_and(inside);
     later = chain.masked.logical_and(chain.block > active);
   }
-  if (options_.draws_in_parts && !fills) {
-    const at::Tensor all = drawn;
-    drawn = choose_drawn(all, beginning.numbers());
-    waiting = all.logical_and(drawn.logical_not());
-  }
-  Proposal proposal = propose(kind, extent, drawn, beginning, view, first);
+  Proposal proposal = propose(kind, extent, masked, beginning, view, first);
   if (view != nullptr) {
     view->before = chain.tokens.clone();
-    view->was_masked = drawn.clone();
+    view->was_masked = masked.taken.clone();
     view->filled = proposal.tokens;
     view->probabilities = proposal.probabilities;
   }
   if (!fills) {
-    Choice next_masked = choose_masked(kind, proposal, eligible, waiting, beginning);
+    Choice next_masked = choose_masked(kind, proposal, eligible, masked.left, beginning);
     if (later.defined()) {
       next_masked = next_masked.masked().logical_or(later);
     }

@@ -33,13 +33,14 @@ Choice lowest(const at::Tensor& scores, const RemaskBudget& budget) {
   return Choice({scores, budget.eligible, budget.count, /*lowest=*/true});
 }
 
-at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
+kernels::cuda::Parted spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset) {
   if (kernels::cuda::has_kernels_for(share)) {
     return kernels::cuda::spread(from, share, offset);
   }
   const at::Tensor wide = share.to(at::kDouble);  // doubles, so that every device rounds alike
   const at::Tensor ends = from.cumsum(1, at::kLong).to(at::kDouble).mul_(wide).add_(offset.to(at::kDouble));
-  return from.logical_and(ends.floor() > (ends - wide).floor());
+  const at::Tensor taken = ends.floor() > (ends - wide).floor();
+  return {from.logical_and(taken), from.logical_and(taken.logical_not())};
 }
 
 at::Tensor gumbel(const at::Tensor& uniforms) {

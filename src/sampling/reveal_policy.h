@@ -94,10 +94,9 @@ class RevealPolicy {
   }
   // Whether it changes the logits that tokens are drawn from.
   virtual bool weighs_logits() const { return false; }
-  // The logits [B, T, V] to draw from in place of the model's, given the text tokens [B, T] and what of it is visible.
+  // The logits [B, T, V] to draw from in place of the model's, given the text tokens [B, T] and what of it is masked.
   // Runs as part of a recorded step.
-  virtual at::Tensor weigh(const at::Tensor& logits, const at::Tensor& /*tokens*/,
-                           const at::Tensor& /*visible*/) const {
+  virtual at::Tensor weigh(const at::Tensor& logits, const at::Tensor& /*tokens*/, const at::Tensor& /*masked*/) const {
     return logits;
   }
   // Whether positions are drawn at temperatures of their own.
@@ -117,11 +116,11 @@ Choice highest(const at::Tensor& scores, const RemaskBudget& budget);
 // The same of the lowest scores.
 Choice lowest(const at::Tensor& scores, const RemaskBudget& budget);
 
-// Of the positions `from` [B, T] bool about a share [B, 1] of each text, spread evenly over them as far as they go:
-// those whose rank r among them has floor((r + 1) share + offset) > floor(r share + offset). offset [B, 1] in (0, 1);
-// both float32. Systematic sampling: each is taken with probability `share`, and of n positions n * share, rounded down
-// or up, are.
-at::Tensor spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
+// Of the positions `from` [B, T] bool about a share [B, 1] of each text, spread evenly over them as far as they go, and
+// the others of them. Taken are those whose rank r among them has floor((r + 1) share + offset) > floor(r share +
+// offset). offset [B, 1] in (0, 1); both float32. Systematic sampling: each is taken with probability `share`, and of n
+// positions n * share, rounded down or up, are.
+kernels::cuda::Parted spread(const at::Tensor& from, const at::Tensor& share, const at::Tensor& offset);
 
 // Standard Gumbel noise from uniform: -log(-log u). Adding it to log weights and taking the highest k draws k without
 // replacement in proportion to the weights (Kool et al. 2019).

@@ -268,12 +268,14 @@ class InformativeRemasking : public RevealPolicy {
     keep(entropy_, entropy.clamp_min(least_entropy));
   }
 
-  at::Tensor weigh(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& visible) const override {
+  at::Tensor weigh(const at::Tensor& logits, const at::Tensor& tokens, const at::Tensor& masked) const override {
     if (!weighs_logits()) {
       return logits;
     }
-    const at::Tensor penalty = excess(tokens, visible);
-    return logits - penalty.to(logits.scalar_type()).unsqueeze(1);
+    if (kernels::cuda::has_kernels_for(logits)) {
+      return kernels::cuda::less_excess(logits, tokens, masked, prior_, options_.excess);
+    }
+    return logits - excess(tokens, masked.logical_not()).to(logits.scalar_type()).unsqueeze(1);
   }
 
   at::Tensor temperatures(const at::Tensor& logits, const at::Tensor& temperature,
@@ -323,9 +325,6 @@ class InformativeRemasking : public RevealPolicy {
   // [B, V] float32
   at::Tensor excess(const at::Tensor& tokens, const at::Tensor& visible) const {
     const kernels::ExcessRule& rule = options_.excess;
-    if (kernels::cuda::has_kernels_for(prior_)) {
-      return kernels::cuda::excess(tokens, visible, prior_, rule);
-    }
     const at::Tensor shown = visible.to(at::kFloat);
     const at::Tensor counts = at::zeros_like(prior_).scatter_add_(1, tokens, shown);
     const at::Tensor expected = prior_ * shown.sum(1, /*keepdim=*/true);

@@ -20,13 +20,13 @@ TEST_CASE("A step begins and ends as by LibTorch's operations") {
       for (const bool beside : {false, true}) {
         CAPTURE(plans, length, beside);
         const kernels::cuda::StepTables tables{counts, numbers, step};
-        const kernels::cuda::StepStart start = kernels::cuda::step_start(tables, {seeds, samples}, length, 2);
-        kernels::cuda::begin_step(tables, {seeds, samples}, {0, 1}, start, beside);
+        const kernels::cuda::StepStart start = kernels::cuda::step_start(tables, {seeds, samples}, length, 3);
+        kernels::cuda::begin_step(tables, {seeds, samples}, {0, 1, 6}, start, beside);
         CHECK(at::equal(start.counts, counts.index_select(1, step)));
         CHECK(at::equal(start.numbers, numbers.index_select(1, step)));
-        REQUIRE(start.noise.size() == 2);
-        for (const uint32_t purpose : {0U, 1U}) {
-          CHECK(at::equal(start.noise[purpose], kernels::cuda::uniform({seeds, samples}, step, length, purpose)));
+        REQUIRE(start.noise.size() == 3);
+        for (const auto& [i, purpose] : {std::pair(0, 0U), std::pair(1, 1U), std::pair(2, 6U)}) {
+          CHECK(at::equal(start.noise.at(i), kernels::cuda::uniform({seeds, samples}, step, length, purpose)));
         }
       }
     }

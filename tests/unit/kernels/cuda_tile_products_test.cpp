@@ -34,7 +34,7 @@ TEST_CASE("Products on tensor cores finish as asked, whatever the shape") {
   }
   at::manual_seed(1337);
   // Off every tile's edge, less than one tile, with a weight that a block keeps and one that it does not, in tiles of
-  // 64 rows and of 128, and with blocks of 64, 128 and 192 rows that all run at once.
+  // 64 rows and of 128, and with blocks of 32, 64, 128 and 192 rows that all run at once.
   for (const Shape& shape :
        {Shape{1, 64, 64}, Shape{5, 64, 72}, Shape{77, 200, 136}, Shape{129, 264, 768}, Shape{300, 1024, 1000},
         Shape{2050, 384, 1152}, Shape{3990, 392, 1144}, Shape{2700, 200, 1144}, Shape{9001, 72, 760}}) {
@@ -116,7 +116,8 @@ TEST_CASE("A row of a product has the same bits whatever stands beside it") {
       for (const kernels::cuda::TileProduct& product :
            {kernels::cuda::TileProduct{weight, bias}, kernels::cuda::TileProduct{weight, bias, Activation::gelu}}) {
         const at::Tensor all = tile_product(x, product);
-        // With blocks of one, two and three warpgroups that all run at once on 132 multiprocessors, and with tiles.
+        // With blocks of 32 rows, of one, two and three warpgroups that all run at once on 132 multiprocessors, and
+        // with tiles.
         for (const int64_t rows : {1, 63, 700, 2000, 4000, 6000, 9000}) {
           CAPTURE(dtype, inner, rows, product.activation.has_value());
           CHECK(at::equal(tile_product(x.narrow(1, 0, rows), product), all.narrow(1, 0, rows)));

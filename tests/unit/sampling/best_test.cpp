@@ -93,7 +93,7 @@ TEST_CASE("best speaks against tokens that the text has more often than expected
     at::Tensor visible = at::zeros({1, 16}, at::kBool);
     visible.narrow(1, 0, 4).fill_(true);
     const at::Tensor logits = at::zeros({1, 16, 2});
-    return policy->weigh(logits, at::zeros({1, 16}, at::kLong), visible);
+    return policy->weigh(logits, at::zeros({1, 16}, at::kLong), visible.logical_not());
   };
   const double ratio = std::log(5.0 / 3.0);
   const at::Tensor by_count = weighed(1.5, 0);

@@ -60,7 +60,8 @@ TEST_CASE("A share of positions is spread over them, each with that probability"
   const int64_t offsets = 1000;
   for (int64_t k = 0; k < offsets; ++k) {
     const double offset = (static_cast<double>(k) + 0.5) / static_cast<double>(offsets);
-    const at::Tensor taken = spread(from, share, at::full({1, 1}, offset, at::kFloat));
+    const auto [taken, left] = spread(from, share, at::full({1, 1}, offset, at::kFloat));
+    CHECK(taken.logical_xor(left).equal(from));
     const auto count = taken.sum().item<int64_t>();
     CHECK((count == 2 || count == 3));  // 6 * 0.4, rounded
     CHECK_FALSE(taken.logical_and(from.logical_not()).any().item<bool>());
@@ -69,7 +70,7 @@ TEST_CASE("A share of positions is spread over them, each with that probability"
   for (const int64_t position : {0, 2, 3, 4, 6, 7}) {
     CHECK(std::abs(total[0][position].item<int64_t>() - 400) <= 1);  // over a grid of offsets the share is exact
   }
-  CHECK(spread(from, at::ones({1, 1}), at::full({1, 1}, 0.3, at::kFloat)).equal(from));
+  CHECK(spread(from, at::ones({1, 1}), at::full({1, 1}, 0.3, at::kFloat)).taken.equal(from));
 }
 
 TEST_CASE("Each sample of a batch has its own budget") {
