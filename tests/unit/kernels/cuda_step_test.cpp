@@ -10,6 +10,7 @@ TEST_CASE("A step begins and ends as by LibTorch's operations") {
   }
   at::manual_seed(1337);
   const at::TensorOptions integers = at::device(at::kCUDA).dtype(at::kLong);
+  const std::vector<uint32_t> purposes = {0, 1, 6};
   for (const int64_t plans : {1, 300}) {
     const at::Tensor counts = at::randint(1000, {plans, 700, 3}, integers),
                      numbers = at::rand({plans, 700, 5}, integers.dtype(at::kFloat)),
@@ -21,12 +22,12 @@ TEST_CASE("A step begins and ends as by LibTorch's operations") {
         CAPTURE(plans, length, beside);
         const kernels::cuda::StepTables tables{counts, numbers, step};
         const kernels::cuda::StepStart start = kernels::cuda::step_start(tables, {seeds, samples}, length, 3);
-        kernels::cuda::begin_step(tables, {seeds, samples}, {0, 1, 6}, start, beside);
+        kernels::cuda::begin_step(tables, {seeds, samples}, purposes, start, beside);
         CHECK(at::equal(start.counts, counts.index_select(1, step)));
         CHECK(at::equal(start.numbers, numbers.index_select(1, step)));
-        REQUIRE(start.noise.size() == 3);
-        for (const auto& [i, purpose] : {std::pair(0, 0U), std::pair(1, 1U), std::pair(2, 6U)}) {
-          CHECK(at::equal(start.noise.at(i), kernels::cuda::uniform({seeds, samples}, step, length, purpose)));
+        REQUIRE(start.noise.size() == purposes.size());
+        for (size_t i = 0; i < start.noise.size(); ++i) {
+          CHECK(at::equal(start.noise[i], kernels::cuda::uniform({seeds, samples}, step, length, purposes[i])));
         }
       }
     }
