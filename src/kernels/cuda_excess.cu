@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(subtract_threads) subtract_kernel(ExcessArgume
     }
     return from_float<T>(to_float(logit) - penalty);
   };
-  if (first + size <= count) {
+  if (first + size <= count && starts_chunk(from) && starts_chunk(to)) {
     Chunk<T> chunk = load(from);
 #pragma unroll
     for (int i = 0; i < size; ++i) {
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(subtract_threads) subtract_kernel(ExcessArgume
     store(to, chunk);
     return;
   }
-  for (int64_t i = 0; i < count - first; ++i) {
+  for (int64_t i = 0; i < min(static_cast<int64_t>(size), count - first); ++i) {
     to[i] = less(from[i]);
   }
 }
