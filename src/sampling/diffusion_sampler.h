@@ -146,8 +146,8 @@ class DiffusionSampler {
   at::Tensor column_of(const at::Tensor& row, int64_t column) const;
   Choice choose_masked(StepKind kind, Proposal& proposal, const at::Tensor& eligible, const at::Tensor& waiting,
                        Beginning& beginning);
-  // Draws those of `masked` that are to be taken. Which of them the step leaves is found out behind the forward, which
-  // does not need it.
+  // Draws masked.taken, at first all that the step may draw. Where it draws a part of them, that is chosen behind the
+  // forward, which does not need it; masked.left are then those that wait.
   Proposal propose(StepKind kind, Extent extent, kernels::cuda::Parted& masked, Beginning& beginning, StepView* view,
                    bool first);
   at::Tensor logits(const at::Tensor& tokens, Extent extent);
