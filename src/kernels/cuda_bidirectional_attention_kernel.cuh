@@ -218,11 +218,10 @@ __device__ void attend_pieces(const AttentionCopier<Own>& copier, const CUtensor
 
 template <typename Own>
 __device__ void start_barriers(AttentionBarriers& barriers, const AttentionWork& work) {
-  constexpr int warps = warpgroup_threads / warp_size;
   const int crossing = Own::crosses ? first_crossing<Own>(work) : Own::groups;
   for (int stage = 0; stage < work.stages; ++stage) {
     const bool of_second = crossing < Own::groups && stage >= work.stages / 2;
-    const int readers = warps * (of_second ? Own::groups - crossing : crossing);
+    const int readers = warpgroup_warps * (of_second ? Own::groups - crossing : crossing);
     barriers.keys[stage].start(1);
     barriers.values[stage].start(1);
     barriers.keys_read[stage].start(readers);

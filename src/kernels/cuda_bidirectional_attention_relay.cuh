@@ -19,18 +19,17 @@ struct RelayBarriers {
 
   // One thread's work. Each is named in the code, as the compiler fences every round of a loop.
   __device__ void start() {
-    constexpr int warps = warpgroup_threads / warp_size;
     queries.start(1);
 #pragma unroll
     for (int stage = 0; stage < most_relay_stages; ++stage) {
       keys[stage].start(1);
       values[stage].start(1);
-      values_read[stage].start(warps);
+      values_read[stage].start(warpgroup_warps);
     }
 #pragma unroll
     for (int group = 0; group < weighing_groups; ++group) {
-      weights[group].start(warps);
-      weights_read[group].start(warps);
+      weights[group].start(warpgroup_warps);
+      weights_read[group].start(warpgroup_warps);
     }
     fence_barriers();
   }

@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(judging_threads, 1)
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < judging_stages; ++stage) {
       barriers.full[stage].start(1);
-      barriers.empty[stage].start(judging_blocks * judging_groups * warpgroup_threads / warp_size);
+      barriers.empty[stage].start(judging_blocks * judging_groups * warpgroup_warps);
     }
     fence_barriers();
   }

@@ -257,13 +257,13 @@ __global__ void __launch_bounds__(Own::threads, 1)
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < tiles.stages; ++stage) {
       barriers.full[stage].start(1);
-      barriers.empty[stage].start(warpgroup_threads / warp_size);
+      barriers.empty[stage].start(warpgroup_warps);
     }
     for (TileBarrier& there : barriers.weight) {
       there.start(1);
     }
     for (int group = 0; group < Own::groups; ++group) {
-      barriers.read[group].start(warpgroup_threads / warp_size);
+      barriers.read[group].start(warpgroup_warps);
     }
     fence_barriers();
   }

@@ -136,9 +136,9 @@ inline constexpr int tile_row_bytes = 128;
 inline constexpr int tile_inner = 64;       // values of two bytes in such a row
 inline constexpr int tile_unit_bytes = 16;  // what a descriptor counts by
 inline __device__ uint64_t tile_of(const void* pointer) {
-  constexpr uint64_t swizzled = uint64_t{1} << 62, rows_apart = uint64_t{8 * tile_row_bytes / 16} << 32,
+  constexpr uint64_t swizzled = uint64_t{1} << 62, rows_apart = uint64_t{8 * tile_row_bytes / tile_unit_bytes} << 32,
                      unused = uint64_t{1} << 16;
-  return (shared_address(pointer) & 0x3FFFFU) >> 4 | unused | rows_apart | swizzled;
+  return (shared_address(pointer) & 0x3FFFFU) / tile_unit_bytes | unused | rows_apart | swizzled;
 }
 // The descriptor of the same rows, so many bytes further in each of them.
 inline __device__ uint64_t further(uint64_t tile, int bytes) {
